@@ -1,0 +1,58 @@
+# One pass, one output folder per variant and compiler: build/<variant>[-clang]/.  `make help` lists the targets.
+VARIANT ?= release
+CC      := gcc
+O       := build/$(VARIANT)$(if $(findstring clang,$(CC)),-clang)
+PKGS    := libmicrohttpd jansson libjwt libsodium sqlite3 libcurl
+BASE    := -std=gnu17 -D_GNU_SOURCE -Ilibfaas -I. -MMD -MP -pthread
+WARN    := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wcast-qual -Wvla
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDLIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnats -lev -lcrypto -lm -pthread
+debug   := -Og -g3
+release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+tsan    := -O1 -g -fsanitize=thread
+MODE    := $($(VARIANT))
+ifeq ($(MODE),)
+$(error VARIANT is debug, release, asan or tsan)
+endif
+PROGRAMS :=
+SOURCES  :=
+TESTS    :=
+LIBFAAS  := $(wildcard libfaas/*.c libfaas/base/*.c libfaas/crypto/*.c libfaas/net/*.c)
+
+# $(call program,name,sources): a program; used in sources.mk
+define program
+PROGRAMS += $(O)/bin/$(1)
+SOURCES  += $(2)
+$(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+endef
+# $(call test,name,sources under test): tests/unit/test_<name>.c with cmocka, libfaas and the given sources
+define test
+TESTS   += $(O)/tests/test_$(1)
+SOURCES += tests/unit/test_$(1).c $(2)
+$(O)/tests/test_$(1): $(O)/tests/unit/test_$(1).o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
+endef
+
+all: programs
+include $(sort $(wildcard */sources.mk services/*/sources.mk))
+
+programs: $(PROGRAMS)
+unit: $(TESTS)
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(BASE) $(WARN) $(MODE) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$(O)/libfaas.a: $(patsubst %.c,$(O)/%.o,$(LIBFAAS))
+	@rm -f $@
+	ar rcs $@ $^
+-include $(patsubst %.c,$(O)/%.d,$(SOURCES) $(LIBFAAS))
+
+check: unit ## unit tests of this variant
+	@scripts/run-unit $(TESTS)
+
+.DEFAULT_GOAL := all
+.PHONY: all programs unit check

@@ -1,0 +1,21 @@
+/* ctx.h - what travels with a request from hop to hop, as NATS headers.
+ * Headers   Faas-Id, Faas-User, Faas-Tenant, traceparent; Faas-Time-Left-Ms becomes deadline_ns on
+ * arrival. Trust     user and tenant are set by the gateway from a verified token; NATS permissions
+ * keep others out. Ownership plain values; copying the struct copies the context.
+ */
+#ifndef FAAS_CTX_H
+#define FAAS_CTX_H
+
+#include <stdint.h>
+
+#include "base/id.h"
+
+struct faas_ctx {
+    char id[FAAS_UUID_TEXT];     /* request or call id; "" when there is none */
+    char user[FAAS_UUID_TEXT];   /* caller; "" for anonymous */
+    char tenant[FAAS_UUID_TEXT]; /* "" for anonymous */
+    char traceparent[56];        /* W3C; "" when there is none */
+    uint64_t deadline_ns;        /* faas_now_ns() instant; UINT64_MAX: none */
+};
+
+#endif

@@ -1,0 +1,60 @@
+/* json.h - checked decoding of JSON objects by field tables, on jansson.
+ * Table     one row per field: name, kind, where it goes, bounds, required or not.  Strings are
+ * borrowed from the document. Strict    (public bodies) unknown fields, wrong types and values out
+ * of bounds fail; duplicates fail in faas_json_parse. Tolerant  (stored values, bus messages)
+ * unknown fields are ignored. Errors    INVALID: "limits.memory_mb: expected integer, got string",
+ * "name: required", "colour: unknown field". Strings   are UTF-8 without NUL (jansson refuses
+ * others).
+ */
+#ifndef FAAS_JSON_H
+#define FAAS_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+FAAS_DEFINE_AUTO(json_t, json_decref)
+
+struct faas_json_field {
+    const char *name; /* NULL ends a table */
+    enum faas_json_kind {
+        FAAS_JSON_STR,    /* const char *, borrowed; min..max are bytes */
+        FAAS_JSON_INT,    /* int64_t */
+        FAAS_JSON_REAL,   /* double; integers accepted */
+        FAAS_JSON_BOOL,   /* bool */
+        FAAS_JSON_OBJECT, /* nested table `sub`, same base pointer plus offset */
+        FAAS_JSON_ANY,    /* json_t *, borrowed; not checked */
+        FAAS_JSON_MAP,  /* json_t *, borrowed: object whose values are strings; min..max entries */
+        FAAS_JSON_LIST, /* json_t *, borrowed: array of strings; min..max entries */
+    } kind;
+    size_t offset; /* of the target inside the decoded struct */
+    double min, max;
+    bool is_required;
+    const struct faas_json_field *sub;
+    size_t present_offset; /* of a bool set true when the field was there; SIZE_MAX: none */
+};
+#define FAAS_FIELD(kind, type, member, fname, lo, hi, req)                                         \
+    {                                                                                              \
+        (fname), FAAS_JSON_##kind, offsetof(type, member), (lo), (hi), (req), NULL, SIZE_MAX       \
+    }
+#define FAAS_FIELD_END                                                                             \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+enum faas_json_mode { FAAS_JSON_STRICT, FAAS_JSON_TOLERANT };
+
+/* Bytes -> object.  Rejects: not UTF-8, not JSON, not an object, duplicate keys, trailing bytes.
+ * len 0 reads as {} only if empty_is_object.  The caller owns *out_doc. */
+FAAS_MUST_CHECK faas_code faas_json_parse(const void *text, size_t len, bool empty_is_object,
+                                          json_t **out_doc, faas_err *err);
+/* Fields that are absent or null leave their targets untouched (set defaults before). */
+FAAS_MUST_CHECK faas_code faas_json_decode(const json_t *doc, const struct faas_json_field *fields,
+                                           enum faas_json_mode mode, void *out, faas_err *err);
+/* Compact text, keys in insertion order; the caller frees.  NULL only without memory. */
+char *faas_json_text(const json_t *doc, size_t *out_len);
+
+#endif

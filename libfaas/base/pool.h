@@ -1,0 +1,21 @@
+/* pool.h - a bounded set of worker threads with a bounded queue.
+ * Submit    never blocks: BUSY when the queue is full, UNAVAILABLE after stop.  Jobs run in
+ * submission order, at most `threads` at once. Stop      refuses new jobs, runs what is queued,
+ * joins.  Jobs must bound their own waits. Threads   submit from any thread, also from jobs; start
+ * and stop from the owner.
+ */
+#ifndef FAAS_POOL_H
+#define FAAS_POOL_H
+
+#include "base/err.h"
+
+typedef struct faas_pool faas_pool;
+typedef void faas_job(void *arg);
+
+FAAS_MUST_CHECK faas_code faas_pool_start(int threads, int queue_max, faas_pool **out_pool,
+                                          faas_err *err);
+FAAS_MUST_CHECK faas_code faas_pool_submit(faas_pool *pool, faas_job *job, void *arg,
+                                           faas_err *err);
+void faas_pool_stop(faas_pool *pool);
+
+#endif

@@ -1,0 +1,98 @@
+/* contract.h - what both ends of each message agree on: subjects, headers, limits.
+ * Subjects are made of fixed words, ids and hashes only.  docs/PROTOCOL.md gives the JSON shapes.
+ */
+#ifndef FAAS_CONTRACT_H
+#define FAAS_CONTRACT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/id.h"
+
+/* Headers of bus messages */
+#define FAAS_H_PROTO     "Faas-Proto" /* "1" */
+#define FAAS_H_ID        "Faas-Id"
+#define FAAS_H_USER      "Faas-User"
+#define FAAS_H_TENANT    "Faas-Tenant"
+#define FAAS_H_TIME_LEFT "Faas-Time-Left-Ms"
+#define FAAS_H_ATTEMPT   "Faas-Attempt" /* gateway's tries, from 1 */
+#define FAAS_H_PLACE                                                                               \
+    "Faas-Place" /* Faas-Attempt x 256 + publisher's try, from 1: only grows for one id */
+#define FAAS_H_AGE         "Faas-Age-Ms" /* since the call's first sending, by the sender's clock */
+#define FAAS_H_PUBLISHER   "Faas-Publisher" /* whom events go to */
+#define FAAS_H_EPOCH       "Faas-Epoch"     /* of the target: a spawner refuses a foreign one */
+#define FAAS_H_BEAT        "Faas-Beat"      /* the target's newest heartbeat the sender knows */
+#define FAAS_H_TRACE       "traceparent"
+#define FAAS_H_CODE        "Faas-Code"      /* slug, on errors */
+#define FAAS_H_COMPONENT   "Faas-Component" /* who failed, on errors */
+#define FAAS_H_SERVICE_ERR "Nats-Service-Error"
+#define FAAS_H_SERVICE_NUM "Nats-Service-Error-Code"
+#define FAAS_PROTO         "1"
+
+#define FAAS_QUEUE "q"
+
+/* Subjects; "%s" is an instance id */
+#define FAAS_SUBJ_AUTH_REGISTER     "faas.auth.register"
+#define FAAS_SUBJ_AUTH_LOGIN        "faas.auth.login"
+#define FAAS_SUBJ_AUTH_JWKS         "faas.auth.jwks"
+#define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
+#define FAAS_SUBJ_REGISTRY_REGISTER "faas.registry.register"
+#define FAAS_SUBJ_REGISTRY_RETRIEVE "faas.registry.retrieve"
+#define FAAS_SUBJ_REGISTRY_LIST     "faas.registry.list" /* array, own functions, at most 10,000 */
+#define FAAS_SUBJ_REGISTRY_PAGE     "faas.registry.page" /* {"items","next_cursor"} */
+#define FAAS_SUBJ_REGISTRY_UPDATE   "faas.registry.update"
+#define FAAS_SUBJ_REGISTRY_REPLACE                                                                 \
+    "faas.registry.replace" /* PUT of the resource path: absent fields back to defaults */
+#define FAAS_SUBJ_REGISTRY_DELETE   "faas.registry.delete"
+#define FAAS_SUBJ_REGISTRY_REFRESH  "faas.registry.refresh"
+#define FAAS_SUBJ_REGISTRY_VERSIONS "faas.registry.versions"
+#define FAAS_SUBJ_REGISTRY_HEALTH   "faas.registry.health"
+#define FAAS_SUBJ_PUBLISHER_HEALTH  "faas.publisher.health"
+#define FAAS_SUBJ_PUBLISHER_CALL    "faas.publisher.i.%s.call"
+#define FAAS_SUBJ_PUBLISHER_CANCEL  "faas.publisher.i.%s.cancel"
+#define FAAS_SUBJ_PUBLISHER_FENCE   "faas.publisher.i.%s.fence"
+#define FAAS_SUBJ_PUBLISHER_EVENTS  "faas.call.%s.*.ev" /* "%s": publisher id; then the call id */
+#define FAAS_SUBJ_PUBLISHER_END     "faas.publisher.end"
+#define FAAS_SUBJ_SPAWNER_CALL      "faas.spawner.i.%s.call"
+#define FAAS_SUBJ_SPAWNER_CANCEL    "faas.spawner.i.%s.cancel"
+#define FAAS_SUBJ_SPAWNER_FENCE     "faas.spawner.i.%s.fence"
+#define FAAS_SUBJ_SPAWNER_RESOLVE   "faas.spawner.i.%s.resolve"
+#define FAAS_SUBJ_SPAWNER_PREPARE   "faas.spawner.i.%s.prepare"
+#define FAAS_SUBJ_DIRECT            "functions.execute"
+#define FAAS_QUEUE_DIRECT           "worker-group"
+#define FAAS_SUBJ_BEAT              "faas.hb.%s.%s" /* service, id */
+#define FAAS_SUBJ_BEAT_ALL          "faas.hb.>"
+#define FAAS_SUBJ_PROBE             "faas.%s.i.%s.probe" /* service, id */
+
+#define FAAS_BUCKET_USERS     "users"
+#define FAAS_BUCKET_FUNCTIONS "functions"
+
+#define FAAS_SUBJECT_MAX 256
+
+/* Limits users meet; each refusal names the number */
+#define FAAS_ARGUMENT_MAX     131071        /* bytes, argv input; Linux MAX_ARG_STRLEN - 1 */
+#define FAAS_BODY_MAX         (1024 * 1024) /* bytes, any call body */
+#define FAAS_CONTROL_BODY_MAX (64 * 1024)   /* bytes, control requests */
+#define FAAS_DESCRIPTION_MAX  1024          /* bytes */
+#define FAAS_IMAGE_REF_MAX    512           /* bytes */
+#define FAAS_ENV_MAX          64            /* entries */
+#define FAAS_ENV_BYTES_MAX    (16 * 1024)   /* all names and values */
+#define FAAS_LABELS_MAX       32
+#define FAAS_LIST_MAX         10000 /* records of /registry/list */
+#define FAAS_TIMEOUT_MS       30000
+#define FAAS_TIMEOUT_MS_MIN   100
+#define FAAS_TIMEOUT_MS_MAX   3600000
+#define FAAS_START_TIMEOUT_MS 30000
+#define FAAS_OUTPUT_MB        6
+#define FAAS_OUTPUT_MB_MAX    64
+#define FAAS_STDERR_TAIL      4096 /* bytes of stderr shown with a failure */
+#define FAAS_TAKEN_MS         500 /* silence before the gateway asks the owner what became of a call */
+#define FAAS_ACCEPT_MS        100 /* silence before the publisher asks a spawner */
+#define FAAS_FENCE_KEEP_MS    60000
+
+/* "faas.publisher.i.ab12.call"; false when it does not fit or id holds anything but [A-Za-z0-9_-].
+ */
+bool faas_subject(char out_subject[FAAS_SUBJECT_MAX], const char *pattern, const char *id);
+
+#endif

@@ -1,0 +1,42 @@
+/* feed.h - every change of a bucket, in order, once, on the loop thread (DESIGN.md 3.4).
+ * Source    RePublish: core subscription rp.<bucket>.>; apply when Nats-Sequence = last + 1, skip
+ * when <= last, else fetch the gap from the stream with a pull consumer.  Superseded values may be
+ * skipped (history 1); the newest of each key never is. Age       every 250 ms the leader is asked
+ * for the bucket's newest sequence; age counts from SENDING the last question whose answer has been
+ * applied.  Under FAAS_FEED_FRESH_MS the reader may answer from memory; older: ask the leader per
+ * look-up; with no leader serve on until FAAS_FEED_STALE_MS. Applied   faas_feed_applied() travels
+ * in heartbeats (members.h), at once on applying. Threads   loop thread only, but for age and
+ * applied, which are atomic.
+ */
+#ifndef FAAS_FEED_H
+#define FAAS_FEED_H
+
+#include "net/kv.h"
+
+#define FAAS_FEED_FRESH_MS 1000
+#define FAAS_FEED_STALE_MS 10000
+
+typedef struct faas_feed faas_feed;
+struct faas_feed_event {
+    const char *key; /* without the bucket's prefix */
+    bool is_delete;
+    const void *value; /* borrowed */
+    size_t len;
+    uint64_t seq;
+};
+typedef void faas_feed_apply(void *arg, const struct faas_feed_event *event);
+struct faas_feed_conf {
+    faas_kv *kv;
+    uint64_t applied; /* last sequence the reader has already; UINT64_MAX: start at the bucket's end
+                         (caches) */
+    faas_feed_apply *apply; /* each change */
+    faas_task *on_applied;  /* after a batch was applied: save the sequence, beat; may be NULL */
+    void *arg;
+};
+FAAS_MUST_CHECK faas_code faas_feed_start(const struct faas_feed_conf *conf, faas_feed **out_feed,
+                                          faas_err *err);
+void faas_feed_stop(faas_feed *feed);
+uint64_t faas_feed_applied(const faas_feed *feed);
+int64_t faas_feed_age_ms(const faas_feed *feed); /* INT64_MAX before the first answer was applied */
+
+#endif

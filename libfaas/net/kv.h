@@ -1,0 +1,55 @@
+/* kv.h - a JetStream key-value bucket, seen as key -> (bytes, revision).
+ * Keys      ids and hashes only; never user text, checked or not.
+ * Values    opaque bytes, up to FAAS_KV_VALUE_MAX; an entry owns its copy until
+ * faas_kv_entry_done().  Each value must carry an operation id ("op") that no other writer uses: a
+ * write whose answer was lost is settled by reading back and comparing bytes. Revision  the stream
+ * sequence of the key's last write; 0 as an expectation means "must not exist" (deleted counts so).
+ * Reads     go to the leader ($JS.API.STREAM.MSG.GET), never direct: direct reads were stale in 2
+ * of 2,000. Writes    retry on no-responders and silence until the deadline (an election takes 4 to
+ * 9 s). Time      deadline_ns is an absolute faas_now_ns() instant. Threads   sync calls from any
+ * but the loop thread; *_async from any, done on the loop thread. Errors    NOT_FOUND, CONFLICT
+ * (revision moved on), TOO_LARGE, UNAVAILABLE (no leader until the deadline; includes time-outs).
+ * Spec      NATS ADR-8 (buckets), ADR-6 (kv-key-name).
+ */
+#ifndef FAAS_KV_H
+#define FAAS_KV_H
+
+#include "net/rpc.h"
+
+#define FAAS_KV_VALUE_MAX (512 * 1024)
+
+typedef struct faas_kv faas_kv;
+struct faas_kv_entry {
+    void *value; /* owned; NUL follows the last byte */
+    size_t len;
+    uint64_t revision;
+};
+
+/* Opens the bucket, creating it when absent (file storage, history 1, RePublish $KV.<bucket>.> to
+ * rp.<bucket>.>, `replicas`).  Waits for JetStream until the deadline.  From a thread other than
+ * the loop's. */
+FAAS_MUST_CHECK faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas,
+                                       uint64_t deadline_ns, faas_kv **out_kv, faas_err *err);
+void faas_kv_close(faas_kv *kv);
+const char *faas_kv_bucket(const faas_kv *kv);
+
+FAAS_MUST_CHECK faas_code faas_kv_get(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                                      struct faas_kv_entry *out_entry, faas_err *err);
+/* expected 0: create.  *out_revision may be NULL. */
+FAAS_MUST_CHECK faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected,
+                                      const void *value, size_t len, uint64_t deadline_ns,
+                                      uint64_t *out_revision, faas_err *err);
+FAAS_MUST_CHECK faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected,
+                                         uint64_t deadline_ns, uint64_t *out_revision,
+                                         faas_err *err);
+void faas_kv_entry_done(struct faas_kv_entry *entry);
+
+/* entry is borrowed for the callback; NULL unless code is FAAS_OK. */
+typedef void faas_kv_done(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                          const faas_err *err);
+void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
+                       void *arg);
+/* Newest sequence of the whole bucket, asked from the leader (entry->revision; value empty). */
+void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, void *arg);
+
+#endif

@@ -1,0 +1,86 @@
+/* members.h - who is alive: heartbeats of every service instance (DESIGN.md 4.7).
+ * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and at once on
+ * faas_members_beat_now().  JSON: {"v":1,"epoch":text,
+ *           "beat":n,"state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,"applied":{bucket:seq}}.
+ * Epoch     random per process start; a restarted instance under the same id is another epoch.
+ * States    a member is usable while its newest beat is under FAAS_BEAT_FRESH_MS old (3 missed
+ * beats) and its state is ready; dead after FAAS_BEAT_DEAD_MS of silence and a failed probe
+ * (faas.<service>.i.<id>.probe, 300 ms, CONTROL lane); dead members stay listed for an hour. Ages
+ * are measured by the receiver's clock from arrival. Threads   everything on the loop thread,
+ * except faas_members_wait_applied (pool threads).
+ */
+#ifndef FAAS_MEMBERS_H
+#define FAAS_MEMBERS_H
+
+#include "net/rpc.h"
+
+#define FAAS_BEAT_MS       200
+#define FAAS_BEAT_FRESH_MS 600
+#define FAAS_BEAT_DEAD_MS  2000
+
+typedef struct faas_members faas_members;
+struct faas_member {
+    char service[16];
+    char id[40];
+    char epoch[33];
+    uint64_t beat;     /* number of the newest beat */
+    uint64_t seen_ns;  /* arrival of the newest beat */
+    uint64_t first_ns; /* arrival of the first beat of this epoch */
+    bool is_ready;     /* said state "ready" */
+    bool is_dead;
+    int64_t free, slots; /* spawner: places left and in all */
+    int64_t running;
+};
+enum faas_member_change {
+    FAAS_MEMBER_JOINED,
+    FAAS_MEMBER_LEFT,
+    FAAS_MEMBER_DIED,
+    FAAS_MEMBER_RESTARTED
+};
+/* Loop thread.  RESTARTED: same id, new epoch (the old one is dead); LEFT: said good-bye (draining
+ * ended). */
+typedef void faas_member_watch(void *arg, const struct faas_member *member,
+                               enum faas_member_change change);
+
+/* What this process says of itself, filled on the loop thread before each beat. */
+struct faas_beat {
+    const char *state; /* "starting", "ready", "draining" */
+    int64_t free, slots, running;
+    uint64_t running_seq; /* grows with each change of the running set */
+    struct {
+        const char *bucket;
+        uint64_t seq;
+    } applied[4]; /* feeds; bucket NULL ends */
+};
+typedef void faas_beat_fill(void *arg, struct faas_beat *beat);
+
+struct faas_members_conf {
+    const char *service, *id;
+    faas_beat_fill *fill;
+    faas_member_watch *watch; /* or NULL */
+    void *arg;
+};
+FAAS_MUST_CHECK faas_code faas_members_start(faas_rpc *rpc, const struct faas_members_conf *conf,
+                                             faas_members **out_members, faas_err *err);
+void faas_members_stop(faas_members *members);     /* says good-bye */
+void faas_members_beat_now(faas_members *members); /* coalesced to one per 2 ms; loop thread */
+const char *faas_members_epoch(const faas_members *members);
+/* The idx-th listed member of a service, NULL past the end; order is by id.  Valid until the loop
+ * runs on. */
+const struct faas_member *faas_members_at(const faas_members *members, const char *service,
+                                          size_t idx);
+const struct faas_member *faas_members_find(const faas_members *members, const char *service,
+                                            const char *id);
+bool faas_member_is_usable(const struct faas_member *member); /* fresh, ready, not dead */
+size_t faas_members_usable(const faas_members *members, const char *service);
+/* Usable member with the highest rendezvous weight for key, NULL when none; members younger than
+ * min_age_ms are skipped unless all are. */
+const struct faas_member *faas_members_owner(const faas_members *members, const char *service,
+                                             const char *key, int64_t min_age_ms);
+/* Every live reader of bucket (a member whose beats name it, silent for under 2 s) has applied seq.
+ * TIMEOUT past the deadline. */
+FAAS_MUST_CHECK faas_code faas_members_wait_applied(faas_members *members, const char *bucket,
+                                                    uint64_t seq, uint64_t deadline_ns,
+                                                    faas_err *err);
+
+#endif
