@@ -17,8 +17,7 @@
 #include "base/option.h"
 #include "net/kv.h"
 #include "net/members.h"
-
-#define FAAS_VERSION "0.1.0"
+#include "version.h"
 
 struct faas_runtime { /* what the skeleton opened; lives from start to stop */
     faas_loop *loop;

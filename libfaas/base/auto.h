@@ -7,6 +7,8 @@
 #ifndef FAAS_AUTO_H
 #define FAAS_AUTO_H
 
+#include "base/ban.h"
+
 #include <stdlib.h>
 
 #define FAAS_DEFINE_AUTO(type, fn)                                                                 \

@@ -45,11 +45,12 @@ typedef struct faas_err {
 } faas_err;
 
 /* Fill err (which may be NULL) and return code, so that `return faas_fail(...)` reads as one step.
- * Control characters in the result are replaced by '?', cuts respect UTF-8 sequences. */
+ * Control characters and bytes that are not UTF-8 become '?', cuts respect UTF-8 sequences; an
+ * earlier detail is dropped.  Arguments may point into err itself. */
 faas_code faas_fail(faas_err *err, faas_code code, const char *fmt, ...) FAAS_PRINTF(3, 4);
 /* INTERNAL with a constant message for the client; the text and strerror(errnum) go to detail. */
 faas_code faas_fail_sys(faas_err *err, int errnum, const char *fmt, ...) FAAS_PRINTF(3, 4);
-/* Set err->detail (log only) and return err->code, keeping code and msg. */
+/* Set err->detail (log only) and return err->code, keeping code and msg; INTERNAL for NULL. */
 faas_code faas_err_detail(faas_err *err, const char *fmt, ...) FAAS_PRINTF(2, 3);
 
 int faas_code_status(faas_code code);            /* HTTP status, 200 for FAAS_OK */

@@ -19,7 +19,8 @@ void faas_uuid_to_bytes(const char *text,
 void faas_uuid_from_bytes(const uint8_t bytes[16], char out_text[FAAS_UUID_TEXT]);
 void faas_random_token(char out_text[33]); /* 128 random bits in lower-case hex */
 void faas_hash_text(const void *data, size_t len, char out_text[FAAS_HASH_TEXT]); /* SHA-256, hex */
-/* Rendezvous weight of (key, member): the member with the highest weight owns the key. */
+/* Rendezvous weight of (key, member): the member with the highest weight owns the key.  It is the
+ * first 8 bytes, big-endian, of SHA-256 over key, one NUL and member: the same in every release. */
 uint64_t faas_rendezvous(const char *key, const char *member);
 
 #endif

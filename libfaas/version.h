@@ -1,0 +1,7 @@
+/* version.h - the version of the whole project; all programs are released together. */
+#ifndef FAAS_VERSION_H
+#define FAAS_VERSION_H
+
+#define FAAS_VERSION "0.1.0"
+
+#endif
