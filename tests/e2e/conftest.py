@@ -1,0 +1,84 @@
+"""The platform under test: `faas up` with several replicas of everything, on a real engine and real NATS servers.
+
+FAAS_BIN      folder of the programs (build/release/bin by default)
+DOCKER_HOST   engine to use; without one a private engine is started in its own network namespace and ended afterwards
+"""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+from support import Client, Platform, free_port, unique
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("FAAS_BIN", ROOT / "build/release/bin")).resolve()
+
+
+def run(*args, **more):
+    return subprocess.run([str(a) for a in args], check=True, text=True, capture_output=True, **more).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """DOCKER_HOST of an engine that holds the example and test images."""
+    found = subprocess.run([ROOT / "scripts/engine", "find"], text=True, capture_output=True)
+    started = None
+    if found.returncode == 0:
+        host = found.stdout.strip()
+    else:
+        started = tempfile.mkdtemp(prefix="faas-e2e-engine-")
+        host = run(ROOT / "scripts/engine", "start", started).splitlines()[-1]
+    run(ROOT / "scripts/examples", "--tests", env={**os.environ, "DOCKER_HOST": host})
+    yield host
+    if started:
+        run(ROOT / "scripts/engine", "stop", started)
+        shutil.rmtree(started, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def platform(engine):
+    data = tempfile.mkdtemp(prefix="faas-e2e-")
+    replicas = {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
+    plat = Platform(BIN, data, free_port(), replicas, engine)
+    plat.up()
+    yield plat
+    left = plat.down()
+    plat.check_logs()
+    assert left == [], f"containers left behind: {left}"
+    if os.environ.get("KEEP_DATA") is None:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def client(platform):
+    """A logged-in user of its own for the session."""
+    return Client.new(platform.url)
+
+
+@pytest.fixture
+def other(platform):
+    return Client.new(platform.url)
+
+
+@pytest.fixture(scope="session")
+def functions(client):
+    """name -> registered function, for every example and test image that can be registered."""
+    images = {
+        "upper": "faas-examples/upper:latest", "echo": "faas-examples/echo:latest", "report": "faas-examples/report:latest",
+        "fail": "faas-tests/fail:latest", "cmdonly": "faas-tests/cmd-only:latest", "shellcmd": "faas-tests/shell-cmd:latest",
+        "entrycmd": "faas-tests/entry-and-cmd:latest", "badexec": "faas-tests/bad-exec:latest",
+        "volumeuser": "faas-tests/volume-user:latest",
+    }
+    for name, image in images.items():
+        r = client.post("/registry/register", {"name": name, "description": "", "payload": image})
+        assert r.status == 201, (name, r.status, r.text)
+    return images
+
+
+def pytest_configure(config):
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
+    assert unique() != unique()

@@ -1,0 +1,99 @@
+"""The faas command line against the running platform."""
+import json
+import os
+import stat
+import subprocess
+
+import pytest
+
+from support import unique
+
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture(scope="module")
+def user(platform):
+    name = unique("cli")
+    made = platform.run("register", name, "--password-stdin", input=PASSWORD + "\n")
+    assert made.returncode == 0, (made.stdout, made.stderr)
+    login = platform.run("login", name, "--password-stdin", input=PASSWORD + "\n")
+    assert login.returncode == 0, (login.stdout, login.stderr)
+    return name
+
+
+def test_the_token_file_is_private(platform, user):
+    path = os.path.join(platform.env["XDG_CONFIG_HOME"], "faas", "credentials.json")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_deploy_invoke_list_describe_remove(platform, user):
+    name = unique("fn")
+    done = platform.run("deploy", name, "--image", "faas-examples/upper:latest", "--description", "shouts")
+    assert done.returncode == 0, done.stderr
+    called = platform.run("invoke", name, "héllo\n")
+    assert (called.returncode, called.stdout, called.stderr) == (0, "HÉLLO\n", "")
+    listed = platform.run("list", "--json")
+    assert name in [r["name"] for r in json.loads(listed.stdout)]
+    assert name in platform.run("list").stdout
+    shown = platform.run("describe", name, "--json")
+    assert json.loads(shown.stdout)["description"] == "shouts"
+    again = platform.run("deploy", name, "--image", "faas-examples/upper:latest", "--timeout-ms", "5000")
+    assert again.returncode == 0 and json.loads(platform.run("describe", name, "--json").stdout)["timeout_ms"] == 5000
+    assert platform.run("remove", name).returncode == 0
+    gone = platform.run("describe", name)
+    assert gone.returncode == 4 and "not_found" in gone.stderr, (gone.returncode, gone.stderr)
+
+
+def test_a_failing_function_sets_the_exit_code(platform, user):
+    name = unique("fn")
+    assert platform.run("deploy", name, "--image", "faas-tests/fail:latest").returncode == 0
+    done = platform.run("invoke", name, "exit 3 sad")
+    assert done.returncode == 1 and done.stdout == "" and "sad" in done.stderr, (done.returncode, done.stdout, done.stderr)
+    dash = platform.run("invoke", name, "--", "-n")
+    assert dash.returncode == 1, dash.stderr
+
+
+def test_usage_errors(platform):
+    for args, hint in ((("depoly",), "deploy"), (("deploy",), "NAME"), (("list", "--nonsense"), "--nonsense"), (("up", "--replicas", "gatway=1"), "gatway"),
+                       (("up", "--replicas", "nats=0"), "nats")):
+        done = platform.run(*args)
+        assert done.returncode == 2 and hint in done.stderr, (args, done.returncode, done.stderr)
+    assert platform.run("version").stdout.strip()
+    assert platform.run("--help").returncode == 0 and "deploy" in platform.run("--help").stdout
+
+
+def test_without_a_login_it_says_what_to_do(platform, tmp_path):
+    done = subprocess.run([platform.faas, "list"], env={**platform.env, "FAAS_URL": platform.url, "XDG_CONFIG_HOME": str(tmp_path)}, text=True, capture_output=True)
+    assert done.returncode == 3 and "faas login" in done.stderr, (done.returncode, done.stderr)
+
+
+def test_nothing_listening_says_so(platform, user, tmp_path):
+    done = subprocess.run([platform.faas, "list", "--server", "http://127.0.0.1:1"], env=platform.env, text=True, capture_output=True)
+    assert done.returncode == 5 and "127.0.0.1:1" in done.stderr, (done.returncode, done.stderr)
+
+
+def test_a_second_up_on_the_same_folder_exits_3(platform):
+    done = platform.run("up", "--data", platform.data, "--listen", platform.listen)
+    assert done.returncode == 3 and platform.data in done.stderr, (done.returncode, done.stderr)
+
+
+def test_another_number_of_nats_servers_is_refused(platform, tmp_path):
+    import conftest
+    from support import Platform, free_port
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, platform.docker_host)
+    plat.up()
+    plat.down()
+    done = plat.run("up", "--data", plat.data, "--listen", plat.listen, "--replicas", "nats=3")
+    assert done.returncode != 0 and "nats" in done.stderr and "1" in done.stderr, (done.returncode, done.stderr)
+
+
+def test_down_of_nothing_says_so(platform, tmp_path):
+    done = platform.run("down", "--data", str(tmp_path))
+    assert done.returncode != 0 and str(tmp_path) in done.stderr
+
+
+def test_status_lists_every_process(platform):
+    status = platform.status()
+    services = [p["service"] for p in status["processes"]]
+    for name, count in {**platform.replicas, "gateway": 1}.items():
+        assert services.count(name) == count, (name, services)

@@ -1,0 +1,170 @@
+"""Processes and servers die; the platform goes on, tells the truth, and comes back whole."""
+import concurrent.futures
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from support import Client, Platform, free_port, wait_until
+
+
+def kill_one(platform, service, index=0):
+    pid = platform.pids(service)[index]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: pid not in platform.pids(service) and len(platform.pids(service)) == platform.replicas.get(service, 1), 20, f"{service} is replaced")
+
+
+@pytest.mark.parametrize("service", ["nats", "auth", "registry", "publisher", "spawner", "gateway"])
+def test_calls_go_on_after_a_kill(platform, client, functions, service):
+    for index in range(min(2, platform.replicas.get(service, 1))):
+        kill_one(platform, service, index)
+        platform.wait_healthy()
+        wait_until(lambda: client.call("echo", "after").body == b"after", 20, f"calls succeed after {service} was killed")
+        assert client.get("/registry/retrieve?name=echo").status == 200
+
+
+def test_idle_calls_during_a_nats_kill_all_succeed_or_tell(platform, client, functions):
+    stop, got = threading.Event(), []
+
+    def caller(n):
+        i = 0
+        while not stop.is_set():
+            answer = client.call("echo", f"{n}-{i}")
+            got.append((answer.status, answer.body == f"{n}-{i}".encode() or answer.json.get("code"), answer.status == 200))
+            i += 1
+
+    threads = [threading.Thread(target=caller, args=(n,)) for n in range(3)]
+    for t in threads:
+        t.start()
+    wait_until(lambda: len(got) >= 6, 30, "calls flow")
+    kill_one(platform, "nats", 1)
+    seen = len(got)
+    wait_until(lambda: len(got) >= seen + 12, 60, "calls flow after the kill")
+    stop.set()
+    for t in threads:
+        t.join()
+    bad = [g for g in got if not (g[2] and g[1] is True)]
+    assert all(status in (502, 503) and code in ("lost", "unavailable") for status, code, _ in bad), bad
+    assert len(bad) <= 3, bad
+
+
+def test_a_killed_spawner_loses_its_calls_loudly_and_leaves_no_container(platform, client, functions):
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        futures = [pool.submit(client.call, "fail", "sleep 8000") for _ in range(6)]
+        wait_until(lambda: len(running(platform)) >= 6, 20, "six containers run")
+        for pid in platform.pids("spawner")[:1]:
+            os.kill(pid, signal.SIGKILL)
+        got = [f.result() for f in futures]
+    lost = [a for a in got if a.status != 200]
+    assert lost and len(lost) < 6, [a.status for a in got]
+    for answer in lost:
+        doc = answer.problem(502, "lost")
+        assert doc["may_have_run"] is True
+    wait_until(lambda: running(platform) == [], 40, "containers of the dead spawner are swept")
+    platform.wait_healthy()
+
+
+def running(platform):
+    done = subprocess.run(["docker", "ps", "-q", "--filter", "label=faas.spawner"], env=platform.env, text=True, capture_output=True, check=True)
+    return done.stdout.split()
+
+
+def test_a_killed_publisher_does_not_lose_a_running_call(platform, client, functions):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.call, "fail", "sleep 3000")
+        wait_until(lambda: running(platform), 20, "the container runs")
+        for pid in platform.pids("publisher"):
+            os.kill(pid, signal.SIGKILL)
+        assert call.result().status == 200
+    platform.wait_healthy()
+
+
+def test_state_survives_the_death_of_everything(engine, tmp_path):
+    import conftest
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {"nats": 3}, engine)
+    plat.up()
+    user = Client.new(plat.url)
+    names = [user.register("faas-examples/echo:latest") for _ in range(5)]
+    for process in plat.status()["processes"]:
+        os.kill(process["pid"], signal.SIGKILL)
+    os.kill(plat.status()["pid"], signal.SIGKILL)
+    plat.up()
+    assert sorted(r["name"] for r in user.get("/registry/list").json) == sorted(names)
+    assert user.call(names[0], "back").body == b"back"
+    assert plat.down() == []
+
+
+def test_no_spawner_is_said(engine, tmp_path):
+    import conftest
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, engine)
+    plat.up()
+    try:
+        user = Client.new(plat.url)
+        name = user.register("faas-examples/echo:latest")
+        pid = plat.pids("spawner")[0]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_until(lambda: user.call(name, "x").status == 503, 20, "calls answer 503 without a spawner")
+            doc = user.call(name, "x").problem(503, "unavailable")
+            assert "spawner" in doc["detail"], doc
+            doc = user.post("/registry/register", {"name": "g", "payload": "faas-examples/echo:latest"}).problem(503, "unavailable")
+            assert "spawner" in doc["detail"], doc
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: user.call(name, "x").body == b"x", 20, "calls succeed again")
+    finally:
+        plat.down()
+
+
+def test_no_engine_is_said(tmp_path):
+    import conftest
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, f"unix://{tmp_path}/no-engine.sock")
+    plat.up()
+    try:
+        user = Client.new(plat.url)
+        doc = user.post("/registry/register", {"name": "f", "payload": "faas-examples/echo:latest"}).problem(503, "unavailable")
+        assert "DOCKER_HOST" in doc["detail"], doc
+    finally:
+        done = subprocess.run([plat.faas, "down", "--data", plat.data], env=plat.env, capture_output=True, timeout=60)
+        assert done.returncode == 0
+
+
+def test_a_rolling_restart_of_publishers_and_spawners_loses_no_call(platform, client, functions):
+    stop, got = threading.Event(), []
+
+    def caller(n):
+        while not stop.is_set():
+            got.append(client.call("fail", "sleep 100").status)
+
+    threads = [threading.Thread(target=caller, args=(n,)) for n in range(3)]
+    for t in threads:
+        t.start()
+    for service in ("publisher", "spawner", "registry", "auth"):
+        for pid in platform.pids(service):
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda p=pid: p not in platform.pids(service) and len(platform.pids(service)) == platform.replicas[service], 30, f"{service} replaced")
+            settled = len(got)
+            wait_until(lambda: len(got) >= settled + 3, 30, "calls flow")
+    stop.set()
+    for t in threads:
+        t.join()
+    assert set(got) == {200}, {s: got.count(s) for s in set(got)}
+    platform.wait_healthy()
+
+
+def test_descriptors_do_not_grow_over_many_calls(platform, client, functions):
+    def open_files():
+        return {p["pid"]: len(os.listdir(f"/proc/{p['pid']}/fd")) for p in platform.status()["processes"] if p["service"] != "nats"}
+
+    client.call("echo", "warm up")
+    before = open_files()
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda i: client.call("echo", str(i)).status, range(40)))
+    time.sleep(0)
+
+    def back():
+        return all(count <= before[pid] + 12 for pid, count in open_files().items() if pid in before)
+    wait_until(back, 20, f"descriptor counts come back near {before}")

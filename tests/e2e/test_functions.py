@@ -1,0 +1,176 @@
+"""Functions that misbehave in every way a program can, and what their callers are told."""
+import concurrent.futures
+import os
+import re
+import socket
+import subprocess
+import time
+
+import pytest
+
+from support import wait_until
+
+
+def containers(platform, call_id):
+    done = subprocess.run(["docker", "ps", "-aq", "--filter", f"label=faas.call={call_id}"], env=platform.env, text=True, capture_output=True, check=True)
+    return done.stdout.split()
+
+
+def test_exit_status_is_told(client, functions):
+    doc = client.call("fail", "exit 3 went wrong").problem(502, "function_failed")
+    assert doc["exit_code"] == 3 and "went wrong" in doc["stderr"] and doc["component"] == "function" and doc["call_id"], doc
+
+
+def test_a_signal_is_told(client, functions):
+    doc = client.call("fail", "signal 11").problem(502, "function_failed")
+    assert doc["signal"] == 11 and not doc.get("oom"), doc
+
+
+def test_running_out_of_memory_is_told(other):
+    name = other.register("faas-tests/fail:latest", limits={"memory_mb": 32})
+    doc = other.call(name, "oom").problem(502, "function_failed")
+    assert doc["oom"] is True, doc
+    assert "memory" in doc["detail"], doc
+
+
+def test_nothing_printed_is_an_empty_answer(client, functions):
+    answer = client.call("fail", "nothing")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_stderr_is_not_part_of_the_result(client, functions):
+    answer = client.call("fail", "stderr 5000")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_binary_output_comes_back_byte_for_byte(client, functions):
+    answer = client.call("fail", "bytes 3000000")
+    assert answer.status == 200 and len(answer.body) == 3000000
+    assert answer.headers["Content-Type"] in ("application/octet-stream", "text/plain; charset=utf-8")
+    assert client.call("fail", "bytes 3000000").body == answer.body
+
+
+def test_twenty_megabytes_are_refused_by_default_and_delivered_when_allowed(other):
+    name = other.register("faas-tests/fail:latest", limits={"output_mb": 6})
+    doc = other.call(name, "bytes 20000000").problem(507, "output_too_large")
+    assert "output_mb" in doc["detail"], doc
+    roomy = other.register("faas-tests/fail:latest", limits={"output_mb": 24})
+    answer = other.call(roomy, "bytes 20000000")
+    assert answer.status == 200 and len(answer.body) == 20000000
+    assert answer.body[:3000000] == other.call(roomy, "bytes 3000000").body
+
+
+def test_a_function_that_outlives_its_timeout_is_dead_before_the_answer(platform, other):
+    name = other.register("faas-tests/fail:latest", timeout_ms=700)
+    answer = other.call(name, "sleep 30000")
+    doc = answer.problem(504, "timeout")
+    assert "700" in doc["detail"], doc
+    running = subprocess.run(["docker", "ps", "-q", "--filter", f"label=faas.call={doc['call_id']}"], env=platform.env, text=True, capture_output=True)
+    assert running.stdout == "", "the container was still running when the 504 was sent"
+
+
+def test_x_timeout_may_only_shorten(other):
+    name = other.register("faas-tests/fail:latest", timeout_ms=2000)
+    other.call(name, "sleep 30000", headers={"X-Timeout": "300"}).problem(504, "timeout")
+    begun = time.monotonic()
+    other.call(name, "sleep 30000", headers={"X-Timeout": "60000"}).problem(504, "timeout")
+    assert time.monotonic() - begun < 20
+
+
+def test_closing_stdout_and_lingering_waits_for_the_exit(client, functions):
+    answer = client.call("fail", "close-and-sleep 600")
+    assert answer.status == 200 and float(answer.headers["X-Duration-Ms"]) >= 600
+
+
+def test_forking_and_leaving_ends_with_the_parent(client, functions):
+    begun = time.monotonic()
+    answer = client.call("fail", "fork-and-leave 60000")
+    assert answer.status == 200 and time.monotonic() - begun < 30
+
+
+def test_an_entrypoint_that_does_not_exist_is_start_failed(client, functions):
+    doc = client.call("badexec", "x").problem(502, "start_failed")
+    assert doc["detail"], doc
+
+
+def test_command_rules_of_images(client, functions):
+    assert client.call("cmdonly", "arg").body == b"prefix|arg", client.call("cmdonly", "arg").text
+    assert client.call("entrycmd", "arg").body == b"arg"
+    assert client.call("shellcmd", "arg").status == 200
+
+
+def test_stdin_input_takes_any_bytes(other):
+    name = other.register("faas-tests/fail:latest", input="stdin", limits={"output_mb": 8})
+    for body in (b"", b"\x00\xff binary \xfe", os.urandom(900000)):
+        answer = other.post(f"/function/{name}", body)
+        assert answer.status == 200 and answer.body == body, (answer.status, len(answer.body), answer.text[:200])
+
+
+def test_user_environment_and_directory_of_the_image_are_honoured(client, functions):
+    answer = client.call("volumeuser", "id")
+    assert answer.status == 200 and "1234" in answer.text, answer.text
+
+
+def test_the_report_example_shows_a_confined_function(other):
+    name = other.register("faas-examples/report:latest", env={"GREETING": "hello world"})
+    answer = other.call(name, "x")
+    assert answer.status == 200 and "GREETING=hello world" in answer.text, answer.text
+    assert "NATS" not in answer.text and "DOCKER" not in answer.text and "uid=0" not in answer.text, answer.text
+
+
+def test_a_client_that_leaves_ends_its_call(platform, client, functions):
+    body = b'{"name":"fail","argument":"sleep 25000"}'
+    with socket.create_connection((client.url.hostname, client.url.port)) as s:
+        s.sendall(b"POST /publisher/publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + client.token.encode()
+                  + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
+        wait_until(lambda: platform_running(platform), 20, "the container runs")
+    wait_until(lambda: not platform_running(platform), 10, "the container is gone after its client left")
+
+
+def platform_running(platform):
+    done = subprocess.run(["docker", "ps", "-q", "--filter", "label=faas.spawner"], env=platform.env, text=True, capture_output=True, check=True)
+    return done.stdout.split()
+
+
+def test_no_container_is_left_behind(platform, client, functions):
+    call_ids = [client.call("fail", a).headers["X-Call-Id"] for a in ("exit 1", "nothing", "signal 9")]
+    for call_id in call_ids:
+        wait_until(lambda c=call_id: containers(platform, c) == [], 10, "containers are removed")
+
+
+def test_failures_do_not_use_up_slots(client, functions):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: client.call("fail", "exit 1").status, range(40)))
+    assert set(got) <= {502}, got
+    assert client.call("echo", "still here").body == b"still here"
+
+
+def test_concurrency_of_a_function_is_capped_with_retry_after(other):
+    name = other.register("faas-tests/fail:latest", concurrency=2)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: other.call(name, "sleep 2500"), range(8)))
+    statuses = sorted(a.status for a in got)
+    assert statuses.count(200) == 2 and statuses.count(429) == 6, statuses
+    busy = next(a for a in got if a.status == 429)
+    busy.problem(429, "busy")
+    assert int(busy.headers["Retry-After"]) >= 1
+
+
+def test_max_wait_queues_instead(other):
+    name = other.register("faas-tests/fail:latest", concurrency=1, max_wait_ms=20000)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda _: other.call(name, "sleep 200").status, range(4)))
+    assert got == [200] * 4
+
+
+def test_many_short_calls_lose_no_output(client, functions):
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(lambda i: client.call("echo", f"n{i}").body, range(60)))
+    assert got == [f"n{i}".encode() for i in range(60)]
+
+
+@pytest.mark.parametrize("argument", ["exit 0"])
+def test_server_timing_has_its_parts(client, functions, argument):
+    timing = client.call("fail", argument).headers["Server-Timing"]
+    for part in ("queue", "place", "start", "run"):
+        assert re.search(rf"\b{part};dur=[0-9.]+", timing), timing
