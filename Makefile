@@ -56,3 +56,29 @@ check: unit ## unit tests of this variant
 
 .DEFAULT_GOAL := all
 .PHONY: all programs unit check
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+deps: ## install what is missing
+	@scripts/deps
+examples: ## example images into the engine, and build/examples/NAME.tar
+	@scripts/examples
+demo: ## everything, from nothing, explained step by step
+	@scripts/deps
+	@$(MAKE) --no-print-directory -j2 programs
+	@scripts/demo $(O)/bin
+e2e: programs ## end-to-end tests with this variant's programs
+	@FAAS_BIN=$(CURDIR)/$(O)/bin /usr/bin/python3 -m pytest -q -x --durations=8 -p no:cacheprovider tests/e2e $(E2E)
+lint: ## format, layers, headers, sizes, scripts, documents
+	@scripts/check-format
+	@scripts/check-layers
+	@scripts/check-headers
+	@scripts/check-size
+	@scripts/check-gates
+	@shellcheck $(shell git grep -lE '^#!/(usr/bin/env bash|bin/sh)' 2>/dev/null)
+test: ## all of it: lint, unit and integration in four variants, end to end in release and under sanitizers
+	@scripts/deps
+	@scripts/test
+clean: ## remove what was built
+	rm -rf build/debug* build/release* build/asan* build/tsan*
+.PHONY: help deps examples demo e2e lint test clean
