@@ -1,0 +1,45 @@
+"""The commands printed in the README run, in order, as printed, and do what the text says."""
+import os
+import pathlib
+import re
+import subprocess
+
+import conftest
+from support import free_port
+
+README = (conftest.ROOT / "README.md").read_text()
+
+
+def blocks(section):
+    """The sh blocks of one section of the README."""
+    text = README.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```sh\n(.*?)```", text, re.S)
+
+
+def test_the_commands_under_use_it(engine, tmp_path):
+    script = "\n".join(blocks("Use it"))
+    assert "faas up" in script and "faas down" in script and "curl" in script
+    port = free_port()
+    for printed, here in (("build/release/bin", str(conftest.BIN)), ("~/.local/share/faas", str(tmp_path / ".local/share/faas")),
+                          ("127.0.0.1:8080", f"127.0.0.1:{port}")):
+        assert printed in script
+        script = script.replace(printed, here)
+    env = {**os.environ, "DOCKER_HOST": engine, "HOME": str(tmp_path), "FAAS_URL": f"http://127.0.0.1:{port}"}
+    env.pop("XDG_CONFIG_HOME", None)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=conftest.ROOT, env=env, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert f"ready http://127.0.0.1:{port}" in done.stdout
+    assert "ABC" in done.stdout and "HELLO" in done.stdout
+
+
+def test_the_two_commands_are_named_and_the_links_lead_somewhere():
+    assert blocks("Two commands") == ["make demo\nmake test\n"]
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (conftest.ROOT / target).exists(), target
+
+
+def test_no_document_shows_a_make_target_that_is_none():
+    targets = set(re.findall(r"^([a-z0-9-]+):", (conftest.ROOT / "Makefile").read_text(), re.M))
+    for page in [*conftest.ROOT.glob("*.md"), *pathlib.Path(conftest.ROOT, "docs").glob("*.md")]:
+        for named in re.findall(r"`make ([a-z0-9-]+)`", page.read_text()):
+            assert named in targets, (page.name, named)
