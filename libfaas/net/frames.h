@@ -44,10 +44,11 @@ struct faas_frame {
 };
 
 /* ---- codec ---- */
-/* Writes header and payload to out (room for FAAS_FRAME_HEAD + len); returns the bytes written. */
+/* Writes header and payload to out (room for FAAS_FRAME_HEAD + len); returns the bytes written.  A
+ * payload that stands at out + FAAS_FRAME_HEAD already is left there. */
 size_t faas_frame_write(const struct faas_frame *frame, uint8_t *out);
-/* Next frame at *pos of a message; *out_more false at its end.  INVALID: cut short, wrong magic,
- * too large, id not a UUID. */
+/* Next frame at *pos of a message; *out_more false at its end.  INVALID: cut short, wrong magic
+ * or version, too large. */
 FAAS_MUST_CHECK faas_code faas_frame_next(const void *msg, size_t len, size_t *pos,
                                           struct faas_frame *out_frame, bool *out_more,
                                           faas_err *err);
@@ -58,7 +59,8 @@ struct faas_frames_out_conf {
     faas_loop *loop;
     char id[FAAS_UUID_TEXT];
     uint32_t place;
-    /* Sends one message (any failure is repaired by resending); loop thread. */
+    /* Sends one message (any failure is repaired by resending); loop thread.  Must not call back
+     * into the sender. */
     void (*send)(void *arg, const void *msg, size_t len);
     /* Once: acknowledged (true) or given up (false).  The owner frees afterwards. */
     void (*done)(void *arg, bool is_acknowledged);
@@ -94,6 +96,8 @@ struct faas_frames_in_conf {
     size_t memory_max;     /* 0: 1 MiB; beyond it stdout spills to an unlinked file */
     size_t stdout_max;     /* 0: 64 MiB */
     const char *spill_dir; /* NULL: /tmp */
+    bool is_batched;       /* take sends no credit by itself: call faas_frames_in_credit after the
+                              last frame of each message */
     void (*credit)(void *arg, const char *reply, const void *msg,
                    size_t len); /* send credit to reply */
     void *arg;
@@ -102,9 +106,12 @@ FAAS_MUST_CHECK faas_code faas_frames_in_new(const struct faas_frames_in_conf *c
                                              faas_frames_in **out_in, faas_err *err);
 void faas_frames_in_free(faas_frames_in *in);
 /* Take one stream frame that arrived with the given reply subject.  Frames of another place than
- * the first one's are dropped unless nothing was kept. */
+ * the first one's are dropped unless nothing was kept.  A broken receiver keeps nothing more, but
+ * still answers, so that the sender comes to its end. */
 enum faas_frames_state faas_frames_in_take(faas_frames_in *in, const struct faas_frame *frame,
                                            const char *reply);
+/* With is_batched: send the credit that the frames taken since the last one ask for, if any. */
+void faas_frames_in_credit(faas_frames_in *in, const char *reply);
 const json_t *faas_frames_in_end(const faas_frames_in *in);  /* borrowed; NULL before COMPLETE */
 const json_t *faas_frames_in_head(const faas_frames_in *in); /* borrowed; NULL before it came */
 size_t faas_frames_in_bytes(const faas_frames_in *in);       /* stdout received */

@@ -1,0 +1,241 @@
+#include "net/frames.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MEMORY_MAX (1024 * 1024)
+#define STDOUT_MAX (64 * 1024 * 1024)
+#define HASH_BYTES 16
+
+struct faas_frames_in {
+    struct faas_frames_in_conf conf;
+    enum faas_frames_state state;
+    uint32_t place, next; /* the placement listened to, once next > 0; next frame wanted */
+    bool is_end_taken;    /* the stream is over, well or badly */
+    bool is_credit_due;
+    json_t *head, *end;
+
+    uint8_t *bytes; /* stdout while it is small */
+    size_t len, room;
+    int fd; /* all of stdout once it is not; else -1 */
+    crypto_generichash_state hash;
+};
+
+faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf, faas_frames_in **out_in,
+                             faas_err *err)
+{
+    faas_frames_in *in = calloc(1, sizeof *in);
+
+    if (in == NULL)
+        return faas_fail_sys(err, errno, "allocate frame receiver");
+    in->conf = *conf;
+    if (in->conf.memory_max == 0)
+        in->conf.memory_max = MEMORY_MAX;
+    if (in->conf.stdout_max == 0)
+        in->conf.stdout_max = STDOUT_MAX;
+    if (in->conf.spill_dir == NULL)
+        in->conf.spill_dir = "/tmp";
+    in->fd = -1;
+    crypto_generichash_init(&in->hash, NULL, 0, HASH_BYTES);
+    *out_in = in;
+    return FAAS_OK;
+}
+
+void faas_frames_in_free(faas_frames_in *in)
+{
+    if (in == NULL)
+        return;
+    json_decref(in->head);
+    json_decref(in->end);
+    free(in->bytes);
+    if (in->fd >= 0)
+        close(in->fd);
+    free(in);
+}
+
+const json_t *faas_frames_in_end(const faas_frames_in *in)
+{
+    return in->state == FAAS_FRAMES_COMPLETE ? in->end : NULL;
+}
+
+const json_t *faas_frames_in_head(const faas_frames_in *in)
+{
+    return in->head;
+}
+
+size_t faas_frames_in_bytes(const faas_frames_in *in)
+{
+    return in->len;
+}
+
+/* ---- keeping stdout ---- */
+
+static int open_spill(const char *dir)
+{
+    char path[256];
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd >= 0 || (size_t)snprintf(path, sizeof path, "%s/faas-XXXXXX", dir) >= sizeof path)
+        return fd;
+    fd = mkostemp(path, O_CLOEXEC); /* a file system without O_TMPFILE */
+    if (fd >= 0)
+        (void)unlink(path);
+    return fd;
+}
+
+static bool write_all(int fd, const uint8_t *data, size_t len)
+{
+    ssize_t done;
+
+    while (len > 0) {
+        done = write(fd, data, len);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return false;
+        data += done;
+        len -= (size_t)done;
+    }
+    return true;
+}
+
+static bool spill(faas_frames_in *in)
+{
+    in->fd = open_spill(in->conf.spill_dir);
+    if (in->fd < 0 || !write_all(in->fd, in->bytes, in->len))
+        return false;
+    free(in->bytes);
+    in->bytes = NULL;
+    in->room = 0;
+    return true;
+}
+
+static bool keep_in_memory(faas_frames_in *in, const void *data, size_t len)
+{
+    size_t room = in->room;
+    uint8_t *grown;
+
+    if (in->len + len > room) {
+        room = room * 2 < in->len + len ? in->len + len : room * 2;
+        grown = realloc(in->bytes, room);
+        if (grown == NULL)
+            return false;
+        in->bytes = grown;
+        in->room = room;
+    }
+    memcpy(in->bytes + in->len, data, len);
+    return true;
+}
+
+static bool keep(faas_frames_in *in, const void *data, size_t len)
+{
+    if (len == 0)
+        return true;
+    if (len > in->conf.stdout_max - in->len)
+        return false;
+    if (in->fd < 0 && in->len + len > in->conf.memory_max && !spill(in))
+        return false;
+    if (in->fd >= 0 ? !write_all(in->fd, data, len) : !keep_in_memory(in, data, len))
+        return false;
+    crypto_generichash_update(&in->hash, data, len);
+    in->len += len;
+    return true;
+}
+
+/* ---- taking frames ---- */
+
+static bool is_whole(faas_frames_in *in)
+{
+    const json_t *bytes = json_object_get(in->end, "stdout_bytes");
+    const json_t *text = json_object_get(in->end, "hash");
+    uint8_t hash[HASH_BYTES];
+    char mine[FAAS_FRAME_HASH];
+
+    crypto_generichash_final(&in->hash, hash, sizeof hash);
+    sodium_bin2hex(mine, sizeof mine, hash, sizeof hash);
+    return json_is_integer(bytes) && json_integer_value(bytes) == (json_int_t)in->len &&
+           json_is_string(text) && strcmp(json_string_value(text), mine) == 0;
+}
+
+/* The next frame in order. */
+static enum faas_frames_state take_next(faas_frames_in *in, const struct faas_frame *frame)
+{
+    switch (frame->type) {
+    case FAAS_FRAME_HEAD_INFO:
+        if (in->head != NULL ||
+            faas_json_parse(frame->payload, frame->len, false, &in->head, NULL) != FAAS_OK)
+            return FAAS_FRAMES_BROKEN;
+        return FAAS_FRAMES_OPEN;
+    case FAAS_FRAME_STDOUT:
+        return keep(in, frame->payload, frame->len) ? FAAS_FRAMES_OPEN : FAAS_FRAMES_BROKEN;
+    case FAAS_FRAME_END:
+        if (faas_json_parse(frame->payload, frame->len, false, &in->end, NULL) != FAAS_OK)
+            return FAAS_FRAMES_BROKEN;
+        return is_whole(in) ? FAAS_FRAMES_COMPLETE : FAAS_FRAMES_BROKEN;
+    default: /* stderr is not kept here */
+        return FAAS_FRAMES_OPEN;
+    }
+}
+
+static bool is_stream(const struct faas_frame *frame)
+{
+    return frame->type == FAAS_FRAME_HEAD_INFO || frame->type == FAAS_FRAME_STDOUT ||
+           frame->type == FAAS_FRAME_STDERR || frame->type == FAAS_FRAME_END;
+}
+
+enum faas_frames_state faas_frames_in_take(faas_frames_in *in, const struct faas_frame *frame,
+                                           const char *reply)
+{
+    if (!is_stream(frame) || strcmp(frame->id, in->conf.id) != 0)
+        return in->state;
+    if (in->next == 0)
+        in->place = frame->place;
+    if (frame->place != in->place)
+        return in->state;
+    if (frame->number == in->next && !in->is_end_taken) {
+        in->next++;
+        if (in->state == FAAS_FRAMES_OPEN)
+            in->state = take_next(in, frame);
+        in->is_end_taken = frame->type == FAAS_FRAME_END;
+    }
+    in->is_credit_due = true; /* also for repeats and gaps: it says where to go on */
+    if (!in->conf.is_batched)
+        faas_frames_in_credit(in, reply);
+    return in->state;
+}
+
+void faas_frames_in_credit(faas_frames_in *in, const char *reply)
+{
+    uint32_t window = htobe32(FAAS_FRAME_WINDOW);
+    uint8_t msg[FAAS_FRAME_HEAD + sizeof window];
+    struct faas_frame credit = {
+        .type = FAAS_FRAME_CREDIT,
+        .place = in->place,
+        .number = in->next,
+        .payload = &window,
+        .len = sizeof window,
+    };
+
+    if (!in->is_credit_due || reply == NULL)
+        return;
+    in->is_credit_due = false;
+    memcpy(credit.id, in->conf.id, sizeof credit.id);
+    in->conf.credit(in->conf.arg, reply, msg, faas_frame_write(&credit, msg));
+}
+
+void *faas_frames_in_steal(faas_frames_in *in, size_t *out_len, int *out_fd)
+{
+    void *bytes = in->bytes;
+
+    *out_len = in->len;
+    *out_fd = in->fd;
+    in->bytes = NULL;
+    in->fd = -1;
+    in->room = 0;
+    return bytes;
+}
