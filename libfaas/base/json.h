@@ -36,9 +36,23 @@ struct faas_json_field {
     const struct faas_json_field *sub;
     size_t present_offset; /* of a bool set true when the field was there; SIZE_MAX: none */
 };
+/* lo..hi are inclusive; 0, 0 means unbounded.  A string is counted in bytes, a map or list in
+ * entries. */
 #define FAAS_FIELD(kind, type, member, fname, lo, hi, req)                                         \
     {                                                                                              \
         (fname), FAAS_JSON_##kind, offsetof(type, member), (lo), (hi), (req), NULL, SIZE_MAX       \
+    }
+/* Never required; `present` is a bool member set true when the field was there, also as null:
+ * null with the target left at its default reads as "back to the default". */
+#define FAAS_FIELD_P(kind, type, member, present, fname, lo, hi)                                   \
+    {                                                                                              \
+        (fname), FAAS_JSON_##kind, offsetof(type, member), (lo), (hi), false, NULL,                \
+            offsetof(type, present)                                                                \
+    }
+/* A nested object; subfields is its table, whose offsets count from the start of `member`. */
+#define FAAS_FIELD_OBJECT(type, member, fname, subfields, req)                                     \
+    {                                                                                              \
+        (fname), FAAS_JSON_OBJECT, offsetof(type, member), 0, 0, (req), (subfields), SIZE_MAX      \
     }
 #define FAAS_FIELD_END                                                                             \
     {                                                                                              \
@@ -51,10 +65,12 @@ enum faas_json_mode { FAAS_JSON_STRICT, FAAS_JSON_TOLERANT };
  * len 0 reads as {} only if empty_is_object.  The caller owns *out_doc. */
 FAAS_MUST_CHECK faas_code faas_json_parse(const void *text, size_t len, bool empty_is_object,
                                           json_t **out_doc, faas_err *err);
-/* Fields that are absent or null leave their targets untouched (set defaults before). */
+/* Fields that are absent or null leave their targets untouched (set defaults before).  After a
+ * failure *out is partly written. */
 FAAS_MUST_CHECK faas_code faas_json_decode(const json_t *doc, const struct faas_json_field *fields,
                                            enum faas_json_mode mode, void *out, faas_err *err);
-/* Compact text, keys in insertion order; the caller frees.  NULL only without memory. */
+/* Compact text, keys in insertion order; the caller frees.  NULL only without memory.  out_len may
+ * be NULL. */
 char *faas_json_text(const json_t *doc, size_t *out_len);
 
 #endif

@@ -6,13 +6,15 @@
 #ifndef FAAS_METRIC_H
 #define FAAS_METRIC_H
 
+#include <jansson.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
 #define FAAS_METRIC_BUCKETS 20 /* 0.1 ms .. ~50 s, doubling, and +Inf */
 
 struct faas_metric {
-    const char *name; /* faas_<service>_<what>_<unit>; constant */
+    const char *name; /* faas_<service>_<what>_<unit>; constant.  A counter or gauge may carry
+                       * labels, `requests_total{code="ok"}`; register a family side by side. */
     const char *help;
     enum { FAAS_COUNTER, FAAS_GAUGE, FAAS_HISTOGRAM } kind;
     _Atomic int64_t value;                        /* counter, gauge; histogram: count */
@@ -26,5 +28,8 @@ void faas_metric_inc(struct faas_metric *m, int64_t by);
 void faas_metric_set(struct faas_metric *m, int64_t value);
 void faas_metric_observe_ns(struct faas_metric *m, uint64_t ns);
 char *faas_metrics_render(void); /* Prometheus text; NULL without memory */
+/* {name: number, histogram: {"count","sum_s","buckets":[per bucket, not cumulative]}}; a new
+ * reference, NULL without memory. */
+json_t *faas_metrics_json(void);
 
 #endif

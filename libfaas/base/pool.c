@@ -1,0 +1,138 @@
+#include "base/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+struct job {
+    STAILQ_ENTRY(job) link;
+    faas_job *run;
+    void *arg;
+};
+
+struct faas_pool {
+    pthread_mutex_t mu;
+    pthread_cond_t is_news;       /* with mu: a job was queued, or the pool stops */
+    STAILQ_HEAD(jobs, job) queue; /* guarded by mu */
+    int queued;                   /* guarded by mu */
+    bool is_stopping;             /* guarded by mu */
+    int queue_max;                /* immutable */
+    int thread_count;             /* immutable once started */
+    pthread_t threads[];
+};
+
+/* The next job, or NULL once the pool stops and everything queued was taken. */
+static struct job *next_job(faas_pool *pool)
+{
+    struct job *job;
+
+    pthread_mutex_lock(&pool->mu);
+    while (STAILQ_EMPTY(&pool->queue) && !pool->is_stopping)
+        pthread_cond_wait(&pool->is_news, &pool->mu);
+    job = STAILQ_FIRST(&pool->queue);
+    if (job != NULL) {
+        STAILQ_REMOVE_HEAD(&pool->queue, link);
+        pool->queued--;
+    }
+    pthread_mutex_unlock(&pool->mu);
+    return job;
+}
+
+static void *work(void *arg)
+{
+    struct job *job;
+
+    while ((job = next_job(arg)) != NULL) {
+        job->run(job->arg);
+        free(job);
+    }
+    return NULL;
+}
+
+/* Signals are for the thread that waits for them, so workers start with all of them blocked. */
+static int start_thread(pthread_t *out_thread, void *(*run)(void *), void *arg)
+{
+    sigset_t all, before;
+    int errnum;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    errnum = pthread_create(out_thread, NULL, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return errnum;
+}
+
+faas_code faas_pool_start(int threads, int queue_max, faas_pool **out_pool, faas_err *err)
+{
+    faas_pool *pool;
+
+    if (threads < 1 || queue_max < 1)
+        return faas_fail(err, FAAS_INVALID, "pool: at least one thread and one place in the queue");
+    pool = calloc(1, sizeof *pool + (size_t)threads * sizeof pool->threads[0]);
+    if (pool == NULL)
+        return faas_fail_sys(err, errno, "allocate pool");
+    pthread_mutex_init(&pool->mu, NULL);
+    pthread_cond_init(&pool->is_news, NULL);
+    STAILQ_INIT(&pool->queue);
+    pool->queue_max = queue_max;
+    for (; pool->thread_count < threads; pool->thread_count++) {
+        int errnum = start_thread(&pool->threads[pool->thread_count], work, pool);
+
+        if (errnum != 0) {
+            faas_pool_stop(pool);
+            return faas_fail_sys(err, errnum, "start pool thread");
+        }
+    }
+    *out_pool = pool;
+    return FAAS_OK;
+}
+
+static faas_code enqueue(faas_pool *pool, struct job *job, faas_err *err)
+{
+    faas_code rc = FAAS_OK;
+
+    pthread_mutex_lock(&pool->mu);
+    if (pool->is_stopping) {
+        rc = faas_fail(err, FAAS_UNAVAILABLE, "shutting down");
+    } else if (pool->queued >= pool->queue_max) {
+        rc = faas_fail(err, FAAS_BUSY, "too much work is waiting; try again in a moment");
+    } else {
+        STAILQ_INSERT_TAIL(&pool->queue, job, link);
+        pool->queued++;
+        pthread_cond_signal(&pool->is_news);
+    }
+    pthread_mutex_unlock(&pool->mu);
+    return rc;
+}
+
+faas_code faas_pool_submit(faas_pool *pool, faas_job *run, void *arg, faas_err *err)
+{
+    struct job *job = malloc(sizeof *job);
+    faas_code rc;
+
+    if (job == NULL)
+        return faas_fail_sys(err, errno, "allocate job");
+    job->run = run;
+    job->arg = arg;
+    rc = enqueue(pool, job, err);
+    if (rc != FAAS_OK)
+        free(job);
+    return rc;
+}
+
+void faas_pool_stop(faas_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    pthread_mutex_lock(&pool->mu);
+    pool->is_stopping = true;
+    pthread_cond_broadcast(&pool->is_news);
+    pthread_mutex_unlock(&pool->mu);
+    for (int i = 0; i < pool->thread_count; i++)
+        pthread_join(pool->threads[i], NULL);
+    pthread_cond_destroy(&pool->is_news);
+    pthread_mutex_destroy(&pool->mu);
+    free(pool);
+}
