@@ -1,0 +1,4 @@
+# where.sh - who and where this function is, one "name=value" per line.
+printf 'uid=%s\ngid=%s\ncwd=%s\n' "$(id -u)" "$(id -g)" "$(pwd)"
+printf 'greeting=%s\nempty=%s\nargument=%s\n' "$GREETING" "${EMPTY-unset}" "$1"
+if grep -q ' /srv/keep ' /proc/mounts; then echo volume=mounted; else echo volume=plain; fi
