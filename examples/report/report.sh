@@ -37,7 +37,7 @@ first_of cpu $g/cpu.max $g/cpu/cpu.cfs_quota_us
 first_of 'cpu period' $g/cpu/cpu.cfs_period_us
 
 section mounts
-cut -d' ' -f2-4 /proc/mounts
+awk '{ split($4, option, ","); print $2, $3, option[1] }' /proc/mounts
 
 section 'network interfaces'
 sed -n 's/^ *\([^:]*\):.*/\1/p' /proc/net/dev
