@@ -20,10 +20,11 @@ struct faas_option {
         FAAS_OPTION_STR,
         FAAS_OPTION_INT,
         FAAS_OPTION_BOOL,
-        FAAS_OPTION_SECRET
+        FAAS_OPTION_SECRET,
+        FAAS_OPTION_GROUP, /* no setting: a heading of --help */
     } kind;
     void *target;     /* char **, int64_t * or bool * */
-    const char *name; /* environment variable; NULL ends a table */
+    const char *name; /* environment variable, under 64 bytes; NULL ends a table */
     const char *def;  /* text of the default; NULL: required */
     int64_t min, max; /* FAAS_OPTION_INT, inclusive */
     const char *help;
@@ -44,13 +45,21 @@ struct faas_option {
     {                                                                                              \
         FAAS_OPTION_SECRET, &(t), (n), (d), 0, 0, (h)                                              \
     } /* wiped on free */
+#define FAAS_OPT_GROUP(title)                                                                      \
+    {                                                                                              \
+        FAAS_OPTION_GROUP, NULL, "", "", 0, 0, (title)                                             \
+    }
 #define FAAS_OPT_END                                                                               \
     {                                                                                              \
         .name = NULL                                                                               \
     }
 
+extern const char *const faas_version; /* "0.1.0": one for all programs, libfaas/version.h */
+
 /* Fill every target of the tables (a NULL-terminated array of tables).  argv[0] is skipped.  With
- * --help or --version in argv: prints to stdout and sets *out_exit; the caller exits 0. */
+ * --help or --version in argv: prints to stdout and sets *out_exit; the caller exits 0.
+ * Texts of an earlier load are overwritten, not freed.  Variables that held a secret are wiped and
+ * removed from the environment.  faas_options_free is due after failures, too. */
 FAAS_MUST_CHECK faas_code faas_options_load(const struct faas_option *const *tables, int argc,
                                             char **argv, bool *out_exit, faas_err *err);
 void faas_options_help(const struct faas_option *const *tables, const char *program, FILE *to);
