@@ -56,7 +56,11 @@ FAAS_MUST_CHECK faas_code faas_bus_open(const struct faas_bus_conf *conf, faas_l
 /* Drains subscriptions and connections within drain_ms, waits for the closed callbacks.  Not from
  * the loop thread while it runs handlers: call after faas_loop_run returned. */
 void faas_bus_close(faas_bus *bus, int64_t drain_ms);
+/* Once, at the end of the process, after every bus was closed: gives libnats's memory back. */
+void faas_bus_end(void);
 bool faas_bus_is_connected(const faas_bus *bus);
+/* A connection closed by itself and stopped the loop; valid once the loop has stopped. */
+bool faas_bus_is_lost(const faas_bus *bus);
 const char *faas_bus_inbox(const faas_bus *bus); /* "_INBOX_auth.<token>" without trailing dot */
 faas_loop *faas_bus_loop(const faas_bus *bus);
 size_t faas_bus_max_payload(const faas_bus *bus);

@@ -1,0 +1,170 @@
+#include "net/nkey.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PREFIX_SEED 144 /* 'S' in the first five bits */
+#define PREFIX_USER 160 /* 'U' */
+#define KEY_BYTES   32
+#define SEED_RAW    (2 + KEY_BYTES + 2)
+#define PUBLIC_RAW  (1 + KEY_BYTES + 2)
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+static uint16_t crc16(const uint8_t *data, size_t len)
+{
+    uint16_t crc = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (uint16_t)(data[i] << 8);
+        for (int bit = 0; bit < 8; bit++)
+            crc = (uint16_t)((crc & 0x8000) != 0 ? (crc << 1) ^ 0x1021 : crc << 1);
+    }
+    return crc;
+}
+
+/* Appends the checksum to raw[0..len) and writes all of it as base32. */
+static void encode(uint8_t *raw, size_t len, char *out_text)
+{
+    uint16_t crc = crc16(raw, len);
+    uint32_t bits = 0;
+    int count = 0;
+
+    raw[len] = (uint8_t)(crc & 0xff);
+    raw[len + 1] = (uint8_t)(crc >> 8);
+    for (size_t i = 0; i < len + 2; i++) {
+        bits = (bits << 8) | raw[i];
+        for (count += 8; count >= 5; count -= 5)
+            *out_text++ = alphabet[(bits >> (count - 5)) & 31];
+    }
+    if (count > 0)
+        *out_text++ = alphabet[(bits << (5 - count)) & 31];
+    *out_text = '\0';
+}
+
+static bool decode(const char *text, uint8_t *out_raw, size_t raw_len)
+{
+    uint32_t bits = 0;
+    int count = 0;
+    size_t used = 0;
+
+    for (; *text != '\0'; text++) {
+        const char *at = strchr(alphabet, *text);
+
+        if (at == NULL)
+            return false;
+        bits = (bits << 5) | (uint32_t)(at - alphabet);
+        count += 5;
+        if (count < 8)
+            continue;
+        if (used == raw_len)
+            return false;
+        out_raw[used++] = (uint8_t)(bits >> (count - 8));
+        count -= 8;
+    }
+    return used == raw_len;
+}
+
+static bool seed_decode(const char *seed, uint8_t out_raw[SEED_RAW])
+{
+    uint16_t crc;
+
+    if (strlen(seed) != FAAS_NKEY_SEED_TEXT - 1 || !decode(seed, out_raw, SEED_RAW))
+        return false;
+    crc = crc16(out_raw, SEED_RAW - 2);
+    return out_raw[SEED_RAW - 2] == (crc & 0xff) && out_raw[SEED_RAW - 1] == crc >> 8 &&
+           out_raw[0] == (PREFIX_SEED | PREFIX_USER >> 5) &&
+           out_raw[1] == (uint8_t)((PREFIX_USER & 31) << 3);
+}
+
+static void public_of(const uint8_t seed[KEY_BYTES], char out_public[FAAS_NKEY_PUBLIC_TEXT])
+{
+    uint8_t secret[crypto_sign_SECRETKEYBYTES];
+    uint8_t raw[PUBLIC_RAW] = {PREFIX_USER};
+
+    crypto_sign_seed_keypair(raw + 1, secret, seed);
+    sodium_memzero(secret, sizeof secret);
+    encode(raw, 1 + KEY_BYTES, out_public);
+}
+
+faas_code faas_nkey_new(char out_seed[FAAS_NKEY_SEED_TEXT], char out_public[FAAS_NKEY_PUBLIC_TEXT],
+                        faas_err *err)
+{
+    uint8_t raw[SEED_RAW] = {PREFIX_SEED | PREFIX_USER >> 5, (uint8_t)((PREFIX_USER & 31) << 3)};
+
+    if (sodium_init() < 0)
+        return faas_fail_sys(err, ENOSYS, "start libsodium");
+    randombytes_buf(raw + 2, KEY_BYTES);
+    public_of(raw + 2, out_public);
+    encode(raw, 2 + KEY_BYTES, out_seed);
+    sodium_memzero(raw, sizeof raw);
+    return FAAS_OK;
+}
+
+faas_code faas_nkey_public(const char *seed, char out_public[FAAS_NKEY_PUBLIC_TEXT], faas_err *err)
+{
+    uint8_t raw[SEED_RAW];
+
+    if (sodium_init() < 0)
+        return faas_fail_sys(err, ENOSYS, "start libsodium");
+    if (!seed_decode(seed, raw)) {
+        sodium_memzero(raw, sizeof raw);
+        return faas_fail(err, FAAS_INVALID, "nkey: not the seed of a user key (SU...)");
+    }
+    public_of(raw + 2, out_public);
+    sodium_memzero(raw, sizeof raw);
+    return FAAS_OK;
+}
+
+/* The text of the file, without its newline. */
+static faas_code read_private(int fd, const char *path, char out_seed[FAAS_NKEY_SEED_TEXT],
+                              faas_err *err)
+{
+    char text[FAAS_NKEY_SEED_TEXT + 2];
+    struct stat st;
+    ssize_t len;
+
+    if (fstat(fd, &st) != 0)
+        return faas_fail_sys(err, errno, "stat %s", path);
+    if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0)
+        return faas_fail(err, FAAS_INVALID,
+                         "nkey file %s: must be a regular file of mode 0600, is %o", path,
+                         (unsigned)(st.st_mode & 07777));
+    len = read(fd, text, sizeof text - 1);
+    if (len < 0)
+        return faas_fail_sys(err, errno, "read %s", path);
+    if (len > 0 && text[len - 1] == '\n')
+        len--;
+    text[len] = '\0';
+    if (strlen(text) != FAAS_NKEY_SEED_TEXT - 1) {
+        sodium_memzero(text, sizeof text);
+        return faas_fail(err, FAAS_INVALID, "nkey file %s: not the seed of a user key (SU...)",
+                         path);
+    }
+    memcpy(out_seed, text, FAAS_NKEY_SEED_TEXT);
+    sodium_memzero(text, sizeof text);
+    return FAAS_OK;
+}
+
+faas_code faas_nkey_read(const char *path, char out_seed[FAAS_NKEY_SEED_TEXT], faas_err *err)
+{
+    char public_text[FAAS_NKEY_PUBLIC_TEXT];
+    faas_code rc;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return faas_fail_sys(err, errno, "open nkey file %s", path);
+    rc = read_private(fd, path, out_seed, err);
+    close(fd);
+    if (rc == FAAS_OK)
+        rc = faas_nkey_public(out_seed, public_text, err);
+    if (rc != FAAS_OK)
+        sodium_memzero(out_seed, FAAS_NKEY_SEED_TEXT);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* nkey.h - NATS user keys: an Ed25519 seed kept by the service, its public half known to the server.
+ * Shapes    seed text "SU..." of 58 characters, public text "U..." of 56: base32 (RFC 4648, no
+ *           padding) of prefix, 32 bytes and a CRC-16 (XMODEM).
+ * Files     a seed file holds the seed text and at most one newline; it must be a regular file that
+ *           neither group nor others can read.
+ * Ownership buffers are the caller's; wipe seeds with sodium_memzero() when done.
+ * Threads   any.
+ * Errors    INVALID (not a seed, file readable by others), INTERNAL (the file cannot be read).
+ * Spec      NATS nkeys.
+ */
+#ifndef FAAS_NKEY_H
+#define FAAS_NKEY_H
+
+#include "base/err.h"
+
+#define FAAS_NKEY_SEED_TEXT   59 /* with NUL */
+#define FAAS_NKEY_PUBLIC_TEXT 57
+
+/* A new user key pair. */
+FAAS_MUST_CHECK faas_code faas_nkey_new(char out_seed[FAAS_NKEY_SEED_TEXT],
+                                        char out_public[FAAS_NKEY_PUBLIC_TEXT], faas_err *err);
+FAAS_MUST_CHECK faas_code faas_nkey_public(const char *seed, char out_public[FAAS_NKEY_PUBLIC_TEXT],
+                                           faas_err *err);
+/* The checked seed held by the file. */
+FAAS_MUST_CHECK faas_code faas_nkey_read(const char *path, char out_seed[FAAS_NKEY_SEED_TEXT],
+                                         faas_err *err);
+
+#endif
