@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # report.sh - what a function can see of the place it runs in. Plain text, one section per subject.
 
 section() { printf '\n== %s\n' "$1"; }

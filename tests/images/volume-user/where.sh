@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # where.sh - who and where this function is, one "name=value" per line.
 printf 'uid=%s\ngid=%s\ncwd=%s\n' "$(id -u)" "$(id -g)" "$(pwd)"
 printf 'greeting=%s\nempty=%s\nargument=%s\n' "$GREETING" "${EMPTY-unset}" "$1"
