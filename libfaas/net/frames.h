@@ -115,6 +115,7 @@ void faas_frames_in_credit(faas_frames_in *in, const char *reply);
 const json_t *faas_frames_in_end(const faas_frames_in *in);  /* borrowed; NULL before COMPLETE */
 const json_t *faas_frames_in_head(const faas_frames_in *in); /* borrowed; NULL before it came */
 size_t faas_frames_in_bytes(const faas_frames_in *in);       /* stdout received */
+bool faas_frames_in_is_text(const faas_frames_in *in);       /* all of it is valid UTF-8 */
 /* stdout: memory (returns pointer, *out_fd -1) or a file (NULL, *out_fd: the caller's to close).
  * Once, after COMPLETE; the memory is the caller's (free). */
 void *faas_frames_in_steal(faas_frames_in *in, size_t *out_len, int *out_fd);

@@ -24,6 +24,10 @@ struct faas_frames_in {
     size_t len, room;
     int fd; /* all of stdout once it is not; else -1 */
     crypto_generichash_state hash;
+
+    bool is_text;      /* UTF-8 so far */
+    uint8_t owed;      /* continuation bytes that the last sequence still needs */
+    uint8_t low, high; /* bounds of the next one */
 };
 
 faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf, faas_frames_in **out_in,
@@ -41,6 +45,7 @@ faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf, faas_frames
     if (in->conf.spill_dir == NULL)
         in->conf.spill_dir = "/tmp";
     in->fd = -1;
+    in->is_text = true;
     crypto_generichash_init(&in->hash, NULL, 0, HASH_BYTES);
     *out_in = in;
     return FAAS_OK;
@@ -68,12 +73,41 @@ const json_t *faas_frames_in_head(const faas_frames_in *in)
     return in->head;
 }
 
+bool faas_frames_in_is_text(const faas_frames_in *in)
+{
+    return in->is_text && in->owed == 0;
+}
+
 size_t faas_frames_in_bytes(const faas_frames_in *in)
 {
     return in->len;
 }
 
 /* ---- keeping stdout ---- */
+
+/* First byte of a UTF-8 sequence (RFC 3629): what must follow. */
+static bool begin_sequence(faas_frames_in *in, uint8_t byte)
+{
+    in->low = byte == 0xe0 ? 0xa0 : byte == 0xf0 ? 0x90 : 0x80;
+    in->high = byte == 0xed ? 0x9f : byte == 0xf4 ? 0x8f : 0xbf;
+    in->owed = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+    return byte >= 0xc2 && byte <= 0xf4;
+}
+
+/* Sequences may be cut by the end of a frame, so the state is kept between calls. */
+static void check_text(faas_frames_in *in, const uint8_t *data, size_t len)
+{
+    for (size_t i = 0; i < len && in->is_text; i++) {
+        if (in->owed > 0) {
+            in->is_text = data[i] >= in->low && data[i] <= in->high;
+            in->owed--;
+            in->low = 0x80;
+            in->high = 0xbf;
+        } else if (data[i] >= 0x80) {
+            in->is_text = begin_sequence(in, data[i]);
+        }
+    }
+}
 
 static int open_spill(const char *dir)
 {
@@ -143,6 +177,7 @@ static bool keep(faas_frames_in *in, const void *data, size_t len)
     if (in->fd >= 0 ? !write_all(in->fd, data, len) : !keep_in_memory(in, data, len))
         return false;
     crypto_generichash_update(&in->hash, data, len);
+    check_text(in, data, len);
     in->len += len;
     return true;
 }

@@ -556,6 +556,37 @@ static void stderr_is_counted_apart_from_stdout(void **state)
     wire_close(&w);
 }
 
+/* Whether the bytes are text, when they arrive one by one. */
+static bool is_text(const char *bytes, size_t len)
+{
+    struct wire w = {0};
+    bool is;
+
+    wire_open(&w, &no_limits);
+    for (size_t i = 0; i < len; i++) {
+        struct faas_frame f = {FAAS_FRAME_STDOUT, 257, (uint32_t)i, CALL, bytes + i, 1};
+
+        (void)faas_frames_in_take(w.in, &f, NULL);
+    }
+    is = faas_frames_in_is_text(w.in);
+    wire_close(&w);
+    return is;
+}
+
+static void text_is_told_from_bytes_across_frames(void **state)
+{
+    static const char *const bad[] = {
+        "\x80",     "a\xff", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+        "\xe2\x82", "\xc3z"};
+
+    (void)state;
+    assert_true(is_text("", 0));
+    assert_true(is_text("a\0b", 3));
+    assert_true(is_text("\xc3\xbc \xe6\xbc\xa2 \xf0\x9f\x9a\x80 \xf4\x8f\xbf\xbf", 16));
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++)
+        assert_false(is_text(bad[i], strlen(bad[i])));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -579,6 +610,7 @@ int main(void)
         cmocka_unit_test(a_spill_folder_that_is_missing_breaks_the_result),
         cmocka_unit_test(frames_of_another_place_or_call_are_dropped),
         cmocka_unit_test(foreign_and_impossible_credits_are_ignored),
+        cmocka_unit_test(text_is_told_from_bytes_across_frames),
         cmocka_unit_test(stderr_is_counted_apart_from_stdout),
     };
 
