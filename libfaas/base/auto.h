@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define FAAS_DEFINE_AUTO(type, fn)                                                                 \
-    static inline void faas_auto_##type(type **p)                                                  \
+    __attribute__((unused)) static inline void faas_auto_##type(type **p)                          \
     {                                                                                              \
         if (*p != NULL)                                                                            \
             fn(*p);                                                                                \
