@@ -1,5 +1,6 @@
 /* fail.c - a function that misbehaves on request: its one argument says how.
  * Argument  "VERB [NUMBER|WORD [TEXT]]", words parted by single blanks; see verbs[] and README.md.
+ *           Without an argument it copies standard input, for functions that get their input there.
  * Status    what the verb says; 64 for an argument that is not understood.
  * Pattern   lines of 64 bytes, each its own offset and letters: any loss, repeat or swap shows.
  */
@@ -363,7 +364,8 @@ static char *cut_word(char **text)
 
 int main(int argc, char **argv)
 {
-    char *text = argc > 1 ? argv[argc - 1] : argv[0];
+    static char copy_input[] = "stdin";
+    char *text = argc > 1 ? argv[argc - 1] : copy_input;
     char *verb = cut_word(&text);
     char *all = strdup(text);
     char *number = cut_word(&text);
@@ -374,7 +376,7 @@ int main(int argc, char **argv)
     req.number = strtoul(number, NULL, 10);
     req.second = strtoul(text, NULL, 10);
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
-        if (argc > 1 && strcmp(verbs[i].name, verb) == 0)
+        if (strcmp(verbs[i].name, verb) == 0)
             return verbs[i].run(&req);
     }
     fprintf(stderr, "fail: not understood: %s\n", verb);
