@@ -1,0 +1,25 @@
+/* auth.h - what main.c sets up and endpoints.c uses.
+ * Threads   written before the endpoints are served, then only read.
+ */
+#ifndef AUTH_AUTH_H
+#define AUTH_AUTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "crypto/token.h"
+#include "net/kv.h"
+
+struct auth {
+    faas_kv *users;
+    faas_token_signer *signer; /* the newest key */
+    json_t *jwks;              /* public halves of all keys, newest first */
+    int64_t ttl_s;             /* of a token */
+    bool is_any_password;      /* old clients: the rules for passwords are off */
+    bool is_signup_open;
+    _Atomic bool is_ready; /* the fields above are set */
+};
+
+extern const struct faas_endpoint auth_endpoints[];
+
+#endif

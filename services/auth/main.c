@@ -1,0 +1,83 @@
+/* faas-auth: accounts and access tokens; the only holder of the private signing keys. */
+#include "auth.h"
+#include "keys.h"
+
+#include "base/clock.h"
+#include "contract.h"
+#include "crypto/password.h"
+#include "service.h"
+
+#include <string.h>
+
+#define HASH_MB       64 /* memory of one argon2id hash */
+#define STORE_WAIT_MS 60000
+#define THREADS       16 /* most of them wait for the store or for their turn to hash */
+
+static struct {
+    char *key_files, *password_policy, *signup;
+    int64_t ttl_s, hash_memory_mb;
+} conf;
+
+static const struct faas_option options[] = {
+    FAAS_OPT_STR(conf.key_files, "AUTH_KEY_FILES", NULL,
+                 "signing keys (EC P-256, PEM, mode 0600), comma-separated, newest first"),
+    FAAS_OPT_INT(conf.ttl_s, "TOKEN_TTL", "43200", 1, 31536000, "life of a token in seconds"),
+    FAAS_OPT_STR(conf.password_policy, "PASSWORD_POLICY", "strict",
+                 "strict, or any: passwords of one byte and common ones, for old clients"),
+    FAAS_OPT_INT(conf.hash_memory_mb, "AUTH_HASH_MEMORY_MB", "256", HASH_MB, 65536,
+                 "memory for password hashes; each needs 64 MiB, so this bounds how many run"),
+    FAAS_OPT_STR(conf.signup, "SIGNUP", "open", "open, or closed: nobody can register"),
+    FAAS_OPT_END,
+};
+
+static struct auth auth;
+
+static faas_code one_of(const char *name, const char *value, const char *yes, const char *no,
+                        bool *out_is_yes, faas_err *err)
+{
+    *out_is_yes = strcmp(value, yes) == 0;
+    if (!*out_is_yes && strcmp(value, no) != 0)
+        return faas_fail(err, FAAS_INVALID, "%s: %s or %s", name, yes, no);
+    return FAAS_OK;
+}
+
+static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
+{
+    struct auth *self = state;
+
+    self->ttl_s = conf.ttl_s;
+    FAAS_TRY(one_of("PASSWORD_POLICY", conf.password_policy, "any", "strict",
+                    &self->is_any_password, err));
+    FAAS_TRY(one_of("SIGNUP", conf.signup, "open", "closed", &self->is_signup_open, err));
+    FAAS_TRY(keys_open(conf.key_files, &self->signer, &self->jwks, err));
+    FAAS_TRY(faas_password_setup((int)(conf.hash_memory_mb / HASH_MB), err));
+    FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_USERS, rt->replicas,
+                          faas_deadline_in_ms(STORE_WAIT_MS), &self->users, err));
+    self->is_ready = true;
+    return FAAS_OK;
+}
+
+static void stop(void *state)
+{
+    struct auth *self = state;
+
+    faas_kv_close(self->users);
+    faas_token_signer_free(self->signer);
+    json_decref(self->jwks);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct faas_service service = {
+        .name = "auth",
+        .description = "accounts and access tokens",
+        .options = options,
+        .endpoints = auth_endpoints,
+        .state = &auth,
+        .threads_default = THREADS,
+        .start = start,
+        .stop = stop,
+    };
+
+    return faas_service_main(&service, argc, argv);
+}

@@ -1,0 +1,91 @@
+#include "store.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TAKE_BACK_MS 5000
+
+/* NOT_FOUND is an answer here, not a failure. */
+static faas_code look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                         struct faas_kv_entry *out_entry, bool *out_is_found, faas_err *err)
+{
+    faas_err why = {0};
+    faas_code rc = faas_kv_get(kv, key, deadline_ns, out_entry, &why);
+
+    *out_is_found = rc == FAAS_OK;
+    if (rc == FAAS_NOT_FOUND)
+        return FAAS_OK;
+    if (rc != FAAS_OK && err != NULL)
+        *err = why;
+    return rc;
+}
+
+faas_code store_is_taken(faas_kv *kv, const char *folded_name, uint64_t deadline_ns,
+                         bool *out_is_taken, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+
+    account_name_key(folded_name, key);
+    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, out_is_taken, err));
+    faas_kv_entry_done(&entry);
+    return FAAS_OK;
+}
+
+static faas_code create(faas_kv *kv, const char *key, json_t *take_record, uint64_t deadline_ns,
+                        uint64_t *out_revision, faas_err *err)
+{
+    FAAS_AUTO(json_t) *record = take_record;
+    FAAS_AUTO(char) *text = record == NULL ? NULL : faas_json_text(record, NULL);
+
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "account record");
+    return faas_kv_put(kv, key, 0, text, strlen(text), deadline_ns, out_revision, err);
+}
+
+faas_code store_add(faas_kv *kv, const struct account *account, uint64_t deadline_ns, faas_err *err)
+{
+    char user_key[ACCOUNT_KEY_MAX], name_key[ACCOUNT_KEY_MAX];
+    uint64_t revision = 0;
+    faas_code rc;
+
+    account_user_key(account->id, user_key);
+    account_name_key(account->username, name_key);
+    FAAS_TRY(create(kv, user_key, account_user_record(account), deadline_ns, &revision, err));
+    rc = create(kv, name_key, account_name_record(account), deadline_ns, NULL, err);
+    if (rc != FAAS_CONFLICT)
+        return rc; /* also when the outcome is unknown: the name may lead to this record */
+    /* Nobody knows this record's id, so one that cannot be taken back only takes room. */
+    rc = faas_kv_delete(kv, user_key, revision, faas_deadline_in_ms(TAKE_BACK_MS), NULL, NULL);
+    (void)rc;
+    return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
+}
+
+faas_code store_find(faas_kv *kv, const char *folded_name, uint64_t deadline_ns,
+                     struct account *out_account, bool *out_is_found, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX], id[FAAS_UUID_TEXT];
+    struct faas_kv_entry entry = {0};
+    bool has_name, has_user;
+    faas_code rc = FAAS_OK;
+
+    account_name_key(folded_name, key);
+    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &has_name, err));
+    if (has_name)
+        rc = account_parse_name(entry.value, entry.len, id, err);
+    else
+        faas_uuid_new(id); /* nobody's: asked for all the same, so that time tells nothing */
+    faas_kv_entry_done(&entry);
+    FAAS_TRY(rc);
+
+    account_user_key(id, key);
+    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &has_user, err));
+    if (has_user)
+        rc = account_parse_user(entry.value, entry.len, id, out_account, err);
+    faas_kv_entry_done(&entry);
+    FAAS_TRY(rc);
+    *out_is_found = has_user;
+    return FAAS_OK;
+}
