@@ -90,8 +90,9 @@ faas_bus *faas_rpc_bus(const faas_rpc *rpc);
  * handlers. */
 FAAS_MUST_CHECK faas_code faas_rpc_serve(faas_rpc *rpc, const struct faas_endpoint *endpoints,
                                          void *state, faas_err *err);
-/* Leave every queue group and direct subject; running handlers finish; done runs on the loop thread
- * when none is left or time is up. */
+/* Leave every queue group and direct subject of the DATA lane; running handlers finish; done runs on
+ * the loop thread when none is left or time is up.  Endpoints of the CONTROL lane (probe, cancel,
+ * fence) answer until the end: silence there would read as death. */
 void faas_rpc_drain(faas_rpc *rpc, int64_t timeout_ms, faas_task *done, void *arg);
 
 /* Answer a loop endpoint's message; counted in STATS; nothing happens when it asked for no reply.

@@ -1,0 +1,646 @@
+#include "net/members.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/rpc_internal.h"
+
+#define MEMBERS_MAX    4096 /* listed at once; more are ignored and logged */
+#define PROBE_MS       300
+#define PROBE_AGAIN_MS 500
+#define DEAD_KEPT_MS   INT64_C(3600000)
+#define APPLIED_MAX    4
+#define BUCKET_TEXT    32
+#define COALESCE_S     0.002
+
+/* A listed member with what only this file needs. */
+struct record {
+    struct faas_member pub;
+    char old_epoch[33]; /* the epoch before: its late beats are ignored */
+    bool is_probing;
+    uint64_t probe_ns;  /* no probe before this instant */
+    uint64_t died_ns;
+    struct {
+        char bucket[BUCKET_TEXT]; /* "" ends */
+        uint64_t seq;
+    } applied[APPLIED_MAX];
+};
+
+struct faas_members {
+    faas_rpc *rpc;
+    faas_loop *loop;
+    struct faas_members_conf conf;
+    char epoch[33];
+    char subject[FAAS_SUBJECT_MAX];
+    uint64_t beats;
+    faas_sub *sub;
+    ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
+    ev_timer soon_timer; /* a beat asked for */
+    int probes;          /* on their way; stop waits for none: their done finds is_stopped */
+    bool is_stopped;
+    bool is_full;        /* MEMBERS_MAX was logged */
+    pthread_mutex_t mu;  /* the loop thread writes records under it, pool threads read under it */
+    pthread_cond_t changed;
+    struct record **list; /* sorted by service, then id */
+    size_t count, room;
+};
+
+/* ---- the list ---- */
+
+static int compare(const struct faas_member *member, const char *service, const char *id)
+{
+    int order = strcmp(member->service, service);
+
+    return order != 0 ? order : strcmp(member->id, id);
+}
+
+/* Index of the first member not before (service, id). */
+static size_t position(const faas_members *members, const char *service, const char *id)
+{
+    size_t low = 0, high = members->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (compare(&members->list[middle]->pub, service, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct record *find(const faas_members *members, const char *service, const char *id)
+{
+    size_t at = position(members, service, id);
+
+    if (at < members->count && compare(&members->list[at]->pub, service, id) == 0)
+        return members->list[at];
+    return NULL;
+}
+
+static bool make_room(faas_members *members)
+{
+    size_t room = members->room == 0 ? 16 : members->room * 2;
+    struct record **list;
+
+    if (members->count < members->room)
+        return true;
+    if (members->count >= MEMBERS_MAX) {
+        if (!members->is_full)
+            FAAS_LOG(ERROR, "too many members: new ones are ignored",
+                     FAAS_LINT("max", MEMBERS_MAX));
+        members->is_full = true;
+        return false;
+    }
+    list = realloc(members->list, room * sizeof *list);
+    if (list == NULL)
+        return false;
+    members->list = list;
+    members->room = room;
+    return true;
+}
+
+/* mu is held. */
+static struct record *insert(faas_members *members, const char *service, const char *id)
+{
+    size_t at = position(members, service, id);
+    struct record *record;
+
+    if (!make_room(members))
+        return NULL;
+    record = calloc(1, sizeof *record);
+    if (record == NULL)
+        return NULL;
+    (void)snprintf(record->pub.service, sizeof record->pub.service, "%s", service);
+    (void)snprintf(record->pub.id, sizeof record->pub.id, "%s", id);
+    memmove(&members->list[at + 1], &members->list[at],
+            (members->count - at) * sizeof *members->list);
+    members->list[at] = record;
+    members->count++;
+    return record;
+}
+
+static void remove_at(faas_members *members, size_t at)
+{
+    pthread_mutex_lock(&members->mu);
+    free(members->list[at]);
+    members->count--;
+    memmove(&members->list[at], &members->list[at + 1],
+            (members->count - at) * sizeof *members->list);
+    pthread_mutex_unlock(&members->mu);
+}
+
+static void tell(const faas_members *members, const struct record *record,
+                 enum faas_member_change change)
+{
+    static const char *const words[] = {"member joined", "member left", "member died",
+                                        "member restarted"};
+
+    FAAS_LOG(INFO, words[change], FAAS_LSTR("member_service", record->pub.service),
+             FAAS_LSTR("member", record->pub.id), FAAS_LSTR("epoch", record->pub.epoch));
+    if (members->conf.watch != NULL)
+        members->conf.watch(members->conf.arg, &record->pub, change);
+}
+
+/* ---- our beats ---- */
+
+static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
+{
+    FAAS_AUTO(json_t) *doc = json_pack(
+        "{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I}", "v", 1, "epoch", members->epoch, "beat",
+        (json_int_t)++members->beats, "state", beat->state, "free", (json_int_t)beat->free, "slots",
+        (json_int_t)beat->slots, "running", (json_int_t)beat->running, "running_seq",
+        (json_int_t)beat->running_seq);
+    json_t *applied = json_object();
+
+    if (doc == NULL || json_object_set_new(doc, "applied", applied) != 0)
+        return NULL;
+    for (size_t i = 0; i < APPLIED_MAX && beat->applied[i].bucket != NULL; i++) {
+        if (json_object_set_new(applied, beat->applied[i].bucket,
+                                json_integer((json_int_t)beat->applied[i].seq)) != 0)
+            return NULL;
+    }
+    return FAAS_STEAL(doc);
+}
+
+static void send_beat(faas_members *members, bool is_last)
+{
+    struct faas_beat beat = {.state = "ready"};
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    struct faas_out out = {.subject = members->subject};
+    faas_err err = {0};
+
+    if (members->conf.fill != NULL)
+        members->conf.fill(members->conf.arg, &beat);
+    doc = beat_json(members, &beat);
+    if (doc == NULL || (is_last && json_object_set_new(doc, "bye", json_true()) != 0))
+        return; /* without memory this beat is missed; the next one comes */
+    text = faas_json_text(doc, &out.len);
+    if (text == NULL)
+        return;
+    out.data = text;
+    if (faas_bus_publish(faas_rpc_bus(members->rpc), FAAS_CONTROL, &out, &err) != FAAS_OK)
+        FAAS_LOG(WARN, "heartbeat not sent", FAAS_LSTR("error", err.msg),
+                 FAAS_LSTR("detail", err.detail));
+}
+
+static void on_soon(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    send_beat(timer->data, false);
+}
+
+void faas_members_beat_now(faas_members *members)
+{
+    if (members == NULL || ev_is_active(&members->soon_timer))
+        return;
+    ev_timer_set(&members->soon_timer, COALESCE_S, 0.0);
+    ev_timer_start(faas_loop_ev(members->loop), &members->soon_timer);
+}
+
+/* ---- their beats ---- */
+
+struct heard {
+    const char *service, *id; /* borrowed from the subject's copy */
+    const char *epoch, *state;
+    int64_t beat, free, slots, running;
+    bool is_bye;
+    json_t *applied;
+};
+static const struct faas_json_field heard_fields[] = {
+    FAAS_FIELD(STR, struct heard, epoch, "epoch", 1, 32, true),
+    FAAS_FIELD(STR, struct heard, state, "state", 1, 32, true),
+    FAAS_FIELD(INT, struct heard, beat, "beat", 0, 9e15, true),
+    FAAS_FIELD(INT, struct heard, free, "free", 0, 1e9, false),
+    FAAS_FIELD(INT, struct heard, slots, "slots", 0, 1e9, false),
+    FAAS_FIELD(INT, struct heard, running, "running", 0, 1e9, false),
+    FAAS_FIELD(BOOL, struct heard, is_bye, "bye", 0, 0, false),
+    FAAS_FIELD(ANY, struct heard, applied, "applied", 0, 0, false),
+    FAAS_FIELD_END,
+};
+
+static void take_applied(struct record *record, json_t *applied)
+{
+    const char *bucket;
+    json_t *seq;
+    size_t n = 0;
+
+    json_object_foreach (applied, bucket, seq) {
+        if (n == APPLIED_MAX || strlen(bucket) >= BUCKET_TEXT || !json_is_integer(seq))
+            continue;
+        (void)snprintf(record->applied[n].bucket, BUCKET_TEXT, "%s", bucket);
+        record->applied[n++].seq = (uint64_t)json_integer_value(seq);
+    }
+    if (n < APPLIED_MAX)
+        record->applied[n].bucket[0] = '\0';
+}
+
+/* mu is held.  What changed for the watch: true with *out_change. */
+static bool take_beat(struct record *record, const struct heard *heard, uint64_t at_ns,
+                      enum faas_member_change *out_change)
+{
+    struct faas_member *pub = &record->pub;
+    bool is_new = pub->epoch[0] == '\0';
+    bool is_other = !is_new && strcmp(pub->epoch, heard->epoch) != 0;
+    bool was_dead = pub->is_dead;
+
+    if (strcmp(record->old_epoch, heard->epoch) == 0 && !is_new)
+        return false;
+    if (!is_new && !is_other && (uint64_t)heard->beat <= pub->beat)
+        return false; /* overtaken on its way */
+    if (is_other)
+        memcpy(record->old_epoch, pub->epoch, sizeof record->old_epoch);
+    if (is_new || is_other) {
+        (void)snprintf(pub->epoch, sizeof pub->epoch, "%s", heard->epoch);
+        pub->first_ns = at_ns;
+    }
+    pub->beat = (uint64_t)heard->beat;
+    pub->seen_ns = at_ns;
+    pub->is_ready = strcmp(heard->state, "ready") == 0 && !heard->is_bye;
+    pub->is_dead = heard->is_bye;
+    record->died_ns = heard->is_bye ? at_ns : 0;
+    pub->free = heard->free;
+    pub->slots = heard->slots;
+    pub->running = heard->running;
+    take_applied(record, heard->applied);
+    if (heard->is_bye)
+        *out_change = FAAS_MEMBER_LEFT;
+    else
+        *out_change = is_other ? FAAS_MEMBER_RESTARTED : FAAS_MEMBER_JOINED;
+    return is_new || is_other || was_dead || heard->is_bye;
+}
+
+static void hear(faas_members *members, const struct heard *heard, uint64_t at_ns)
+{
+    enum faas_member_change change = FAAS_MEMBER_JOINED;
+    struct record *record;
+    bool is_news;
+
+    pthread_mutex_lock(&members->mu);
+    record = find(members, heard->service, heard->id);
+    if (record == NULL)
+        record = insert(members, heard->service, heard->id);
+    is_news = record != NULL && take_beat(record, heard, at_ns, &change);
+    pthread_cond_broadcast(&members->changed);
+    pthread_mutex_unlock(&members->mu);
+    if (is_news)
+        tell(members, record, change);
+}
+
+/* "faas.hb.<service>.<id>" in text becomes two strings. */
+static bool split_subject(char *text, const char **out_service, const char **out_id)
+{
+    static const char prefix[] = "faas.hb.";
+    char *service = text + sizeof prefix - 1, *id;
+
+    if (strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return false;
+    id = strchr(service, '.');
+    if (id == NULL)
+        return false;
+    *id++ = '\0';
+    *out_service = service;
+    *out_id = id;
+    return service[0] != '\0' && strlen(service) < sizeof((struct faas_member *)0)->service &&
+           id[0] != '\0' && strlen(id) < sizeof((struct faas_member *)0)->id &&
+           strchr(id, '.') == NULL;
+}
+
+static void on_beat(void *arg, faas_msg *take_msg)
+{
+    faas_members *members = arg;
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    FAAS_AUTO(json_t) *doc = NULL;
+    char subject[FAAS_SUBJECT_MAX];
+    struct heard heard = {0};
+    faas_err err = {0};
+
+    if (strlen(faas_msg_subject(msg)) >= sizeof subject)
+        return;
+    memcpy(subject, faas_msg_subject(msg), strlen(faas_msg_subject(msg)) + 1);
+    if (!split_subject(subject, &heard.service, &heard.id))
+        return;
+    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) != FAAS_OK ||
+        faas_json_decode(doc, heard_fields, FAAS_JSON_TOLERANT, &heard, &err) != FAAS_OK) {
+        FAAS_LOG(WARN, "heartbeat not understood", FAAS_LSTR("member", heard.id),
+                 FAAS_LSTR("error", err.msg));
+        return;
+    }
+    hear(members, &heard, msg->arrived_ns);
+}
+
+/* ---- the silent ---- */
+
+/* A probe on its way; the record may be gone when it ends. */
+struct probe {
+    faas_members *members;
+    char service[16], id[40], epoch[33];
+};
+
+static void members_free(faas_members *members)
+{
+    for (size_t i = 0; i < members->count; i++)
+        free(members->list[i]);
+    free(members->list);
+    pthread_mutex_destroy(&members->mu);
+    pthread_cond_destroy(&members->changed);
+    free(members);
+}
+
+static bool is_silent(const struct record *record, uint64_t now)
+{
+    return now > record->pub.seen_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS;
+}
+
+static bool probe_says_alive(const struct probe *probe, const struct faas_rpc_reply *reply)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_err err = {0};
+    const char *epoch;
+
+    if (reply->code != FAAS_OK || faas_json_parse(faas_msg_data(reply->msg),
+                                                  faas_msg_len(reply->msg), false, &doc,
+                                                  &err) != FAAS_OK)
+        return false;
+    epoch = json_string_value(json_object_get(doc, "epoch"));
+    return epoch != NULL && strcmp(epoch, probe->epoch) == 0;
+}
+
+static void declare_dead(faas_members *members, struct record *record)
+{
+    pthread_mutex_lock(&members->mu);
+    record->pub.is_dead = true;
+    record->died_ns = faas_now_ns();
+    pthread_cond_broadcast(&members->changed);
+    pthread_mutex_unlock(&members->mu);
+    tell(members, record, FAAS_MEMBER_DIED);
+}
+
+static void on_probed(void *arg, const struct faas_rpc_reply *reply)
+{
+    FAAS_AUTO(void) *owned = arg;
+    const struct probe *probe = arg;
+    faas_members *members = probe->members;
+    struct record *record;
+
+    members->probes--;
+    if (members->is_stopped) {
+        if (members->probes == 0)
+            members_free(members);
+        return;
+    }
+    record = find(members, probe->service, probe->id);
+    if (record == NULL || strcmp(record->pub.epoch, probe->epoch) != 0)
+        return;
+    record->is_probing = false;
+    record->probe_ns = faas_now_ns() + PROBE_AGAIN_MS * FAAS_MS_NS;
+    /* Our own trouble is not their death: without a connection nobody can answer us. */
+    if (probe_says_alive(probe, reply) || record->pub.is_dead ||
+        !is_silent(record, faas_now_ns()) ||
+        !faas_bus_lane_is_up(faas_rpc_bus(members->rpc), FAAS_CONTROL))
+        return;
+    declare_dead(members, record);
+}
+
+static void send_probe(faas_members *members, struct record *record)
+{
+    struct probe *probe = calloc(1, sizeof *probe);
+    char subject[FAAS_SUBJECT_MAX];
+    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(PROBE_MS)};
+    struct faas_rpc_request req = {.subject = subject, .ctx = &ctx, .lane = FAAS_CONTROL};
+
+    if (probe == NULL)
+        return; /* the next tick tries again */
+    probe->members = members;
+    memcpy(probe->service, record->pub.service, sizeof probe->service);
+    memcpy(probe->id, record->pub.id, sizeof probe->id);
+    memcpy(probe->epoch, record->pub.epoch, sizeof probe->epoch);
+    (void)snprintf(subject, sizeof subject, FAAS_SUBJ_PROBE, probe->service, probe->id);
+    record->is_probing = true;
+    members->probes++;
+    faas_rpc_call(members->rpc, &req, on_probed, probe);
+}
+
+static void look_for_silent(faas_members *members)
+{
+    uint64_t now = faas_now_ns();
+
+    for (size_t i = members->count; i-- > 0;) {
+        struct record *record = members->list[i];
+
+        if (record->pub.is_dead) {
+            if (now > record->died_ns + (uint64_t)DEAD_KEPT_MS * FAAS_MS_NS && !record->is_probing)
+                remove_at(members, i);
+        } else if (is_silent(record, now) && !record->is_probing && now >= record->probe_ns) {
+            send_probe(members, record);
+        }
+    }
+}
+
+static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    send_beat(timer->data, false);
+    look_for_silent(timer->data);
+}
+
+/* ---- starting and stopping ---- */
+
+static faas_members *members_new(faas_rpc *rpc, const struct faas_members_conf *conf)
+{
+    faas_members *members = calloc(1, sizeof *members);
+    pthread_condattr_t attr;
+
+    if (members == NULL)
+        return NULL;
+    members->rpc = rpc;
+    members->loop = faas_bus_loop(faas_rpc_bus(rpc));
+    members->conf = *conf;
+    faas_random_token(members->epoch);
+    (void)snprintf(members->subject, sizeof members->subject, FAAS_SUBJ_BEAT, conf->service,
+                   conf->id);
+    pthread_mutex_init(&members->mu, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&members->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    ev_init(&members->soon_timer, on_soon);
+    members->soon_timer.data = members;
+    ev_timer_init(&members->beat_timer, on_tick, 0.0, FAAS_BEAT_MS / 1e3);
+    members->beat_timer.data = members;
+    return members;
+}
+
+faas_code faas_members_start(faas_rpc *rpc, const struct faas_members_conf *conf,
+                             faas_members **out_members, faas_err *err)
+{
+    faas_members *members = members_new(rpc, conf);
+    faas_code rc;
+
+    if (members == NULL)
+        return faas_fail_sys(err, ENOMEM, "start the member list");
+    rc = faas_bus_subscribe(faas_rpc_bus(rpc), FAAS_CONTROL, FAAS_SUBJ_BEAT_ALL, NULL, on_beat,
+                            members, &members->sub, err);
+    if (rc != FAAS_OK) {
+        members_free(members);
+        return rc;
+    }
+    ev_timer_start(faas_loop_ev(members->loop), &members->beat_timer);
+    *out_members = members;
+    return FAAS_OK;
+}
+
+void faas_members_stop(faas_members *members)
+{
+    if (members == NULL)
+        return;
+    send_beat(members, true);
+    ev_timer_stop(faas_loop_ev(members->loop), &members->beat_timer);
+    ev_timer_stop(faas_loop_ev(members->loop), &members->soon_timer);
+    faas_sub_free(members->sub);
+    members->is_stopped = true;
+    if (members->probes == 0)
+        members_free(members);
+}
+
+const char *faas_members_epoch(const faas_members *members)
+{
+    return members->epoch;
+}
+
+/* ---- questions ---- */
+
+const struct faas_member *faas_members_at(const faas_members *members, const char *service,
+                                          size_t idx)
+{
+    size_t at = position(members, service, "") + idx;
+
+    if (at >= members->count || strcmp(members->list[at]->pub.service, service) != 0)
+        return NULL;
+    return &members->list[at]->pub;
+}
+
+const struct faas_member *faas_members_find(const faas_members *members, const char *service,
+                                            const char *id)
+{
+    const struct record *record = find(members, service, id);
+
+    return record != NULL ? &record->pub : NULL;
+}
+
+bool faas_member_is_usable(const struct faas_member *member)
+{
+    return member->is_ready && !member->is_dead &&
+           faas_now_ns() < member->seen_ns + FAAS_BEAT_FRESH_MS * FAAS_MS_NS;
+}
+
+size_t faas_members_usable(const faas_members *members, const char *service)
+{
+    const struct faas_member *member;
+    size_t count = 0;
+
+    for (size_t i = 0; (member = faas_members_at(members, service, i)) != NULL; i++)
+        count += faas_member_is_usable(member) ? 1 : 0;
+    return count;
+}
+
+static const struct faas_member *heaviest(const faas_members *members, const char *service,
+                                          const char *key, uint64_t born_before_ns)
+{
+    const struct faas_member *member, *best = NULL;
+    uint64_t best_weight = 0;
+
+    for (size_t i = 0; (member = faas_members_at(members, service, i)) != NULL; i++) {
+        uint64_t weight;
+
+        if (!faas_member_is_usable(member) || member->first_ns > born_before_ns)
+            continue;
+        weight = faas_rendezvous(key, member->id);
+        if (best == NULL || weight > best_weight) {
+            best = member;
+            best_weight = weight;
+        }
+    }
+    return best;
+}
+
+const struct faas_member *faas_members_owner(const faas_members *members, const char *service,
+                                             const char *key, int64_t min_age_ms)
+{
+    uint64_t age_ns = (uint64_t)(min_age_ms > 0 ? min_age_ms : 0) * FAAS_MS_NS;
+    uint64_t now = faas_now_ns();
+    const struct faas_member *owner =
+        heaviest(members, service, key, now > age_ns ? now - age_ns : 0);
+
+    return owner != NULL ? owner : heaviest(members, service, key, UINT64_MAX);
+}
+
+/* ---- read your writes: pool threads ---- */
+
+/* mu is held.  Is the record a live reader of bucket behind seq?  Then it counts as silent from
+ * *out_silent_ns on. */
+static bool is_behind(const struct record *record, const char *bucket, uint64_t seq,
+                      uint64_t *out_silent_ns)
+{
+    if (record->pub.is_dead || is_silent(record, faas_now_ns()))
+        return false;
+    for (size_t i = 0; i < APPLIED_MAX && record->applied[i].bucket[0] != '\0'; i++) {
+        if (strcmp(record->applied[i].bucket, bucket) != 0)
+            continue;
+        *out_silent_ns = record->pub.seen_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS + FAAS_MS_NS;
+        return record->applied[i].seq < seq;
+    }
+    return false;
+}
+
+/* mu is held.  How many are behind; *out_wake_ns: when the next of them counts as silent. */
+static size_t count_behind(const faas_members *members, const char *bucket, uint64_t seq,
+                           uint64_t *out_wake_ns)
+{
+    size_t behind = 0;
+
+    for (size_t i = 0; i < members->count; i++) {
+        uint64_t silent_ns = UINT64_MAX;
+
+        if (!is_behind(members->list[i], bucket, seq, &silent_ns))
+            continue;
+        behind++;
+        if (silent_ns < *out_wake_ns)
+            *out_wake_ns = silent_ns;
+    }
+    return behind;
+}
+
+faas_code faas_members_wait_applied(faas_members *members, const char *bucket, uint64_t seq,
+                                    uint64_t deadline_ns, faas_err *err)
+{
+    size_t behind;
+
+    pthread_mutex_lock(&members->mu);
+    for (;;) {
+        uint64_t wake_ns = deadline_ns;
+        struct timespec until;
+
+        behind = count_behind(members, bucket, seq, &wake_ns);
+        if (behind == 0 || faas_now_ns() >= deadline_ns)
+            break;
+        until.tv_sec = (time_t)(wake_ns / FAAS_S_NS);
+        until.tv_nsec = (long)(wake_ns % FAAS_S_NS);
+        (void)pthread_cond_timedwait(&members->changed, &members->mu, &until);
+    }
+    pthread_mutex_unlock(&members->mu);
+    if (behind == 0)
+        return FAAS_OK;
+    faas_fail(err, FAAS_TIMEOUT, "the change is stored, but not every replica shows it yet");
+    return faas_err_detail(err, "%zu readers of %s behind %llu", behind, bucket,
+                           (unsigned long long)seq);
+}
