@@ -1,0 +1,121 @@
+#include "tests/unit/unit.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metric.h"
+
+#define ADDS 50000
+
+static struct faas_metric calls_ok = {
+    .name = "faas_t_calls_total{code=\"ok\"}", .help = "calls by outcome", .kind = FAAS_COUNTER};
+static struct faas_metric calls_busy = {
+    .name = "faas_t_calls_total{code=\"busy\"}", .help = "calls by outcome", .kind = FAAS_COUNTER};
+static struct faas_metric slots = {
+    .name = "faas_t_slots", .help = "free slots", .kind = FAAS_GAUGE};
+static struct faas_metric took = {
+    .name = "faas_t_took_seconds", .help = "time a call took", .kind = FAAS_HISTOGRAM};
+
+static int register_all(void **state)
+{
+    (void)state;
+    faas_metric_add(&calls_ok);
+    faas_metric_add(&calls_busy);
+    faas_metric_add(&slots);
+    faas_metric_add(&took);
+    return 0;
+}
+
+static void *add_many(void *arg)
+{
+    for (int i = 0; i < ADDS; i++) {
+        faas_metric_inc(arg, 1);
+        faas_metric_observe_ns(&took, 1000);
+    }
+    return NULL;
+}
+
+static void threads_lose_no_addition(void **state)
+{
+    pthread_t threads[2];
+
+    (void)state;
+    for (int t = 0; t < 2; t++)
+        assert_int_equal(pthread_create(&threads[t], NULL, add_many, &calls_busy), 0);
+    for (int t = 0; t < 2; t++)
+        pthread_join(threads[t], NULL);
+    assert_int_equal(atomic_load(&calls_busy.value), 2 * ADDS);
+    assert_int_equal(atomic_load(&took.value), 2 * ADDS);
+    assert_int_equal(atomic_load(&took.buckets[0]), 2 * ADDS);
+}
+
+static void forget_histogram(void)
+{
+    atomic_store(&took.value, 0);
+    atomic_store(&took.sum_ns, 0);
+    for (int i = 0; i < FAAS_METRIC_BUCKETS; i++)
+        atomic_store(&took.buckets[i], 0);
+}
+
+static void a_family_has_one_heading_and_buckets_add_up(void **state)
+{
+    char *text;
+
+    (void)state;
+    forget_histogram();
+    faas_metric_inc(&calls_ok, 3);
+    faas_metric_set(&slots, 64);
+    faas_metric_set(&slots, 63);
+    faas_metric_observe_ns(&took, 100000);       /* the bound of the first bucket */
+    faas_metric_observe_ns(&took, 100001);       /* the second */
+    faas_metric_observe_ns(&took, 100000000000); /* 100 s: beyond all */
+    text = faas_metrics_render();
+    assert_non_null(text);
+    assert_contains(text, "# HELP faas_t_calls_total calls by outcome\n"
+                          "# TYPE faas_t_calls_total counter\n"
+                          "faas_t_calls_total{code=\"ok\"} 3\n"
+                          "faas_t_calls_total{code=\"busy\"} 100000\n"
+                          "# HELP faas_t_slots free slots\n"
+                          "# TYPE faas_t_slots gauge\n"
+                          "faas_t_slots 63\n"
+                          "# HELP faas_t_took_seconds time a call took\n"
+                          "# TYPE faas_t_took_seconds histogram\n"
+                          "faas_t_took_seconds_bucket{le=\"0.0001\"} 1\n"
+                          "faas_t_took_seconds_bucket{le=\"0.0002\"} 2\n"
+                          "faas_t_took_seconds_bucket{le=\"0.0004\"} 2\n");
+    assert_contains(text, "faas_t_took_seconds_bucket{le=\"52.4288\"} 2\n"
+                          "faas_t_took_seconds_bucket{le=\"+Inf\"} 3\n"
+                          "faas_t_took_seconds_sum 100.000200001\n"
+                          "faas_t_took_seconds_count 3\n");
+    free(text);
+}
+
+static void the_same_is_there_as_json(void **state)
+{
+    json_t *all, *histogram;
+
+    (void)state;
+    forget_histogram();
+    faas_metric_set(&slots, 12);
+    faas_metric_observe_ns(&took, 500000000);
+    all = faas_metrics_json();
+    assert_non_null(all);
+    assert_int_equal(json_integer_value(json_object_get(all, "faas_t_slots")), 12);
+    histogram = json_object_get(all, "faas_t_took_seconds");
+    assert_int_equal(json_integer_value(json_object_get(histogram, "count")), 1);
+    assert_true(json_real_value(json_object_get(histogram, "sum_s")) == 0.5);
+    assert_int_equal(json_array_size(json_object_get(histogram, "buckets")), FAAS_METRIC_BUCKETS);
+    json_decref(all);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_lose_no_addition),
+        cmocka_unit_test(a_family_has_one_heading_and_buckets_add_up),
+        cmocka_unit_test(the_same_is_there_as_json),
+    };
+
+    return cmocka_run_group_tests(tests, register_all, NULL);
+}
