@@ -18,6 +18,7 @@ endif
 PROGRAMS :=
 SOURCES  :=
 TESTS    :=
+BENCHES  :=
 LIBFAAS  := $(wildcard libfaas/*.c libfaas/base/*.c libfaas/crypto/*.c libfaas/net/*.c)
 
 # $(call program,name,sources): a program; used in sources.mk
@@ -37,8 +38,26 @@ $(O)/tests/test_$(1): $(O)/tests/unit/test_$(1).o $(patsubst %.c,$(O)/%.o,$(2)) 
 	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef
 
+# $(call integration,name,further sources): tests/integration/test_<name>.c, against real nats-servers
+ITESTS :=
+define integration
+ITESTS  += $(O)/itests/test_$(1)
+SOURCES += tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c $(2)
+$(O)/itests/test_$(1): $(patsubst %.c,$(O)/%.o,tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c $(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
+endef
+# $(call bench,name,sources): a program of bench/
+define bench
+BENCHES += $(O)/bench/$(1)
+SOURCES += $(2)
+$(O)/bench/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+endef
+
 all: programs
-include $(sort $(wildcard */sources.mk services/*/sources.mk))
+include $(sort $(wildcard */sources.mk services/*/sources.mk tests/*/sources.mk))
 
 programs: $(PROGRAMS)
 unit: $(TESTS)
@@ -53,6 +72,10 @@ $(O)/libfaas.a: $(patsubst %.c,$(O)/%.o,$(LIBFAAS))
 
 check: unit ## unit tests of this variant
 	@scripts/run-unit $(TESTS)
+
+integration: $(ITESTS) $(PROGRAMS) ## integration tests of this variant, against real nats-servers
+	@FAAS_BUILD=$(O) scripts/run-unit $(ITESTS)
+.PHONY: integration
 
 .DEFAULT_GOAL := all
 .PHONY: all programs unit check
@@ -69,6 +92,9 @@ demo: ## everything, from nothing, explained step by step
 	@scripts/demo $(O)/bin
 e2e: programs ## end-to-end tests with this variant's programs
 	@FAAS_BIN=$(CURDIR)/$(O)/bin /usr/bin/python3 -m pytest -q -x --durations=8 -p no:cacheprovider tests/e2e $(E2E)
+bench-programs: programs $(BENCHES)
+bench: bench-programs ## every figure beside its floor
+	@bench/run
 lint: ## format, layers, headers, sizes, scripts, documents
 	@scripts/check-format
 	@scripts/check-layers
@@ -81,4 +107,4 @@ test: ## all of it: lint, unit and integration in four variants, end to end in r
 	@scripts/test
 clean: ## remove what was built
 	rm -rf build/debug* build/release* build/asan* build/tsan*
-.PHONY: help deps examples demo e2e lint test clean
+.PHONY: bench bench-programs help deps examples demo e2e lint test clean

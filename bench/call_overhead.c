@@ -1,9 +1,10 @@
 /* call_overhead.c - what the platform adds to the bare Engine API sequence for the same container.
  * Rounds of both, interleaved in one process, with the same client library (libcurl):
- *   bare      create, attach, start, wait, attach to its end, remove, over the engine's socket, connections kept
- *   platform  POST /function/NAME over HTTP, connection kept
- * Output    p50 of each at one caller with their difference, and calls a second of each at eight callers with their ratio.
- * Usage     call_overhead ENGINE_SOCKET IMAGE BASE_URL TOKEN_FILE FUNCTION [rounds]; the function runs IMAGE (argument "x" comes back).
+ *   bare      create, attach, start, wait, attach to its end, remove, over the engine's socket,
+ * connections kept platform  POST /function/NAME over HTTP, connection kept Output    p50 of each
+ * at one caller with their difference, and calls a second of each at eight callers with their
+ * ratio. Usage     call_overhead ENGINE_SOCKET IMAGE BASE_URL TOKEN_FILE FUNCTION [rounds]; the
+ * function runs IMAGE (argument "x" comes back).
  */
 #include <curl/curl.h>
 #include <jansson.h>
@@ -57,14 +58,16 @@ static void die(const char *what)
 }
 
 /* One engine request on a kept handle; returns the status. */
-static long engine_request(CURL *curl, const char *method, const char *path, const char *body, struct text *out)
+static long engine_request(CURL *curl, const char *method, const char *path, const char *body,
+                           struct text *out)
 {
     char url[512];
     long status = 0;
     static struct curl_slist *json;
 
     if (json == NULL)
-        json = curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
+        json =
+            curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
     snprintf(url, sizeof url, "http://engine%s", path);
     out->len = 0;
     curl_easy_reset(curl);
@@ -94,7 +97,10 @@ static int attach(const char *id)
     snprintf(at.sun_path, sizeof at.sun_path, "%s", engine_socket);
     if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof at) != 0)
         die("cannot connect to the engine");
-    snprintf(request, sizeof request, "POST /containers/%s/attach?stream=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: engine\r\nContent-Length: 0\r\n\r\n", id);
+    snprintf(request, sizeof request,
+             "POST /containers/%s/attach?stream=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: "
+             "engine\r\nContent-Length: 0\r\n\r\n",
+             id);
     if (write(fd, request, strlen(request)) < 0)
         die("cannot ask the engine");
     while (len < 4 || memcmp(head + len - 4, "\r\n\r\n", 4) != 0) {
@@ -220,7 +226,8 @@ static void read_token(const char *file)
 
 static void latency(int rounds)
 {
-    double *bare = calloc((size_t)rounds, sizeof *bare), *ours = calloc((size_t)rounds, sizeof *ours), begun, floor_ms;
+    double *bare = calloc((size_t)rounds, sizeof *bare),
+           *ours = calloc((size_t)rounds, sizeof *ours), begun, floor_ms;
     CURL *engine = curl_easy_init(), *http = curl_easy_init();
 
     bare_call(engine);
@@ -235,8 +242,10 @@ static void latency(int rounds)
         }
     }
     floor_ms = median(bare, rounds);
-    printf("one caller      bare p50 %.1f ms   platform p50 %.1f ms   added %.1f ms   ratio %.3f   (%d of each)\n", floor_ms, median(ours, rounds),
-           ours[rounds / 2] - floor_ms, ours[rounds / 2] / floor_ms, rounds);
+    printf("one caller      bare p50 %.1f ms   platform p50 %.1f ms   added %.1f ms   ratio %.3f   "
+           "(%d of each)\n",
+           floor_ms, median(ours, rounds), ours[rounds / 2] - floor_ms, ours[rounds / 2] / floor_ms,
+           rounds);
     curl_easy_cleanup(engine);
     curl_easy_cleanup(http);
     free(bare);
@@ -245,19 +254,23 @@ static void latency(int rounds)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 6 ? atoi(argv[6]) : 60;
+    int rounds = argc > 6 ? (int)strtol(argv[6], NULL, 10) : 60;
     double bare[3], ours[3];
 
     if (argc < 6 || rounds < 10) {
-        fprintf(stderr, "usage: call_overhead ENGINE_SOCKET IMAGE BASE_URL TOKEN_FILE FUNCTION [rounds >= 10]\n");
+        fprintf(stderr, "usage: call_overhead ENGINE_SOCKET IMAGE BASE_URL TOKEN_FILE FUNCTION "
+                        "[rounds >= 10]\n");
         return 2;
     }
     engine_socket = argv[1], image = argv[2], base_url = argv[3], function_name = argv[5];
     read_token(argv[4]);
     snprintf(create_body, sizeof create_body,
-             "{\"Image\":\"%s\",\"Cmd\":[\"x\"],\"AttachStdout\":true,\"AttachStderr\":true,\"User\":\"65534:65534\",\"HostConfig\":{\"NetworkMode\":\"none\","
-             "\"Memory\":134217728,\"MemorySwap\":134217728,\"NanoCpus\":1000000000,\"PidsLimit\":128,\"ReadonlyRootfs\":true,\"CapDrop\":[\"ALL\"],"
-             "\"SecurityOpt\":[\"no-new-privileges\"],\"LogConfig\":{\"Type\":\"none\"},\"Tmpfs\":{\"/tmp\":\"size=64m,noexec,nosuid,nodev\"}}}",
+             "{\"Image\":\"%s\",\"Cmd\":[\"x\"],\"AttachStdout\":true,\"AttachStderr\":true,"
+             "\"User\":\"65534:65534\",\"HostConfig\":{\"NetworkMode\":\"none\","
+             "\"Memory\":134217728,\"MemorySwap\":134217728,\"NanoCpus\":1000000000,\"PidsLimit\":"
+             "128,\"ReadonlyRootfs\":true,\"CapDrop\":[\"ALL\"],"
+             "\"SecurityOpt\":[\"no-new-privileges\"],\"LogConfig\":{\"Type\":\"none\"},\"Tmpfs\":{"
+             "\"/tmp\":\"size=64m,noexec,nosuid,nodev\"}}}",
              image);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     latency(rounds);
@@ -265,7 +278,8 @@ int main(int argc, char **argv)
         bare[i] = throughput(bare_call, 5);
         ours[i] = throughput(platform_call, 5);
     }
-    printf("eight callers   bare %.2f/s   platform %.2f/s   ratio %.3f   (medians of 3 runs of %d)\n", median(bare, 3), median(ours, 3), ours[1] / bare[1],
-           5 * CALLERS);
+    printf(
+        "eight callers   bare %.2f/s   platform %.2f/s   ratio %.3f   (medians of 3 runs of %d)\n",
+        median(bare, 3), median(ours, 3), ours[1] / bare[1], 5 * CALLERS);
     return 0;
 }

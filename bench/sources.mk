@@ -1,0 +1,2 @@
+$(eval $(call bench,bus_rtt,bench/bus_rtt.c))
+$(eval $(call bench,call_overhead,bench/call_overhead.c))
