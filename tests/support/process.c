@@ -5,9 +5,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "net/rpc_internal.h"
 
 static void must(faas_code rc, const faas_err *err)
@@ -34,6 +36,7 @@ void process_start(struct process *p, const struct process_conf *conf)
                                 .version = "0.1.0",
                                 .description = "a member of a test"};
 
+    faas_log_setup("test", "test", getenv("FAAS_TEST_LOG") != NULL ? FAAS_LOG_DEBUG : FAAS_LOG_ERROR);
     memset(p, 0, sizeof *p);
     (void)snprintf(p->service, sizeof p->service, "%s", conf->service);
     (void)snprintf(p->id, sizeof p->id, "%s", conf->id);

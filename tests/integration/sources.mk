@@ -1,0 +1,2 @@
+$(eval $(call integration,rpc))
+$(eval $(call integration,kv))
