@@ -1,0 +1,545 @@
+/* Moves calls along the table of call.h until a spawner has accepted them; finish.c ends them. */
+#include "publisher.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TICK_NS (100 * FAAS_MS_NS)
+
+/* ---- timers ---- */
+
+static void on_step(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct live *call = timer->data;
+
+    (void)ev;
+    (void)events;
+    drive(call, call->state == CALL_WAITING ? CALL_EV_WAITED : CALL_EV_SILENT);
+}
+
+static void on_guard(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    drive(timer->data, CALL_EV_TIME_UP);
+}
+
+void drive_timers_init(struct live *call)
+{
+    ev_init(&call->step, on_step);
+    ev_init(&call->guard, on_guard);
+    call->step.data = call;
+    call->guard.data = call;
+}
+
+void drive_arm(struct live *call, ev_timer *timer, int64_t ms)
+{
+    struct ev_loop *ev = faas_loop_ev(call->pub->rt->loop);
+
+    ev_now_update(ev); /* a long batch of messages must not eat the time */
+    ev_timer_stop(ev, timer);
+    ev_timer_set(timer, (double)(ms > 0 ? ms : 0) / 1000.0, 0);
+    ev_timer_start(ev, timer);
+}
+
+static void disarm(struct live *call, ev_timer *timer)
+{
+    ev_timer_stop(faas_loop_ev(call->pub->rt->loop), timer);
+}
+
+int64_t drive_timeout_ms(const struct live *call)
+{
+    int64_t most = call->rec->timeout_ms;
+
+    return call->asked_ms > 0 && call->asked_ms < most ? call->asked_ms : most;
+}
+
+/* ---- RESOLVING ---- */
+
+static int64_t taken_budget_ms(const struct live *call)
+{
+    return call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
+}
+
+static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
+{
+    struct live *call = arg;
+
+    if (rec == NULL) {
+        call->err = *err;
+        drive(call, CALL_EV_REFUSED);
+        return;
+    }
+    call->rec = record_ref(rec);
+    wire_taken(call, taken_budget_ms(call), rec->version);
+    drive(call, CALL_EV_FOUND);
+}
+
+static void do_read(struct live *call)
+{
+    /* Taken at once, whatever the store does: the version and the real budget follow. */
+    wire_taken(call, RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS, 0);
+    call->look.done = on_looked_up;
+    call->look.arg = call;
+    resolve_ask(&call->pub->resolve, call->tenant, call->name, &call->look);
+}
+
+/* ---- SEEKING: caps ---- */
+
+static int64_t function_cap(const struct live *call)
+{
+    return call->rec->concurrency > 0 ? call->rec->concurrency
+                                      : call->pub->conf.function_concurrency;
+}
+
+static bool is_capped(struct live *call)
+{
+    struct publisher *pub = call->pub;
+    int64_t of_function = function_cap(call), of_tenant = pub->conf.tenant_concurrency;
+
+    if (call->is_counted)
+        return false;
+    if (of_function > 0 && tally_of(&pub->by_function, call->rec->id) >= of_function) {
+        (void)faas_fail(&call->err, FAAS_BUSY,
+                        "the function runs %lld calls already, the most it may at once",
+                        (long long)of_function);
+        return true;
+    }
+    if (of_tenant > 0 && tally_of(&pub->by_tenant, call->tenant) >= of_tenant) {
+        (void)faas_fail(&call->err, FAAS_BUSY,
+                        "your functions run %lld calls already, the most they may at once",
+                        (long long)of_tenant);
+        return true;
+    }
+    return false;
+}
+
+static faas_code count_in(struct live *call)
+{
+    struct publisher *pub = call->pub;
+
+    if (call->is_counted)
+        return FAAS_OK;
+    FAAS_TRY(tally_add(&pub->by_function, call->rec->id, &call->err));
+    if (tally_add(&pub->by_tenant, call->tenant, &call->err) != FAAS_OK) {
+        tally_drop(&pub->by_function, call->rec->id);
+        return call->err.code;
+    }
+    call->is_counted = true;
+    return FAAS_OK;
+}
+
+void drive_count_out(struct live *call)
+{
+    if (!call->is_counted)
+        return;
+    call->is_counted = false;
+    tally_drop(&call->pub->by_function, call->rec->id);
+    tally_drop(&call->pub->by_tenant, call->tenant);
+}
+
+/* ---- SEEKING: spawner ---- */
+
+static bool target_room(struct publisher *pub)
+{
+    size_t want = pub->targets_cap == 0 ? 16 : pub->targets_cap * 2;
+    struct place_target *bigger = reallocarray(pub->targets, want, sizeof *bigger);
+
+    if (bigger == NULL)
+        return false;
+    pub->targets = bigger;
+    pub->targets_cap = want;
+    return true;
+}
+
+/* The spawners of this moment with corrected room, in pub->targets; their number. */
+static size_t gather(struct publisher *pub)
+{
+    const struct faas_member *member;
+    size_t n = 0;
+
+    for (size_t i = 0; (member = faas_members_at(pub->rt->members, "spawner", i)) != NULL; i++) {
+        struct place_target target = {.id = member->id,
+                                      .epoch = member->epoch,
+                                      .beat = member->beat,
+                                      .free = member->free,
+                                      .slots = member->slots};
+
+        if (member->is_dead || (n == pub->targets_cap && !target_room(pub)))
+            continue;
+        target.is_usable = faas_member_is_usable(member);
+        target.free = place_ledger_free(&pub->ledger, &target);
+        pub->targets[n++] = target;
+    }
+    return n;
+}
+
+/* Sets call->at and says yes, or says why not. */
+static bool choose(struct live *call, enum place_verdict *out_why)
+{
+    struct publisher *pub = call->pub;
+    size_t count = gather(pub), idx;
+
+    idx = place_pick(pub->targets, count, call->rec->affinity, &call->round);
+    if (idx == PLACE_NONE) {
+        *out_why = place_why(pub->targets, count, &call->round);
+        if (*out_why != PLACE_MAY_PULL)
+            return false;
+        call->round.is_pull = true;
+        idx = place_pick(pub->targets, count, call->rec->affinity, &call->round);
+        if (idx == PLACE_NONE) {
+            *out_why = PLACE_ALL_BUSY;
+            return false;
+        }
+    }
+    snprintf(call->at.id, sizeof call->at.id, "%s", pub->targets[idx].id);
+    snprintf(call->at.epoch, sizeof call->at.epoch, "%s", pub->targets[idx].epoch);
+    call->at.beat = pub->targets[idx].beat;
+    return true;
+}
+
+/* call->err keeps what the last spawner said when none is able. */
+static void explain(struct live *call, enum place_verdict why)
+{
+    call->retry_after_s = 1;
+    if (why == PLACE_NOBODY)
+        (void)faas_fail(&call->err, FAAS_UNAVAILABLE, "no spawner is running; nothing was started");
+    else if (why == PLACE_UNABLE && call->err.code == FAAS_OK)
+        (void)faas_fail(&call->err, FAAS_UNAVAILABLE,
+                        "no spawner can run this function at the moment; nothing was started");
+    else if (why == PLACE_PASSING)
+        (void)faas_fail(&call->err, FAAS_UNAVAILABLE,
+                        "no spawner took the call; nothing was started, try again");
+    else if (why == PLACE_ALL_BUSY || why == PLACE_MAY_PULL)
+        (void)faas_fail(&call->err, FAAS_BUSY,
+                        "every spawner is full; try again, or set max_wait_ms to wait for room");
+}
+
+static void no_room(struct live *call, bool is_passing)
+{
+    uint64_t now = faas_now_ns();
+
+    call->retry_after_s = 1;
+    if (is_passing && call->grace_until_ns == 0)
+        call->grace_until_ns = now + PASSING_MS * FAAS_MS_NS;
+    call->wait_until_ns = call->taken_ns + (uint64_t)call->rec->max_wait_ms * FAAS_MS_NS;
+    if (is_passing && call->grace_until_ns > call->wait_until_ns)
+        call->wait_until_ns = call->grace_until_ns;
+    drive(call, now < call->wait_until_ns ? CALL_EV_FULL : CALL_EV_REFUSED);
+}
+
+static bool has_token(struct live *call)
+{
+    if (!call->is_repeat)
+        return true;
+    call->is_repeat = false;
+    if (call->pub->repeat_tokens < REPEAT_TOKENS_COST) {
+        (void)faas_fail(&call->err, FAAS_UNAVAILABLE,
+                        "too many spawners do not answer; nothing was started, try again");
+        return false;
+    }
+    call->pub->repeat_tokens -= REPEAT_TOKENS_COST;
+    metric_count(M_REPLACED);
+    return true;
+}
+
+static void do_seek(struct live *call)
+{
+    enum place_verdict why = PLACE_ALL_BUSY;
+
+    disarm(call, &call->step);
+    if (call->ledger == LIVE_SENT) /* it refused, or never saw it */
+        finish_ledger(call, PLACE_REFUSED);
+    if (!call->is_checked &&
+        record_check_argument(call->rec, call->arg, call->arg_len, &call->err) != FAAS_OK) {
+        drive(call, CALL_EV_REFUSED);
+        return;
+    }
+    call->is_checked = true;
+    if (!has_token(call)) {
+        drive(call, CALL_EV_REFUSED);
+        return;
+    }
+    if (is_capped(call)) {
+        no_room(call, false);
+        return;
+    }
+    if (tally_of(&call->pub->waiting_by_function, call->rec->id) > 0 && !call->is_counted) {
+        explain(call, PLACE_ALL_BUSY); /* those that came before go first */
+        no_room(call, false);
+        return;
+    }
+    if (choose(call, &why)) {
+        drive(call, CALL_EV_ROOM);
+        return;
+    }
+    explain(call, why);
+    no_room(call, why == PLACE_PASSING);
+}
+
+/* ---- WAITING ---- */
+
+static struct live *from_wait(struct fair_item *item)
+{
+    return (struct live *)(void *)((char *)item - offsetof(struct live, wait));
+}
+
+static void leave_queue(struct live *call)
+{
+    tally_drop(&call->pub->waiting_by_function, call->rec->id);
+    metric_level(M_WAITING, (int64_t)call->pub->fair.len);
+}
+
+static faas_code enter_queue(struct live *call, faas_err *err)
+{
+    struct publisher *pub = call->pub;
+
+    FAAS_TRY(tally_add(&pub->waiting_by_function, call->rec->id, err));
+    if (fair_push(&pub->fair, call->tenant, &call->wait, call->was_queued, err) == FAAS_OK)
+        return FAAS_OK;
+    tally_drop(&pub->waiting_by_function, call->rec->id);
+    return err->code;
+}
+
+static void do_queue(struct live *call)
+{
+    struct publisher *pub = call->pub;
+    faas_err err = {0};
+
+    drive_count_out(call);
+    disarm(call, &call->guard);
+    if (enter_queue(call, &err) != FAAS_OK) {
+        call->err = err;
+        drive(call, CALL_EV_REFUSED);
+        return;
+    }
+    call->was_queued = true;
+    metric_level(M_WAITING, (int64_t)pub->fair.len);
+    drive_arm(call, &call->step, faas_left_ms(call->wait_until_ns));
+    if (!ev_is_active(&pub->pump))
+        ev_timer_again(faas_loop_ev(pub->rt->loop), &pub->pump);
+}
+
+static bool may_go(void *arg, struct fair_item *item)
+{
+    struct live *call = from_wait(item);
+    enum place_verdict why;
+
+    (void)arg;
+    return !is_capped(call) && choose(call, &why);
+}
+
+static bool any_room(struct publisher *pub)
+{
+    size_t count = gather(pub);
+
+    for (size_t i = 0; i < count; i++)
+        if (pub->targets[i].is_usable && pub->targets[i].free > 0)
+            return true;
+    return false;
+}
+
+static void pump_now(struct publisher *pub)
+{
+    struct fair_item *item;
+
+    while (pub->fair.len > 0 && any_room(pub)) {
+        item = fair_take(&pub->fair, may_go, pub);
+        if (item == NULL)
+            break;
+        leave_queue(from_wait(item));
+        drive(from_wait(item), CALL_EV_ROOM); /* may_go chose the spawner */
+    }
+    if (pub->fair.len == 0)
+        ev_timer_stop(faas_loop_ev(pub->rt->loop), &pub->pump);
+}
+
+void drive_on_pump(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    pump_now(timer->data);
+}
+
+static void pump_posted(void *arg)
+{
+    struct publisher *pub = arg;
+
+    pub->is_pump_posted = false;
+    if (pub->rt != NULL)
+        pump_now(pub);
+}
+
+void drive_pump(struct publisher *pub)
+{
+    if (pub->is_pump_posted || pub->fair.len == 0)
+        return;
+    pub->is_pump_posted = true;
+    faas_loop_post(pub->rt->loop, pump_posted, pub);
+}
+
+/* ---- PLACING ---- */
+
+static void do_send(struct live *call)
+{
+    if (call->tries >= PUBLISHER_TRIES) {
+        (void)faas_fail(&call->err, FAAS_BUSY, "%d spawners refused the call; try again later",
+                        PUBLISHER_TRIES);
+        drive(call, CALL_EV_REFUSED);
+        return;
+    }
+    call->tries++;
+    call->place = call->attempt * 256 + call->tries;
+    call->err = (faas_err){0};
+    call->nobody_ns = 0;
+    if (count_in(call) != FAAS_OK || wire_place(call, &call->err) != FAAS_OK) {
+        drive(call, CALL_EV_REFUSED);
+        return;
+    }
+    metric_count(M_PLACED);
+    call->sent_ns = faas_now_ns();
+    place_ledger_note(&call->pub->ledger, call->at.id, call->at.epoch, PLACE_SENT);
+    call->ledger = LIVE_SENT;
+    drive_arm(call, &call->step, FAAS_ACCEPT_MS);
+    if (!ev_is_active(&call->guard))
+        drive_arm(call, &call->guard, PLACE_BUDGET_MS);
+}
+
+void drive_release_message(struct live *call)
+{
+    if (call->msg == NULL)
+        return;
+    call->pub->bytes_held -= faas_msg_len(call->msg);
+    faas_msg_free(call->msg);
+    call->msg = NULL;
+    call->arg = NULL;
+}
+
+static void do_accept(struct live *call)
+{
+    int64_t budget = call->accept_budget_ms;
+
+    disarm(call, &call->step);
+    drive_release_message(call);
+    finish_ledger(call, PLACE_ACCEPTED);
+    call->accepted_ns = faas_now_ns();
+    metric_time(M_ACCEPT_TIME, call->accepted_ns - call->taken_ns);
+    if (budget <= 0)
+        budget = call->rec->start_timeout_ms + drive_timeout_ms(call);
+    drive_arm(call, &call->guard, budget + RUN_SLACK_MS);
+}
+
+static void do_start(struct live *call)
+{
+    if (call->accepted_ns == 0) /* that event was lost */
+        do_accept(call);
+    call->started_ns = faas_now_ns();
+}
+
+static void do_kill(struct live *call)
+{
+    if (call->accepted_ns == 0)
+        do_accept(call);
+    ask_cancel(call);
+}
+
+/* ---- lateness ---- */
+
+static void give_up(struct publisher *pub)
+{
+    struct book_page *page, *next;
+    int count = 0;
+
+    for (page = TAILQ_FIRST(&pub->book.live); page != NULL; page = next) {
+        struct live *call = (struct live *)page;
+
+        next = TAILQ_NEXT(page, link);
+        if (call_is_placed(call->state))
+            continue;
+        (void)faas_fail(&call->err, FAAS_UNAVAILABLE,
+                        "the platform was held up; nothing was started, try again");
+        metric_count(M_GIVEN_UP);
+        count++;
+        drive(call, CALL_EV_GIVE_UP);
+    }
+    FAAS_LOG(WARN, "the loop was over a second late", FAAS_LINT("calls_given_up", count));
+}
+
+void drive_check_late(struct publisher *pub)
+{
+    uint64_t now = faas_now_ns();
+    bool is_late = now > pub->tick_due_ns + FAAS_S_NS;
+
+    if (!is_late)
+        return;
+    pub->tick_due_ns = now + TICK_NS;
+    resolve_was_late(&pub->resolve);
+    give_up(pub);
+}
+
+void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct publisher *pub = timer->data;
+
+    (void)ev;
+    (void)events;
+    drive_check_late(pub);
+    pub->tick_due_ns = faas_now_ns() + TICK_NS;
+}
+
+/* ---- the table ---- */
+
+static void leave_if_waiting(struct live *call)
+{
+    if (call->wait.line == NULL)
+        return;
+    fair_remove(&call->pub->fair, &call->wait);
+    leave_queue(call);
+}
+
+static void do_drop(struct live *call)
+{
+    leave_if_waiting(call);
+    finish_dropped(call);
+}
+
+static void do_fail(struct live *call)
+{
+    leave_if_waiting(call);
+    finish_failed(call, false);
+}
+
+static void do_lose(struct live *call)
+{
+    ask_cancel_only(call);
+    finish_failed(call, true);
+}
+
+static void do_hold(struct live *call)
+{
+    (void)call; /* the answer to the fence, which is on its way, decides */
+}
+
+void drive(struct live *call, enum call_event event)
+{
+    static void (*const actions[CALL_ACTION_END])(struct live *) = {
+        [CALL_DO_READ] = do_read,        [CALL_DO_SEEK] = do_seek,    [CALL_DO_QUEUE] = do_queue,
+        [CALL_DO_SEND] = do_send,        [CALL_DO_FENCE] = ask_fence, [CALL_DO_HOLD] = do_hold,
+        [CALL_DO_ACCEPT] = do_accept,    [CALL_DO_START] = do_start,  [CALL_DO_KILL] = do_kill,
+        [CALL_DO_FINISH] = finish_ended, [CALL_DO_DROP] = do_drop,    [CALL_DO_FAIL] = do_fail,
+        [CALL_DO_LOSE] = do_lose,
+    };
+    const struct call_move *move = call_move(call->state, event);
+
+    if (move == NULL) {
+        metric_count(M_IGNORED);
+        return;
+    }
+    call->state = move->next;
+    actions[move->action](call);
+}

@@ -1,0 +1,492 @@
+/* The wire's side in: calls, fences and cancels from gateways, events from spawners. */
+#include "publisher.h"
+
+#include "base/clock.h"
+#include "base/envelope.h"
+#include "base/log.h"
+#include "contract.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CALL_MESSAGE_MAX  (2 * 1024 * 1024) /* the servers' max_payload */
+#define EVENT_MESSAGE_MAX (256 * 1024)
+
+/* ---- a call ---- */
+
+struct meta { /* the envelope's JSON; borrowed */
+    const char *kind, *function, *gateway;
+    int64_t timeout_ms;
+};
+static const struct faas_json_field meta_fields[] = {
+    FAAS_FIELD(STR, struct meta, kind, "kind", 1, 32, false),
+    FAAS_FIELD(STR, struct meta, function, "function", 0, 4096, true),
+    FAAS_FIELD(STR, struct meta, gateway, "gateway", 0, 39, false),
+    FAAS_FIELD(INT, struct meta, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
+    FAAS_FIELD_END,
+};
+
+static faas_code fill_from_meta(struct live *call, const struct faas_envelope *env, faas_err *err)
+{
+    struct meta meta = {.kind = "exec", .gateway = ""};
+
+    FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
+    if (strcmp(meta.kind, "exec") != 0)
+        return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
+    FAAS_TRY(faas_function_name_check(meta.function, err));
+    snprintf(call->name, sizeof call->name, "%s", meta.function);
+    snprintf(call->gateway, sizeof call->gateway, "%s", meta.gateway);
+    call->asked_ms = meta.timeout_ms;
+    call->arg = env->bytes;
+    call->arg_len = env->len;
+    return FAAS_OK;
+}
+
+static faas_code fill_from_headers(struct live *call, const struct faas_ctx *ctx, faas_err *err)
+{
+    const faas_msg *msg = call->msg;
+
+    if (ctx->tenant[0] == '\0')
+        return faas_fail(err, FAAS_INVALID, "header " FAAS_H_TENANT ": must be a UUID");
+    memcpy(call->tenant, ctx->tenant, sizeof call->tenant);
+    memcpy(call->user, ctx->user, sizeof call->user);
+    memcpy(call->trace, ctx->traceparent, sizeof call->trace);
+    call->age_ms = faas_msg_header_int(msg, FAAS_H_AGE, 0);
+    if (call->age_ms < 0)
+        call->age_ms = 0;
+    return FAAS_OK;
+}
+
+static faas_code read_call(struct live *call, const struct faas_ctx *ctx, faas_err *err)
+{
+    struct faas_envelope env = {0};
+    faas_code rc;
+
+    FAAS_TRY(fill_from_headers(call, ctx, err));
+    FAAS_TRY(faas_envelope_open(faas_msg_data(call->msg), faas_msg_len(call->msg), &env, err));
+    rc = fill_from_meta(call, &env, err);
+    faas_envelope_done(&env);
+    return rc;
+}
+
+static faas_code check_room(const struct publisher *pub, const faas_msg *msg, faas_err *err)
+{
+    if (pub->book.live_len >= (size_t)pub->conf.calls_max)
+        return faas_fail(err, FAAS_BUSY,
+                         "%lld calls run through this publisher already, the most "
+                         "it may handle at once",
+                         (long long)pub->conf.calls_max);
+    if (pub->bytes_held + faas_msg_len(msg) > (size_t)pub->conf.calls_mb << 20)
+        return faas_fail(err, FAAS_BUSY,
+                         "arguments of waiting calls take %lld MB already, the most "
+                         "they may",
+                         (long long)pub->conf.calls_mb);
+    return FAAS_OK;
+}
+
+/* Enters the call into the book; from then on finish.c ends it. */
+static faas_code enter(struct live *call, const struct faas_ctx *ctx, faas_err *err)
+{
+    struct publisher *pub = call->pub;
+
+    FAAS_TRY(check_room(pub, call->msg, err));
+    FAAS_TRY(read_call(call, ctx, err));
+    call->inbox = strdup(faas_msg_reply(call->msg));
+    if (call->inbox == NULL)
+        return faas_fail_sys(err, ENOMEM, "take a call");
+    if (book_add(&pub->book, &call->page, err) != FAAS_OK) {
+        free(call->inbox);
+        return err->code;
+    }
+    pub->bytes_held += faas_msg_len(call->msg);
+    if (pub->repeat_tokens < REPEAT_TOKENS_MAX)
+        pub->repeat_tokens++;
+    metric_level(M_LIVE, (int64_t)pub->book.live_len);
+    return FAAS_OK;
+}
+
+static void begin(struct live *call)
+{
+    struct record *rec = resolve_now(&call->pub->resolve, call->tenant, call->name);
+
+    if (rec == NULL) {
+        drive(call, CALL_EV_MISS);
+        return;
+    }
+    call->rec = record_ref(rec);
+    wire_taken(call, rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS, rec->version);
+    drive(call, CALL_EV_FOUND);
+}
+
+/* A call that could not even be entered. */
+static void refuse(struct publisher *pub, const faas_msg *msg, const char *id, const faas_err *err)
+{
+    struct wire_fail fail = {
+        .inbox = faas_msg_reply(msg), .id = id, .err = err, .component = "publisher"};
+
+    metric_count(M_REFUSED);
+    if (err->code == FAAS_BUSY) {
+        metric_count(M_BUSY);
+        fail.retry_after_s = 1;
+    }
+    wire_fail(pub, &fail);
+    FAAS_LOG(INFO, "call refused", FAAS_LSTR("call", id),
+             FAAS_LSTR("code", faas_code_slug(err->code)), FAAS_LSTR("msg_to_caller", err->msg),
+             FAAS_LSTR("detail", err->detail));
+}
+
+static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ctx *ctx,
+                 uint32_t attempt)
+{
+    struct live *call = calloc(1, sizeof *call);
+    faas_err err = {0};
+
+    if (call == NULL) {
+        (void)faas_fail_sys(&err, ENOMEM, "take a call");
+        refuse(pub, take_msg, ctx->id, &err);
+        faas_msg_free(take_msg);
+        return;
+    }
+    call->pub = pub;
+    call->state = CALL_RECEIVED;
+    call->msg = take_msg;
+    call->attempt = attempt;
+    call->taken_ns = faas_now_ns();
+    memcpy(call->page.id, ctx->id, sizeof call->page.id);
+    drive_timers_init(call);
+    metric_count(M_CALLS);
+    if (enter(call, ctx, &err) == FAAS_OK) {
+        begin(call);
+        return;
+    }
+    refuse(pub, take_msg, ctx->id, &err);
+    faas_msg_free(take_msg);
+    free(call);
+}
+
+/* Known already: the gateway missed our first answer. */
+static void take_again(struct live *call)
+{
+    int64_t budget = RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS;
+
+    metric_count(M_REPEATED);
+    if (call->rec != NULL)
+        budget = call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
+    if (call->accepted_ns != 0)
+        budget = call->rec->start_timeout_ms + drive_timeout_ms(call) + RUN_SLACK_MS;
+    wire_taken(call, budget, call->rec != NULL ? call->rec->version : 0);
+}
+
+static void on_call(void *state, faas_msg *take_msg)
+{
+    struct publisher *pub = state;
+    int64_t attempt = faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1);
+    const struct book_tomb *tomb;
+    struct book_page *page;
+    struct faas_ctx ctx;
+
+    drive_check_late(pub);
+    faas_ctx_from_msg(take_msg, FAAS_TIMEOUT_MS, &ctx);
+    if (ctx.id[0] == '\0' || faas_msg_reply(take_msg) == NULL || attempt < 1 ||
+        attempt > PUBLISHER_ATTEMPTS) {
+        metric_count(M_MALFORMED);
+        faas_msg_free(take_msg);
+        return;
+    }
+    page = book_find(&pub->book, ctx.id);
+    tomb = page == NULL ? book_tomb_find(&pub->book, ctx.id, faas_now_ns()) : NULL;
+    if (page == NULL && (tomb == NULL || (uint64_t)attempt * 256 + 255 > tomb->refuse_to)) {
+        take(pub, take_msg, &ctx, (uint32_t)attempt);
+        return;
+    }
+    /* Ended or fenced: whatever its caller waits for comes from elsewhere, so not a word. */
+    if (page != NULL)
+        take_again((struct live *)page);
+    else
+        metric_count(M_REPEATED);
+    faas_msg_free(take_msg);
+}
+
+/* ---- fence and cancel ---- */
+
+struct question {
+    const char *id, *reason;
+    int64_t place;
+};
+static const struct faas_json_field question_fields[] = {
+    FAAS_FIELD(STR, struct question, id, "id", 36, 36, true),
+    FAAS_FIELD(INT, struct question, place, "place", 0, UINT32_MAX, false),
+    FAAS_FIELD(STR, struct question, reason, "reason", 0, 64, false),
+    FAAS_FIELD_END,
+};
+
+static faas_code read_question(const faas_msg *msg, json_t **out_doc, struct question *out_question,
+                               faas_err *err)
+{
+    FAAS_TRY(faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, out_doc, err));
+    FAAS_TRY(faas_json_decode(*out_doc, question_fields, FAAS_JSON_TOLERANT, out_question, err));
+    if (!faas_uuid_is(out_question->id))
+        return faas_fail(err, FAAS_INVALID, "id: must be a UUID");
+    return FAAS_OK;
+}
+
+static void answer_state(struct publisher *pub, const faas_msg *msg, const char *state)
+{
+    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s, s:s}", "v", 1, "state", state, "epoch",
+                                       faas_members_epoch(pub->rt->members));
+
+    faas_rpc_answer_json(pub->rt->rpc, msg, doc);
+}
+
+/* What a call is that is not here (any more). */
+static const char *fence_absent(struct publisher *pub, const struct question *question)
+{
+    struct book_tomb *tomb = book_tomb_find(&pub->book, question->id, faas_now_ns());
+
+    if (tomb != NULL && tomb->was_placed) {
+        if (tomb->frame != NULL)
+            wire_send(pub, tomb->inbox, tomb->frame, tomb->frame_len);
+        return "done";
+    }
+    /* Also for a call that ended before anything was started: it may be sent again. */
+    if (book_bury(&pub->book, question->id, (uint32_t)question->place, false, faas_now_ns()) ==
+        NULL)
+        return "running"; /* without memory for the promise there is none; asked again */
+    return "never";
+}
+
+static void on_fence(void *state, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct publisher *pub = state;
+    struct question question = {.id = ""};
+    const struct book_page *page;
+    faas_err err = {0};
+
+    drive_check_late(pub);
+    if (read_question(msg, &doc, &question, &err) != FAAS_OK) {
+        metric_count(M_MALFORMED);
+        faas_rpc_answer_err(pub->rt->rpc, msg, &err);
+        return;
+    }
+    page = book_find(&pub->book, question.id);
+    if (page != NULL)
+        answer_state(pub, msg, call_state_for_fence(((const struct live *)page)->state));
+    else
+        answer_state(pub, msg, fence_absent(pub, &question));
+}
+
+static const char *reason_of(const struct question *question)
+{
+    static const char *const known[] = {"client_gone", "gateway_lost", "timeout"};
+
+    for (size_t i = 0; question->reason != NULL && i < FAAS_ARRAY_LEN(known); i++)
+        if (strcmp(question->reason, known[i]) == 0)
+            return known[i];
+    return "cancelled";
+}
+
+/* Answered when nothing of it runs: finish.c. */
+static void cancel_live(struct live *call, const struct question *question, faas_msg *take_msg)
+{
+    struct cancel_wait *wait = calloc(1, sizeof *wait);
+
+    if (wait == NULL) {
+        faas_err err = {0};
+
+        (void)faas_fail_sys(&err, ENOMEM, "wait for a call's end");
+        faas_rpc_answer_err(call->pub->rt->rpc, take_msg, &err);
+        faas_msg_free(take_msg);
+        return;
+    }
+    *wait = (struct cancel_wait){.next = call->cancels, .msg = take_msg};
+    call->cancels = wait;
+    if (call->cancel_why == NULL)
+        call->cancel_why = reason_of(question);
+    drive(call, CALL_EV_CANCEL);
+}
+
+static void cancel_absent(struct publisher *pub, const struct question *question,
+                          const faas_msg *msg)
+{
+    const struct book_tomb *tomb = book_tomb_find(&pub->book, question->id, faas_now_ns());
+
+    if (tomb != NULL && tomb->was_placed) {
+        answer_state(pub, msg, "done");
+        return;
+    }
+    /* The cancel may have overtaken its call. */
+    (void)book_bury(&pub->book, question->id, UINT32_MAX, false, faas_now_ns());
+    answer_state(pub, msg, "unknown");
+}
+
+static void on_cancel(void *state, faas_msg *take_msg)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct publisher *pub = state;
+    struct question question = {.id = ""};
+    struct faas_ctx ctx;
+    struct live *call;
+    faas_err err = {0};
+
+    drive_check_late(pub);
+    if (read_question(take_msg, &doc, &question, &err) != FAAS_OK) {
+        metric_count(M_MALFORMED);
+        faas_rpc_answer_err(pub->rt->rpc, take_msg, &err);
+        faas_msg_free(take_msg);
+        return;
+    }
+    call = (struct live *)book_find(&pub->book, question.id);
+    faas_ctx_from_msg(take_msg, FAAS_TIMEOUT_MS, &ctx);
+    if (call != NULL && (ctx.tenant[0] == '\0' || strcmp(ctx.tenant, call->tenant) == 0)) {
+        cancel_live(call, &question, take_msg);
+        return;
+    }
+    if (call == NULL)
+        cancel_absent(pub, &question, take_msg);
+    else
+        answer_state(pub, take_msg, "unknown"); /* somebody else's: DESIGN.md 4.10 */
+    faas_msg_free(take_msg);
+}
+
+/* ---- events ---- */
+
+struct event {
+    const char *event, *spawner, *epoch, *reason, *detail;
+    int64_t place, budget_ms;
+    const json_t *doc;
+};
+static const struct faas_json_field event_fields[] = {
+    FAAS_FIELD(STR, struct event, event, "event", 1, 32, true),
+    FAAS_FIELD(STR, struct event, spawner, "spawner", 1, 64, true),
+    FAAS_FIELD(STR, struct event, epoch, "epoch", 0, 64, false),
+    FAAS_FIELD(STR, struct event, reason, "reason", 0, 64, false),
+    FAAS_FIELD(STR, struct event, detail, "detail", 0, EVENT_MESSAGE_MAX, false),
+    FAAS_FIELD(INT, struct event, place, "place", 0, UINT32_MAX, true),
+    FAAS_FIELD(INT, struct event, budget_ms, "budget_ms", 0, 1e12, false),
+    FAAS_FIELD_END,
+};
+
+static void ev_accept(struct live *call, const struct event *event)
+{
+    call->accept_budget_ms = event->budget_ms;
+    drive(call, CALL_EV_ACCEPT);
+}
+
+static void ev_busy(struct live *call, const struct event *event)
+{
+    struct place_answer answer = call->at;
+    faas_err err = {0};
+
+    if (call_move(call->state, CALL_EV_BUSY) == NULL) {
+        metric_count(M_IGNORED);
+        return;
+    }
+    answer.reason = place_reason_parse(event->reason);
+    call->err = (faas_err){0};
+    if (answer.reason == PLACE_ENGINE || answer.reason == PLACE_ISOLATION)
+        (void)faas_fail(&call->err, FAAS_UNAVAILABLE, "%s",
+                        event->detail[0] != '\0' ? event->detail
+                                                 : "no spawner can run this function");
+    if (place_round_note(&call->round, &answer, &err) != FAAS_OK)
+        FAAS_LOG(ERROR, "no memory for a spawner's answer", FAAS_LSTR("call", call->page.id));
+    drive(call, CALL_EV_BUSY);
+}
+
+static void ev_started(struct live *call, const struct event *event)
+{
+    (void)event;
+    drive(call, CALL_EV_STARTED);
+}
+
+static void ev_end(struct live *call, const struct event *event)
+{
+    call->end = event->doc;
+    drive(call, CALL_EV_END); /* ends every state in which a spawner has the call */
+}
+
+static bool is_ours(const struct live *call, const struct event *event)
+{
+    return event->place == call->place && strcmp(event->spawner, call->at.id) == 0 &&
+           (event->epoch[0] == '\0' || strcmp(event->epoch, call->at.epoch) == 0);
+}
+
+static void handle_event(struct live *call, const struct event *event)
+{
+    static const struct {
+        const char *name;
+        void (*handle)(struct live *call, const struct event *event);
+    } kinds[] = {
+        {"accept", ev_accept}, {"busy", ev_busy}, {"started", ev_started}, {"end", ev_end}};
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(kinds); i++)
+        if (strcmp(event->event, kinds[i].name) == 0) {
+            kinds[i].handle(call, event);
+            return;
+        }
+    metric_count(M_IGNORED); /* of a newer spawner */
+}
+
+static void on_event(void *state, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(json_t) *ok = json_pack("{s:i, s:b}", "v", 1, "ok", 1);
+    struct publisher *pub = state;
+    struct event event = {.event = "", .spawner = "", .epoch = "", .reason = "", .detail = ""};
+    const char *id = faas_msg_header(msg, FAAS_H_ID);
+    struct live *call;
+    faas_err err = {0};
+
+    drive_check_late(pub);
+    if (id == NULL ||
+        faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) != FAAS_OK ||
+        faas_json_decode(doc, event_fields, FAAS_JSON_TOLERANT, &event, &err) != FAAS_OK) {
+        metric_count(M_MALFORMED);
+        FAAS_LOG(WARN, "an event cannot be read", FAAS_LSTR("call", id != NULL ? id : ""),
+                 FAAS_LSTR("msg", err.msg));
+        return;
+    }
+    event.doc = doc;
+    call = (struct live *)book_find(&pub->book, id);
+    if (call != NULL && is_ours(call, &event))
+        handle_event(call, &event);
+    else
+        metric_count(M_STRANGE);
+    /* Acknowledged in any case: what is not known here will not be known later. */
+    if (faas_msg_reply(msg) != NULL)
+        faas_rpc_answer_json(pub->rt->rpc, msg, ok);
+}
+
+/* Events stay on the lane that is not drained: running calls end through them. */
+const struct faas_endpoint publisher_endpoints[] = {
+    {.name = "call",
+     .subject = FAAS_SUBJ_PUBLISHER_CALL,
+     .body_max = CALL_MESSAGE_MAX,
+     .on_message = on_call,
+     .lane = FAAS_DATA},
+    {.name = "cancel",
+     .subject = FAAS_SUBJ_PUBLISHER_CANCEL,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = on_cancel,
+     .lane = FAAS_CONTROL},
+    {.name = "fence",
+     .subject = FAAS_SUBJ_PUBLISHER_FENCE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = on_fence,
+     .lane = FAAS_CONTROL},
+    {.name = "events",
+     .subject = FAAS_SUBJ_PUBLISHER_EVENTS,
+     .body_max = EVENT_MESSAGE_MAX,
+     .on_message = on_event,
+     .lane = FAAS_CONTROL},
+    {.name = "end",
+     .subject = FAAS_SUBJ_PUBLISHER_END,
+     .queue = FAAS_QUEUE,
+     .body_max = EVENT_MESSAGE_MAX,
+     .on_message = on_event,
+     .lane = FAAS_DATA},
+    {.name = NULL},
+};

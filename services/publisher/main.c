@@ -1,0 +1,279 @@
+/* The publisher: owns the fate of every call. */
+#include "publisher.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define OPEN_MS        60000 /* JetStream may still be electing its leaders */
+#define SETTLE_MS      1000  /* heartbeats heard before calls are taken: DESIGN.md 4.2 */
+#define DRAIN_LEAVE_MS 250   /* calls that were on their way when we left the subject */
+#define PUMP_S         0.02
+
+static struct publisher publisher;
+static ev_timer drain_timer;
+
+static const struct faas_option options[] = {
+    FAAS_OPT_INT(publisher.conf.function_concurrency, "FUNCTION_CONCURRENCY", "0", 0, 1000000,
+                 "calls of one function at once, where the function names no number; 0: no limit"),
+    FAAS_OPT_INT(publisher.conf.tenant_concurrency, "TENANT_CONCURRENCY", "0", 0, 1000000,
+                 "calls of one tenant that one publisher runs at once; 0: no limit"),
+    FAAS_OPT_INT(publisher.conf.calls_max, "PUBLISHER_CALLS", "10000", 1, 1000000,
+                 "calls one publisher handles at once, waiting ones included"),
+    FAAS_OPT_INT(publisher.conf.calls_mb, "PUBLISHER_CALLS_MB", "256", 2, 65536,
+                 "memory for arguments of calls that no spawner has accepted yet, in MB"),
+    FAAS_OPT_INT(publisher.conf.queue_max, "PUBLISHER_QUEUE", "4000", 1, 1000000,
+                 "calls that may wait for room (max_wait_ms) at once"),
+    FAAS_OPT_INT(publisher.conf.queue_tenant_max, "PUBLISHER_QUEUE_TENANT", "1000", 1, 1000000,
+                 "of them: calls of one tenant"),
+    FAAS_OPT_INT(publisher.conf.cache_len, "PUBLISHER_CACHE", "10000", 1, 10000000,
+                 "function records kept in memory"),
+    FAAS_OPT_INT(publisher.conf.cache_mb, "PUBLISHER_CACHE_MB", "64", 1, 65536,
+                 "memory for function records, in MB"),
+    FAAS_OPT_END,
+};
+
+/* ---- start ---- */
+
+static faas_kv *functions; /* start thread, then the loop; closed by stop */
+
+struct attach { /* start thread waits for the loop thread */
+    struct publisher *pub;
+    const struct faas_runtime *rt;
+    pthread_mutex_t mu;
+    pthread_cond_t done;
+    bool is_done; /* guarded by mu, as code and err */
+    faas_code code;
+    faas_err err;
+};
+
+static void on_applied(void *arg)
+{
+    struct publisher *pub = arg;
+
+    if (pub->rt != NULL)
+        faas_members_beat_now(pub->rt->members);
+}
+
+static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, faas_err *err)
+{
+    struct resolve_conf conf = {.kv = functions,
+                                .cache_len = (size_t)pub->conf.cache_len,
+                                .cache_bytes = (size_t)pub->conf.cache_mb << 20,
+                                .on_applied = on_applied,
+                                .arg = pub};
+    struct ev_loop *ev = faas_loop_ev(rt->loop);
+
+    FAAS_TRY(resolve_start(&pub->resolve, &conf, err));
+    book_init(&pub->book);
+    fair_init(&pub->fair, (size_t)pub->conf.queue_max, (size_t)pub->conf.queue_tenant_max);
+    pub->repeat_tokens = REPEAT_TOKENS_MAX / 4;
+    pub->attached_ns = faas_now_ns();
+    pub->tick_due_ns = faas_deadline_in_ms(100);
+    ev_init(&pub->pump, drive_on_pump);
+    pub->pump.repeat = PUMP_S;
+    pub->pump.data = pub;
+    ev_timer_init(&pub->tick, drive_on_tick, 0.1, 0.1);
+    pub->tick.data = pub;
+    ev_timer_start(ev, &pub->tick);
+    pub->rt = rt;
+    return FAAS_OK;
+}
+
+static void on_attach(void *arg)
+{
+    struct attach *at = arg;
+    faas_err err = {0};
+    faas_code rc = attach(at->pub, at->rt, &err);
+
+    pthread_mutex_lock(&at->mu);
+    at->code = rc;
+    at->err = err;
+    at->is_done = true;
+    pthread_cond_signal(&at->done);
+    pthread_mutex_unlock(&at->mu);
+}
+
+static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
+{
+    struct attach at = {
+        .pub = state, .rt = rt, .mu = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
+
+    FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_FUNCTIONS, rt->replicas,
+                          faas_deadline_in_ms(OPEN_MS), &functions, err));
+    faas_loop_post(rt->loop, on_attach, &at);
+    pthread_mutex_lock(&at.mu);
+    while (!at.is_done) /* bounded: the loop runs until this thread was joined */
+        pthread_cond_wait(&at.done, &at.mu);
+    pthread_mutex_unlock(&at.mu);
+    if (at.code != FAAS_OK)
+        *err = at.err;
+    return at.code;
+}
+
+/* ---- what it says of itself ---- */
+
+static bool is_ready(void *state)
+{
+    const struct publisher *pub = state;
+
+    return pub->rt != NULL && faas_now_ns() >= pub->attached_ns + SETTLE_MS * FAAS_MS_NS &&
+           resolve_age_ms(&pub->resolve) != INT64_MAX;
+}
+
+static void fill(void *state, struct faas_beat *beat)
+{
+    const struct publisher *pub = state;
+
+    if (pub->rt == NULL)
+        return;
+    beat->running = (int64_t)pub->book.live_len;
+    beat->applied[0].bucket = FAAS_BUCKET_FUNCTIONS;
+    beat->applied[0].seq = resolve_applied(&pub->resolve);
+}
+
+/* ---- who is alive ---- */
+
+static void spawner_lost(struct publisher *pub, const struct faas_member *member, bool is_restart)
+{
+    struct book_page *page, *next;
+    int count = 0;
+
+    for (page = TAILQ_FIRST(&pub->book.live); page != NULL; page = next) {
+        struct live *call = (struct live *)page;
+        bool is_same = strcmp(call->at.epoch, member->epoch) == 0;
+
+        next = TAILQ_NEXT(page, link);
+        if (!call_is_placed(call->state) || strcmp(call->at.id, member->id) != 0 ||
+            is_same == is_restart)
+            continue;
+        count++;
+        drive(call, CALL_EV_DIED);
+    }
+    FAAS_LOG(WARN, "a spawner is gone", FAAS_LSTR("spawner", member->id),
+             FAAS_LINT("calls_lost", count));
+    drive_pump(pub);
+}
+
+/* Its synchronous calls have nobody to answer to: DESIGN.md 4.10.  After a restart, those from
+ * before the new process was heard. */
+static void gateway_lost(struct publisher *pub, const struct faas_member *member, bool is_restart)
+{
+    struct book_page *page, *next;
+    int count = 0;
+
+    for (page = TAILQ_FIRST(&pub->book.live); page != NULL; page = next) {
+        struct live *call = (struct live *)page;
+
+        next = TAILQ_NEXT(page, link);
+        if (strcmp(call->gateway, member->id) != 0 ||
+            (is_restart && call->taken_ns >= member->first_ns))
+            continue;
+        count++;
+        if (call->cancel_why == NULL)
+            call->cancel_why = "gateway_lost";
+        drive(call, CALL_EV_CANCEL);
+    }
+    if (count > 0)
+        FAAS_LOG(WARN, "a gateway is gone", FAAS_LSTR("gateway", member->id),
+                 FAAS_LINT("calls_cancelled", count));
+}
+
+static void watch(void *state, const struct faas_member *member, enum faas_member_change change)
+{
+    struct publisher *pub = state;
+
+    if (pub->rt == NULL)
+        return;
+    drive_check_late(pub);
+    if (change == FAAS_MEMBER_JOINED)
+        drive_pump(pub);
+    else if (strcmp(member->service, "spawner") == 0)
+        spawner_lost(pub, member, change == FAAS_MEMBER_RESTARTED);
+    else if (strcmp(member->service, "gateway") == 0)
+        gateway_lost(pub, member, change == FAAS_MEMBER_RESTARTED);
+}
+
+/* ---- drain and stop ---- */
+
+void publisher_check_drained(struct publisher *pub)
+{
+    if (pub->is_draining && pub->book.live_len == 0)
+        faas_service_drained();
+}
+
+static void on_drain_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct publisher *pub = timer->data;
+
+    (void)ev;
+    (void)events;
+    pub->is_draining = true;
+    publisher_check_drained(pub);
+}
+
+static void drain(void *state)
+{
+    struct publisher *pub = state;
+
+    if (pub->rt == NULL) {
+        faas_service_drained();
+        return;
+    }
+    ev_timer_init(&drain_timer, on_drain_timer, DRAIN_LEAVE_MS / 1000.0, 0);
+    drain_timer.data = pub;
+    ev_timer_start(faas_loop_ev(pub->rt->loop), &drain_timer);
+}
+
+static void stop(void *state)
+{
+    struct publisher *pub = state;
+    struct book_page *page;
+
+    if (pub->rt != NULL) {
+        struct ev_loop *ev = faas_loop_ev(pub->rt->loop);
+
+        pub->is_draining = false;
+        while ((page = TAILQ_FIRST(&pub->book.live)) != NULL)
+            finish_free((struct live *)page);
+        ev_timer_stop(ev, &pub->tick);
+        ev_timer_stop(ev, &pub->pump);
+        ev_timer_stop(ev, &drain_timer);
+    }
+    pub->rt = NULL;
+    resolve_stop(&pub->resolve);
+    book_done(&pub->book);
+    fair_done(&pub->fair);
+    tally_done(&pub->by_function);
+    tally_done(&pub->by_tenant);
+    tally_done(&pub->waiting_by_function);
+    place_ledger_done(&pub->ledger);
+    free(pub->targets);
+    pub->targets = NULL;
+    faas_kv_close(functions);
+    functions = NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct faas_service service = {
+        .name = "publisher",
+        .description = "places calls and owns their fate",
+        .options = options,
+        .endpoints = publisher_endpoints,
+        .state = &publisher,
+        .threads_default = 1,
+        .start = start,
+        .is_ready = is_ready,
+        .fill = fill,
+        .watch = watch,
+        .drain = drain,
+        .stop = stop,
+    };
+
+    metrics_add();
+    return faas_service_main(&service, argc, argv);
+}

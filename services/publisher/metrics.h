@@ -1,0 +1,40 @@
+/* metrics.h - what this publisher counts; names and help texts are the rows of one table. */
+#ifndef PUBLISHER_METRICS_H
+#define PUBLISHER_METRICS_H
+
+#include "base/metric.h"
+
+#define PUBLISHER_METRICS(X)                                                                       \
+    X(CALLS, COUNTER, "calls_total", "calls taken over")                                           \
+    X(REPEATED, COUNTER, "calls_repeated_total", "calls that were here already, or fenced")        \
+    X(MALFORMED, COUNTER, "messages_malformed_total", "messages that could not be read")           \
+    X(ENDED, COUNTER, "calls_ended_total", "calls that a spawner ended, well or badly")            \
+    X(OK, COUNTER, "calls_ok_total", "calls that ended with exit status 0")                        \
+    X(REFUSED, COUNTER, "calls_refused_total", "calls that ended before anything was started")     \
+    X(BUSY, COUNTER, "calls_busy_total", "of the refused ones: for lack of capacity")              \
+    X(LOST, COUNTER, "calls_lost_total", "calls that may have run without an outcome")             \
+    X(CANCELLED, COUNTER, "calls_cancelled_total", "calls whose caller left")                      \
+    X(GIVEN_UP, COUNTER, "calls_given_up_total", "calls ended because this process was late")      \
+    X(PLACED, COUNTER, "placements_total", "calls sent to a spawner")                              \
+    X(REPLACED, COUNTER, "placements_repeated_total", "of them: after a spawner did not answer")   \
+    X(FENCES, COUNTER, "fences_total", "questions to a spawner that did not answer")               \
+    X(IGNORED, COUNTER, "events_ignored_total", "events without meaning in the call's state")      \
+    X(STRANGE, COUNTER, "events_unknown_total", "events of calls or placements not known here")    \
+    X(HITS, COUNTER, "lookups_cached_total", "functions found in memory")                          \
+    X(READS, COUNTER, "lookups_read_total", "functions asked from the store's leader")             \
+    X(STALE, COUNTER, "lookups_stale_total", "functions served from memory without a leader")      \
+    X(LIVE, GAUGE, "calls_live", "calls here now")                                                 \
+    X(WAITING, GAUGE, "calls_waiting", "of them: in the fair queue")                               \
+    X(ACCEPT_TIME, HISTOGRAM, "accept_seconds", "from taken to accepted")                          \
+    X(CALL_TIME, HISTOGRAM, "call_seconds", "from taken to the end")
+
+#define X(name, kind, text, help) M_##name,
+enum publisher_metric { PUBLISHER_METRICS(X) M_END };
+#undef X
+
+void metrics_add(void); /* once, before threads start */
+void metric_count(enum publisher_metric metric);
+void metric_level(enum publisher_metric metric, int64_t value);
+void metric_time(enum publisher_metric metric, uint64_t ns);
+
+#endif

@@ -1,0 +1,155 @@
+/* publisher.h - the state of this program; see ARCHITECTURE in docs and DESIGN.md section 4.
+ * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
+ * spawner's acceptance; finish.c ends calls; ask.c asks spawners; wire.c writes to the wire;
+ *           resolve.c, place.c, fair.c, book.c decide and remember.
+ * Threads   everything belongs to the loop thread, from publisher_attach() to publisher_stop().
+ */
+#ifndef PUBLISHER_PUBLISHER_H
+#define PUBLISHER_PUBLISHER_H
+
+#include "book.h"
+#include "call.h"
+#include "fair.h"
+#include "metrics.h"
+#include "place.h"
+#include "resolve.h"
+#include "tally.h"
+
+#include "service.h"
+
+/* Faas-Place and fences count in attempts of the gateway x 256 + our tries. */
+#define PUBLISHER_TRIES    254
+#define PUBLISHER_ATTEMPTS ((1 << 23) - 1)
+
+/* Silence of a spawner is asked after (call FAAS_ACCEPT_MS, fence 300 ms); this bounds it all. */
+#define PLACE_BUDGET_MS 8000
+#define PLACE_SLACK_MS  2000 /* the gateway waits so much longer than we do */
+#define RUN_SLACK_MS    5000 /* past start_timeout + timeout the spawner must have spoken */
+#define PASSING_MS      1000 /* room for a newer beat when numbers were stale */
+
+/* Tenths of a repeated placement: each call brings one, each repeat takes ten (DESIGN.md 4.7). */
+#define REPEAT_TOKENS_MAX  1000
+#define REPEAT_TOKENS_COST 10
+
+struct publisher_conf {
+    int64_t function_concurrency; /* 0: no limit */
+    int64_t tenant_concurrency;   /* 0: no limit */
+    int64_t calls_max, calls_mb;
+    int64_t queue_max, queue_tenant_max;
+    int64_t cache_len, cache_mb;
+};
+struct publisher {
+    struct publisher_conf conf;
+    const struct faas_runtime *rt; /* NULL: not attached */
+    struct resolve resolve;
+    struct book book;
+    struct fair fair;
+    struct tally by_function, by_tenant, waiting_by_function;
+    struct place_ledger ledger;
+    struct place_target *targets; /* scratch for one choice */
+    size_t targets_cap;
+    size_t bytes_held; /* of messages of calls that are not accepted yet */
+    ev_timer tick;     /* 100 ms: was this process late? */
+    ev_timer pump;     /* while calls wait: is there room? */
+    bool is_pump_posted, is_draining;
+    uint64_t tick_due_ns, attached_ns;
+    int repeat_tokens;
+};
+
+struct cancel_wait { /* somebody wants to know when a call has ended */
+    struct cancel_wait *next;
+    faas_msg *msg;
+};
+struct live {              /* one call */
+    struct book_page page; /* first: book.h finds it by page.id */
+    struct publisher *pub;
+    enum call_state state;
+    struct fair_item wait;    /* in the fair queue */
+    struct resolve_wait look; /* at the store */
+    ev_timer step;            /* the next answer is due */
+    ev_timer guard;           /* the whole call is due */
+
+    /* as it came */
+    faas_msg *msg; /* until accepted; arg is borrowed from it */
+    const void *arg;
+    size_t arg_len;
+    char *inbox;
+    char tenant[FAAS_UUID_TEXT], user[FAAS_UUID_TEXT], trace[56];
+    char gateway[40];
+    char name[FAAS_FUNCTION_NAME_MAX + 1];
+    uint32_t attempt;
+    int64_t age_ms, asked_ms; /* asked_ms: the caller's own timeout, 0: none */
+
+    /* where it stands */
+    struct record *rec; /* NULL before FOUND */
+    struct place_round round;
+    struct place_answer at; /* the spawner it was sent to; reason unused */
+    uint32_t tries, place;
+    uint64_t taken_ns, sent_ns, accepted_ns, started_ns;
+    uint64_t wait_until_ns, grace_until_ns;
+    int64_t accept_budget_ms; /* as the spawner said */
+    enum { LIVE_NOT_SENT, LIVE_SENT, LIVE_ACCEPTED } ledger;
+    bool is_checked, is_counted, was_queued;
+    bool is_repeat;         /* the next placement follows a silent one */
+    uint64_t nobody_ns;     /* first time that nobody listened to a fence; 0: not so */
+    uint64_t nobody_beat;   /* the spawner's beat then */
+    bool was_cancel_done;   /* the spawner said that it had ended by itself */
+    const char *cancel_why; /* constant; NULL: nobody cancelled */
+
+    /* how it ended */
+    faas_err err;
+    const json_t *end; /* the spawner's words, while its END event is handled */
+    int64_t retry_after_s;
+    struct cancel_wait *cancels;
+};
+
+/* ---- drive.c ---- */
+void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
+void drive_pump(struct publisher *pub); /* soon, from the loop: let waiting calls go if they can */
+void drive_on_pump(struct ev_loop *ev, ev_timer *timer, int events);
+void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events);
+/* At the start of whatever reads the wire: calls that were not placed end if this process was late.
+ */
+void drive_check_late(struct publisher *pub);
+void drive_arm(struct live *call, ev_timer *timer, int64_t ms);
+void drive_timers_init(struct live *call);
+void drive_count_out(struct live *call);
+void drive_release_message(struct live *call);
+int64_t drive_timeout_ms(const struct live *call); /* the function's, shortened by the caller */
+
+/* ---- finish.c: the actions that end a call ---- */
+void finish_ended(struct live *call); /* call->end says how */
+void finish_dropped(struct live *call);
+void finish_failed(struct live *call, bool may_have_run);
+void finish_free(struct live *call); /* without telling anybody */
+void finish_ledger(struct live *call, enum place_news news);
+
+/* ---- ask.c: questions to spawners ---- */
+void ask_fence(struct live *call);
+void ask_cancel(struct live *call);            /* GONE, SILENT come of it */
+void ask_cancel_only(const struct live *call); /* nothing comes of it */
+
+/* ---- wire.c ---- */
+struct wire_fail {
+    const char *inbox, *id;
+    uint32_t place;
+    const faas_err *err;
+    const char *component;
+    int64_t retry_after_s; /* 0: not said */
+    bool may_have_run;
+};
+/* The FAIL frame; the caller frees.  NULL without memory. */
+void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len);
+void wire_fail(struct publisher *pub, const struct wire_fail *fail);
+void wire_send(struct publisher *pub, const char *inbox, const void *data, size_t len);
+/* version 0: the function is not known yet. */
+void wire_taken(struct live *call, int64_t budget_ms, int64_t version);
+FAAS_MUST_CHECK faas_code wire_place(struct live *call, faas_err *err);
+
+/* ---- endpoints.c ---- */
+extern const struct faas_endpoint publisher_endpoints[];
+
+/* ---- main.c ---- */
+void publisher_check_drained(struct publisher *pub);
+
+#endif

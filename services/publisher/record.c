@@ -1,0 +1,198 @@
+#include "record.h"
+
+#include "contract.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct head { /* the stored fields that matter here; borrowed from the document */
+    const char *id, *name, *reference, *input, *network, *reuse, *isolation;
+    const char *digest_kind, *digest_value;
+    int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
+    int64_t memory_mb, pids, tmp_mb, output_mb;
+    double cpus;
+    json_t *command, *env, *secrets;
+};
+
+static const struct faas_json_field digest_fields[] = {
+    FAAS_FIELD(STR, struct head, digest_kind, "kind", 0, 64, false),
+    FAAS_FIELD(STR, struct head, digest_value, "value", 0, 256, false),
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field limit_fields[] = {
+    FAAS_FIELD(INT, struct head, memory_mb, "memory_mb", 1, 1e9, false),
+    FAAS_FIELD(REAL, struct head, cpus, "cpus", 0, 1e6, false),
+    FAAS_FIELD(INT, struct head, pids, "pids", 1, 1e9, false),
+    FAAS_FIELD(INT, struct head, tmp_mb, "tmp_mb", 0, 1e9, false),
+    FAAS_FIELD(INT, struct head, output_mb, "output_mb", 1, FAAS_OUTPUT_MB_MAX, false),
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field head_fields[] = {
+    FAAS_FIELD(STR, struct head, id, "id", 36, 36, true),
+    FAAS_FIELD(STR, struct head, name, "name", 1, FAAS_FUNCTION_NAME_MAX, true),
+    FAAS_FIELD(STR, struct head, reference, "reference", 0, 2 * FAAS_IMAGE_REF_MAX, false),
+    FAAS_FIELD(STR, struct head, input, "input", 1, 32, false),
+    FAAS_FIELD(STR, struct head, network, "network", 1, 32, false),
+    FAAS_FIELD(STR, struct head, reuse, "reuse", 1, 32, false),
+    FAAS_FIELD(STR, struct head, isolation, "isolation", 1, 64, false),
+    FAAS_FIELD(INT, struct head, version, "version", 1, 1e15, true),
+    FAAS_FIELD(INT, struct head, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
+    FAAS_FIELD(INT, struct head, start_timeout_ms, "start_timeout_ms", 1, FAAS_TIMEOUT_MS_MAX,
+               false),
+    FAAS_FIELD(INT, struct head, max_wait_ms, "max_wait_ms", 0, FAAS_TIMEOUT_MS_MAX, false),
+    FAAS_FIELD(INT, struct head, concurrency, "concurrency", 0, 1e9, false),
+    FAAS_FIELD(LIST, struct head, command, "command", 0, 4096, false),
+    FAAS_FIELD(MAP, struct head, env, "env", 0, 4096, false),
+    FAAS_FIELD(LIST, struct head, secrets, "secrets", 0, 4096, false),
+    {"digest", FAAS_JSON_OBJECT, 0, 0, 0, false, digest_fields, SIZE_MAX},
+    {"limits", FAAS_JSON_OBJECT, 0, 0, 0, false, limit_fields, SIZE_MAX},
+    FAAS_FIELD_END,
+};
+static const struct head head_defaults = {
+    .reference = "",
+    .input = "argv",
+    .network = "none",
+    .reuse = "fresh",
+    .isolation = "docker",
+    .digest_kind = "",
+    .digest_value = "",
+    .timeout_ms = FAAS_TIMEOUT_MS,
+    .start_timeout_ms = FAAS_START_TIMEOUT_MS,
+    .memory_mb = 128,
+    .cpus = 1.0,
+    .pids = 128,
+    .tmp_mb = 64,
+    .output_mb = FAAS_OUTPUT_MB,
+};
+
+void record_key(const char *tenant, const char *name, char out_key[RECORD_KEY_MAX])
+{
+    char hash[FAAS_HASH_TEXT];
+
+    faas_hash_text(name, strlen(name), hash);
+    snprintf(out_key, RECORD_KEY_MAX, "f.%.36s.%.32s", tenant, hash);
+}
+
+static json_t *or_empty(json_t *borrowed, json_t *(*empty)(void))
+{
+    return borrowed != NULL ? json_incref(borrowed) : empty();
+}
+
+static json_t *spec_new(const struct head *head, const char *tenant)
+{
+    json_t *limits =
+        json_pack("{s:I, s:f, s:I, s:I, s:I}", "memory_mb", (json_int_t)head->memory_mb, "cpus",
+                  head->cpus, "pids", (json_int_t)head->pids, "tmp_mb", (json_int_t)head->tmp_mb,
+                  "output_mb", (json_int_t)head->output_mb);
+    json_t *image = json_pack("{s:s, s:{s:s, s:s}, s:o}", "reference", head->reference, "digest",
+                              "kind", head->digest_kind, "value", head->digest_value, "command",
+                              or_empty(head->command, json_array));
+
+    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:o, s:s, s:o, s:o, s:o, s:I, s:s, s:s, s:s, s:i}",
+                     "v", 1, "kind", "exec", "tenant", tenant, "function", head->id, "version",
+                     (json_int_t)head->version, "image", image, "input", head->input, "env",
+                     or_empty(head->env, json_object), "secrets",
+                     or_empty(head->secrets, json_array), "limits", limits, "start_timeout_ms",
+                     (json_int_t)head->start_timeout_ms, "network", head->network, "reuse",
+                     head->reuse, "isolation", head->isolation, "last_stderr", FAAS_STDERR_TAIL);
+}
+
+static faas_code record_fill(struct record *rec, const struct head *head, const char *key,
+                             faas_err *err)
+{
+    snprintf(rec->tenant, sizeof rec->tenant, "%.36s", key + 2);
+    snprintf(rec->id, sizeof rec->id, "%s", head->id);
+    snprintf(rec->name, sizeof rec->name, "%s", head->name);
+    rec->version = head->version;
+    rec->timeout_ms = head->timeout_ms;
+    rec->start_timeout_ms = head->start_timeout_ms;
+    rec->max_wait_ms = head->max_wait_ms;
+    rec->concurrency = head->concurrency;
+    rec->is_stdin = strcmp(head->input, "stdin") == 0;
+    snprintf(rec->affinity, sizeof rec->affinity, "%s/%s/%lld", rec->tenant, rec->id,
+             (long long)rec->version);
+    rec->spec = spec_new(head, rec->tenant);
+    return rec->spec != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "build a placement");
+}
+
+faas_code record_parse(const char *key, const void *value, size_t len, struct record **out_record,
+                       faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(record) *rec = NULL;
+    struct head head = head_defaults;
+    faas_err why = {0};
+
+    if (strncmp(key, "f.", 2) != 0 || strlen(key) < 2 + 36 + 1)
+        return faas_fail(err, FAAS_INTERNAL, "not a function's key");
+    if (faas_json_parse(value, len, false, &doc, &why) != FAAS_OK ||
+        faas_json_decode(doc, head_fields, FAAS_JSON_TOLERANT, &head, &why) != FAAS_OK) {
+        (void)faas_fail(err, FAAS_INTERNAL, "the stored function record cannot be read");
+        return faas_err_detail(err, "%s: %s", key, why.msg);
+    }
+    rec = calloc(1, sizeof *rec);
+    if (rec == NULL)
+        return faas_fail_sys(err, ENOMEM, "hold a function record");
+    rec->refs = 1;
+    rec->bytes = sizeof *rec + 4 * len; /* jansson's nodes, measured at 3 to 4 x the text */
+    FAAS_TRY(record_fill(rec, &head, key, err));
+    *out_record = FAAS_STEAL(rec);
+    return FAAS_OK;
+}
+
+struct record *record_ref(struct record *rec)
+{
+    rec->refs++;
+    return rec;
+}
+
+void record_unref(struct record *rec)
+{
+    if (rec == NULL || --rec->refs > 0)
+        return;
+    json_decref(rec->spec);
+    free(rec);
+}
+
+/* Jansson is the judge of UTF-8 everywhere else; it is here too. */
+static bool is_utf8(const void *bytes, size_t len)
+{
+    json_t *text = json_stringn(bytes, len);
+    bool is_valid = text != NULL;
+
+    json_decref(text);
+    return is_valid;
+}
+
+faas_code record_check_argument(const struct record *rec, const void *arg, size_t len,
+                                faas_err *err)
+{
+    if (len > FAAS_BODY_MAX)
+        return faas_fail(err, FAAS_TOO_LARGE, "argument: %zu bytes, at most %d", len,
+                         FAAS_BODY_MAX);
+    if (rec->is_stdin)
+        return FAAS_OK;
+    if (len > FAAS_ARGUMENT_MAX)
+        return faas_fail(err, FAAS_TOO_LARGE,
+                         "argument: %zu bytes, at most %d as a command-line argument; a function "
+                         "with \"input\":\"stdin\" takes up to %d",
+                         len, FAAS_ARGUMENT_MAX, FAAS_BODY_MAX);
+    if (memchr(arg, '\0', len) != NULL || !is_utf8(arg, len))
+        return faas_fail(err, FAAS_INVALID,
+                         "argument: must be valid UTF-8 without NUL as a command-line argument; a "
+                         "function with \"input\":\"stdin\" takes any bytes");
+    return FAAS_OK;
+}
+
+json_t *record_placement(const struct record *rec, int64_t timeout_ms, bool is_pull)
+{
+    json_t *meta = json_copy(rec->spec);
+
+    if (meta == NULL || json_object_set_new(meta, "timeout_ms", json_integer(timeout_ms)) != 0 ||
+        json_object_set_new(meta, "pull", json_boolean(is_pull)) != 0) {
+        json_decref(meta);
+        return NULL;
+    }
+    return meta;
+}

@@ -1,0 +1,44 @@
+/* record.h - a function's head record (docs/PROTOCOL.md section 6) as the publisher uses it.
+ * Shape     stored JSON, read tolerantly: unknown fields are ignored, absent ones have their
+ * defaults. Ownership reference counted: the cache holds one, each live call one; a call keeps the
+ * version it was taken with, whatever happens to the function meanwhile. Errors    INTERNAL for a
+ * value that no registry of ours wrote. Threads   the loop thread.
+ */
+#ifndef PUBLISHER_RECORD_H
+#define PUBLISHER_RECORD_H
+
+#include "base/id.h"
+#include "base/json.h"
+#include "base/name.h"
+
+struct record {
+    int refs;
+    size_t bytes; /* about what it takes in memory */
+    char id[FAAS_UUID_TEXT], tenant[FAAS_UUID_TEXT];
+    char name[FAAS_FUNCTION_NAME_MAX + 1];
+    char affinity[2 * FAAS_UUID_TEXT + 24]; /* "<tenant>/<id>/<version>" */
+    int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
+    bool is_stdin;
+    json_t *spec; /* the part of a placement's envelope that is the same for each call */
+};
+
+/* Room for "f.<tenant>.<32 hex>". */
+#define RECORD_KEY_MAX 80
+/* The bucket key of a function name; tenant is a UUID. */
+void record_key(const char *tenant, const char *name, char out_key[RECORD_KEY_MAX]);
+/* key is the bucket key the value was found under: it names the tenant. */
+FAAS_MUST_CHECK faas_code record_parse(const char *key, const void *value, size_t len,
+                                       struct record **out_record, faas_err *err);
+struct record *record_ref(struct record *record);
+typedef struct record record;
+void record_unref(record *rec); /* NULL is fine */
+FAAS_DEFINE_AUTO(record, record_unref)
+
+/* The argument fits the function's input: INVALID or TOO_LARGE naming what to change. */
+FAAS_MUST_CHECK faas_code record_check_argument(const struct record *record, const void *arg,
+                                                size_t len, faas_err *err);
+/* The metadata of one placement: spec, the call's time and whether to pull.  A new reference; NULL
+ * without memory. */
+json_t *record_placement(const struct record *record, int64_t timeout_ms, bool is_pull);
+
+#endif

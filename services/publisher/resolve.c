@@ -1,0 +1,308 @@
+#include "resolve.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "metrics.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CACHED_READ_MS 300 /* wait for the leader while memory could answer */
+#define NO_LEADER_MS   500 /* after that, memory answers at once for so long */
+
+struct resolve_read { /* one question to the leader; owned by the kv request until its answer */
+    TAILQ_ENTRY(resolve_read) link;
+    struct resolve *res; /* NULL: stopped meanwhile */
+    char key[RECORD_KEY_MAX];
+    TAILQ_HEAD(, resolve_wait) waits;
+    /* What the feed said of the key while the question was out: */
+    uint64_t news_seq;   /* 0: nothing */
+    struct record *news; /* NULL with news_seq: deleted */
+};
+
+static bool is_fresh(struct resolve *res)
+{
+    bool fresh = faas_feed_age_ms(res->feed) < FAAS_FEED_FRESH_MS;
+
+    if (fresh)
+        res->is_late = false;
+    return fresh;
+}
+
+static bool may_serve_stale(const struct resolve *res)
+{
+    return !res->is_late && faas_feed_age_ms(res->feed) < FAAS_FEED_STALE_MS;
+}
+
+/* ---- the feed ---- */
+
+static struct record *parse_event(const struct faas_feed_event *event)
+{
+    struct record *rec = NULL;
+    faas_err err = {0};
+
+    if (event->is_delete)
+        return NULL;
+    if (record_parse(event->key, event->value, event->len, &rec, &err) != FAAS_OK)
+        FAAS_LOG(WARN, "a function record cannot be read", FAAS_LSTR("detail", err.detail));
+    return rec;
+}
+
+static void tell_reads(struct resolve *res, const struct faas_feed_event *event, struct record *rec)
+{
+    struct resolve_read *read;
+
+    TAILQ_FOREACH (read, &res->reads, link) {
+        if (strcmp(read->key, event->key) != 0)
+            continue;
+        record_unref(read->news);
+        read->news = rec != NULL ? record_ref(rec) : NULL;
+        read->news_seq = event->seq;
+    }
+}
+
+static bool is_wanted(const struct resolve *res, const char *key)
+{
+    const struct resolve_read *read;
+
+    TAILQ_FOREACH (read, &res->reads, link)
+        if (strcmp(read->key, key) == 0)
+            return true;
+    return cache_has(&res->cache, key);
+}
+
+static void on_change(void *arg, const struct faas_feed_event *event)
+{
+    struct resolve *res = arg;
+    FAAS_AUTO(record) *rec = NULL;
+    bool was_cached = cache_has(&res->cache, event->key);
+
+    if (strncmp(event->key, "f.", 2) != 0 || !is_wanted(res, event->key))
+        return;
+    rec = parse_event(event);
+    tell_reads(res, event, rec);
+    if (!was_cached || event->seq <= cache_revision(&res->cache, event->key))
+        return;
+    if (rec != NULL)
+        cache_put(&res->cache, event->key, rec, event->seq);
+    else
+        cache_remove(&res->cache, event->key);
+}
+
+static void on_applied(void *arg)
+{
+    struct resolve *res = arg;
+
+    res->on_applied(res->arg);
+}
+
+faas_code resolve_start(struct resolve *res, const struct resolve_conf *conf, faas_err *err)
+{
+    struct faas_feed_conf feed = {
+        .kv = conf->kv,
+        .applied = UINT64_MAX,
+        .apply = on_change,
+        .on_applied = on_applied,
+        .arg = res,
+    };
+
+    res->kv = conf->kv;
+    res->on_applied = conf->on_applied;
+    res->arg = conf->arg;
+    TAILQ_INIT(&res->reads);
+    cache_init(&res->cache, conf->cache_len, conf->cache_bytes);
+    return faas_feed_start(&feed, &res->feed, err);
+}
+
+void resolve_stop(struct resolve *res)
+{
+    struct resolve_read *read;
+
+    if (res->kv == NULL)
+        return;
+    faas_feed_stop(res->feed);
+    res->feed = NULL;
+    while ((read = TAILQ_FIRST(&res->reads)) != NULL) {
+        TAILQ_REMOVE(&res->reads, read, link);
+        read->res = NULL;
+    }
+    cache_done(&res->cache);
+    res->kv = NULL;
+}
+
+/* ---- look-ups ---- */
+
+struct record *resolve_now(struct resolve *res, const char *tenant, const char *name)
+{
+    char key[RECORD_KEY_MAX];
+    struct record *rec;
+
+    record_key(tenant, name, key);
+    rec = cache_get(&res->cache, key);
+    if (rec == NULL)
+        return NULL;
+    if (is_fresh(res)) {
+        metric_count(M_HITS);
+        return rec;
+    }
+    if (faas_now_ns() >= res->no_leader_until_ns || !may_serve_stale(res))
+        return NULL;
+    metric_count(M_STALE);
+    return rec;
+}
+
+static void read_free(struct resolve_read *read)
+{
+    record_unref(read->news);
+    free(read);
+}
+
+/* The waiters' callbacks may do anything but end this read. */
+static void read_settle(struct resolve_read *read, struct record *rec, const faas_err *err)
+{
+    struct resolve_wait *wait;
+
+    while ((wait = TAILQ_FIRST(&read->waits)) != NULL) {
+        TAILQ_REMOVE(&read->waits, wait, link);
+        wait->read = NULL;
+        wait->done(wait->arg, rec, err);
+    }
+}
+
+static faas_code not_found(faas_err *err)
+{
+    return faas_fail(err, FAAS_NOT_FOUND, "you have no function of that name; register it first");
+}
+
+/* The leader's answer, the feed's news of the same time and memory: which one holds. */
+static faas_code read_judge(struct resolve_read *read, faas_code code,
+                            const struct faas_kv_entry *entry, struct record **out_rec,
+                            faas_err *err)
+{
+    struct resolve *res = read->res;
+    struct record *cached;
+
+    if (read->news_seq > (entry != NULL ? entry->revision : 0)) {
+        if (read->news == NULL)
+            return not_found(err);
+        *out_rec = record_ref(read->news);
+        return FAAS_OK;
+    }
+    if (code == FAAS_OK)
+        return record_parse(read->key, entry->value, entry->len, out_rec, err);
+    if (code == FAAS_NOT_FOUND)
+        return not_found(err);
+    cached = cache_get(&res->cache, read->key);
+    if (cached == NULL || !may_serve_stale(res))
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the store of functions does not answer; nothing was started, try again");
+    res->no_leader_until_ns = faas_deadline_in_ms(NO_LEADER_MS);
+    metric_count(M_STALE);
+    *out_rec = record_ref(cached);
+    return FAAS_OK;
+}
+
+static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                    const faas_err *kv_err)
+{
+    struct resolve_read *read = arg;
+    struct resolve *res = read->res;
+    FAAS_AUTO(record) *rec = NULL;
+    faas_err err = {0};
+    uint64_t revision = entry != NULL ? entry->revision : 0;
+
+    if (res == NULL) { /* stopped */
+        read_free(read);
+        return;
+    }
+    TAILQ_REMOVE(&res->reads, read, link);
+    if (read_judge(read, code, entry, &rec, &err) == FAAS_OK) {
+        if (read->news_seq > revision)
+            revision = read->news_seq;
+        if (revision > cache_revision(&res->cache, read->key))
+            cache_put(&res->cache, read->key, rec, revision);
+    } else if (err.code == FAAS_NOT_FOUND) {
+        cache_remove(&res->cache, read->key);
+    } else {
+        FAAS_LOG(WARN, "a function could not be looked up", FAAS_LSTR("key", read->key),
+                 FAAS_LSTR("msg", err.msg),
+                 FAAS_LSTR("detail", kv_err != NULL ? kv_err->detail : ""));
+    }
+    read_settle(read, rec, &err);
+    read_free(read);
+}
+
+static struct resolve_read *read_start(struct resolve *res, const char *key)
+{
+    struct resolve_read *read = calloc(1, sizeof *read);
+    bool has_copy = cache_has(&res->cache, key) && may_serve_stale(res);
+
+    if (read == NULL)
+        return NULL;
+    read->res = res;
+    snprintf(read->key, sizeof read->key, "%s", key);
+    TAILQ_INIT(&read->waits);
+    TAILQ_INSERT_TAIL(&res->reads, read, link);
+    metric_count(M_READS);
+    faas_kv_get_async(res->kv, key,
+                      faas_deadline_in_ms(has_copy ? CACHED_READ_MS : RESOLVE_READ_MS), on_read,
+                      read);
+    return read;
+}
+
+/* A question that is out already may be joined only while the feed would tell of later writes. */
+static struct resolve_read *read_join(struct resolve *res, const char *key)
+{
+    struct resolve_read *read;
+
+    if (!is_fresh(res))
+        return NULL;
+    TAILQ_FOREACH (read, &res->reads, link)
+        if (strcmp(read->key, key) == 0)
+            return read;
+    return NULL;
+}
+
+void resolve_ask(struct resolve *res, const char *tenant, const char *name,
+                 struct resolve_wait *wait)
+{
+    char key[RECORD_KEY_MAX];
+    struct resolve_read *read;
+    faas_err err = {0};
+
+    record_key(tenant, name, key);
+    read = read_join(res, key);
+    if (read == NULL)
+        read = read_start(res, key);
+    if (read == NULL) {
+        (void)faas_fail_sys(&err, ENOMEM, "look up a function");
+        wait->done(wait->arg, NULL, &err);
+        return;
+    }
+    wait->read = read;
+    TAILQ_INSERT_TAIL(&read->waits, wait, link);
+}
+
+void resolve_cancel(struct resolve_wait *wait)
+{
+    if (wait->read == NULL)
+        return;
+    TAILQ_REMOVE(&wait->read->waits, wait, link);
+    wait->read = NULL;
+}
+
+void resolve_was_late(struct resolve *res)
+{
+    res->is_late = true;
+}
+
+int64_t resolve_age_ms(const struct resolve *res)
+{
+    return res->feed != NULL ? faas_feed_age_ms(res->feed) : INT64_MAX;
+}
+
+uint64_t resolve_applied(const struct resolve *res)
+{
+    return res->feed != NULL ? faas_feed_applied(res->feed) : 0;
+}

@@ -1,0 +1,58 @@
+/* resolve.h - function name -> record: memory kept up by the feed, else the store's leader.
+ * Freshness a record in memory answers while the feed is under FAAS_FEED_FRESH_MS old.  Older, each
+ *           look-up asks the leader; with no leader (an election) memory serves on until
+ *           FAAS_FEED_STALE_MS, unless this process itself was late (DESIGN.md 3.4).
+ * Negative  NOT_FOUND is never remembered: it always is the leader's word of this look-up.
+ * Threads   the loop thread.
+ * Errors    NOT_FOUND, UNAVAILABLE (no leader and nothing usable in memory), INTERNAL (bad record).
+ */
+#ifndef PUBLISHER_RESOLVE_H
+#define PUBLISHER_RESOLVE_H
+
+#include "cache.h"
+
+#include "net/feed.h"
+
+#define RESOLVE_READ_MS 5000 /* the longest wait of a look-up */
+
+struct resolve_read;
+/* rec is borrowed for the callback (record_ref to keep); NULL on failure. */
+typedef void resolve_done(void *arg, struct record *rec, const faas_err *err);
+
+struct resolve_wait { /* embedded in the call that waits; zeroed: not waiting */
+    TAILQ_ENTRY(resolve_wait) link;
+    struct resolve_read *read;
+    resolve_done *done;
+    void *arg;
+};
+struct resolve {
+    faas_kv *kv;
+    faas_feed *feed;
+    struct cache cache;
+    TAILQ_HEAD(resolve_reads, resolve_read) reads; /* on their way to the leader */
+    uint64_t no_leader_until_ns;                   /* the leader was asked in vain a moment ago */
+    faas_task *on_applied;
+    void *arg;
+    bool is_late; /* this process ran late since the feed was last fresh */
+};
+struct resolve_conf {
+    faas_kv *kv;
+    size_t cache_len, cache_bytes;
+    faas_task *on_applied; /* after each batch of the feed */
+    void *arg;
+};
+FAAS_MUST_CHECK faas_code resolve_start(struct resolve *res, const struct resolve_conf *conf,
+                                        faas_err *err);
+/* Nobody may wait any more.  Reads that are still out end without a callback. */
+void resolve_stop(struct resolve *res);
+/* Borrowed; NULL: resolve_ask(). */
+struct record *resolve_now(struct resolve *res, const char *tenant, const char *name);
+/* wait->done runs once, unless cancelled: later, or before this returns when there is no memory. */
+void resolve_ask(struct resolve *res, const char *tenant, const char *name,
+                 struct resolve_wait *wait);
+void resolve_cancel(struct resolve_wait *wait); /* nothing happens when it does not wait */
+void resolve_was_late(struct resolve *res);
+int64_t resolve_age_ms(const struct resolve *res); /* of the feed; INT64_MAX before its first */
+uint64_t resolve_applied(const struct resolve *res);
+
+#endif

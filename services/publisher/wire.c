@@ -1,0 +1,148 @@
+#include "publisher.h"
+
+#include "base/clock.h"
+#include "base/envelope.h"
+#include "base/log.h"
+#include "contract.h"
+#include "net/frames.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void *frame_new(const struct faas_frame *head, const json_t *doc, size_t *out_len)
+{
+    FAAS_AUTO(char) *text = NULL;
+    struct faas_frame frame = *head;
+    uint8_t *out;
+
+    text = doc != NULL ? faas_json_text(doc, &frame.len) : NULL;
+    if (text == NULL)
+        return NULL;
+    frame.payload = text;
+    out = malloc(FAAS_FRAME_HEAD + frame.len);
+    if (out != NULL)
+        *out_len = faas_frame_write(&frame, out);
+    return out;
+}
+
+void wire_send(struct publisher *pub, const char *inbox, const void *data, size_t len)
+{
+    const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
+    struct faas_out out = {.subject = inbox, .headers = headers, .data = data, .len = len};
+    faas_err err = {0};
+
+    if (faas_bus_publish(pub->rt->bus, FAAS_DATA, &out, &err) != FAAS_OK)
+        FAAS_LOG(WARN, "a frame could not be sent", FAAS_LSTR("subject", inbox),
+                 FAAS_LSTR("msg", err.msg), FAAS_LSTR("detail", err.detail));
+}
+
+void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len)
+{
+    struct faas_frame frame = {.type = FAAS_FRAME_FAIL, .place = fail->place};
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    snprintf(frame.id, sizeof frame.id, "%s", fail->id);
+    doc = json_pack("{s:i, s:s, s:s, s:s}", "v", 1, "code", faas_code_slug(fail->err->code),
+                    "detail", fail->err->msg, "component", fail->component);
+    if (doc == NULL)
+        return NULL;
+    if (fail->retry_after_s > 0)
+        json_object_set_new(doc, "retry_after_s", json_integer(fail->retry_after_s));
+    if (fail->may_have_run)
+        json_object_set_new(doc, "may_have_run", json_true());
+    return frame_new(&frame, doc, out_len);
+}
+
+void wire_fail(struct publisher *pub, const struct wire_fail *fail)
+{
+    size_t len = 0;
+    FAAS_AUTO(void) *frame = wire_fail_frame(fail, &len);
+
+    if (frame == NULL)
+        FAAS_LOG(ERROR, "no memory for a failure's frame", FAAS_LSTR("call", fail->id));
+    else
+        wire_send(pub, fail->inbox, frame, len);
+}
+
+void wire_taken(struct live *call, int64_t budget_ms, int64_t version)
+{
+    struct faas_frame frame = {.type = FAAS_FRAME_TAKEN, .place = call->attempt * 256};
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(void) *bytes = NULL;
+    size_t len = 0;
+
+    snprintf(frame.id, sizeof frame.id, "%s", call->page.id);
+    doc = json_pack("{s:i, s:s, s:I, s:I}", "v", 1, "publisher", call->pub->rt->id, "budget_ms",
+                    (json_int_t)budget_ms, "version", (json_int_t)version);
+    bytes = frame_new(&frame, doc, &len);
+    if (bytes == NULL)
+        FAAS_LOG(ERROR, "no memory for a frame", FAAS_LSTR("call", call->page.id));
+    else
+        wire_send(call->pub, call->inbox, bytes, len);
+}
+
+/* ---- publisher to spawner ---- */
+
+struct numbers { /* header values that are numbers */
+    char attempt[12], place[12], age[24], left[24], beat[24];
+};
+
+static void numbers_fill(struct numbers *n, const struct live *call)
+{
+    int64_t here_ms = (int64_t)((faas_now_ns() - call->taken_ns) / FAAS_MS_NS);
+
+    snprintf(n->attempt, sizeof n->attempt, "%" PRIu32, call->attempt);
+    snprintf(n->place, sizeof n->place, "%" PRIu32, call->place);
+    snprintf(n->age, sizeof n->age, "%" PRId64, call->age_ms + here_ms);
+    snprintf(n->left, sizeof n->left, "%" PRId64,
+             call->rec->start_timeout_ms + drive_timeout_ms(call));
+    snprintf(n->beat, sizeof n->beat, "%" PRIu64, call->at.beat);
+}
+
+static const char *or_none(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+static faas_code publish_call(struct live *call, const void *data, size_t len, faas_err *err)
+{
+    char subject[FAAS_SUBJECT_MAX];
+    struct numbers n;
+    const struct faas_header headers[] = {
+        {FAAS_H_PROTO, FAAS_PROTO},
+        {FAAS_H_ID, call->page.id},
+        {FAAS_H_ATTEMPT, n.attempt},
+        {FAAS_H_PLACE, n.place},
+        {FAAS_H_AGE, n.age},
+        {FAAS_H_TIME_LEFT, n.left},
+        {FAAS_H_USER, or_none(call->user)},
+        {FAAS_H_TENANT, call->tenant},
+        {FAAS_H_PUBLISHER, call->pub->rt->id},
+        {FAAS_H_EPOCH, call->at.epoch},
+        {FAAS_H_BEAT, n.beat},
+        {FAAS_H_TRACE, or_none(call->trace)},
+        {NULL, NULL},
+    };
+    struct faas_out out = {
+        .subject = subject, .reply = call->inbox, .headers = headers, .data = data, .len = len};
+
+    if (!faas_subject(subject, FAAS_SUBJ_SPAWNER_CALL, call->at.id))
+        return faas_fail(err, FAAS_INTERNAL, "a spawner has an id that is no subject token");
+    numbers_fill(&n, call);
+    return faas_bus_publish(call->pub->rt->bus, FAAS_DATA, &out, err);
+}
+
+faas_code wire_place(struct live *call, faas_err *err)
+{
+    FAAS_AUTO(json_t) *meta =
+        record_placement(call->rec, drive_timeout_ms(call), call->round.is_pull);
+    FAAS_AUTO(void) *msg = NULL;
+    size_t len = 0;
+
+    if (meta == NULL)
+        return faas_fail_sys(err, ENOMEM, "build a placement");
+    FAAS_TRY(faas_envelope_pack(meta, call->arg, call->arg_len, &msg, &len, err));
+    return publish_call(call, msg, len, err);
+}
