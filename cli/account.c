@@ -1,0 +1,252 @@
+/* account.c - register, login, logout, whoami. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/client.h"
+#include "cli/output.h"
+
+#define PASSWORD_MAX 1024 /* bytes; the platform's own limit */
+
+static bool is_password_on_stdin;
+static volatile sig_atomic_t was_interrupted;
+
+const struct cli_option cli_password_options[] = {
+    {"password-stdin", CLI_FLAG, &is_password_on_stdin, NULL,
+     "read the password from standard input (to the first newline)", 0, 0, NULL},
+    CLI_OPTION_END,
+};
+
+/* ---- passwords ---- */
+
+/* Reads one line without its newline into out (PASSWORD_MAX + 1 bytes). */
+static faas_code read_line(int fd, char *out, faas_err *err)
+{
+    size_t len = 0;
+    char c = 0;
+
+    for (;;) {
+        ssize_t n = read(fd, &c, 1);
+
+        if (n < 0 && errno == EINTR && !was_interrupted)
+            continue;
+        if (n < 0)
+            return faas_fail(err, FAAS_INVALID, "the password cannot be read");
+        if (n == 0 || c == '\n')
+            break;
+        if (c == '\0' || len == PASSWORD_MAX)
+            return faas_fail(err, FAAS_INVALID, "a password has at most %d bytes, none of them NUL",
+                             PASSWORD_MAX);
+        out[len++] = c;
+    }
+    if (len > 0 && out[len - 1] == '\r')
+        len--;
+    out[len] = '\0';
+    return len > 0 ? FAAS_OK : faas_fail(err, FAAS_INVALID, "the password is empty");
+}
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    was_interrupted = 1;
+}
+
+/* Asks on the terminal without echo.  An interrupt must not leave the terminal silent. */
+static faas_code prompt(const char *question, char *out, faas_err *err)
+{
+    struct sigaction action = {.sa_handler = on_interrupt}, default_action;
+    struct termios before, silent;
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    faas_code code;
+
+    if (tty < 0 || tcgetattr(tty, &before) != 0) {
+        if (tty >= 0)
+            close(tty);
+        return faas_fail(err, FAAS_INVALID,
+                         "no terminal to ask for the password; use --password-stdin");
+    }
+    silent = before;
+    silent.c_lflag &= ~(tcflag_t)ECHO;
+    dprintf(tty, "%s: ", question);
+    sigaction(SIGINT, &action, &default_action);
+    tcsetattr(tty, TCSAFLUSH, &silent);
+    code = read_line(tty, out, err);
+    tcsetattr(tty, TCSAFLUSH, &before);
+    sigaction(SIGINT, &default_action, NULL);
+    dprintf(tty, "\n");
+    close(tty);
+    return code;
+}
+
+static faas_code get_password(bool ask_twice, char out[PASSWORD_MAX + 1], faas_err *err)
+{
+    char again[PASSWORD_MAX + 1];
+    faas_code code;
+
+    if (is_password_on_stdin)
+        return read_line(STDIN_FILENO, out, err);
+    FAAS_TRY(prompt("Password", out, err));
+    if (!ask_twice)
+        return FAAS_OK;
+    code = prompt("The same again", again, err);
+    if (code == FAAS_OK && strcmp(out, again) != 0)
+        code = faas_fail(err, FAAS_INVALID, "the two passwords differ");
+    sodium_memzero(again, sizeof again);
+    return code;
+}
+
+/* POSTs {"username","password"}; *out_doc is the answer. */
+static faas_code send_password(cli_client *client, const char *path, const struct cli_args *args,
+                               struct client_answer *answer, json_t **out_doc, faas_err *err)
+{
+    struct client_request request = {.method = "POST", .path = path, .is_public = true};
+    char password[PASSWORD_MAX + 1];
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_code code = get_password(strcmp(path, "/auth/register") == 0, password, err);
+
+    if (code == FAAS_OK) {
+        doc = json_pack("{s:s,s:s}", "username", args->rest.items[0], "password", password);
+        if (doc == NULL)
+            code = faas_fail(err, FAAS_INVALID, "user name and password are UTF-8");
+    }
+    if (code == FAAS_OK)
+        code = client_exchange(client, &request, doc, answer, out_doc, err);
+    sodium_memzero(password, sizeof password);
+    return code;
+}
+
+/* ---- register ---- */
+
+int cli_register(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = send_password(client, "/auth/register", args, &answer, &doc, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    else if (args->common.is_json)
+        output_json(doc, stdout);
+    else
+        output_say("registered %s (%s); now: faas login %s",
+                   json_string_value(json_object_get(doc, "username")),
+                   json_string_value(json_object_get(doc, "id")), args->rest.items[0]);
+    client_answer_done(&answer);
+    return status;
+}
+
+/* ---- login, logout ---- */
+
+static faas_code keep_login(const cli_client *client, const char *username, const json_t *doc,
+                            struct credential *out_kept, faas_err *err)
+{
+    const char *token = json_string_value(json_object_get(doc, "token"));
+    json_int_t expires_in = json_integer_value(json_object_get(doc, "expires_in"));
+
+    if (token == NULL || expires_in <= 0)
+        return faas_fail(err, FAAS_INTERNAL, "the answer holds no token");
+    out_kept->server = strdup(client_credential(client)->server);
+    out_kept->username = strdup(username);
+    out_kept->token = strdup(token);
+    out_kept->expires_at_ms = faas_wall_ms() + (int64_t)expires_in * 1000;
+    if (out_kept->server == NULL || out_kept->username == NULL || out_kept->token == NULL)
+        return faas_fail_sys(err, errno, "login");
+    return credential_save(out_kept, err);
+}
+
+static void tell_login(const struct credential *kept, bool is_json)
+{
+    char when[FAAS_TIME_TEXT];
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    faas_time_format(kept->expires_at_ms, when);
+    if (!is_json) {
+        output_say("logged in to %s as %s until %s", kept->server, kept->username, when);
+        return;
+    }
+    doc = json_pack("{s:s,s:s,s:s}", "server", kept->server, "username", kept->username,
+                    "expires_at", when);
+    output_json(doc, stdout);
+}
+
+int cli_login(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct client_answer answer = {0};
+    struct credential kept = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = send_password(client, "/auth/login", args, &answer, &doc, &err);
+    if (code == FAAS_OK)
+        code = keep_login(client, args->rest.items[0], doc, &kept, &err);
+    if (code == FAAS_OK)
+        tell_login(&kept, args->common.is_json);
+    else
+        status = client_report(&err, &answer, &args->common);
+    if (answer.body != NULL)
+        sodium_memzero(answer.body, answer.len);
+    client_answer_done(&answer);
+    credential_done(&kept);
+    return status;
+}
+
+int cli_logout(const struct cli_args *args)
+{
+    struct credential credential = {0};
+    struct client_answer none = {0};
+    faas_err err = {0};
+    faas_code code = credential_load(args->common.server, &credential, &err);
+
+    if (code == FAAS_OK)
+        code = credential_forget(credential.server, &err);
+    if (code == FAAS_OK && args->common.is_json)
+        printf("{\"server\":\"%s\"}\n", credential.server);
+    else if (code == FAAS_OK)
+        output_say("the login for %s is forgotten here; the token itself ends by itself",
+                   credential.server);
+    credential_done(&credential);
+    return code == FAAS_OK ? CLI_OK : client_report(&err, &none, &args->common);
+}
+
+/* ---- whoami ---- */
+
+int cli_whoami(const struct cli_args *args)
+{
+    struct client_request request = {.method = "GET", .path = "/auth/validate"};
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    const char *name, *expires_at;
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = client_exchange(client, &request, NULL, &answer, &doc, &err);
+    name = json_string_value(json_object_get(doc, "username"));
+    expires_at = json_string_value(json_object_get(doc, "expires_at"));
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    else if (args->common.is_json)
+        output_json(doc, stdout);
+    else
+        output_say("%s at %s%s%s", name != NULL ? name : "?", client_credential(client)->server,
+                   expires_at != NULL ? ", token until " : "",
+                   expires_at != NULL ? expires_at : "");
+    client_answer_done(&answer);
+    return status;
+}

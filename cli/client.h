@@ -1,0 +1,66 @@
+/* client.h - one HTTP request to the platform, on libcurl.
+ * Bodies    an answer's body is kept in memory up to CLIENT_BODY_MAX; the body of a successful
+ *           answer goes to `sink` instead when there is one, byte for byte as it arrives.
+ * Errors    problem+json becomes code and "detail (code, component, call id)"; 401 with an expired
+ *           token names the time and `faas login`; no connection, a cut answer and silence are
+ *           UNAVAILABLE or TIMEOUT naming the server.
+ * Security  http and https only, no redirects, the token goes to the server that gave it, loopback
+ *           addresses never through a proxy.
+ * Threads   the main thread only.
+ */
+#ifndef CLI_CLIENT_H
+#define CLI_CLIENT_H
+
+#include <stdio.h>
+
+#include "base/json.h"
+#include "cli/credentials.h"
+#include "cli/verb.h"
+
+#define CLIENT_BODY_MAX   (64 * 1024 * 1024)
+#define CLIENT_TIMEOUT_MS 60000
+
+typedef struct cli_client cli_client;
+
+struct client_request {
+    const char *method;
+    const char *path; /* begins with '/', already encoded */
+    const void *body; /* NULL: none */
+    size_t body_len;
+    const char *content_type; /* NULL: application/json */
+    bool is_public;           /* no token needed, none sent */
+    int64_t timeout_ms;       /* whole exchange; 0: CLIENT_TIMEOUT_MS */
+    FILE *sink;               /* or NULL */
+};
+
+struct client_answer {
+    long status; /* 0: there was no answer */
+    char *body;  /* owned, NUL after the last byte; NULL when it went to the sink */
+    size_t len;
+    json_t *problem; /* owned; the problem object of a failure, or NULL */
+    char call_id[64], start[16], duration_ms[24], served_by[64]; /* "" when absent */
+};
+
+FAAS_MUST_CHECK faas_code client_open(const struct cli_common *common, cli_client **out_client,
+                                      faas_err *err);
+void client_close(cli_client *client);
+FAAS_DEFINE_AUTO(cli_client, client_close)
+const struct credential *client_credential(const cli_client *client);
+
+/* out_answer is filled as far as known on failure too: client_answer_done() in every case. */
+FAAS_MUST_CHECK faas_code client_send(cli_client *client, const struct client_request *request,
+                                      struct client_answer *out_answer, faas_err *err);
+void client_answer_done(struct client_answer *answer);
+/* Sends doc (NULL: no body); *out_doc is the answer's JSON, a new reference (NULL when empty;
+ * out_doc may be NULL).  answer as in client_send. */
+FAAS_MUST_CHECK faas_code client_exchange(cli_client *client, struct client_request *request,
+                                          const json_t *doc, struct client_answer *answer,
+                                          json_t **out_doc, faas_err *err);
+/* "/v1/functions/" and the encoded name; the caller frees; NULL only without memory. */
+char *client_path(const char *prefix, const char *name);
+int client_exit(faas_code code); /* the exit status for an outcome */
+/* Reports err with what the answer knows more; returns the exit status. */
+int client_report(const faas_err *err, const struct client_answer *answer,
+                  const struct cli_common *common);
+
+#endif

@@ -1,0 +1,200 @@
+/* functions.c - list, describe, remove. */
+#include <string.h>
+
+#include "cli/client.h"
+#include "cli/file.h"
+#include "cli/output.h"
+
+static const char *search;
+
+const struct cli_option cli_list_options[] = {
+    {"search", CLI_TEXT, &search, "TEXT", "only functions with this in name or description", 0, 0,
+     NULL},
+    CLI_OPTION_END,
+};
+
+/* ---- list ---- */
+
+/* One page of own functions from the cursor on; *out_next NULL after the last one. */
+static faas_code fetch_page(cli_client *client, const char *cursor, json_t *items, char **out_next,
+                            struct client_answer *answer, faas_err *err)
+{
+    struct client_request request = {.method = "GET"};
+    FAAS_AUTO(char) *from = client_path(cursor != NULL ? "&cursor=" : "", cursor ? cursor : "");
+    FAAS_AUTO(char) *like = client_path(search != NULL ? "&q=" : "", search ? search : "");
+    FAAS_AUTO(char) *path = NULL;
+    FAAS_AUTO(json_t) *page = NULL;
+    const json_t *next;
+
+    if (from != NULL && like != NULL)
+        path = file_path("/v1/functions?limit=200%s%s", from, like);
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    request.path = path;
+    FAAS_TRY(client_exchange(client, &request, NULL, answer, &page, err));
+    if (json_array_extend(items, json_object_get(page, "items")) != 0)
+        return faas_fail(err, FAAS_INTERNAL, "the answer holds no list of functions");
+    next = json_object_get(page, "next_cursor");
+    *out_next = json_is_string(next) ? strdup(json_string_value(next)) : NULL;
+    return FAAS_OK;
+}
+
+static faas_code fetch_all(cli_client *client, json_t *items, struct client_answer *answer,
+                           faas_err *err)
+{
+    char *cursor = NULL;
+    faas_code code;
+
+    do {
+        char *next = NULL;
+
+        client_answer_done(answer);
+        code = fetch_page(client, cursor, items, &next, answer, err);
+        free(cursor);
+        cursor = next;
+    } while (code == FAAS_OK && cursor != NULL);
+    free(cursor);
+    return code;
+}
+
+static faas_code print_list(const json_t *items, faas_err *err)
+{
+    static const struct output_column columns[] = {
+        {"NAME", true, false},        {"IMAGE", true, false},  {"VERSION", false, true},
+        {"TIMEOUT", false, true},     {"MEMORY", false, true}, {"UPDATED", false, false},
+        {"DESCRIPTION", true, false},
+    };
+    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
+    const json_t *item;
+    size_t i;
+
+    if (table == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    json_array_foreach (items, i, item) {
+        const json_t *limits = json_object_get(item, "limits");
+
+        output_table_add(table, json_string_value(json_object_get(item, "name")));
+        output_table_add(table, json_string_value(json_object_get(item, "payload")));
+        output_table_addf(table, "%" JSON_INTEGER_FORMAT,
+                          json_integer_value(json_object_get(item, "version")));
+        output_table_addf(table, "%gs",
+                          (double)json_integer_value(json_object_get(item, "timeout_ms")) / 1000);
+        output_table_addf(table, "%" JSON_INTEGER_FORMAT "MB",
+                          json_integer_value(json_object_get(limits, "memory_mb")));
+        output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
+        output_table_add(table, json_string_value(json_object_get(item, "description")));
+    }
+    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+}
+
+int cli_list_functions(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *items = json_array();
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = fetch_all(client, items, &answer, &err);
+    if (code == FAAS_OK && args->common.is_json)
+        output_json(items, stdout);
+    else if (code == FAAS_OK && json_array_size(items) == 0)
+        output_note("no functions yet; faas deploy NAME --image IMAGE makes one");
+    else if (code == FAAS_OK)
+        code = print_list(items, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    client_answer_done(&answer);
+    return status;
+}
+
+/* ---- describe ---- */
+
+static void print_value(const char *prefix, const char *key, const json_t *value)
+{
+    FAAS_AUTO(char) *text = NULL;
+    const char *name;
+    json_t *member;
+    char label[64];
+
+    snprintf(label, sizeof label, "%s%s", prefix, key);
+    if (json_is_object(value) && prefix[0] == '\0' && json_object_size(value) > 0) {
+        snprintf(label, sizeof label, "%s.", key);
+        json_object_foreach ((json_t *)(uintptr_t)value, name, member)
+            print_value(label, name, member);
+        return;
+    }
+    if (json_is_string(value)) {
+        output_say("%-22s %s", label, json_string_value(value));
+        return;
+    }
+    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+    output_say("%-22s %s", label, text != NULL ? text : "?");
+}
+
+int cli_describe(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *record = NULL;
+    FAAS_AUTO(char) *path = client_path("/v1/functions/", args->rest.items[0]);
+    struct client_request request = {.method = "GET", .path = path};
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+    const char *key;
+    json_t *value;
+
+    if (code == FAAS_OK && path == NULL)
+        code = faas_fail(&err, FAAS_INTERNAL, "out of memory");
+    if (code == FAAS_OK)
+        code = client_exchange(client, &request, NULL, &answer, &record, &err);
+    if (code != FAAS_OK) {
+        status = client_report(&err, &answer, &args->common);
+    } else if (args->common.is_json) {
+        output_json(record, stdout);
+    } else {
+        json_object_foreach (record, key, value)
+            print_value("", key, value);
+    }
+    client_answer_done(&answer);
+    return status;
+}
+
+/* ---- remove ---- */
+
+static faas_code remove_one(cli_client *client, const char *name, struct client_answer *answer,
+                            faas_err *err)
+{
+    FAAS_AUTO(char) *path = client_path("/v1/functions/", name);
+    struct client_request request = {.method = "DELETE", .path = path};
+
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return client_send(client, &request, answer, err);
+}
+
+int cli_remove(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    int status = CLI_OK;
+
+    if (client_open(&args->common, &client, &err) != FAAS_OK)
+        return client_report(&err, &answer, &args->common);
+    for (size_t i = 0; i < args->rest.count; i++) {
+        const char *name = args->rest.items[i];
+
+        if (remove_one(client, name, &answer, &err) != FAAS_OK)
+            status = client_report(&err, &answer, &args->common);
+        else if (args->common.is_json)
+            printf("{\"removed\":true}\n");
+        else
+            output_say("removed %s", name);
+        client_answer_done(&answer);
+    }
+    return status;
+}

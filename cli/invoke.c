@@ -1,0 +1,138 @@
+/* invoke.c - `faas invoke`: one call; standard output is the function's, byte for byte. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/client.h"
+#include "cli/output.h"
+
+#define STDIN_MAX         (64 * 1024 * 1024) /* far above the platform's limit, which answers 413 */
+#define CALL_TIMEOUT_S    4000               /* longest run, start and a margin */
+#define CALL_TIMEOUT_TEXT "longest wait for the answer (4000); the call is cancelled after it"
+
+static int64_t timeout_s = CALL_TIMEOUT_S;
+static const char *content_type;
+
+const struct cli_option cli_invoke_options[] = {
+    {"timeout-s", CLI_INT, &timeout_s, "N", CALL_TIMEOUT_TEXT, 1, 100000, NULL},
+    {"content-type", CLI_TEXT, &content_type, "TYPE", "of the argument (application/octet-stream)",
+     0, 0, NULL},
+    CLI_OPTION_END,
+};
+
+struct bytes {
+    char *data; /* owned */
+    size_t len, room;
+};
+
+static faas_code read_stdin(struct bytes *out, faas_err *err)
+{
+    for (;;) {
+        ssize_t n;
+
+        if (out->len == out->room) {
+            size_t room = out->room > 0 ? out->room * 2 : 65536;
+            char *data = realloc(out->data, room);
+
+            if (data == NULL)
+                return faas_fail_sys(err, errno, "argument");
+            out->data = data;
+            out->room = room;
+        }
+        n = read(STDIN_FILENO, out->data + out->len, out->room - out->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return faas_fail(err, FAAS_INVALID, "standard input cannot be read");
+        if (n == 0)
+            return FAAS_OK;
+        out->len += (size_t)n;
+        if (out->len > STDIN_MAX)
+            return faas_fail(err, FAAS_TOO_LARGE, "standard input is larger than %d bytes",
+                             STDIN_MAX);
+    }
+}
+
+/* The argument as given, standard input for "-" or where nothing was given and input is not a
+ * terminal, else nothing. */
+static faas_code get_argument(const struct cli_args *args, struct bytes *out, faas_err *err)
+{
+    const char *given = args->rest.count > 1 ? args->rest.items[1] : NULL;
+
+    if (given != NULL && strcmp(given, "-") != 0) {
+        out->data = strdup(given);
+        out->len = strlen(given);
+        return out->data != NULL ? FAAS_OK : faas_fail_sys(err, errno, "argument");
+    }
+    if (given == NULL && isatty(STDIN_FILENO) == 1) {
+        out->data = strdup("");
+        return out->data != NULL ? FAAS_OK : faas_fail_sys(err, errno, "argument");
+    }
+    return read_stdin(out, err);
+}
+
+static faas_code call(cli_client *client, const struct cli_args *args, struct client_answer *answer,
+                      faas_err *err)
+{
+    FAAS_AUTO(char) *path = client_path("/function/", args->rest.items[0]);
+    struct bytes argument = {0};
+    struct client_request request = {
+        .method = "POST",
+        .path = path,
+        .content_type = content_type != NULL ? content_type : "application/octet-stream",
+        .timeout_ms = timeout_s * 1000,
+        .sink = stdout,
+    };
+    faas_code code;
+
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    code = get_argument(args, &argument, err);
+    request.body = argument.data;
+    request.body_len = argument.len;
+    if (code == FAAS_OK)
+        code = client_send(client, &request, answer, err);
+    free(argument.data);
+    return code;
+}
+
+static void show_stderr_tail(const json_t *problem)
+{
+    const char *tail = json_string_value(json_object_get(problem, "stderr"));
+    FAAS_AUTO(char) *clean = NULL;
+    size_t len;
+
+    if (tail == NULL)
+        tail = json_string_value(json_object_get(problem, "stderr_tail"));
+    if (tail == NULL || tail[0] == '\0')
+        return;
+    clean = output_clean(tail, true);
+    len = clean != NULL ? strlen(clean) : 0;
+    if (len > 0)
+        fprintf(stderr, "last lines of the function's standard error:\n%s%s", clean,
+                clean[len - 1] != '\n' ? "\n" : "");
+}
+
+int cli_invoke(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = call(client, args, &answer, &err);
+    if (code == FAAS_OK && !output_flush())
+        code = faas_fail(&err, FAAS_INTERNAL, "standard output cannot be written");
+    if (code != FAAS_OK) {
+        status = client_report(&err, &answer, &args->common);
+        if (!args->common.is_json)
+            show_stderr_tail(answer.problem);
+    } else if (args->common.is_verbose) {
+        output_note("call %s: %s start, %s ms, by %s", answer.call_id, answer.start,
+                    answer.duration_ms, answer.served_by);
+    }
+    client_answer_done(&answer);
+    return status;
+}

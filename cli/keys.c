@@ -1,0 +1,96 @@
+#include "cli/keys.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <sodium.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/file.h"
+
+static faas_code keys_path(const char *data_dir, const char *name, const char *suffix,
+                           char **out_path, faas_err *err)
+{
+    FAAS_AUTO(char) *dir = file_path("%s/keys", data_dir);
+    char *path;
+
+    if (dir == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(file_make_dirs(dir, err));
+    path = file_path("%s/%s%s", dir, name, suffix);
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    *out_path = path;
+    return FAAS_OK;
+}
+
+static faas_code write_pem(EVP_PKEY *key, const char *path, faas_err *err)
+{
+    BIO *memory = BIO_new(BIO_s_mem());
+    faas_code code;
+    char *text;
+    long len;
+
+    if (memory == NULL || PEM_write_bio_PrivateKey(memory, key, NULL, NULL, 0, NULL, NULL) != 1) {
+        BIO_free(memory);
+        return faas_fail(err, FAAS_INTERNAL, "the signing key cannot be written as PEM");
+    }
+    len = BIO_get_mem_data(memory, &text);
+    code = file_write(path, text, (size_t)len, 0600, err);
+    sodium_memzero(text, (size_t)len);
+    BIO_free(memory);
+    return code;
+}
+
+faas_code keys_token(const char *data_dir, char **out_path, faas_err *err)
+{
+    FAAS_AUTO(char) *path = NULL;
+    EVP_PKEY *key;
+    faas_code code;
+
+    FAAS_TRY(keys_path(data_dir, "token-1", ".pem", &path, err));
+    if (access(path, F_OK) != 0) {
+        key = EVP_EC_gen("P-256");
+        if (key == NULL)
+            return faas_fail(err, FAAS_INTERNAL, "OpenSSL makes no P-256 key");
+        code = write_pem(key, path, err);
+        EVP_PKEY_free(key);
+        FAAS_TRY(code);
+    }
+    *out_path = FAAS_STEAL(path);
+    return FAAS_OK;
+}
+
+static faas_code make_seed(const char *path, faas_err *err)
+{
+    char seed[FAAS_NKEY_SEED_TEXT + 1], public_key[FAAS_NKEY_PUBLIC_TEXT];
+    faas_code code;
+
+    FAAS_TRY(faas_nkey_new(seed, public_key, err));
+    seed[FAAS_NKEY_SEED_TEXT - 1] = '\n';
+    code = file_write(path, seed, FAAS_NKEY_SEED_TEXT, 0600, err);
+    sodium_memzero(seed, sizeof seed);
+    return code;
+}
+
+faas_code keys_nats(const char *data_dir, const char *user, char **out_path,
+                    char out_public[FAAS_NKEY_PUBLIC_TEXT], faas_err *err)
+{
+    FAAS_AUTO(char) *name = file_path("nats-%s", user);
+    FAAS_AUTO(char) *path = NULL;
+    char seed[FAAS_NKEY_SEED_TEXT];
+    faas_code code;
+
+    if (name == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(keys_path(data_dir, name, ".seed", &path, err));
+    if (access(path, F_OK) != 0)
+        FAAS_TRY(make_seed(path, err));
+    FAAS_TRY(faas_nkey_read(path, seed, err));
+    code = faas_nkey_public(seed, out_public, err);
+    sodium_memzero(seed, sizeof seed);
+    if (code == FAAS_OK)
+        *out_path = FAAS_STEAL(path);
+    return code;
+}

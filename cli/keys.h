@@ -1,0 +1,18 @@
+/* keys.h - keys of one data directory, made once: the token signing key, a NATS seed per user.
+ * Files     keys/token-1.pem (EC P-256, PKCS#8 PEM) and keys/nats-<user>.seed, all 0600 in 0700.
+ * Errors    INVALID (a file is damaged or readable by others), INTERNAL.
+ * Threads   the main thread.
+ */
+#ifndef CLI_KEYS_H
+#define CLI_KEYS_H
+
+#include "net/nkey.h"
+
+/* Makes keys/token-1.pem unless it is there; the caller frees *out_path. */
+FAAS_MUST_CHECK faas_code keys_token(const char *data_dir, char **out_path, faas_err *err);
+/* Makes keys/nats-<user>.seed unless it is there; gives its path (the caller frees) and the public
+ * half. */
+FAAS_MUST_CHECK faas_code keys_nats(const char *data_dir, const char *user, char **out_path,
+                                    char out_public[FAAS_NKEY_PUBLIC_TEXT], faas_err *err);
+
+#endif

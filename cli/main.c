@@ -1,0 +1,146 @@
+/* main.c - `faas`: the table of verbs. */
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/output.h"
+#include "version.h"
+
+static int version(const struct cli_args *args)
+{
+    if (args->common.is_json)
+        printf("{\"version\":\"%s\"}\n", FAAS_VERSION);
+    else
+        printf("faas %s\n", FAAS_VERSION);
+    return CLI_OK;
+}
+
+static int help(const struct cli_args *args)
+{
+    const char *nearest;
+    const struct cli_verb *verb;
+
+    if (args->rest.count == 0) {
+        args_program_help(cli_verbs, stdout);
+        return CLI_OK;
+    }
+    verb = args_find_verb(cli_verbs, args->rest.items[0], &nearest);
+    if (verb == NULL) {
+        output_note("there is no verb %s", args->rest.items[0]);
+        return CLI_USAGE;
+    }
+    args_verb_help(verb, stdout);
+    return CLI_OK;
+}
+
+static const char password_details[] =
+    "The password is asked for on the terminal, or read from standard input with "
+    "--password-stdin.\n"
+    "It is never an argument: everybody on the machine can read those.\n";
+
+static const char login_details[] =
+    "The token is kept in ~/.config/faas/credentials.json (XDG_CONFIG_HOME), readable by you "
+    "alone,\n"
+    "and only ever sent to the server that gave it. FAAS_TOKEN in the environment replaces it.\n"
+    "The password is asked for on the terminal, or read from standard input with "
+    "--password-stdin.\n";
+
+static const char deploy_details[] =
+    "A function of that name is changed: only what is given here. Giving --image resolves the tag\n"
+    "again, so a rebuilt image takes effect. Defaults in parentheses are those of new functions.\n";
+
+static const char invoke_details[] =
+    "ARGUMENT is passed as it is; put -- before one that begins with a dash. A single - reads it\n"
+    "from standard input, and so does leaving it out unless standard input is a terminal.\n"
+    "Standard output holds exactly the bytes that the function wrote; messages and the end of the\n"
+    "function's standard error go to standard error.\n"
+    "Exit status: 0 done; 1 the function failed or could not be started; 2 wrong usage or "
+    "request;\n"
+    "3 not logged in or token expired; 4 no such function, or not allowed; 5 the platform is\n"
+    "unreachable, busy, out of time, or lost the call.\n";
+
+static const char up_details[] =
+    "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
+    "The services' own settings (docs/CONFIGURATION.md) are taken from the environment.\n"
+    "--verbose shows what the parts log; it is in DIR/log/NAME.log in any case.\n"
+    "nats-server is $NATS_SERVER, the one of scripts/deps, or the one in PATH (2.10.27 or newer).\n"
+    "Exit status: 0 stopped in order; 2 wrong usage; 3 the directory is in use; 5 did not start.\n";
+
+static const char down_details[] =
+    "Waits until every process has ended. Exit status: 0 stopped; 4 nothing runs there.\n";
+
+static const char status_details[] = "Exit status: 0 it runs; 4 nothing runs there.\n";
+
+const struct cli_verb cli_verbs[] = {
+    {"up", "", "run the whole platform on this machine", up_details, 0, 0, cli_up_options, cli_up},
+    {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
+    {"status", "", "show the processes of `faas up`", status_details, 0, 0, cli_status_options,
+     cli_status},
+    {"register", "USERNAME", "make an account", password_details, 1, 1, cli_password_options,
+     cli_register},
+    {"login", "USERNAME", "log in and keep the token", login_details, 1, 1, cli_password_options,
+     cli_login},
+    {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
+    {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
+    {"deploy", "NAME", "make a function, or change it", deploy_details, 1, 1, cli_deploy_options,
+     cli_deploy},
+    {"list", "", "list your functions", NULL, 0, 0, cli_list_options, cli_list_functions},
+    {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
+    {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
+     cli_invoke_options, cli_invoke},
+    {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
+    {"version", "", "print the version", NULL, 0, 0, NULL, version},
+    {"help", "[VERB]", "print help", NULL, 0, 1, NULL, help},
+    {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
+};
+
+static int unknown_verb(const char *name, const char *nearest)
+{
+    if (nearest != NULL)
+        output_note("error: unknown verb %s; did you mean %s?", name, nearest);
+    else
+        output_note("error: unknown verb %s; `faas help` lists them", name);
+    return CLI_USAGE;
+}
+
+static int run(const struct cli_verb *verb, int argc, char **argv)
+{
+    static struct cli_args args;
+    bool wants_help = false;
+    faas_err err = {0};
+    int status;
+
+    if (args_parse(verb, argc, argv, &args, &wants_help, &err) != FAAS_OK) {
+        output_error(&err, args.common.is_json, NULL);
+        return CLI_USAGE;
+    }
+    if (wants_help) {
+        args_verb_help(verb, stdout);
+        return CLI_OK;
+    }
+    status = verb->run(&args);
+    if (!output_flush() && status == CLI_OK) {
+        output_note("error: standard output cannot be written");
+        return CLI_UNAVAILABLE;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "", *nearest;
+    const struct cli_verb *verb;
+
+    setlocale(LC_CTYPE, "C.UTF-8");
+    if (argc < 2) {
+        args_program_help(cli_verbs, stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    verb = args_find_verb(cli_verbs, name, &nearest);
+    return verb != NULL ? run(verb, argc - 2, argv + 2) : unknown_verb(name, nearest);
+}

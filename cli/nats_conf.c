@@ -1,0 +1,129 @@
+#include "cli/nats_conf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const int version_floor[3] = {2, 10, 27};
+
+bool nats_version_parse(const char *text, int out_version[3])
+{
+    const char *v = strstr(text, " v");
+
+    return v != NULL &&
+           sscanf(v, " v%d.%d.%d", &out_version[0], &out_version[1], &out_version[2]) == 3;
+}
+
+bool nats_version_is_enough(const int version[3])
+{
+    for (int i = 0; i < 3; i++) {
+        if (version[i] != version_floor[i])
+            return version[i] > version_floor[i];
+    }
+    return true;
+}
+
+static bool is_quotable(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == '"' || *text == '\\' || *text == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static faas_code check(const struct nats_conf *conf, faas_err *err)
+{
+    if (!is_quotable(conf->store_dir))
+        return faas_fail(err, FAAS_INVALID,
+                         "%s: a data directory has no quotes, backslashes or control characters",
+                         conf->store_dir);
+    if (!is_quotable(conf->cluster) || !is_quotable(conf->route_password))
+        return faas_fail(err, FAAS_INVALID, "NATS cluster name and password are plain text");
+    for (size_t i = 0; i < conf->user_count; i++) {
+        const struct nats_user *user = &conf->users[i];
+
+        if (!is_quotable(user->public_key))
+            return faas_fail(err, FAAS_INVALID, "NATS key of %s is not plain text", user->name);
+    }
+    return FAAS_OK;
+}
+
+static void write_listeners(const struct nats_conf *conf, FILE *to)
+{
+    const struct nats_node *own = &conf->nodes[conf->own];
+
+    fprintf(to, "server_name: \"%s-n%zu\"\n", conf->cluster, conf->own + 1);
+    fprintf(to, "listen: \"127.0.0.1:%d\"\n", own->client_port);
+    fprintf(to, "http: \"127.0.0.1:%d\"\n", own->monitor_port);
+    fputs("max_payload: 2MB\n"
+          "ping_interval: \"1s\"\n"
+          "ping_max: 3\n"
+          "write_deadline: \"2s\"\n"
+          "lame_duck_duration: \"30s\"\n"
+          "lame_duck_grace_period: \"1s\"\n",
+          to);
+    fprintf(to, "jetstream {\n  store_dir: \"%s\"\n  sync_interval: always\n}\n", conf->store_dir);
+}
+
+/* All nodes are listed, the own one too: JetStream takes the cluster's size from the list. */
+static void write_cluster(const struct nats_conf *conf, FILE *to)
+{
+    fprintf(to, "cluster {\n  name: \"%s\"\n  listen: \"127.0.0.1:%d\"\n  no_advertise: true\n",
+            conf->cluster, conf->nodes[conf->own].route_port);
+    fprintf(to, "  authorization { user: \"route\", password: \"%s\", timeout: 2 }\n  routes: [\n",
+            conf->route_password);
+    for (size_t i = 0; i < conf->node_count; i++)
+        fprintf(to, "    \"nats-route://route:%s@127.0.0.1:%d\"\n", conf->route_password,
+                conf->nodes[i].route_port);
+    fputs("  ]\n}\n", to);
+}
+
+static void write_subjects(const char *verb, const char *const *subjects, FILE *to)
+{
+    fprintf(to, "        %s: { allow: [", verb);
+    for (size_t i = 0; subjects != NULL && subjects[i] != NULL; i++)
+        fprintf(to, "%s\n          \"%s\"", i > 0 ? "," : "", subjects[i]);
+    fputs("\n        ] }\n", to);
+}
+
+static void write_users(const struct nats_conf *conf, FILE *to)
+{
+    fputs("authorization {\n  users: [\n", to);
+    for (size_t i = 0; i < conf->user_count; i++) {
+        const struct nats_user *user = &conf->users[i];
+
+        fprintf(to, "    { # %s\n      nkey: \"%s\"\n      permissions: {\n", user->name,
+                user->public_key);
+        write_subjects("publish", user->publish, to);
+        write_subjects("subscribe", user->subscribe, to);
+        if (user->allow_responses)
+            fputs("        allow_responses: { max: 1, expires: \"5m\" }\n", to);
+        fputs("      }\n    }\n", to);
+    }
+    fputs("  ]\n}\n", to);
+}
+
+faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err *err)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *to;
+
+    FAAS_TRY(check(conf, err));
+    to = open_memstream(&text, &len);
+    if (to == NULL)
+        return faas_fail_sys(err, errno, "nats-server configuration");
+    fputs("# Written by `faas up` at each start; changes here are lost.\n", to);
+    write_listeners(conf, to);
+    if (conf->node_count > 1)
+        write_cluster(conf, to);
+    if (conf->user_count > 0)
+        write_users(conf, to);
+    if (fclose(to) != 0) {
+        free(text);
+        return faas_fail_sys(err, errno, "nats-server configuration");
+    }
+    *out_text = text;
+    return FAAS_OK;
+}

@@ -1,0 +1,423 @@
+#include "cli/plan.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/file.h"
+#include "cli/keys.h"
+#include "cli/ports.h"
+#include "cli/programs.h"
+
+#define SERVICE_STOP_MS 35000 /* their own DRAIN_MS default, and a margin */
+#define NATS_STOP_MS    10000
+#define STREAM_REPLICAS 3
+
+const struct role_facts plan_roles[ROLE_COUNT] = {
+    [ROLE_NATS] = {"nats", NULL, NATS_SERVERS_MAX, NATS_STOP_MS},
+    [ROLE_AUTH] = {"auth", "faas-auth", 16, SERVICE_STOP_MS},
+    [ROLE_REGISTRY] = {"registry", "faas-registry", 16, SERVICE_STOP_MS},
+    [ROLE_SPAWNER] = {"spawner", "faas-spawner", 16, SERVICE_STOP_MS},
+    [ROLE_PUBLISHER] = {"publisher", "faas-publisher", 16, SERVICE_STOP_MS},
+    [ROLE_GATEWAY] = {"gateway", "faas-gateway", 16, SERVICE_STOP_MS},
+};
+
+/* ---- options ---- */
+
+static faas_code unknown_role(const char *name, faas_err *err)
+{
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX, distance;
+
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        if (args_is_near(name, plan_roles[role].name, &distance) && distance < best) {
+            best = distance;
+            nearest = plan_roles[role].name;
+        }
+    }
+    return faas_fail(err, FAAS_INVALID,
+                     "--replicas: no part is called %s%s%s; the parts are auth, registry, "
+                     "publisher, spawner, gateway, nats",
+                     name, nearest != NULL ? ", did you mean " : "", nearest ? nearest : "");
+}
+
+faas_code plan_parse_replicas(const char *text, int counts[ROLE_COUNT], faas_err *err)
+{
+    const char *equals = strchr(text, '=');
+    char name[32];
+    int64_t count = 0;
+    int role = 0;
+
+    if (equals == NULL || equals - text >= (ptrdiff_t)sizeof name)
+        return faas_fail(err, FAAS_INVALID, "--replicas takes NAME=N, like nats=3");
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    while (role < ROLE_COUNT && strcmp(plan_roles[role].name, name) != 0)
+        role++;
+    if (role == ROLE_COUNT)
+        return unknown_role(name, err);
+    if (!args_int(equals + 1, 1, plan_roles[role].most, &count))
+        return faas_fail(err, FAAS_INVALID, "--replicas %s: a number from 1 to %d", name,
+                         plan_roles[role].most);
+    if (role == ROLE_NATS && count % 2 == 0)
+        return faas_fail(err, FAAS_INVALID,
+                         "--replicas nats: 1, 3 or 5; an even number of servers stops with the "
+                         "first that dies");
+    counts[role] = (int)count;
+    return FAAS_OK;
+}
+
+faas_code plan_parse_listen(const char *text, struct up_options *options, faas_err *err)
+{
+    const char *colon = strrchr(text, ':');
+    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
+    unsigned char bytes[sizeof(struct in6_addr)];
+    char address[sizeof options->address];
+    int64_t port;
+
+    if (colon == NULL || !args_int(colon + 1, 0, 65535, &port))
+        return faas_fail(err, FAAS_INVALID, "--listen takes ADDRESS:PORT, like 127.0.0.1:8080");
+    if (len > 1 && text[0] == '[' && text[len - 1] == ']') {
+        text++;
+        len -= 2;
+    }
+    if (len >= sizeof address)
+        return faas_fail(err, FAAS_INVALID, "--listen takes an IPv4 or IPv6 address, not a name");
+    snprintf(address, sizeof address, "%.*s", (int)len, text);
+    if (len == 0 || strcmp(address, "localhost") == 0)
+        snprintf(address, sizeof address, "127.0.0.1");
+    if (inet_pton(strchr(address, ':') != NULL ? AF_INET6 : AF_INET, address, bytes) != 1)
+        return faas_fail(err, FAAS_INVALID, "--listen takes an IPv4 or IPv6 address, not a name");
+    snprintf(options->address, sizeof options->address, "%s", address);
+    options->port = (int)port;
+    return FAAS_OK;
+}
+
+/* ---- directory, keys, ports ---- */
+
+static faas_code in_dir(const struct plan *plan, const char *name, char **out_path, faas_err *err)
+{
+    *out_path = file_path("%s/%s", plan->dir.path, name);
+    return *out_path != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
+}
+
+static faas_code make_keys(struct plan *plan, faas_err *err)
+{
+    FAAS_TRY(keys_token(plan->dir.path, &plan->token_key_path, err));
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        const char *user = role == ROLE_NATS ? "cli" : plan_roles[role].name;
+
+        FAAS_TRY(
+            keys_nats(plan->dir.path, user, &plan->seed_paths[role], plan->public_keys[role], err));
+    }
+    return FAAS_OK;
+}
+
+static faas_code take_port(struct port_book *book, const char *what, int number, int *out_port,
+                           faas_err *err)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, "%s-%d", what, number);
+    return port_book_take(book, name, out_port, err);
+}
+
+static faas_code take_ports(struct plan *plan, const struct up_options *options,
+                            struct port_book *book, faas_err *err)
+{
+    for (int i = 0; i < plan->facts.nats; i++) {
+        FAAS_TRY(take_port(book, "nats", i + 1, &plan->nodes[i].client_port, err));
+        FAAS_TRY(take_port(book, "nats-route", i + 1, &plan->nodes[i].route_port, err));
+        FAAS_TRY(take_port(book, "nats-monitor", i + 1, &plan->nodes[i].monitor_port, err));
+    }
+    plan->port = options->port;
+    if (plan->port == 0)
+        FAAS_TRY(take_port(book, "gateway", 1, &plan->port, err));
+    return FAAS_OK;
+}
+
+static faas_code find_ports(struct plan *plan, const struct up_options *options, faas_err *err)
+{
+    struct port_book book = {NULL};
+    FAAS_AUTO(char) *path = NULL;
+    faas_code code;
+
+    FAAS_TRY(in_dir(plan, "ports.json", &path, err));
+    FAAS_TRY(port_book_load(path, &book, err));
+    code = take_ports(plan, options, &book, err);
+    if (code == FAAS_OK)
+        code = port_book_save(&book, path, err);
+    port_book_done(&book);
+    return code;
+}
+
+static faas_code check_listen(const struct plan *plan, const struct up_options *options,
+                              faas_err *err)
+{
+    for (int i = 0; i < options->replicas[ROLE_GATEWAY]; i++) {
+        int port = plan->port + i;
+
+        if (port > 65535 || !port_is_free(options->address, port))
+            return faas_fail(err, FAAS_UNAVAILABLE,
+                             "%s port %d cannot be listened on: in use, not allowed, or not an "
+                             "address of this machine; choose another --listen",
+                             options->address, port);
+    }
+    return FAAS_OK;
+}
+
+/* ---- NATS ---- */
+
+static faas_code write_nats_conf(const struct plan *plan, int index, const char *path,
+                                 faas_err *err)
+{
+    FAAS_AUTO(char) *store = file_path("%s/nats/%d", plan->dir.path, index + 1);
+    FAAS_AUTO(char) *cluster = file_path("faas-%s", plan->facts.id);
+    FAAS_AUTO(char) *text = NULL;
+    struct nats_conf conf = {
+        .cluster = cluster,
+        .store_dir = store,
+        .route_password = plan->facts.route_password,
+        .nodes = plan->nodes,
+        .node_count = (size_t)plan->facts.nats,
+        .own = (size_t)index,
+    };
+
+    if (store == NULL || cluster == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(file_make_dirs(store, err));
+    FAAS_TRY(nats_conf_text(&conf, &text, err));
+    return file_write(path, text, strlen(text), 0600, err);
+}
+
+static faas_code join_urls(struct plan *plan, faas_err *err)
+{
+    char text[NATS_SERVERS_MAX * 32] = "";
+    size_t at = 0;
+
+    for (int i = 0; i < plan->facts.nats; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%snats://127.0.0.1:%d",
+                               i > 0 ? "," : "", plan->nodes[i].client_port);
+    plan->nats_urls = strdup(text);
+    return plan->nats_urls != NULL ? FAAS_OK : faas_fail_sys(err, errno, "NATS addresses");
+}
+
+/* ---- processes ---- */
+
+struct setting {
+    const char *name;
+    const char *value; /* NULL: removed */
+};
+
+static bool is_set_by(const struct setting *settings, const char *entry)
+{
+    size_t len = strcspn(entry, "=");
+
+    for (; settings->name != NULL; settings++) {
+        size_t name_len = strlen(settings->name);
+
+        /* NAME_FILE would win over NAME */
+        if (strncmp(entry, settings->name, name_len) == 0 &&
+            (len == name_len ||
+             (len == name_len + 5 && strncmp(entry + name_len, "_FILE", 5) == 0)))
+            return true;
+    }
+    return false;
+}
+
+extern char **environ;
+
+/* A copy of our environment with the settings in place of what was there of them. */
+static char **make_env(const struct setting *settings)
+{
+    size_t room = 1, count = 0;
+    char **env;
+
+    for (char **p = environ; *p != NULL; p++)
+        room++;
+    for (const struct setting *s = settings; s->name != NULL; s++)
+        room++;
+    env = calloc(room, sizeof *env);
+    for (char **p = environ; env != NULL && *p != NULL; p++) {
+        if (!is_set_by(settings, *p) && (env[count++] = strdup(*p)) == NULL)
+            return NULL;
+    }
+    for (const struct setting *s = settings; env != NULL && s->name != NULL; s++) {
+        if (s->value != NULL && (env[count++] = file_path("%s=%s", s->name, s->value)) == NULL)
+            return NULL;
+    }
+    return env;
+}
+
+static char **make_argv(const char *program, const char *flag, const char *value)
+{
+    char **argv = calloc(4, sizeof *argv);
+
+    if (argv == NULL)
+        return NULL;
+    argv[0] = strdup(program);
+    if (flag != NULL) {
+        argv[1] = strdup(flag);
+        argv[2] = strdup(value);
+    }
+    return argv[0] != NULL && (flag == NULL || (argv[1] != NULL && argv[2] != NULL)) ? argv : NULL;
+}
+
+static faas_code complete(const struct plan *plan, struct process_spec *spec, enum role role,
+                          int number, faas_err *err)
+{
+    spec->service = plan_roles[role].name;
+    spec->number = number;
+    spec->name = file_path("%s-%d", spec->service, number);
+    spec->log_path = file_path("%s/%s-%d.log", plan->log_dir, spec->service, number);
+    if (spec->argv == NULL || spec->env == NULL || spec->name == NULL || spec->log_path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return FAAS_OK;
+}
+
+static faas_code add_nats(const struct plan *plan, struct process_spec *spec, int number,
+                          faas_err *err)
+{
+    static const struct setting none[] = {{NULL, NULL}};
+    FAAS_AUTO(char) *path = file_path("%s/nats/%d.conf", plan->dir.path, number);
+
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(write_nats_conf(plan, number - 1, path, err));
+    spec->argv = make_argv(plan->nats_program, "-c", path);
+    spec->env = make_env(none);
+    spec->monitor_port = plan->nodes[number - 1].monitor_port;
+    return complete(plan, spec, ROLE_NATS, number, err);
+}
+
+static char *http_url(const char *address, int port)
+{
+    const char *shown = address;
+
+    if (strcmp(address, "0.0.0.0") == 0)
+        shown = "127.0.0.1";
+    else if (strcmp(address, "::") == 0)
+        shown = "::1";
+    return strchr(shown, ':') != NULL ? file_path("http://[%s]:%d", shown, port)
+                                      : file_path("http://%s:%d", shown, port);
+}
+
+static faas_code add_service(const struct plan *plan, struct process_spec *spec, enum role role,
+                             int number, faas_err *err)
+{
+    FAAS_AUTO(char) *program = NULL;
+    FAAS_AUTO(char) *data_dir = file_path("%s/services", plan->dir.path);
+    FAAS_AUTO(char) *listen = NULL;
+    char id[32], replicas[16];
+    struct setting settings[] = {
+        {"NATS_URL", plan->nats_urls},
+        {"NATS1_URL", NULL},
+        {"NATS2_URL", NULL},
+        {"NATS3_URL", NULL},
+        {"NATS_CA_FILE", NULL},
+        {"NATS_NKEY_FILE", plan->seed_paths[role]},
+        {"INSTANCE_ID", id},
+        {"DATA_DIR", data_dir},
+        {"REPLICAS", replicas},
+        {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
+        {"LISTEN_ADDR", NULL},
+        {NULL, NULL},
+    };
+
+    snprintf(id, sizeof id, "%s%d", plan_roles[role].name, number);
+    snprintf(replicas, sizeof replicas, "%d", plan->stream_replicas);
+    if (role == ROLE_GATEWAY) {
+        int port = plan->port + number - 1;
+
+        listen = strchr(plan->address, ':') != NULL ? file_path("[%s]:%d", plan->address, port)
+                                                    : file_path("%s:%d", plan->address, port);
+        spec->url = http_url(plan->address, port);
+        if (listen == NULL || spec->url == NULL)
+            return faas_fail(err, FAAS_INTERNAL, "out of memory");
+        settings[FAAS_ARRAY_LEN(settings) - 2].value = listen;
+    }
+    if (data_dir == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(file_make_dirs(data_dir, err));
+    FAAS_TRY(programs_ours(plan->bin_dir, plan_roles[role].program, &program, err));
+    spec->argv = make_argv(program, NULL, NULL);
+    spec->env = make_env(settings);
+    return complete(plan, spec, role, number, err);
+}
+
+static faas_code add_all(struct plan *plan, const struct up_options *options, faas_err *err)
+{
+    size_t total = 0;
+
+    for (int role = 0; role < ROLE_COUNT; role++)
+        total += (size_t)options->replicas[role];
+    plan->specs = calloc(total, sizeof *plan->specs);
+    plan->spec_roles = calloc(total, sizeof *plan->spec_roles);
+    if (plan->specs == NULL || plan->spec_roles == NULL)
+        return faas_fail_sys(err, errno, "process list");
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        for (int number = 1; number <= options->replicas[role]; number++) {
+            struct process_spec *spec = &plan->specs[plan->spec_count];
+
+            plan->spec_roles[plan->spec_count++] = (enum role)role;
+            FAAS_TRY(role == ROLE_NATS ? add_nats(plan, spec, number, err)
+                                       : add_service(plan, spec, (enum role)role, number, err));
+        }
+    }
+    return FAAS_OK;
+}
+
+/* ---- all of it ---- */
+
+static faas_code make(struct plan *plan, const struct up_options *options, faas_err *err)
+{
+    int nats = options->replicas[ROLE_NATS];
+
+    FAAS_TRY(programs_folder(&plan->bin_dir, err));
+    FAAS_TRY(datadir_open(options->data, &plan->dir, err));
+    FAAS_TRY(datadir_cluster(&plan->dir, nats, &plan->facts, err));
+    FAAS_TRY(programs_nats(plan->bin_dir, &plan->nats_program, err));
+    FAAS_TRY(in_dir(plan, "state.json", &plan->state_path, err));
+    FAAS_TRY(in_dir(plan, "log", &plan->log_dir, err));
+    FAAS_TRY(file_make_dirs(plan->log_dir, err));
+    FAAS_TRY(make_keys(plan, err));
+    FAAS_TRY(find_ports(plan, options, err));
+    FAAS_TRY(check_listen(plan, options, err));
+    FAAS_TRY(join_urls(plan, err));
+    plan->stream_replicas = nats < STREAM_REPLICAS ? nats : STREAM_REPLICAS;
+    snprintf(plan->address, sizeof plan->address, "%s", options->address);
+    plan->url = http_url(options->address, plan->port);
+    if (plan->url == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return add_all(plan, options, err);
+}
+
+faas_code plan_make(const struct up_options *options, struct plan *out_plan, faas_err *err)
+{
+    faas_code code;
+
+    *out_plan = (struct plan){.dir = {.lock_fd = -1, .children_fd = -1}};
+    code = make(out_plan, options, err);
+    if (code != FAAS_OK)
+        plan_done(out_plan);
+    return code;
+}
+
+void plan_done(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->spec_count; i++)
+        process_spec_done(&plan->specs[i]);
+    for (int role = 0; role < ROLE_COUNT; role++)
+        free(plan->seed_paths[role]);
+    free(plan->specs);
+    free(plan->spec_roles);
+    free(plan->url);
+    free(plan->nats_urls);
+    free(plan->state_path);
+    free(plan->log_dir);
+    free(plan->token_key_path);
+    free(plan->nats_program);
+    free(plan->bin_dir);
+    datadir_close(&plan->dir);
+    *plan = (struct plan){.dir = {.lock_fd = -1, .children_fd = -1}};
+}

@@ -1,0 +1,63 @@
+/* plan.h - what one `faas up` runs: from options and data directory to a list of processes.
+ * Roles     in the order of starting (all at once); stopping goes the other way round.
+ * Settings  the services' own environment variables; what the user has set for them is passed on,
+ *           except those that the plan sets itself.
+ * Ownership a plan owns everything in it; plan_done() frees it and gives up the locks.
+ * Errors    INVALID (usage, damaged files, another number of NATS servers), CONFLICT (directory in
+ *           use), UNAVAILABLE (no port, program missing).
+ * Threads   the main thread, before any other starts.
+ */
+#ifndef CLI_PLAN_H
+#define CLI_PLAN_H
+
+#include "cli/datadir.h"
+#include "cli/nats_conf.h"
+#include "cli/process.h"
+#include "net/nkey.h"
+
+enum role { ROLE_NATS, ROLE_AUTH, ROLE_REGISTRY, ROLE_SPAWNER, ROLE_PUBLISHER, ROLE_GATEWAY };
+#define ROLE_COUNT (ROLE_GATEWAY + 1)
+
+struct role_facts {
+    const char *name, *program;
+    int most;        /* replicas */
+    int64_t stop_ms; /* between SIGTERM and SIGKILL */
+};
+extern const struct role_facts plan_roles[ROLE_COUNT];
+
+struct up_options {
+    const char *data; /* NULL: the default */
+    char address[64]; /* IPv4 or IPv6, without brackets */
+    int port;         /* 0: a free one, kept */
+    int replicas[ROLE_COUNT];
+};
+
+struct plan {
+    struct datadir dir;
+    struct cluster_facts facts;
+    struct process_spec *specs;
+    enum role *spec_roles; /* beside specs */
+    size_t spec_count;
+    char address[64]; /* of the gateways */
+    int port;         /* of the first one */
+    struct nats_node nodes[NATS_SERVERS_MAX];
+    int stream_replicas;
+    char *url;       /* http://ADDRESS:PORT of the first gateway */
+    char *nats_urls; /* comma-separated */
+    char *state_path, *log_dir;
+    char *seed_paths[ROLE_COUNT]; /* NATS seeds; ROLE_NATS: the supervisor's own, "cli" */
+    char public_keys[ROLE_COUNT][FAAS_NKEY_PUBLIC_TEXT];
+    char *token_key_path, *nats_program, *bin_dir;
+};
+
+/* "NAME=N"; counts are left alone on failure. */
+FAAS_MUST_CHECK faas_code plan_parse_replicas(const char *text, int counts[ROLE_COUNT],
+                                              faas_err *err);
+/* "ADDR:PORT", "[IPV6]:PORT", ":PORT" (127.0.0.1), "localhost:PORT". */
+FAAS_MUST_CHECK faas_code plan_parse_listen(const char *text, struct up_options *options,
+                                            faas_err *err);
+FAAS_MUST_CHECK faas_code plan_make(const struct up_options *options, struct plan *out_plan,
+                                    faas_err *err);
+void plan_done(struct plan *plan);
+
+#endif

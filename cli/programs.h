@@ -1,0 +1,19 @@
+/* programs.h - where the programs that `faas up` starts are.
+ * Ours      beside faas itself.
+ * NATS      $NATS_SERVER, else ../../deps/bin/nats-server beside the folder of faas (the build
+ *           tree), else nats-server beside faas, else PATH.  Older than 2.10.27 is refused.
+ * Errors    UNAVAILABLE naming what is missing and what to do.
+ * Threads   the main thread.
+ */
+#ifndef CLI_PROGRAMS_H
+#define CLI_PROGRAMS_H
+
+#include "base/err.h"
+
+/* The folder of the running program; the caller frees. */
+FAAS_MUST_CHECK faas_code programs_folder(char **out_folder, faas_err *err);
+FAAS_MUST_CHECK faas_code programs_ours(const char *folder, const char *name, char **out_path,
+                                        faas_err *err);
+FAAS_MUST_CHECK faas_code programs_nats(const char *folder, char **out_path, faas_err *err);
+
+#endif

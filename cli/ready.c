@@ -1,0 +1,246 @@
+#include "cli/ready.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cli/file.h"
+#include "contract.h"
+#include "net/kv.h"
+#include "version.h"
+
+#define POLL_MS   20
+#define ASK_MS    2000
+#define DRAIN_MS  200
+#define READY_KEY "ready.up"
+
+static const char *const buckets[] = {FAAS_BUCKET_USERS, FAAS_BUCKET_FUNCTIONS};
+
+struct ready {
+    struct ready_conf conf;
+    ready_done *done;
+    void *arg;
+    struct ev_loop *ev;
+    ev_async arrived;
+    pthread_t thread;
+    atomic_bool must_stop;
+    uint64_t deadline_ns;
+    faas_code code; /* written by the thread before it wakes the loop */
+    faas_err err;
+    bool has_result; /* loop thread */
+};
+
+/* ---- buckets ---- */
+
+static faas_code write_one(faas_kv *kv, uint64_t deadline_ns, faas_err *err)
+{
+    struct faas_kv_entry entry = {0};
+    char op[33], value[64];
+    uint64_t revision = 0;
+    int len;
+    faas_code code = faas_kv_get(kv, READY_KEY, deadline_ns, &entry, err);
+
+    if (code != FAAS_OK && code != FAAS_NOT_FOUND)
+        return code;
+    if (code == FAAS_OK)
+        revision = entry.revision;
+    faas_kv_entry_done(&entry);
+    faas_random_token(op);
+    len = snprintf(value, sizeof value, "{\"v\":1,\"op\":\"%s\"}", op);
+    FAAS_TRY(faas_kv_put(kv, READY_KEY, revision, value, (size_t)len, deadline_ns, &revision, err));
+    return faas_kv_delete(kv, READY_KEY, revision, deadline_ns, NULL, err);
+}
+
+static faas_code write_all(const struct ready *ready, faas_rpc *rpc, faas_err *err)
+{
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(buckets); i++) {
+        faas_kv *kv = NULL;
+        faas_code code = faas_kv_open(rpc, buckets[i], ready->conf.stream_replicas,
+                                      ready->deadline_ns, &kv, err);
+
+        if (code == FAAS_OK)
+            code = write_one(kv, ready->deadline_ns, err);
+        faas_kv_close(kv);
+        if (code != FAAS_OK) {
+            char why[FAAS_ERR_MSG_MAX];
+
+            snprintf(why, sizeof why, "%s", err->msg);
+            return faas_fail(err, code, "the store takes no write (bucket %s): %s", buckets[i],
+                             why);
+        }
+    }
+    return FAAS_OK;
+}
+
+static void *run_loop(void *arg)
+{
+    faas_loop_run(arg);
+    return NULL;
+}
+
+static faas_code with_bus(const struct ready *ready, faas_loop *loop, faas_bus **out_bus,
+                          faas_rpc **out_rpc, faas_err *err)
+{
+    const struct faas_bus_conf bus_conf = {
+        .urls = ready->conf.nats_urls,
+        .service = "cli",
+        .id = "up",
+        .nkey_file = ready->conf.nkey_file,
+    };
+    static const struct faas_rpc_conf rpc_conf = {"cli", "up", FAAS_VERSION, "faas up", NULL};
+    pthread_t thread;
+    faas_code code;
+
+    FAAS_TRY(faas_bus_open(&bus_conf, loop, out_bus, err));
+    FAAS_TRY(faas_rpc_open(*out_bus, &rpc_conf, out_rpc, err));
+    if (pthread_create(&thread, NULL, run_loop, loop) != 0)
+        return faas_fail_sys(err, EAGAIN, "bus thread");
+    code = write_all(ready, *out_rpc, err);
+    faas_loop_stop(loop);
+    pthread_join(thread, NULL);
+    return code;
+}
+
+static faas_code check_store(const struct ready *ready, faas_err *err)
+{
+    faas_loop *loop = NULL;
+    faas_bus *bus = NULL;
+    faas_rpc *rpc = NULL;
+    faas_code code;
+
+    FAAS_TRY(faas_loop_new(&loop, err));
+    code = with_bus(ready, loop, &bus, &rpc, err);
+    if (rpc != NULL)
+        faas_rpc_close(rpc);
+    if (bus != NULL)
+        faas_bus_close(bus, DRAIN_MS);
+    faas_loop_free(loop);
+    faas_bus_end();
+    return code;
+}
+
+/* ---- gateway ---- */
+
+static size_t keep_text(char *data, size_t size, size_t count, void *arg)
+{
+    char *text = arg;
+    size_t at = strlen(text), len = size * count;
+
+    snprintf(text + at, FAAS_ERR_MSG_MAX - at, "%.*s", (int)len, data);
+    return len;
+}
+
+/* The HTTP status of one GET, 0 without an answer; the body's beginning in out_text. */
+static long ask(CURL *curl, char out_text[FAAS_ERR_MSG_MAX])
+{
+    long status = 0;
+
+    out_text[0] = '\0';
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out_text);
+    if (curl_easy_perform(curl) != CURLE_OK)
+        return 0;
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static faas_code poll_gateway(const struct ready *ready, CURL *curl, faas_err *err)
+{
+    char text[FAAS_ERR_MSG_MAX] = "";
+    long status = 0;
+
+    while (!atomic_load(&ready->must_stop)) {
+        status = ask(curl, text);
+        if (status == 200)
+            return FAAS_OK;
+        if (faas_left_ms(ready->deadline_ns) == 0)
+            break;
+        poll(NULL, 0, POLL_MS); /* the pace of asking; the answer decides */
+    }
+    if (status == 0)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the gateway at %s does not answer",
+                         ready->conf.gateway_url);
+    return faas_fail(err, FAAS_UNAVAILABLE, "the gateway is not healthy (%ld): %s", status, text);
+}
+
+static faas_code check_gateway(const struct ready *ready, faas_err *err)
+{
+    FAAS_AUTO(char) *url = file_path("%s/healthz", ready->conf.gateway_url);
+    CURL *curl = curl_easy_init();
+    faas_code code;
+
+    if (curl == NULL || url == NULL) {
+        curl_easy_cleanup(curl);
+        return faas_fail_sys(err, ENOMEM, "health check");
+    }
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)ASK_MS);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_text);
+    code = poll_gateway(ready, curl, err);
+    curl_easy_cleanup(curl);
+    return code;
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *arg)
+{
+    struct ready *ready = arg;
+
+    ready->code = check_store(ready, &ready->err);
+    if (ready->code == FAAS_OK)
+        ready->code = check_gateway(ready, &ready->err);
+    ev_async_send(ready->ev, &ready->arrived);
+    return NULL;
+}
+
+static void on_arrived(struct ev_loop *ev, ev_async *watcher, int events)
+{
+    struct ready *ready = watcher->data;
+
+    (void)events;
+    ev_async_stop(ev, watcher);
+    ready->has_result = true;
+    ready->done(ready->arg, ready->code, &ready->err);
+}
+
+faas_code ready_start(const struct ready_conf *conf, struct ev_loop *ev, ready_done *done,
+                      void *arg, struct ready **out_ready, faas_err *err)
+{
+    struct ready *ready = calloc(1, sizeof *ready);
+
+    if (ready == NULL)
+        return faas_fail_sys(err, errno, "readiness check");
+    ready->conf = *conf;
+    ready->done = done;
+    ready->arg = arg;
+    ready->ev = ev;
+    ready->deadline_ns = faas_deadline_in_ms(READY_TIMEOUT_MS);
+    ev_async_init(&ready->arrived, on_arrived);
+    ready->arrived.data = ready;
+    ev_async_start(ev, &ready->arrived);
+    if (pthread_create(&ready->thread, NULL, run, ready) != 0) {
+        ev_async_stop(ev, &ready->arrived);
+        free(ready);
+        return faas_fail_sys(err, EAGAIN, "readiness thread");
+    }
+    *out_ready = ready;
+    return FAAS_OK;
+}
+
+void ready_end(struct ready *ready)
+{
+    if (ready == NULL)
+        return;
+    atomic_store(&ready->must_stop, true);
+    if (!ready->has_result)
+        return;
+    pthread_join(ready->thread, NULL);
+    free(ready);
+}

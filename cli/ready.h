@@ -1,0 +1,33 @@
+/* ready.h - when may `ready` be printed?  After a write to every bucket and a healthy gateway.
+ * How       on a thread of its own with a bus connection of its own (NATS user "cli"): opens each
+ *           bucket, writes and deletes the key "ready.up" there, then asks GET /healthz every 20 ms
+ *           until it says 200.  Health of the gateway includes every service.
+ * Result    posted to the loop of the supervisor; the thread ends by itself at its deadline.
+ * Threads   ready_start() and the callback: the supervisor's loop thread.
+ */
+#ifndef CLI_READY_H
+#define CLI_READY_H
+
+#include <ev.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define READY_TIMEOUT_MS 90000
+
+struct ready_conf { /* strings live until the result */
+    const char *nats_urls, *nkey_file, *gateway_url;
+    int stream_replicas;
+};
+typedef void ready_done(void *arg, faas_code code, const faas_err *err);
+
+struct ready;
+
+FAAS_MUST_CHECK faas_code ready_start(const struct ready_conf *conf, struct ev_loop *ev,
+                                      ready_done *done, void *arg, struct ready **out_ready,
+                                      faas_err *err);
+/* Joins and frees when the result has come; otherwise asks the thread to end and leaves it to the
+ * end of the process. */
+void ready_end(struct ready *ready);
+
+#endif

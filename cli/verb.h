@@ -1,0 +1,98 @@
+/* verb.h - one row per command of `faas`: its arguments, its options, what runs it.
+ * Row       main.c holds the table; help, "did you mean" and parsing read the same rows.
+ * Options   a table per verb; targets are the verb's own static storage and hold the defaults
+ *           before parsing.  Passwords and tokens never have an option: argv is public.
+ * Exit      the numbers below mean the same for every verb; `faas help` prints them.
+ * Threads   used before any thread starts.
+ */
+#ifndef CLI_VERB_H
+#define CLI_VERB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FUNCTION_FAILED = 1,
+    CLI_USAGE = 2,       /* the command line, or what it asks for, is wrong */
+    CLI_NOT_ALLOWED = 3, /* not logged in, token expired; `faas up`: the directory is in use */
+    CLI_NOT_FOUND = 4,
+    CLI_UNAVAILABLE = 5, /* platform unreachable, busy, out of time, or an error of its own */
+};
+
+#define CLI_LIST_MAX 64 /* repetitions of one option, and positional arguments */
+
+struct cli_list {
+    const char *items[CLI_LIST_MAX]; /* borrowed from argv */
+    size_t count;
+};
+
+struct cli_option {
+    const char *name; /* without dashes; NULL ends a table */
+    enum cli_option_kind {
+        CLI_FLAG, /* bool * */
+        CLI_TEXT, /* const char **, borrowed from argv */
+        CLI_INT,  /* int64_t *, min..max */
+        CLI_REAL, /* double *, min..max */
+        CLI_LIST, /* struct cli_list *, may be repeated */
+    } kind;
+    void *target;
+    const char *value; /* what the help calls the value; NULL for flags */
+    const char *help;
+    double min, max;
+    bool *is_present; /* set when given; may be NULL */
+};
+#define CLI_OPTION_END                                                                             \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+struct cli_common { /* options every verb has */
+    bool is_json, is_verbose;
+    const char *server; /* NULL: environment, credentials file, built-in default */
+};
+
+struct cli_args {
+    struct cli_common common;
+    struct cli_list rest; /* positional arguments */
+};
+
+struct cli_verb {
+    const char *name;      /* NULL ends the table */
+    const char *arguments; /* as the help shows them: "NAME [ARGUMENT]" */
+    const char *summary;
+    const char *details;                     /* further help text, or NULL */
+    size_t least, most;                      /* positional arguments */
+    const struct cli_option *options;        /* or NULL */
+    int (*run)(const struct cli_args *args); /* returns an exit status */
+};
+
+extern const struct cli_verb cli_verbs[]; /* main.c */
+
+/* account.c */
+extern const struct cli_option cli_password_options[];
+int cli_register(const struct cli_args *args);
+int cli_login(const struct cli_args *args);
+int cli_logout(const struct cli_args *args);
+int cli_whoami(const struct cli_args *args);
+/* deploy.c, functions.c, invoke.c */
+extern const struct cli_option cli_deploy_options[];
+extern const struct cli_option cli_list_options[];
+extern const struct cli_option cli_invoke_options[];
+int cli_deploy(const struct cli_args *args);
+int cli_list_functions(const struct cli_args *args);
+int cli_describe(const struct cli_args *args);
+int cli_remove(const struct cli_args *args);
+int cli_invoke(const struct cli_args *args);
+/* up.c, down.c, status.c */
+extern const struct cli_option cli_up_options[];
+extern const struct cli_option cli_down_options[];
+extern const struct cli_option cli_status_options[];
+int cli_up(const struct cli_args *args);
+int cli_down(const struct cli_args *args);
+int cli_status(const struct cli_args *args);
+
+#endif
