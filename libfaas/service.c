@@ -57,6 +57,13 @@ static bool is_ready(void)
     return sk.phase == RUNNING && (service->is_ready == NULL || service->is_ready(service->state));
 }
 
+static bool is_healthy(void)
+{
+    const struct faas_service *service = sk.service;
+
+    return is_ready() && (service->is_healthy == NULL || service->is_healthy(service->state));
+}
+
 static void fill(void *arg, struct faas_beat *beat)
 {
     const struct faas_service *service = sk.service;
@@ -84,7 +91,7 @@ static void on_health(void *arg, faas_msg *take_msg)
     faas_err err = {0};
 
     (void)arg;
-    if (is_ready()) {
+    if (is_healthy()) {
         faas_rpc_answer_json(sk.rt.rpc, msg, doc);
         return;
     }

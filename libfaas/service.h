@@ -38,6 +38,7 @@ struct faas_service {
     faas_code (*start)(void *state, const struct faas_runtime *rt,
                        faas_err *err); /* own thread, loop running */
     bool (*is_ready)(void *state);
+    bool (*is_healthy)(void *state); /* besides ready, for faas.<name>.health only; may be NULL */
     void (*fill)(void *state, struct faas_beat *beat); /* further beat fields; may be NULL */
     faas_member_watch *watch;                          /* may be NULL */
     void (*drain)(void *state);
