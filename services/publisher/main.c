@@ -124,6 +124,16 @@ static bool is_ready(void *state)
            resolve_age_ms(&pub->resolve) != INT64_MAX;
 }
 
+/* Could a call be run now?  Beats do not depend on it: a call that meets no spawner is told so. */
+static bool is_healthy(void *state)
+{
+    const struct publisher *pub = state;
+
+    return faas_bus_is_connected(pub->rt->bus) &&
+           resolve_age_ms(&pub->resolve) < FAAS_FEED_STALE_MS &&
+           faas_members_usable(pub->rt->members, "spawner") > 0;
+}
+
 static void fill(void *state, struct faas_beat *beat)
 {
     const struct publisher *pub = state;
@@ -268,6 +278,7 @@ int main(int argc, char **argv)
         .threads_default = 1,
         .start = start,
         .is_ready = is_ready,
+        .is_healthy = is_healthy,
         .fill = fill,
         .watch = watch,
         .drain = drain,
