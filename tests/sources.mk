@@ -13,3 +13,25 @@ $(eval $(call test,loop,))
 $(eval $(call test,metric,))
 $(eval $(call test,password,))
 $(eval $(call test,token,tests/support/forge.c))
+
+# Fuzz targets, tests/fuzz/fuzz_<parser>.c: $(call fuzz,parser,further sources).  `make check` replays
+# tests/fuzz/corpus/<parser>/ with our own driver; scripts/fuzz builds the same with libFuzzer.
+FUZZERS :=
+define fuzz
+TESTS   += $(O)/tests/fuzz_$(1)
+FUZZERS += $(O)/fuzz/fuzz_$(1)
+SOURCES += tests/fuzz/fuzz_$(1).c tests/fuzz/driver.c $(2)
+$(O)/tests/fuzz_$(1): $(O)/tests/fuzz/fuzz_$(1).o $(O)/tests/fuzz/driver.o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+$(O)/fuzz/fuzz_$(1): $(O)/tests/fuzz/fuzz_$(1).o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(CC) $(MODE) -fsanitize=fuzzer $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+endef
+$(eval $(call fuzz,json,))
+$(eval $(call fuzz,envelope,))
+$(eval $(call fuzz,option,))
+$(eval $(call fuzz,token,tests/support/forge.c))
+
+fuzzers: $(FUZZERS)
+.PHONY: fuzzers
