@@ -17,7 +17,6 @@ struct auth {
     int64_t ttl_s;             /* of a token */
     bool is_any_password;      /* old clients: the rules for passwords are off */
     bool is_signup_open;
-    _Atomic bool is_ready; /* the fields above are set */
 };
 
 extern const struct faas_endpoint auth_endpoints[];

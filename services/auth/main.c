@@ -53,7 +53,6 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(faas_password_setup((int)(conf.hash_memory_mb / HASH_MB), err));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_USERS, rt->replicas,
                           faas_deadline_in_ms(STORE_WAIT_MS), &self->users, err));
-    self->is_ready = true;
     return FAAS_OK;
 }
 

@@ -1,5 +1,10 @@
 REGISTRY_NOUNS := services/registry/image_ref.c services/registry/function.c \
     services/registry/function_rules.c
+REGISTRY_CATALOG := services/registry/catalog.c services/registry/catalog_file.c
 
+$(eval $(call program,faas-registry,services/registry/main.c services/registry/endpoints.c \
+    services/registry/writes.c services/registry/store.c services/registry/resolver.c \
+    services/registry/follow.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))
+$(eval $(call test,catalog,$(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))

@@ -1,0 +1,31 @@
+/* catalog_file.h - the file behind a catalog: its lock, its layout, its removal.
+ * Lock      DIR/<instance>.lock is held (flock) as long as the process lives; a file whose lock is
+ *           free belongs to nobody.  DIR/.sweep serialises looking and taking.
+ * Handles   one connection to write, one to read; closed by catalog_file_close().
+ * Threads   the caller serialises.
+ */
+#ifndef REGISTRY_CATALOG_FILE_H
+#define REGISTRY_CATALOG_FILE_H
+
+#include <sqlite3.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct catalog_file {
+    char *path;
+    int lock_fd;
+    sqlite3 *writer, *reader;
+};
+
+/* Sweeps what dead processes left in dir, then takes the lock of instance. */
+FAAS_MUST_CHECK faas_code catalog_file_claim(struct catalog_file *file, const char *dir,
+                                             const char *instance, faas_err *err);
+/* Opens what is there; INTERNAL when it is not a whole file of our layout. */
+FAAS_MUST_CHECK faas_code catalog_file_open(struct catalog_file *file, faas_err *err);
+/* Deletes what is there and makes an empty file of our layout. */
+FAAS_MUST_CHECK faas_code catalog_file_create(struct catalog_file *file, faas_err *err);
+void catalog_file_close(struct catalog_file *file); /* connections only */
+void catalog_file_release(struct catalog_file *file);
+
+#endif

@@ -1,0 +1,238 @@
+#include "follow.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LAST_WAIT_MS 30000
+#define REBUILD_S    1.0
+#define CATALOG_DIR  "registry"
+
+static void rebuild(void *arg);
+
+static void log_failure(const char *what, const faas_err *err)
+{
+    FAAS_LOG(ERROR, what, FAAS_LSTR("code", faas_code_slug(err->code)),
+             FAAS_LSTR("error", err->msg), FAAS_LSTR("detail", err->detail));
+}
+
+/* The feed calls from inside itself, so it is stopped later. */
+static void give_up(struct follow *f, const faas_err *err)
+{
+    log_failure("the list of functions cannot be written", err);
+    f->is_failed = true;
+    faas_loop_post(f->loop, rebuild, f);
+}
+
+static void apply(void *arg, const struct faas_feed_event *event)
+{
+    struct follow *f = arg;
+    const struct catalog_change change = {
+        .key = event->key,
+        .is_delete = event->is_delete,
+        .value = event->value,
+        .len = event->len,
+    };
+    faas_err err = {0};
+    faas_code rc;
+
+    if (f->is_failed)
+        return;
+    rc = catalog_apply(f->cat, &change, &err);
+    if (rc == FAAS_INVALID)
+        FAAS_LOG(ERROR, "a stored record was skipped", FAAS_LSTR("key", event->key),
+                 FAAS_LSTR("detail", err.detail));
+    else if (rc != FAAS_OK)
+        give_up(f, &err);
+}
+
+static void on_applied(void *arg)
+{
+    struct follow *f = arg;
+    faas_err err = {0};
+
+    if (f->is_failed || f->feed == NULL)
+        return;
+    if (catalog_commit(f->cat, faas_feed_applied(f->feed), &err) != FAAS_OK)
+        give_up(f, &err);
+    else
+        faas_members_beat_now(f->members);
+}
+
+static faas_code start_feed(struct follow *f, faas_err *err)
+{
+    const struct faas_feed_conf conf = {
+        .kv = f->kv,
+        .applied = catalog_applied(f->cat),
+        .apply = apply,
+        .on_applied = on_applied,
+        .arg = f,
+    };
+    faas_feed *feed = NULL;
+
+    FAAS_TRY(faas_feed_start(&conf, &feed, err));
+    pthread_mutex_lock(&f->mu);
+    f->feed = feed;
+    pthread_mutex_unlock(&f->mu);
+    return FAAS_OK;
+}
+
+static void stop_feed(struct follow *f)
+{
+    faas_feed *feed;
+
+    pthread_mutex_lock(&f->mu);
+    feed = FAAS_STEAL(f->feed);
+    pthread_mutex_unlock(&f->mu);
+    if (feed != NULL)
+        faas_feed_stop(feed);
+}
+
+static void on_pause(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    rebuild(timer->data);
+}
+
+static void rebuild(void *arg)
+{
+    struct follow *f = arg;
+    faas_err err = {0};
+    faas_code rc;
+
+    stop_feed(f);
+    rc = catalog_rebuild(f->cat, &err);
+    if (rc == FAAS_OK)
+        rc = start_feed(f, &err);
+    if (rc == FAAS_OK) {
+        f->is_failed = false;
+        FAAS_LOG(INFO, "the list of functions is built again");
+        return;
+    }
+    log_failure("the list of functions cannot be built", &err);
+    ev_timer_set(&f->pause, REBUILD_S, 0.0);
+    ev_timer_start(faas_loop_ev(f->loop), &f->pause);
+}
+
+/* ---- starting: the starter's thread waits for steps on the loop's ---- */
+
+static void end_step(struct follow *f, faas_code code, const faas_err *err)
+{
+    pthread_mutex_lock(&f->mu);
+    f->start.is_done = true;
+    f->start.code = code;
+    if (code != FAAS_OK)
+        f->start.err = *err;
+    pthread_cond_signal(&f->start.ended);
+    pthread_mutex_unlock(&f->mu);
+}
+
+static faas_code await_step(struct follow *f, faas_err *err)
+{
+    pthread_mutex_lock(&f->mu);
+    while (!f->start.is_done) /* bounded: each step ends by itself */
+        pthread_cond_wait(&f->start.ended, &f->mu);
+    f->start.is_done = false;
+    pthread_mutex_unlock(&f->mu);
+    if (f->start.code != FAAS_OK && err != NULL)
+        *err = f->start.err;
+    return f->start.code;
+}
+
+struct last {
+    struct follow *f;
+    uint64_t seq;
+};
+
+static void on_last(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                    const faas_err *err)
+{
+    struct last *last = arg;
+
+    if (code == FAAS_OK)
+        last->seq = entry->revision;
+    end_step(last->f, code, err);
+}
+
+static void start_feed_step(void *arg)
+{
+    struct follow *f = arg;
+    faas_err err = {0};
+    faas_code rc = start_feed(f, &err);
+
+    end_step(f, rc, &err);
+}
+
+faas_code follow_start(struct follow *f, const char *dir, const char *instance, faas_err *err)
+{
+    struct last last = {.f = f};
+    FAAS_AUTO(char) *path = NULL;
+
+    pthread_mutex_init(&f->mu, NULL);
+    pthread_cond_init(&f->start.ended, NULL);
+    ev_init(&f->pause, on_pause);
+    f->pause.data = f;
+    if (asprintf(&path, "%s/" CATALOG_DIR, dir) < 0) {
+        path = NULL;
+        return faas_fail_sys(err, ENOMEM, "catalog path");
+    }
+    faas_kv_last_async(f->kv, faas_deadline_in_ms(LAST_WAIT_MS), on_last, &last);
+    FAAS_TRY(await_step(f, err));
+    const struct catalog_conf conf = {.dir = path, .instance = instance, .bucket_last = last.seq};
+    FAAS_TRY(catalog_open(&conf, &f->cat, err));
+    faas_loop_post(f->loop, start_feed_step, f);
+    return await_step(f, err);
+}
+
+void follow_stop(struct follow *f)
+{
+    if (f->cat == NULL)
+        return;
+    ev_timer_stop(faas_loop_ev(f->loop), &f->pause);
+    stop_feed(f);
+    catalog_close(f->cat);
+    f->cat = NULL;
+}
+
+/* ---- asking ---- */
+
+static int64_t age_ms(struct follow *f)
+{
+    int64_t age = INT64_MAX;
+
+    pthread_mutex_lock(&f->mu);
+    if (f->feed != NULL)
+        age = faas_feed_age_ms(f->feed);
+    pthread_mutex_unlock(&f->mu);
+    return age;
+}
+
+bool follow_is_ready(struct follow *f)
+{
+    return f->cat != NULL && age_ms(f) != INT64_MAX;
+}
+
+faas_code follow_check(struct follow *f, faas_err *err)
+{
+    int64_t age = age_ms(f);
+
+    if (age == INT64_MAX)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the list of functions is being built");
+    if (age > FAAS_FEED_STALE_MS)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the list of functions may be out of date: the store cannot be reached");
+    return FAAS_OK;
+}
+
+void follow_fill(struct follow *f, struct faas_beat *beat)
+{
+    if (f->feed == NULL || f->is_failed)
+        return;
+    beat->applied[0].bucket = FAAS_BUCKET_FUNCTIONS;
+    beat->applied[0].seq = catalog_applied(f->cat);
+}

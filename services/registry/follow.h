@@ -1,0 +1,45 @@
+/* follow.h - keeps the catalog equal to its bucket: the feed on one side, the file on the other.
+ * Start     follow_start() from the starter's thread (it blocks); the feed continues behind what
+ *           the file holds.
+ * Failure   a file that cannot be written any more is deleted and built again from the feed, with
+ *           pauses of a second; meanwhile this process is no reader of the bucket.
+ * Freshness follow_check() says whether a list may be answered: not before the feed has caught up
+ *           once, nor when it has heard nothing of the bucket for FAAS_FEED_STALE_MS.
+ * Threads   follow_check and follow_is_ready: any; follow_fill: the loop's.
+ */
+#ifndef REGISTRY_FOLLOW_H
+#define REGISTRY_FOLLOW_H
+
+#include <ev.h>
+#include <pthread.h>
+
+#include "catalog.h"
+#include "net/feed.h"
+#include "net/members.h"
+
+struct follow {
+    faas_loop *loop;
+    faas_kv *kv;
+    faas_members *members;
+    catalog *cat;
+    pthread_mutex_t mu;
+    faas_feed *feed;      /* guarded by mu; written by the loop thread */
+    bool is_failed;       /* loop thread: the file is being given up */
+    ev_timer pause;       /* loop thread: until the next try to rebuild */
+    struct follow_start { /* what the starter waits for */
+        pthread_cond_t ended;
+        bool is_done; /* guarded by mu */
+        faas_code code;
+        faas_err err;
+    } start;
+};
+
+/* f: zeroed but for loop, kv and members. */
+FAAS_MUST_CHECK faas_code follow_start(struct follow *f, const char *dir, const char *instance,
+                                       faas_err *err);
+void follow_stop(struct follow *f); /* the loop has stopped */
+bool follow_is_ready(struct follow *f);
+FAAS_MUST_CHECK faas_code follow_check(struct follow *f, faas_err *err);
+void follow_fill(struct follow *f, struct faas_beat *beat);
+
+#endif

@@ -1,0 +1,88 @@
+/* faas-registry: functions, their versions, and everything that is listed of them. */
+#include "registry.h"
+
+#include "base/clock.h"
+#include "contract.h"
+#include "service.h"
+
+#include <errno.h>
+#include <sodium.h>
+
+#define STORE_WAIT_MS 60000
+#define THREADS       32          /* up to RESOLVER_MAX of them wait for spawners */
+#define REPLY_SPARE   (64 * 1024) /* of a message, for what stands around the records */
+
+static struct {
+    int64_t versions, functions;
+} conf;
+
+static const struct faas_option options[] = {
+    FAAS_OPT_INT(conf.versions, "REGISTRY_VERSIONS", "1000", 1, 1000000,
+                 "versions a function may have"),
+    FAAS_OPT_INT(conf.functions, "REGISTRY_FUNCTIONS", "10000", 1, 1000000,
+                 "functions a user may have"),
+    FAAS_OPT_END,
+};
+
+static struct registry registry;
+
+static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
+{
+    struct registry *reg = state;
+    size_t payload;
+
+    if (sodium_init() < 0)
+        return faas_fail_sys(err, EIO, "libsodium");
+    reg->members = rt->members;
+    reg->versions_max = conf.versions;
+    reg->functions_max = conf.functions;
+    reg->resolver = (struct resolver){.loop = rt->loop, .rpc = rt->rpc, .members = rt->members};
+    FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_FUNCTIONS, rt->replicas,
+                          faas_deadline_in_ms(STORE_WAIT_MS), &reg->functions, err));
+    payload = faas_bus_max_payload(rt->bus);
+    reg->reply_max = payload > 2 * REPLY_SPARE ? payload - REPLY_SPARE : payload / 2;
+    reg->follow.loop = rt->loop;
+    reg->follow.kv = reg->functions;
+    reg->follow.members = rt->members;
+    return follow_start(&reg->follow, rt->data_dir, rt->id, err);
+}
+
+static bool is_ready(void *state)
+{
+    struct registry *reg = state;
+
+    return follow_is_ready(&reg->follow);
+}
+
+static void fill(void *state, struct faas_beat *beat)
+{
+    struct registry *reg = state;
+
+    follow_fill(&reg->follow, beat);
+}
+
+static void stop(void *state)
+{
+    struct registry *reg = state;
+
+    follow_stop(&reg->follow);
+    faas_kv_close(reg->functions);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct faas_service service = {
+        .name = "registry",
+        .description = "functions and their versions",
+        .options = options,
+        .endpoints = registry_endpoints,
+        .state = &registry,
+        .threads_default = THREADS,
+        .start = start,
+        .is_ready = is_ready,
+        .fill = fill,
+        .stop = stop,
+    };
+
+    return faas_service_main(&service, argc, argv);
+}

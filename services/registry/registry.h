@@ -1,0 +1,40 @@
+/* registry.h - what main.c sets up; what requests do with it.
+ * Writes    change the head by compare-and-set, then wait until every live reader of the bucket
+ *           has applied the change (read your writes); see writes.c.
+ * Records   results are public forms, new references of the caller.
+ * Threads   the struct is written before the endpoints are served; requests: pool threads.
+ */
+#ifndef REGISTRY_REGISTRY_H
+#define REGISTRY_REGISTRY_H
+
+#include "follow.h"
+#include "function.h"
+#include "resolver.h"
+
+struct registry {
+    faas_kv *functions;
+    faas_members *members;
+    struct follow follow;
+    struct resolver resolver;
+    int64_t versions_max;  /* of one function */
+    int64_t functions_max; /* of one tenant */
+    size_t reply_max;      /* bytes of records in one answer */
+};
+
+extern const struct faas_endpoint registry_endpoints[];
+
+/* writes.c */
+FAAS_MUST_CHECK faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
+                                          const struct function_want *want, json_t **out_record,
+                                          faas_err *err);
+/* FUNCTION_UPDATE or FUNCTION_REPLACE */
+FAAS_MUST_CHECK faas_code registry_change(struct registry *reg, const struct faas_ctx *caller,
+                                          const struct function_want *want, enum function_verb verb,
+                                          json_t **out_record, faas_err *err);
+/* Resolves the image again; a new version only when it is another one. */
+FAAS_MUST_CHECK faas_code registry_refresh(struct registry *reg, const struct faas_ctx *caller,
+                                           const char *name, json_t **out_record, faas_err *err);
+FAAS_MUST_CHECK faas_code registry_delete(struct registry *reg, const struct faas_ctx *caller,
+                                          const char *name, faas_err *err);
+
+#endif

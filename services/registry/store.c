@@ -1,0 +1,121 @@
+#include "store.h"
+
+#include "function.h"
+
+#include "base/id.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_HASH_HEX 32
+
+void store_head_key(const char *tenant, const char *name, char out_key[STORE_KEY_MAX])
+{
+    char hash[FAAS_HASH_TEXT];
+
+    faas_hash_text(name, strlen(name), hash);
+    snprintf(out_key, STORE_KEY_MAX, "f.%s.%.*s", tenant, NAME_HASH_HEX, hash);
+}
+
+void store_version_key(const char *tenant, const char *id, int64_t version,
+                       char out_key[STORE_KEY_MAX])
+{
+    snprintf(out_key, STORE_KEY_MAX, "v.%s.%s.%" PRId64, tenant, id, version);
+}
+
+static faas_code get(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                     struct store_head *out_head, faas_err *err)
+{
+    struct faas_kv_entry entry = {0};
+    faas_code rc;
+
+    FAAS_TRY(faas_kv_get(kv, key, deadline_ns, &entry, err));
+    rc = function_parse(entry.value, entry.len, &out_head->doc, err);
+    out_head->revision = entry.revision;
+    faas_kv_entry_done(&entry);
+    return rc;
+}
+
+faas_code store_get(faas_kv *kv, const struct faas_ctx *caller, const char *name,
+                    struct store_head *out_head, faas_err *err)
+{
+    char key[STORE_KEY_MAX];
+    faas_code rc;
+
+    store_head_key(caller->tenant, name, key);
+    rc = get(kv, key, caller->deadline_ns, out_head, err);
+    if (rc == FAAS_NOT_FOUND)
+        return faas_fail(err, FAAS_NOT_FOUND, "you have no function of this name");
+    return rc;
+}
+
+void store_head_done(struct store_head *head)
+{
+    if (head == NULL)
+        return;
+    json_decref(head->doc);
+    *head = (struct store_head){0};
+}
+
+faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, json_t *doc, uint64_t expected,
+                    uint64_t *out_seq, faas_err *err)
+{
+    char key[STORE_KEY_MAX], op[33];
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+
+    faas_random_token(op);
+    if (json_object_set_new(doc, "op", json_string(op)) == 0)
+        text = faas_json_text(doc, &len);
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "function record");
+    store_head_key(caller->tenant, function_name(doc), key);
+    return faas_kv_put(kv, key, expected, text, len, caller->deadline_ns, out_seq, err);
+}
+
+faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *name,
+                       uint64_t expected, uint64_t *out_seq, faas_err *err)
+{
+    char key[STORE_KEY_MAX];
+
+    store_head_key(caller->tenant, name, key);
+    return faas_kv_delete(kv, key, expected, caller->deadline_ns, out_seq, err);
+}
+
+faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc,
+                             faas_err *err)
+{
+    char key[STORE_KEY_MAX];
+    size_t len = 0;
+    FAAS_AUTO(char) *text = faas_json_text(doc, &len);
+    faas_err why = {0};
+    faas_code rc;
+
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "function record");
+    store_version_key(caller->tenant, function_id(doc), function_version(doc), key);
+    rc = faas_kv_put(kv, key, 0, text, len, caller->deadline_ns, NULL, &why);
+    if (rc == FAAS_OK || rc == FAAS_CONFLICT)
+        return FAAS_OK;
+    if (err != NULL)
+        *err = why;
+    return rc;
+}
+
+faas_code store_get_version(faas_kv *kv, const struct faas_ctx *caller, const char *id,
+                            int64_t version, json_t **out_doc, faas_err *err)
+{
+    char key[STORE_KEY_MAX];
+    struct store_head entry = {0};
+    faas_code rc;
+
+    store_version_key(caller->tenant, id, version, key);
+    rc = get(kv, key, caller->deadline_ns, &entry, err);
+    if (rc == FAAS_NOT_FOUND)
+        return faas_fail(err, FAAS_NOT_FOUND, "the function has no version %" PRId64, version);
+    if (rc == FAAS_OK)
+        *out_doc = entry.doc;
+    return rc;
+}

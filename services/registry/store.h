@@ -1,0 +1,45 @@
+/* store.h - function records in the bucket "functions": heads and versions.
+ * Keys      f.<tenant>.<first 32 hex of sha256(name)>  the head: the whole current version;
+ *           v.<tenant>.<function id>.<n>               version n, written once.
+ * Order     a head is changed by compare-and-set first, then its version entry is created.  A
+ *           writer that dies between the two leaves a hole; store_keep_version() of the next
+ *           writer fills it from the head it replaces.
+ * Reads     go to the leader.
+ * Time      deadlines are absolute faas_now_ns() instants.
+ * Errors    NOT_FOUND, CONFLICT (somebody else wrote in between), UNAVAILABLE, TOO_LARGE.
+ * Threads   any but the loop's; calls block.
+ */
+#ifndef REGISTRY_STORE_H
+#define REGISTRY_STORE_H
+
+#include "base/json.h"
+#include "net/kv.h"
+
+#define STORE_KEY_MAX 128 /* with NUL */
+
+struct store_head {
+    json_t *doc;       /* owned */
+    uint64_t revision; /* of the head, for compare-and-set */
+};
+
+void store_head_key(const char *tenant, const char *name, char out_key[STORE_KEY_MAX]);
+void store_version_key(const char *tenant, const char *id, int64_t version,
+                       char out_key[STORE_KEY_MAX]);
+
+FAAS_MUST_CHECK faas_code store_get(faas_kv *kv, const struct faas_ctx *caller, const char *name,
+                                    struct store_head *out_head, faas_err *err);
+void store_head_done(struct store_head *head);
+/* Writes doc (whose "op" becomes a fresh one) as the head; expected 0: there must be none.
+ * *out_seq is the bucket's sequence of the write. */
+FAAS_MUST_CHECK faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, json_t *doc,
+                                    uint64_t expected, uint64_t *out_seq, faas_err *err);
+FAAS_MUST_CHECK faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *name,
+                                       uint64_t expected, uint64_t *out_seq, faas_err *err);
+/* Creates the version entry of a head; fine when it is there already. */
+FAAS_MUST_CHECK faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller,
+                                             const json_t *doc, faas_err *err);
+FAAS_MUST_CHECK faas_code store_get_version(faas_kv *kv, const struct faas_ctx *caller,
+                                            const char *id, int64_t version, json_t **out_doc,
+                                            faas_err *err);
+
+#endif

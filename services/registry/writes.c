@@ -1,0 +1,255 @@
+/* Requests that change a function. */
+#include "registry.h"
+
+#include "store.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SEEN_MS    15000 /* longest wait for the readers of the bucket */
+#define ANSWER_MS  300   /* of the caller's time, kept for the answer's way back */
+#define ROUNDS_MAX 10    /* lost races before a change is given up */
+#define TAKEN      "name: you have a function of this name already; update it, or choose another"
+
+/* One change of one function; several rounds when others change it at the same time. */
+struct change {
+    struct registry *reg;
+    const struct faas_ctx *caller;
+    const struct function_want *want; /* NULL for a refresh */
+    enum function_verb verb;
+    const char *name;
+    json_t *resolved;   /* owned; what resolved_for means, asked once */
+    char *resolved_for; /* owned */
+    json_t *record;     /* owned; the public result */
+};
+
+static void change_done(struct change *change)
+{
+    json_decref(change->resolved);
+    json_decref(change->record);
+    free(change->resolved_for);
+}
+
+static faas_code publish(const json_t *doc, json_t **out_record, faas_err *err)
+{
+    *out_record = function_public(doc);
+    return *out_record != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode record");
+}
+
+/* The write is stored; from the answer on, everybody's next look sees it. */
+static faas_code seen_everywhere(struct registry *reg, const struct faas_ctx *caller, uint64_t seq,
+                                 faas_err *err)
+{
+    int64_t left = faas_left_ms(caller->deadline_ns);
+    int64_t wait = left - ANSWER_MS < SEEN_MS ? left - ANSWER_MS : SEEN_MS;
+    faas_code rc = faas_members_wait_applied(reg->members, FAAS_BUCKET_FUNCTIONS, seq,
+                                             faas_deadline_in_ms(wait), err);
+
+    if (rc == FAAS_TIMEOUT)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the change is stored, but not every part of the platform has confirmed "
+                         "in time that it sees it");
+    return rc;
+}
+
+/* The head is what counts; an entry that is missing is made by the next writer. */
+static void keep_version(struct registry *reg, const struct faas_ctx *caller, const json_t *doc)
+{
+    faas_err err = {0};
+
+    if (store_keep_version(reg->functions, caller, doc, &err) != FAAS_OK)
+        FAAS_LOG(WARN, "a version entry was not written", FAAS_LSTR("function", function_id(doc)),
+                 FAAS_LINT("version", function_version(doc)), FAAS_LSTR("error", err.msg),
+                 FAAS_LSTR("detail", err.detail));
+}
+
+/* ---- create ---- */
+
+static faas_code check_name_is_free(struct registry *reg, const struct faas_ctx *caller,
+                                    const char *name, faas_err *err)
+{
+    struct store_head head = {0};
+    faas_err why = {0};
+    faas_code rc = store_get(reg->functions, caller, name, &head, &why);
+
+    store_head_done(&head);
+    if (rc == FAAS_OK)
+        return faas_fail(err, FAAS_CONFLICT, TAKEN);
+    if (rc == FAAS_NOT_FOUND)
+        return FAAS_OK;
+    *err = why;
+    return rc;
+}
+
+/* Counts what the list shows, so parallel registrations may pass the bound by their number. */
+static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller, faas_err *err)
+{
+    int64_t count = 0;
+
+    FAAS_TRY(catalog_count(reg->follow.cat, caller->tenant, &count, err));
+    if (count >= reg->functions_max)
+        return faas_fail(err, FAAS_TOO_LARGE,
+                         "you have %lld functions, the most allowed; delete one first",
+                         (long long)count);
+    return FAAS_OK;
+}
+
+faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
+                          const struct function_want *want, json_t **out_record, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(json_t) *resolved = NULL;
+    uint64_t seq = 0;
+    faas_code rc;
+
+    FAAS_TRY(check_name_is_free(reg, caller, want->name, err));
+    FAAS_TRY(check_quota(reg, caller, err));
+    FAAS_TRY(function_make(want, caller, &doc, err));
+    FAAS_TRY(resolver_ask(&reg->resolver, caller, want->payload, &resolved, err));
+    FAAS_TRY(function_set_image(doc, resolved, err));
+    rc = store_put(reg->functions, caller, doc, 0, &seq, err);
+    if (rc == FAAS_CONFLICT)
+        return faas_fail(err, FAAS_CONFLICT, TAKEN);
+    FAAS_TRY(rc);
+    keep_version(reg, caller, doc);
+    FAAS_TRY(seen_everywhere(reg, caller, seq, err));
+    return publish(doc, out_record, err);
+}
+
+/* ---- change, refresh ---- */
+
+/* Whatever the rounds, one reference is resolved once. */
+static faas_code resolve(struct change *change, const char *payload, faas_err *err)
+{
+    json_t *resolved = NULL;
+
+    if (change->resolved_for != NULL && strcmp(change->resolved_for, payload) == 0)
+        return FAAS_OK;
+    FAAS_TRY(resolver_ask(&change->reg->resolver, change->caller, payload, &resolved, err));
+    json_decref(change->resolved);
+    free(change->resolved_for);
+    change->resolved = resolved;
+    change->resolved_for = strdup(payload);
+    return change->resolved_for != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image reference");
+}
+
+/* The next version, or *out_next NULL when there is nothing to change. */
+static faas_code build_next(struct change *change, const json_t *head, json_t **out_next,
+                            faas_err *err)
+{
+    FAAS_AUTO(json_t) *next = NULL;
+
+    if (change->want == NULL) {
+        FAAS_TRY(function_next(head, &next, err));
+    } else {
+        FAAS_TRY(function_change(head, change->want, change->verb, &next, err));
+        if (change->verb == FUNCTION_UPDATE && change->want->is_empty)
+            return FAAS_OK;
+    }
+    if (change->want == NULL || change->want->payload != NULL) {
+        FAAS_TRY(resolve(change, function_payload(next), err));
+        FAAS_TRY(function_set_image(next, change->resolved, err));
+    }
+    if (change->want == NULL && function_same_image(head, next))
+        return FAAS_OK;
+    if (function_version(next) > change->reg->versions_max)
+        return faas_fail(err, FAAS_TOO_LARGE,
+                         "the function has %lld versions, the most allowed; delete it and "
+                         "register it again",
+                         (long long)change->reg->versions_max);
+    *out_next = FAAS_STEAL(next);
+    return FAAS_OK;
+}
+
+/* CONFLICT: somebody else changed the function in between; another round. */
+static faas_code change_round(struct change *change, const struct store_head *head, faas_err *err)
+{
+    struct registry *reg = change->reg;
+    FAAS_AUTO(json_t) *next = NULL;
+    uint64_t seq = 0;
+
+    FAAS_TRY(build_next(change, head->doc, &next, err));
+    if (next == NULL)
+        return publish(head->doc, &change->record, err);
+    keep_version(reg, change->caller, head->doc);
+    FAAS_TRY(store_put(reg->functions, change->caller, next, head->revision, &seq, err));
+    keep_version(reg, change->caller, next);
+    FAAS_TRY(seen_everywhere(reg, change->caller, seq, err));
+    return publish(next, &change->record, err);
+}
+
+static bool is_stale(const struct change *change, const struct store_head *head)
+{
+    return change->want != NULL && change->want->version != 0 &&
+           change->want->version != function_version(head->doc);
+}
+
+/* A caller that named the version it saw is told; others meant whatever is there. */
+static faas_code change_rounds(struct change *change, faas_err *err)
+{
+    faas_code rc = FAAS_CONFLICT;
+
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
+        struct store_head head = {0};
+        bool is_final;
+
+        FAAS_TRY(store_get(change->reg->functions, change->caller, change->name, &head, err));
+        is_final = is_stale(change, &head);
+        rc = change_round(change, &head, err);
+        store_head_done(&head);
+        if (is_final)
+            break;
+    }
+    return rc;
+}
+
+static faas_code run_change(struct change *change, json_t **out_record, faas_err *err)
+{
+    faas_code rc = change_rounds(change, err);
+
+    if (rc == FAAS_OK)
+        *out_record = FAAS_STEAL(change->record);
+    change_done(change);
+    return rc;
+}
+
+faas_code registry_change(struct registry *reg, const struct faas_ctx *caller,
+                          const struct function_want *want, enum function_verb verb,
+                          json_t **out_record, faas_err *err)
+{
+    struct change change = {
+        .reg = reg, .caller = caller, .want = want, .verb = verb, .name = want->name};
+
+    return run_change(&change, out_record, err);
+}
+
+faas_code registry_refresh(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                           json_t **out_record, faas_err *err)
+{
+    struct change change = {.reg = reg, .caller = caller, .name = name};
+
+    return run_change(&change, out_record, err);
+}
+
+/* ---- delete ---- */
+
+faas_code registry_delete(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                          faas_err *err)
+{
+    faas_code rc = FAAS_CONFLICT;
+    uint64_t seq = 0;
+
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
+        struct store_head head = {0};
+
+        FAAS_TRY(store_get(reg->functions, caller, name, &head, err));
+        rc = store_delete(reg->functions, caller, name, head.revision, &seq, err);
+        store_head_done(&head);
+    }
+    FAAS_TRY(rc);
+    return seen_everywhere(reg, caller, seq, err);
+}
