@@ -17,7 +17,7 @@
         if (*p != NULL)                                                                            \
             fn(*p);                                                                                \
     }
-#define FAAS_AUTO(type) __attribute__((cleanup(faas_auto_##type))) type
+#define FAAS_AUTO(type) __attribute__((cleanup(faas_auto_##type), unused)) type
 #define FAAS_STEAL(p)                                                                              \
     ({                                                                                             \
         __typeof__(p) stolen_ = (p);                                                               \
