@@ -6,6 +6,7 @@ PKGS    := libmicrohttpd jansson libjwt libsodium sqlite3 libcurl
 BASE    := -std=gnu17 -D_GNU_SOURCE -Ilibfaas -I. -MMD -MP -pthread
 WARN    := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wcast-qual -Wvla
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDFLAGS += -Wl,--as-needed -Wl,-z,relro,-z,now
 LDLIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnats -lev -lcrypto -lm -pthread
 debug   := -Og -g3
 release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
