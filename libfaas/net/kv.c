@@ -31,6 +31,7 @@ enum {
     JS_NAME_IN_USE = 10058,
     JS_NO_MESSAGE = 10037,
     JS_WRONG_SEQUENCE = 10071,
+    JS_OVERTAKEN = 10164, /* the same, found by a leader that has the other write in flight */
     JS_REPLICAS_NOT_SUPPORTED = 10074,
 };
 
@@ -50,7 +51,8 @@ struct op {
     faas_kv *kv;
     enum op_kind kind;
     bool is_settling; /* a write met "wrong sequence" and reads what is there */
-    uint64_t expected;
+    uint64_t expected; /* what the caller said */
+    uint64_t sent;     /* what the message says: a create over a tombstone names that */
     void *value; /* owned */
     size_t len;
     char op_id[33];
@@ -354,22 +356,30 @@ static void answer_read(struct op *op, const struct stored *stored)
         finish(op, FAAS_OK, &stored->entry, &none);
 }
 
-/* A write met "wrong sequence": was it our own earlier try, a tombstone, or somebody else? */
+/* A write met "wrong sequence": was it our own earlier try, a tombstone, or somebody else?  When
+ * nothing has changed, the write that was in the way is still on its way, and may be ours. */
 static void settle(struct op *op, const struct stored *stored)
 {
+    uint64_t revision = stored != NULL ? stored->entry.revision : 0;
+    bool is_there = stored != NULL && !stored->is_delete;
     bool is_ours = false;
 
+    op->is_settling = false;
     if (stored != NULL && op->kind == OP_DELETE)
         is_ours = stored->is_delete && strcmp(stored->op_id, op->op_id) == 0;
     else if (stored != NULL)
-        is_ours = !stored->is_delete && stored->entry.len == op->len &&
+        is_ours = is_there && stored->entry.len == op->len &&
                   memcmp(stored->entry.value, op->value, op->len) == 0;
     if (is_ours) {
-        succeed(op, stored->entry.revision);
-    } else if (op->expected == 0 && op->kind == OP_PUT && (stored == NULL || stored->is_delete)) {
-        op->is_settling = false;
-        op->expected = stored != NULL ? stored->entry.revision : 0;
-        start(op);
+        succeed(op, revision);
+    } else if (op->expected == 0 ? !is_there : revision == op->expected) {
+        bool is_news = revision != op->sent;
+
+        op->sent = revision;
+        if (is_news)
+            start(op);
+        else
+            try_again(op);
     } else {
         fail(op, FAAS_CONFLICT, "changed by somebody else at the same time");
     }
@@ -428,7 +438,7 @@ static void on_written(void *arg, const struct faas_rpc_reply *reply)
         return;
     if (!js_parse(op, msg, &js)) {
         try_again(op);
-    } else if (js.error == JS_WRONG_SEQUENCE) {
+    } else if (js.error == JS_WRONG_SEQUENCE || js.error == JS_OVERTAKEN) {
         op->is_settling = true;
         start(op);
     } else if (js.error != 0) {
@@ -460,7 +470,7 @@ static void start_write(struct op *op)
                                    .attempt_ms = WRITE_ATTEMPT_MS};
 
     (void)snprintf(subject, sizeof subject, "$KV.%s.%s", op->kv->bucket, op->key);
-    (void)snprintf(expected, sizeof expected, "%" PRIu64, op->expected);
+    (void)snprintf(expected, sizeof expected, "%" PRIu64, op->sent);
     request(op, &req, on_written);
 }
 
@@ -679,7 +689,7 @@ faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, const voi
         op = NULL;
     }
     if (op != NULL)
-        op->expected = expected;
+        op->expected = op->sent = expected;
     return wait_for_revision(op, out_revision, err);
 }
 
@@ -689,7 +699,7 @@ faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected, uint64
     struct op *op = op_new(kv, OP_DELETE, key, deadline_ns);
 
     if (op != NULL) {
-        op->expected = expected;
+        op->expected = op->sent = expected;
         faas_random_token(op->op_id);
     }
     return wait_for_revision(op, out_revision, err);

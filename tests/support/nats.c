@@ -122,7 +122,8 @@ static void write_config(const struct nats *nats, int which, const char *extra)
         (void)fprintf(file, "cluster { name: t, listen: \"127.0.0.1:%d\", routes: [",
                       server->cluster_port);
         for (int i = 0; i < nats->count; i++)
-            (void)fprintf(file, "\"nats://127.0.0.1:%d\" ", nats->servers[i].cluster_port);
+            (void)fprintf(file, "%s\"nats://127.0.0.1:%d\"", i > 0 ? ", " : "",
+                          nats->servers[i].cluster_port);
         (void)fprintf(file, "] }\n");
     }
     (void)fprintf(file, "%s\n", extra != NULL ? extra : "");
@@ -270,7 +271,8 @@ int nats_server_of(const struct nats *nats, const char *client_name)
 /* The "leader" of one stream in a /jsz?streams=1 page, as "n<index>". */
 static int leader_in(const char *body, const char *stream)
 {
-    json_t *doc = json_loads(body, 0, NULL), *account, *detail;
+    /* As reals: "unlimited" is written as 2^64 - 1. */
+    json_t *doc = json_loads(body, JSON_DECODE_INT_AS_REAL, NULL), *account, *detail;
     size_t i, k;
     int found = -1;
 

@@ -1,0 +1,119 @@
+/* stage.h - everything around one real publisher: a real nats-server, a gateway's inbox, and spawners
+ * that do what a test tells them.  No container runs: what is shown is what the publisher makes of
+ * each answer, also of those that a sound spawner gives rarely.
+ * Threads   each member runs its own loop; the test's thread reads copies under a lock.
+ * Errors    what goes wrong here fails the running cmocka test.
+ */
+#ifndef FAAS_TEST_STAGE_H
+#define FAAS_TEST_STAGE_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "base/id.h"
+#include "base/json.h"
+#include "net/frames.h"
+#include "net/kv.h"
+#include "tests/support/nats.h"
+#include "tests/support/process.h"
+
+#define STAGE_TENANT   "0190a000-0000-7000-8000-000000000001"
+#define STAGE_USER     "0190a000-0000-7000-8000-000000000002"
+#define STAGE_FUNCTION "0190a000-0000-7000-8000-000000000003"
+#define STAGE_SPAWNERS 3
+#define STAGE_KEPT     64
+
+enum actor_mood {
+    ACTOR_RUNS,     /* accept, started, end with code ok */
+    ACTOR_ACCEPTS,  /* accept, nothing more: stage_end() ends it */
+    ACTOR_REFUSES,  /* busy with its reason, but for a call that says pull */
+    ACTOR_SILENT,   /* takes it without a word */
+    ACTOR_ABSENT,   /* does not listen at all for calls, fences and cancels */
+};
+struct placement { /* one call as it reached a spawner */
+    char id[FAAS_UUID_TEXT], publisher[40], epoch[40], tenant[FAAS_UUID_TEXT];
+    char inbox[160];
+    int64_t place, attempt, age_ms, left_ms, beat;
+    bool is_pull;
+    int64_t timeout_ms, version;
+    size_t arg_len;
+    json_t *meta; /* borrowed from the actor until the next test */
+};
+struct actor { /* a spawner */
+    struct stage *stage;
+    struct process process;
+    faas_members *members;
+    char id[8];
+    pthread_mutex_t mu; /* guards what follows */
+    enum actor_mood mood;
+    const char *reason;  /* ACTOR_REFUSES */
+    const char *fence;   /* what it says to a fence; NULL: nothing */
+    const char *cancel;  /* what it says to a cancel; NULL: nothing */
+    int64_t free, slots;
+    struct placement placements[STAGE_KEPT];
+    int placed, fences, cancels, ends_acknowledged;
+};
+struct seen { /* a frame at the gateway's inbox */
+    char id[FAAS_UUID_TEXT];
+    enum faas_frame_type type;
+    uint32_t place;
+    json_t *doc;
+};
+struct stage {
+    struct nats *nats;
+    pid_t publisher;
+    char dir[64];
+    struct process gateway;
+    faas_members *gateway_members;
+    faas_kv *functions;
+    faas_inbox *inbox;
+    char inbox_subject[160];
+    struct actor spawners[STAGE_SPAWNERS];
+    pthread_mutex_t mu; /* guards what follows */
+    struct seen seen[4096];
+    int seen_len;
+};
+
+/* NATS, the publisher program (id "p1") with the given "NAME=value" settings (NULL ends them), the
+ * gateway "g1"; no spawner yet.  Returns once the publisher is ready. */
+void stage_open(struct stage *stage, const char *const *settings);
+void stage_close(struct stage *stage);
+/* A spawner comes (with 8 free slots, running calls) or says good-bye. */
+void stage_join(struct stage *stage, int which);
+void stage_leave(struct stage *stage, int which);
+void stage_beat(struct stage *stage, int which, int64_t free);
+/* Falls silent without a word, as after kill -9. */
+void stage_crash(struct stage *stage, int which);
+void stage_mood(struct stage *stage, int which, enum actor_mood mood, const char *reason);
+void stage_answers(struct stage *stage, int which, const char *fence, const char *cancel);
+/* Ends the which-th spawner's idx-th placement with the outcome code. */
+void stage_end(struct stage *stage, int which, int idx, const char *code);
+int stage_placed(struct stage *stage, int which);
+
+/* Writes the function's head record; more is spliced into the JSON ("\"max_wait_ms\":500,"). */
+void stage_function(struct stage *stage, const char *name, int version, const char *more);
+void stage_function_delete(struct stage *stage, const char *name);
+
+struct stage_call {
+    const char *function;
+    const void *arg;
+    size_t arg_len;
+    int64_t attempt;    /* 0: 1 */
+    int64_t timeout_ms; /* 0: not said */
+    const char *id;     /* NULL: a new one */
+    const char *tenant; /* NULL: STAGE_TENANT */
+};
+/* Sends a call to the publisher; out_id names it. */
+void stage_call(struct stage *stage, const struct stage_call *call, char out_id[FAAS_UUID_TEXT]);
+/* Waits for a frame of that type for the call; the document is borrowed until stage_close. */
+const json_t *stage_frame(struct stage *stage, const char *id, enum faas_frame_type type,
+                          int64_t ms);
+int stage_frames(struct stage *stage, const char *id, enum faas_frame_type type); /* how many */
+/* "state" of the publisher's answer to a fence or cancel ("fence", "cancel"); "" for none. */
+void stage_ask(struct stage *stage, const char *what, const char *id, int64_t place,
+               char out_state[16]);
+/* Value of a publisher's metric, summed from $SRV.STATS data; -1 when it is not told. */
+void stage_signal(struct stage *stage, int signal);
+int stage_wait_exit(struct stage *stage, int64_t ms); /* exit status, -1 for a signal */
+
+#endif
