@@ -1,0 +1,159 @@
+#include "call_spec.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "contract.h"
+
+#define MIB              (1024 * 1024)
+#define MEMORY_MB_MAX    (1024 * 1024)
+#define PIDS_MAX         32768
+#define TMP_MB_MAX       (64 * 1024)
+#define CPUS_MAX         1024
+#define START_TIMEOUT_MAX FAAS_TIMEOUT_MS_MAX
+
+struct body {
+    const char *input, *network;
+    const char *kind, *reference, *digest_kind, *digest_value;
+    json_t *command, *env, *secrets;
+    double cpus;
+    int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr;
+    const char *isolation;
+    bool may_pull;
+};
+
+static const struct faas_json_field digest_fields[] = {
+    FAAS_FIELD(STR, struct body, digest_kind, "kind", 1, 32, true),
+    FAAS_FIELD(STR, struct body, digest_value, "value", 1, 128, true),
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field image_fields[] = {
+    FAAS_FIELD(STR, struct body, reference, "reference", 1, 1024, true),
+    {"digest", FAAS_JSON_OBJECT, 0, 0, 0, true, digest_fields, SIZE_MAX},
+    FAAS_FIELD(LIST, struct body, command, "command", 0, 1024, false),
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field limit_fields[] = {
+    FAAS_FIELD(INT, struct body, memory_mb, "memory_mb", 1, MEMORY_MB_MAX, false),
+    FAAS_FIELD(REAL, struct body, cpus, "cpus", 0.001, CPUS_MAX, false),
+    FAAS_FIELD(INT, struct body, pids, "pids", 1, PIDS_MAX, false),
+    FAAS_FIELD(INT, struct body, tmp_mb, "tmp_mb", 1, TMP_MB_MAX, false),
+    FAAS_FIELD(INT, struct body, output_mb, "output_mb", 1, FAAS_OUTPUT_MB_MAX, false),
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field body_fields[] = {
+    FAAS_FIELD(STR, struct body, kind, "kind", 1, 32, false),
+    {"image", FAAS_JSON_OBJECT, 0, 0, 0, true, image_fields, SIZE_MAX},
+    FAAS_FIELD(STR, struct body, input, "input", 1, 16, false),
+    FAAS_FIELD(MAP, struct body, env, "env", 0, FAAS_ENV_MAX, false),
+    FAAS_FIELD(LIST, struct body, secrets, "secrets", 0, 1024, false),
+    {"limits", FAAS_JSON_OBJECT, 0, 0, 0, false, limit_fields, SIZE_MAX},
+    FAAS_FIELD(INT, struct body, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
+    FAAS_FIELD(INT, struct body, start_timeout_ms, "start_timeout_ms", 1, START_TIMEOUT_MAX, false),
+    FAAS_FIELD(STR, struct body, network, "network", 1, 32, false),
+    FAAS_FIELD(STR, struct body, isolation, "isolation", 1, 64, false),
+    FAAS_FIELD(BOOL, struct body, may_pull, "pull", 0, 0, false),
+    FAAS_FIELD(INT, struct body, last_stderr, "last_stderr", 0, FAAS_STDERR_TAIL, false),
+    FAAS_FIELD_END,
+};
+
+static bool is_instance_id(const char *text)
+{
+    size_t len = text != NULL ? strlen(text) : 0;
+
+    return len >= 1 && len <= 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789") == len;
+}
+
+faas_code call_spec_head(const faas_msg *msg, struct call_spec *out_spec, faas_err *err)
+{
+    const char *id = faas_msg_header(msg, FAAS_H_ID);
+    const char *publisher = faas_msg_header(msg, FAAS_H_PUBLISHER);
+    int64_t place = faas_msg_header_int(msg, FAAS_H_PLACE, -1);
+
+    if (id == NULL || !faas_uuid_is(id))
+        return faas_fail(err, FAAS_INVALID, FAAS_H_ID ": expected a UUID");
+    if (!is_instance_id(publisher))
+        return faas_fail(err, FAAS_INVALID, FAAS_H_PUBLISHER ": expected an instance id");
+    if (place < 1 || place > UINT32_MAX)
+        return faas_fail(err, FAAS_INVALID, FAAS_H_PLACE ": expected 1..%u", UINT32_MAX);
+    if (faas_msg_reply(msg) == NULL)
+        return faas_fail(err, FAAS_INVALID, "a call without the caller's inbox");
+    memset(out_spec, 0, sizeof *out_spec);
+    snprintf(out_spec->id, sizeof out_spec->id, "%s", id);
+    snprintf(out_spec->publisher, sizeof out_spec->publisher, "%s", publisher);
+    out_spec->inbox = faas_msg_reply(msg);
+    out_spec->epoch = faas_msg_header(msg, FAAS_H_EPOCH);
+    out_spec->beat = faas_msg_header_int(msg, FAAS_H_BEAT, -1);
+    out_spec->place = (uint32_t)place;
+    out_spec->age_ms = (double)faas_msg_header_int(msg, FAAS_H_AGE, -1);
+    return FAAS_OK;
+}
+
+void call_spec_defaults(struct rt_spec *run)
+{
+    *run = (struct rt_spec){
+        .cpus = 1.0,
+        .memory_mb = 128,
+        .pids = 128,
+        .tmp_mb = 64,
+        .output_bytes = (int64_t)FAAS_OUTPUT_MB * MIB,
+        .timeout_ms = FAAS_TIMEOUT_MS,
+        .start_timeout_ms = FAAS_START_TIMEOUT_MS,
+    };
+}
+
+static faas_code check(const struct body *body, faas_err *err)
+{
+    if (strcmp(body->kind, "exec") != 0)
+        return faas_fail(err, FAAS_UNSUPPORTED, "calls of this kind cannot run here");
+    if (json_array_size(body->secrets) > 0)
+        return faas_fail(err, FAAS_UNSUPPORTED, "functions with secrets cannot run here");
+    if (strcmp(body->input, "argv") != 0 && strcmp(body->input, "stdin") != 0)
+        return faas_fail(err, FAAS_INVALID, "input: expected argv or stdin");
+    if (strcmp(body->network, "none") != 0 && strcmp(body->network, "outbound") != 0)
+        return faas_fail(err, FAAS_INVALID, "network: expected none or outbound");
+    return FAAS_OK;
+}
+
+faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec, faas_err *err)
+{
+    struct rt_spec run;
+    struct body body;
+
+    call_spec_defaults(&run);
+    body = (struct body){.kind = "exec",
+                         .input = "argv",
+                         .network = "none",
+                         .isolation = "docker",
+                         .cpus = run.cpus,
+                         .memory_mb = run.memory_mb,
+                         .pids = run.pids,
+                         .tmp_mb = run.tmp_mb,
+                         .output_mb = FAAS_OUTPUT_MB,
+                         .timeout_ms = run.timeout_ms,
+                         .start_timeout_ms = run.start_timeout_ms,
+                         .last_stderr = FAAS_STDERR_TAIL};
+    FAAS_TRY(faas_json_decode(env->meta, body_fields, FAAS_JSON_TOLERANT, &body, err));
+    FAAS_TRY(check(&body, err));
+    spec->isolation = body.isolation;
+    spec->stderr_max = body.last_stderr;
+    spec->run = (struct rt_spec){
+        .call_id = spec->id,
+        .image = {body.reference, body.digest_kind, body.digest_value},
+        .command = body.command,
+        .argument = env->bytes,
+        .argument_len = env->len,
+        .is_stdin = strcmp(body.input, "stdin") == 0,
+        .env = body.env,
+        .has_network = strcmp(body.network, "outbound") == 0,
+        .may_pull = body.may_pull,
+        .cpus = body.cpus,
+        .memory_mb = body.memory_mb,
+        .pids = body.pids,
+        .tmp_mb = body.tmp_mb,
+        .output_bytes = body.output_mb * MIB,
+        .timeout_ms = body.timeout_ms,
+        .start_timeout_ms = body.start_timeout_ms,
+    };
+    return FAAS_OK;
+}

@@ -1,0 +1,83 @@
+/* docker.h - what the parts of the docker runtime share; nobody else includes it. */
+#ifndef SPAWNER_DOCKER_H
+#define SPAWNER_DOCKER_H
+
+#include <sys/queue.h>
+
+#include "attach.h"
+#include "engine.h"
+#include "engine_image.h"
+#include "outcome.h"
+#include "runtime_docker.h"
+#include "stream.h"
+#include "sweep.h"
+
+struct docker {
+    struct runtime rt;
+    struct docker_conf conf;
+    struct ev_loop *ev;
+    engine *eng;
+    images *imgs;
+    struct sweep sweep;
+    ev_timer sweep_timer;
+    engine_req *sweeping;
+    LIST_HEAD(, rt_call) calls; /* from call() until their container is removed */
+    size_t running, removing;
+};
+
+enum run_stage {
+    RUN_IMAGE,   /* waiting for the image */
+    RUN_CREATE,  /* create sent */
+    RUN_CONNECT, /* attach and wait sent */
+    RUN_START,   /* start sent */
+    RUN_RUNS,    /* started */
+    RUN_INSPECT, /* exited; asking whether memory was the cause */
+    RUN_OVER     /* end was told; the container is being removed */
+};
+
+struct rt_call {
+    struct docker *dk;
+    struct rt_sink sink;
+    enum run_stage stage;
+    /* the order, copied */
+    char call_id[40], name[REF_TEXT_MAX];
+    struct rt_spec spec; /* pointers into the copies below */
+    json_t *command, *env;
+    void *argument;
+    bool may_pull, was_retried;
+    /* what is under way */
+    image_wait *image;
+    engine_req *req;  /* create, start, inspect, remove: one at a time */
+    engine_req *wait; /* wait?condition=next-exit */
+    engine_req *kill;
+    attach *out;
+    struct stream stream;
+    char container[80]; /* "" before it exists */
+    ev_timer start_timer, run_timer, retry_timer, eof_timer;
+    int tries;
+    /* what is known */
+    bool is_out_ready, is_wait_ready, is_started, has_exited, is_eof, is_paused;
+    struct run_facts facts;
+    faas_err failure; /* to be told from the loop */
+    uint64_t out_bytes, begun_ns, started_ns, exited_ns;
+    LIST_ENTRY(rt_call) link;
+};
+
+/* docker_run.c */
+faas_code docker_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
+                      struct rt_call **out_call, faas_err *err);
+void docker_resume(struct rt_call *call);
+void docker_cancel(struct rt_call *call);
+void docker_call_free(struct rt_call *call);
+/* docker_resolve.c */
+void docker_resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
+                    rt_resolved *done, void *arg);
+/* docker_end.c */
+void docker_stop(struct rt_call *call, enum stop_reason reason);
+void docker_kill(struct rt_call *call); /* of a started one; its exit follows */
+void docker_maybe_end(struct rt_call *call);
+void docker_fail(struct rt_call *call, const faas_err *err); /* it never started */
+void docker_lost(struct rt_call *call);
+void docker_end_init(struct rt_call *call);
+
+#endif

@@ -1,0 +1,177 @@
+#include "docker_spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define NOBODY      65534
+#define ID_MAX      2147483647L /* above it, engines of the past wrapped to 0 */
+#define MEMORY_MIN  (6 * 1024 * 1024)
+#define SHM_BYTES   (8 * 1024 * 1024)
+#define INODES_MAX  16384
+#define FILES_MAX   1024
+#define MIB         (1024 * 1024)
+
+/* Digits alone, 1..ID_MAX, ended by `stop` or NUL; 0 otherwise. */
+static long read_id(const char *text, char stop)
+{
+    char *end;
+    long id;
+
+    if (text[0] < '0' || text[0] > '9' || strlen(text) > 21)
+        return 0;
+    errno = 0;
+    id = strtol(text, &end, 10);
+    return errno == 0 && (*end == stop || *end == '\0') && id >= 1 && id <= ID_MAX ? id : 0;
+}
+
+void docker_user(const char *image_user, char out_user[DOCKER_USER_MAX])
+{
+    const char *colon = strchr(image_user, ':');
+    long uid = read_id(image_user, ':');
+    long gid = colon != NULL ? read_id(colon + 1, '\0') : 0;
+
+    snprintf(out_user, DOCKER_USER_MAX, "%ld:%ld", uid > 0 ? uid : NOBODY,
+             uid > 0 && gid > 0 ? gid : (long)NOBODY);
+}
+
+static faas_code add_argv(const struct rt_spec *call, json_t *body, faas_err *err)
+{
+    json_t *cmd, *argument;
+    size_t i;
+    json_t *item;
+
+    if (call->is_stdin && json_array_size(call->command) == 0)
+        return FAAS_OK; /* the image's own command, whole */
+    cmd = json_array();
+    if (json_object_set_new(body, "Cmd", cmd) != 0)
+        return faas_fail_sys(err, ENOMEM, "container argv");
+    json_array_foreach(call->command, i, item)
+    {
+        if (json_array_append(cmd, item) != 0)
+            return faas_fail_sys(err, ENOMEM, "container argv");
+    }
+    if (call->is_stdin)
+        return FAAS_OK;
+    if (memchr(call->argument, '\0', call->argument_len) != NULL ||
+        !faas_utf8_is(call->argument, call->argument_len))
+        return faas_fail(err, FAAS_START_FAILED,
+                         "the argument must be UTF-8 without NUL bytes; input \"stdin\" takes any");
+    argument = json_stringn(call->argument, call->argument_len);
+    if (argument == NULL || json_array_append_new(cmd, argument) != 0)
+        return faas_fail_sys(err, ENOMEM, "container argv");
+    return FAAS_OK;
+}
+
+static faas_code add_env(const struct rt_spec *call, json_t *body, faas_err *err)
+{
+    json_t *list = json_array(), *value;
+    const char *key;
+
+    if (json_object_set_new(body, "Env", list) != 0)
+        return faas_fail_sys(err, ENOMEM, "container environment");
+    json_object_foreach((json_t *)(uintptr_t)call->env, key, value)
+    {
+        json_t *entry = json_sprintf("%s=%s", key, json_string_value(value));
+
+        if (entry == NULL || json_array_append_new(list, entry) != 0)
+            return faas_fail_sys(err, ENOMEM, "container environment");
+    }
+    return FAAS_OK;
+}
+
+static faas_code add_labels(const struct docker_spec *spec, json_t *body, faas_err *err)
+{
+    char expires[24];
+    json_t *labels;
+
+    snprintf(expires, sizeof expires, "%lld", (long long)spec->expires_s);
+    labels = json_pack("{s:s,s:s,s:s,s:s,s:s}", LABEL_CLUSTER, spec->owner.cluster, LABEL_SPAWNER,
+                       spec->owner.spawner, LABEL_EPOCH, spec->owner.epoch, LABEL_CALL,
+                       spec->call->call_id, LABEL_EXPIRES, expires);
+    if (labels == NULL || json_object_set_new(body, "Labels", labels) != 0)
+        return faas_fail_sys(err, ENOMEM, "container labels");
+    return FAAS_OK;
+}
+
+/* /tmp, and in place of each volume the image declares. */
+static json_t *tmpfs_of(const struct docker_spec *spec)
+{
+    FAAS_AUTO(json_t) *mounts = json_object();
+    char options[128];
+    const char *path;
+    json_t *unused;
+    size_t count = 0;
+
+    snprintf(options, sizeof options,
+             "rw,noexec,nosuid,nodev,mode=1777,nr_inodes=%d,size=%lldm", INODES_MAX,
+             (long long)spec->call->tmp_mb);
+    if (json_object_set_new(mounts, "/tmp", json_string(options)) != 0)
+        return NULL;
+    json_object_foreach(spec->info->volumes, path, unused)
+    {
+        if (path[0] == '/' && count++ < DOCKER_VOLUMES_MAX &&
+            json_object_set_new(mounts, path, json_string(options)) != 0)
+            return NULL;
+    }
+    return FAAS_STEAL(mounts);
+}
+
+static json_t *limits_of(const struct docker_spec *spec)
+{
+    const struct rt_spec *call = spec->call;
+    double cpus = call->cpus < spec->engine_cpus ? call->cpus : spec->engine_cpus;
+    json_int_t memory = (json_int_t)call->memory_mb * MIB;
+
+    if (memory < MEMORY_MIN)
+        memory = MEMORY_MIN;
+    return json_pack("{s:I,s:I,s:I,s:I,s:I,s:[{s:s,s:i,s:i},{s:s,s:i,s:i}]}", "Memory", memory,
+                     "MemorySwap", memory, "NanoCpus", (json_int_t)(cpus * 1e9), "PidsLimit",
+                     (json_int_t)call->pids, "ShmSize", (json_int_t)SHM_BYTES, "Ulimits", "Name",
+                     "nofile", "Soft", FILES_MAX, "Hard", FILES_MAX, "Name", "core", "Soft", 0,
+                     "Hard", 0);
+}
+
+static faas_code add_host(const struct docker_spec *spec, json_t *body, faas_err *err)
+{
+    json_t *host = limits_of(spec), *tmpfs = tmpfs_of(spec), *rest;
+    int rc;
+
+    rest = json_pack("{s:b,s:[s],s:[s],s:b,s:s,s:s,s:{s:s},s:{s:s}}", "ReadonlyRootfs", 1,
+                     "CapDrop", "ALL", "SecurityOpt", "no-new-privileges", "Privileged", 0,
+                     "IpcMode", "private", "NetworkMode",
+                     spec->call->has_network ? "bridge" : "none", "LogConfig", "Type", "none",
+                     "RestartPolicy", "Name", "no");
+    rc = host != NULL && tmpfs != NULL && rest != NULL ? json_object_update(host, rest) : -1;
+    json_decref(rest);
+    if (rc == 0)
+        rc = json_object_set(host, "Tmpfs", tmpfs);
+    if (rc == 0)
+        rc = json_object_set(body, "HostConfig", host);
+    json_decref(tmpfs);
+    json_decref(host);
+    return rc == 0 ? FAAS_OK : faas_fail_sys(err, ENOMEM, "container limits");
+}
+
+faas_code docker_spec_json(const struct docker_spec *spec, json_t **out_body, faas_err *err)
+{
+    FAAS_AUTO(json_t) *body = NULL;
+    bool is_stdin = spec->call->is_stdin;
+    char user[DOCKER_USER_MAX];
+
+    docker_user(spec->info->user, user);
+    body = json_pack("{s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:b,s:b,s:{s:[s]}}", "Image", spec->image,
+                     "User", user, "Hostname", "function", "Tty", 0, "AttachStdin", is_stdin,
+                     "OpenStdin", is_stdin, "StdinOnce", is_stdin, "AttachStdout", 1,
+                     "AttachStderr", 1, "Healthcheck", "Test", "NONE");
+    if (body == NULL)
+        return faas_fail_sys(err, ENOMEM, "container");
+    FAAS_TRY(add_argv(spec->call, body, err));
+    FAAS_TRY(add_env(spec->call, body, err));
+    FAAS_TRY(add_labels(spec, body, err));
+    FAAS_TRY(add_host(spec, body, err));
+    *out_body = FAAS_STEAL(body);
+    return FAAS_OK;
+}

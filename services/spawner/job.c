@@ -1,0 +1,564 @@
+#include "job.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+#include "net/frames.h"
+#include "outcome.h"
+
+#define BUDGET_SLACK_MS  10000 /* kill, last frames */
+#define RESUME_BELOW     (JOB_PENDING_MAX / 2)
+#define END_TRY_MS       300
+#define END_DIRECT_MS    900 /* three tries */
+#define END_ANYBODY_MS   10000
+
+struct cancel {
+    faas_msg *msg;
+    SLIST_ENTRY(cancel) link;
+};
+
+struct job {
+    struct job_host *host;
+    enum job_stage stage;
+    struct call_spec spec; /* points into msg and env until the call was handed over */
+    faas_msg *msg;
+    struct faas_envelope env;
+    char *inbox; /* of the caller */
+    faas_inbox *credits;
+    faas_frames_out *frames;
+    struct rt_call *run;
+    struct stderr_tail tail;
+    ev_timer stall;
+    SLIST_HEAD(, cancel) cancels;
+    char *end_text; /* the end event, while it is being told */
+    size_t end_len;
+    bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
+};
+
+/* ---- what is told ---- */
+
+static json_t *event_json(const struct job_host *host, uint32_t place, const char *name)
+{
+    return json_pack("{s:i,s:s,s:I,s:s,s:s}", "v", 1, "event", name, "place", (json_int_t)place,
+                     "spawner", host->spawner, "epoch", faas_members_epoch(host->members));
+}
+
+static bool event_subject(char out_subject[FAAS_SUBJECT_MAX], const struct call_spec *spec)
+{
+    int n = snprintf(out_subject, FAAS_SUBJECT_MAX, "faas.call.%s.%s.ev", spec->publisher,
+                     spec->id);
+
+    return n > 0 && n < FAAS_SUBJECT_MAX;
+}
+
+/* Lost events are no loss of fate: the publisher asks (fence). */
+static void tell_event(const struct job_host *host, const struct call_spec *spec,
+                       const json_t *event)
+{
+    char subject[FAAS_SUBJECT_MAX];
+    const struct faas_header headers[] = {
+        {FAAS_H_PROTO, FAAS_PROTO}, {FAAS_H_ID, spec->id}, {NULL, NULL}};
+    struct faas_out out = {.subject = subject, .headers = headers};
+    FAAS_AUTO(char) *text = event != NULL ? faas_json_text(event, &out.len) : NULL;
+    faas_err err = {0};
+
+    out.data = text;
+    if (text == NULL || !event_subject(subject, spec))
+        return;
+    if (faas_bus_publish(faas_rpc_bus(host->rpc), FAAS_CONTROL, &out, &err) != FAAS_OK)
+        FAAS_LOG(WARN, "event not sent", FAAS_LSTR("call", spec->id), FAAS_LSTR("why", err.msg));
+}
+
+void job_tell_busy(const struct job_host *host, const struct call_spec *head, const char *reason,
+                   const char *detail)
+{
+    FAAS_AUTO(json_t) *event = event_json(host, head->place, "busy");
+
+    if (event == NULL || json_object_set_new(event, "reason", json_string(reason)) != 0 ||
+        json_object_set_new(event, "detail", json_string(detail)) != 0)
+        return;
+    FAAS_LOG(DEBUG, "call refused", FAAS_LSTR("call", head->id), FAAS_LSTR("reason", reason),
+             FAAS_LSTR("detail", detail));
+    tell_event(host, head, event);
+}
+
+void job_answer_state(const struct job_host *host, const faas_msg *msg, const char *state)
+{
+    FAAS_AUTO(json_t) *doc = json_pack("{s:i,s:s,s:s}", "v", 1, "state", state, "epoch",
+                                       faas_members_epoch(host->members));
+
+    faas_rpc_answer_json(host->rpc, msg, doc);
+}
+
+static void send_to_caller(void *arg, const void *msg, size_t len)
+{
+    job *self = arg;
+    const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
+    struct faas_out out = {.subject = self->inbox,
+                           .reply = faas_inbox_subject(self->credits),
+                           .headers = headers,
+                           .data = msg,
+                           .len = len};
+    faas_err err = {0};
+
+    if (faas_bus_publish(faas_rpc_bus(self->host->rpc), FAAS_DATA, &out, &err) != FAAS_OK)
+        FAAS_LOG(DEBUG, "frames not sent", FAAS_LSTR("call", self->spec.id),
+                 FAAS_LSTR("why", err.msg)); /* they are sent again */
+}
+
+static void send_accept_frame(job *self)
+{
+    FAAS_AUTO(json_t) *doc = json_pack(
+        "{s:i,s:s,s:s,s:I}", "v", 1, "spawner", self->host->spawner, "epoch",
+        faas_members_epoch(self->host->members), "budget_ms",
+        (json_int_t)(self->spec.run.start_timeout_ms + self->spec.run.timeout_ms + BUDGET_SLACK_MS));
+    struct faas_frame frame = {.type = FAAS_FRAME_ACCEPT, .place = self->spec.place};
+    FAAS_AUTO(char) *text = doc != NULL ? faas_json_text(doc, &frame.len) : NULL;
+    uint8_t wire[FAAS_FRAME_HEAD + 512];
+
+    if (text == NULL || frame.len > sizeof wire - FAAS_FRAME_HEAD)
+        return;
+    memcpy(frame.id, self->spec.id, sizeof frame.id);
+    frame.payload = text;
+    send_to_caller(self, wire, faas_frame_write(&frame, wire));
+}
+
+void job_tell_accept(job *self)
+{
+    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, "accept");
+
+    if (self->stage != JOB_RUNNING)
+        return; /* still checking: the answer comes by itself */
+    tell_event(self->host, &self->spec, event);
+    send_accept_frame(self);
+}
+
+/* ---- the end of a job ---- */
+
+static void drop_message(job *self)
+{
+    faas_envelope_done(&self->env);
+    memset(&self->env, 0, sizeof self->env);
+    faas_msg_free(self->msg);
+    self->msg = NULL;
+    self->spec.inbox = self->spec.epoch = self->spec.isolation = NULL;
+    self->spec.run.image = (struct rt_image){.reference = NULL};
+    self->spec.run.command = self->spec.run.env = NULL;
+    self->spec.run.argument = NULL;
+}
+
+void job_free(job *self)
+{
+    struct cancel *cancel;
+
+    if (self == NULL)
+        return;
+    while ((cancel = SLIST_FIRST(&self->cancels)) != NULL) {
+        SLIST_REMOVE_HEAD(&self->cancels, link);
+        faas_msg_free(cancel->msg);
+        free(cancel);
+    }
+    ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
+    faas_inbox_close(self->credits);
+    faas_frames_out_free(self->frames);
+    drop_message(self);
+    free(self->end_text);
+    free(self->inbox);
+    free(self);
+}
+
+static void leave(job *self)
+{
+    self->host->gone(self->host->arg, self);
+    job_free(self);
+}
+
+static void leave_if_done(job *self)
+{
+    if (self->is_frames_done && self->is_event_done)
+        leave(self);
+}
+
+static void on_frames_done(void *arg, bool is_acknowledged)
+{
+    job *self = arg;
+
+    if (!is_acknowledged)
+        FAAS_LOG(INFO, "nobody took a call's result", FAAS_LSTR("call", self->spec.id));
+    self->is_frames_done = true;
+    if (self->stage == JOB_SENT)
+        leave_if_done(self);
+}
+
+static void on_end_told(void *arg, const struct faas_rpc_reply *reply);
+
+static void tell_end_to(job *self, const char *subject, int64_t time_ms)
+{
+    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(time_ms)};
+    struct faas_rpc_request req = {.subject = subject,
+                                   .ctx = &ctx,
+                                   .data = self->end_text,
+                                   .len = self->end_len,
+                                   .lane = FAAS_CONTROL,
+                                   .retry = FAAS_RPC_SAFE,
+                                   .attempt_ms = END_TRY_MS};
+
+    memcpy(ctx.id, self->spec.id, sizeof ctx.id);
+    faas_rpc_call(self->host->rpc, &req, on_end_told, self);
+}
+
+static void tell_end_anybody(job *self)
+{
+    self->spec.publisher[0] = '\0'; /* the own one had its chance */
+    tell_end_to(self, FAAS_SUBJ_PUBLISHER_END, END_ANYBODY_MS);
+}
+
+static void on_end_told(void *arg, const struct faas_rpc_reply *reply)
+{
+    job *self = arg;
+
+    if (reply->code != FAAS_OK && self->spec.publisher[0] != '\0') {
+        tell_end_anybody(self);
+        return;
+    }
+    if (reply->code != FAAS_OK)
+        FAAS_LOG(WARN, "no publisher took the end of a call", FAAS_LSTR("call", self->spec.id),
+                 FAAS_LSTR("why", reply->err->msg));
+    self->is_event_done = true;
+    leave_if_done(self);
+}
+
+static void tell_end_event(job *self, json_t *end)
+{
+    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, "end");
+    const struct faas_member *publisher =
+        faas_members_find(self->host->members, "publisher", self->spec.publisher);
+    char subject[FAAS_SUBJECT_MAX];
+
+    if (event == NULL || json_object_update_missing(event, end) != 0 ||
+        json_object_set_new(event, "id", json_string(self->spec.id)) != 0 ||
+        (self->end_text = faas_json_text(event, &self->end_len)) == NULL ||
+        !event_subject(subject, &self->spec)) {
+        FAAS_LOG(ERROR, "the end of a call could not be told", FAAS_LSTR("call", self->spec.id));
+        self->is_event_done = true;
+    } else if (publisher != NULL && publisher->is_dead) {
+        tell_end_anybody(self);
+    } else {
+        tell_end_to(self, subject, END_DIRECT_MS);
+    }
+}
+
+/* ---- what the runtime says ---- */
+
+static void on_started(void *arg)
+{
+    job *self = arg;
+    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, "started");
+
+    tell_event(self->host, &self->spec, event);
+}
+
+static void on_stall(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    job *self = timer->data;
+
+    (void)ev, (void)events;
+    ev_timer_stop(ev, timer);
+    FAAS_LOG(INFO, "the receiver of a result has left", FAAS_LSTR("call", self->spec.id));
+    if (self->run != NULL)
+        self->host->runtime->ops->cancel(self->run);
+}
+
+static bool on_out(void *arg, const void *data, size_t len)
+{
+    job *self = arg;
+    faas_err err;
+
+    if (self->is_out_of_memory || self->is_frames_done)
+        return true;
+    if (faas_frames_out_write(self->frames, FAAS_FRAME_STDOUT, data, len, &err) != FAAS_OK) {
+        self->is_out_of_memory = true;
+        self->host->runtime->ops->cancel(self->run);
+        return true;
+    }
+    if (faas_frames_out_pending(self->frames) < JOB_PENDING_MAX)
+        return true;
+    ev_timer_again(faas_loop_ev(self->host->loop), &self->stall);
+    return false;
+}
+
+static void on_err(void *arg, const void *data, size_t len)
+{
+    job *self = arg;
+
+    stderr_tail_add(&self->tail, data, len);
+}
+
+/* Stopped by us for reasons the runtime does not know. */
+static void adjust(const job *self, struct rt_outcome *outcome)
+{
+    const char *text = "the spawner was stopped before the call ended";
+
+    if (outcome->code != FAAS_CLIENT_GONE)
+        return;
+    if (self->is_out_of_memory) {
+        outcome->code = FAAS_INTERNAL;
+        text = "the spawner ran out of memory";
+    } else if (self->host->is_stopping) {
+        outcome->code = FAAS_LOST;
+        outcome->may_have_run = true;
+    } else {
+        return;
+    }
+    snprintf(outcome->detail, sizeof outcome->detail, "%s", text);
+}
+
+static void answer_cancels(job *self, faas_code code)
+{
+    struct cancel *cancel;
+
+    while ((cancel = SLIST_FIRST(&self->cancels)) != NULL) {
+        SLIST_REMOVE_HEAD(&self->cancels, link);
+        job_answer_state(self->host, cancel->msg,
+                         code == FAAS_CLIENT_GONE ? "cancelled" : "done");
+        faas_msg_free(cancel->msg);
+        free(cancel);
+    }
+}
+
+static void on_end(void *arg, const struct rt_outcome *told)
+{
+    job *self = arg;
+    struct rt_outcome outcome = *told;
+    struct outcome_report report = {.outcome = &outcome,
+                                    .tail = &self->tail,
+                                    .tail_max = (size_t)self->spec.stderr_max,
+                                    .spawner = self->host->spawner,
+                                    .place_ms = self->spec.age_ms};
+    FAAS_AUTO(json_t) *end = NULL;
+    faas_err err = {0};
+
+    adjust(self, &outcome);
+    self->run = NULL;
+    self->stage = JOB_SENT;
+    ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
+    end = outcome_to_json(&report);
+    if (end == NULL || self->is_frames_done ||
+        faas_frames_out_end(self->frames, end, &err) != FAAS_OK) {
+        FAAS_LOG(ERROR, "the result of a call could not be sent", FAAS_LSTR("call", self->spec.id),
+                 FAAS_LSTR("why", err.msg));
+        self->is_frames_done = true;
+    }
+    if (outcome.code != FAAS_OK)
+        FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", self->spec.id),
+                 FAAS_LSTR("code", faas_code_slug(outcome.code)),
+                 FAAS_LSTR("detail", outcome.detail));
+    answer_cancels(self, outcome.code);
+    if (end != NULL)
+        tell_end_event(self, end);
+    else
+        self->is_event_done = true;
+    self->host->ended(self->host->arg, self);
+    leave_if_done(self);
+}
+
+/* ---- the beginning ---- */
+
+/* A credit came: the receiver is there, and perhaps took enough to go on. */
+static void resume(job *self)
+{
+    if (!ev_is_active(&self->stall))
+        return;
+    if (faas_frames_out_pending(self->frames) >= RESUME_BELOW) {
+        ev_timer_again(faas_loop_ev(self->host->loop), &self->stall);
+        return;
+    }
+    ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
+    self->host->runtime->ops->resume(self->run);
+}
+
+static void on_credit(void *arg, faas_msg *take_msg)
+{
+    job *self = arg;
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    struct faas_frame frame;
+    size_t pos = 0;
+    bool has_more = false, is_running;
+    faas_err err;
+
+    if (faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, &frame, &has_more, &err) !=
+            FAAS_OK ||
+        !has_more || frame.type != FAAS_FRAME_CREDIT || self->is_frames_done)
+        return;
+    is_running = self->stage == JOB_RUNNING;
+    faas_frames_out_credit(self->frames, &frame);
+    if (is_running) /* else self may be gone: the sender tells its end in here */
+        resume(self);
+}
+
+static void refuse(job *self, const char *reason, const char *detail)
+{
+    job_tell_busy(self->host, &self->spec, reason, detail);
+    leave(self);
+}
+
+static faas_code open_ways(job *self, faas_err *err)
+{
+    struct faas_frames_out_conf conf = {.loop = self->host->loop,
+                                        .place = self->spec.place,
+                                        .send = send_to_caller,
+                                        .done = on_frames_done,
+                                        .arg = self,
+                                        .give_up_ms = JOB_GIVE_UP_MS};
+    FAAS_AUTO(json_t) *head = json_pack("{s:i,s:s,s:s,s:s}", "v", 1, "kind", "exec", "spawner",
+                                        self->host->spawner, "start", "cold");
+
+    if (head == NULL)
+        return faas_fail_sys(err, ENOMEM, "head frame");
+    memcpy(conf.id, self->spec.id, sizeof conf.id);
+    FAAS_TRY(faas_inbox_open(self->host->rpc, on_credit, self, &self->credits, err));
+    FAAS_TRY(faas_frames_out_new(&conf, &self->frames, err));
+    return faas_frames_out_head(self->frames, head, err);
+}
+
+static void accept(job *self)
+{
+    struct runtime *runtime = self->host->runtime;
+    const struct rt_sink sink = {
+        .started = on_started, .out = on_out, .err = on_err, .end = on_end, .arg = self};
+    faas_err err = {0};
+    faas_code rc = open_ways(self, &err);
+
+    if (rc == FAAS_OK)
+        rc = runtime->ops->call(runtime, &self->spec.run, &sink, &self->run, &err);
+    if (rc != FAAS_OK) {
+        refuse(self, rc == FAAS_UNAVAILABLE ? "engine" : "invalid", err.msg);
+        return;
+    }
+    self->stage = JOB_RUNNING;
+    job_tell_accept(self);
+    drop_message(self); /* the runtime has copied what it needs */
+}
+
+static void on_checked(void *arg, faas_code code, const faas_err *err)
+{
+    job *self = arg;
+
+    if (self->is_withdrawn) {
+        job_free(self);
+        return;
+    }
+    if (code == FAAS_OK) {
+        accept(self);
+    } else if (code == FAAS_NOT_FOUND) {
+        self->host->runtime->ops->prepare(self->host->runtime, &self->spec.run.image, true, NULL,
+                                          NULL);
+        refuse(self, "no_image", err->msg);
+    } else {
+        refuse(self, code == FAAS_INVALID ? "invalid" : "engine", err->msg);
+    }
+}
+
+static void check(job *self)
+{
+    struct runtime *runtime = self->host->runtime;
+
+    if (self->spec.run.may_pull ||
+        runtime->ops->presence(runtime, &self->spec.run.image) == RT_HERE)
+        accept(self);
+    else
+        runtime->ops->prepare(runtime, &self->spec.run.image, false, on_checked, self);
+}
+
+static faas_code decode(job *self, faas_err *err)
+{
+    FAAS_TRY(faas_envelope_open(faas_msg_data(self->msg), faas_msg_len(self->msg), &self->env, err));
+    return call_spec_body(&self->env, &self->spec, err);
+}
+
+void job_judge(job *self)
+{
+    struct runtime *runtime = self->host->runtime;
+    faas_err err = {0};
+
+    if (decode(self, &err) != FAAS_OK) {
+        FAAS_LOG(ERROR, "a call cannot be understood", FAAS_LSTR("call", self->spec.id),
+                 FAAS_LSTR("why", err.msg));
+        refuse(self, err.code == FAAS_UNSUPPORTED ? "isolation" : "invalid", err.msg);
+    } else if (strcmp(self->spec.isolation, runtime->ops->isolation) != 0) {
+        refuse(self, "isolation", "this spawner runs calls with isolation \"docker\" only");
+    } else if (runtime->ops->usable(runtime, &err) != FAAS_OK) {
+        refuse(self, "engine", err.msg);
+    } else {
+        check(self);
+    }
+}
+
+job *job_new(struct job_host *host, const struct call_spec *head, faas_msg *take_msg)
+{
+    job *self = calloc(1, sizeof *self);
+
+    if (self == NULL || (self->inbox = strdup(head->inbox)) == NULL) {
+        free(self);
+        faas_msg_free(take_msg);
+        return NULL;
+    }
+    self->host = host;
+    self->spec = *head;
+    self->msg = take_msg;
+    SLIST_INIT(&self->cancels);
+    ev_init(&self->stall, on_stall);
+    self->stall.data = self;
+    self->stall.repeat = JOB_STALL_MS / 1000.0;
+    return self;
+}
+
+/* ---- questions ---- */
+
+const char *job_id(const job *self)
+{
+    return self->spec.id;
+}
+
+uint32_t job_place(const job *self)
+{
+    return self->spec.place;
+}
+
+enum job_stage job_stage(const job *self)
+{
+    return self->stage;
+}
+
+bool job_withdraw(job *self)
+{
+    if (self->stage != JOB_CHECKING)
+        return false;
+    self->is_withdrawn = true;
+    self->host->gone(self->host->arg, self);
+    return true; /* freed when the check comes back */
+}
+
+void job_cancel(job *self, faas_msg *take_msg)
+{
+    struct cancel *cancel;
+
+    if (self->stage == JOB_CHECKING || self->stage == JOB_SENT) {
+        job_answer_state(self->host, take_msg, job_withdraw(self) ? "cancelled" : "done");
+        faas_msg_free(take_msg);
+        return;
+    }
+    cancel = malloc(sizeof *cancel);
+    if (cancel == NULL) {
+        faas_msg_free(take_msg); /* asked again */
+    } else {
+        cancel->msg = take_msg;
+        SLIST_INSERT_HEAD(&self->cancels, cancel, link);
+    }
+    self->host->runtime->ops->cancel(self->run);
+}

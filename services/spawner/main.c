@@ -1,0 +1,224 @@
+/* faas-spawner: runs calls.  Wiring only: options, the docker runtime, the worker, endpoints. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "beats.h"
+#include "contract.h"
+#include "direct.h"
+#include "runtime_docker.h"
+#include "service.h"
+#include "worker.h"
+
+#define CLOSE_MS 10000
+
+static struct {
+    char *docker_host, *cluster, *allowed, *auth_file;
+    int64_t slots, max_containers, pulls, pull_timeout_ms;
+    bool is_direct;
+} conf;
+
+static struct {
+    const struct faas_runtime *rt;
+    struct runtime *runtime; /* set by the starter, before begin() is posted */
+    worker *made;            /* the same */
+    /* loop thread */
+    worker *worker; /* NULL before begin() */
+    struct beats beats;
+    struct direct direct;
+} app;
+
+static const struct faas_option options[] = {
+    FAAS_OPT_GROUP("The spawner:"),
+    FAAS_OPT_STR(conf.docker_host, "DOCKER_HOST", "unix:///var/run/docker.sock",
+                 "the Docker Engine: unix:///PATH or tcp://HOST:PORT"),
+    FAAS_OPT_INT(conf.slots, "SPAWNER_SLOTS", "64", 1, 4096, "calls that may run at once"),
+    FAAS_OPT_INT(conf.max_containers, "MAX_CONTAINERS", "0", 0, 4096,
+                 "older name of SPAWNER_SLOTS; counts when it is not 0"),
+    FAAS_OPT_STR(conf.cluster, "CLUSTER", "default",
+                 "label of this deployment's containers; deployments that share an engine need "
+                 "different ones"),
+    FAAS_OPT_STR(conf.allowed, "ALLOWED_REGISTRIES", "",
+                 "hosts images may be pulled from, comma-separated (docker.io), * for any; local "
+                 "images and registries on loopback always may"),
+    FAAS_OPT_STR(conf.auth_file, "REGISTRY_AUTH_FILE", "",
+                 "credentials for pulls, in the format of docker's config.json"),
+    FAAS_OPT_INT(conf.pulls, "SPAWNER_PULLS", "3", 1, 64, "pulls that may run at once"),
+    FAAS_OPT_INT(conf.pull_timeout_ms, "PULL_TIMEOUT_MS", "600000", 1000, 86400000,
+                 "longest time one pull may take, in milliseconds"),
+    FAAS_OPT_BOOL(conf.is_direct, "SPAWNER_DIRECT", "false",
+                  "serve functions.execute, which knows no users"),
+    FAAS_OPT_END,
+};
+
+/* ---- endpoints ---- */
+
+static void on_call(void *state, faas_msg *take_msg)
+{
+    (void)state;
+    worker_on_call(app.worker, take_msg);
+}
+
+static void on_cancel(void *state, faas_msg *take_msg)
+{
+    (void)state;
+    worker_on_cancel(app.worker, take_msg);
+}
+
+static void on_fence(void *state, faas_msg *take_msg)
+{
+    (void)state;
+    worker_on_fence(app.worker, take_msg);
+}
+
+static void on_resolve(void *state, faas_msg *take_msg)
+{
+    (void)state;
+    worker_on_resolve(app.worker, take_msg);
+}
+
+static const struct faas_endpoint endpoints[] = {
+    {.name = "call",
+     .subject = FAAS_SUBJ_SPAWNER_CALL,
+     .body_max = 2 * FAAS_BODY_MAX,
+     .on_message = on_call,
+     .lane = FAAS_DATA},
+    {.name = "cancel",
+     .subject = FAAS_SUBJ_SPAWNER_CANCEL,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = on_cancel,
+     .lane = FAAS_CONTROL},
+    {.name = "fence",
+     .subject = FAAS_SUBJ_SPAWNER_FENCE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = on_fence,
+     .lane = FAAS_CONTROL},
+    {.name = "resolve",
+     .subject = FAAS_SUBJ_SPAWNER_RESOLVE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = on_resolve,
+     .lane = FAAS_CONTROL},
+    {.name = NULL},
+};
+
+/* ---- life ---- */
+
+static bool is_bus_heard(void *arg)
+{
+    (void)arg;
+    return faas_bus_is_connected(app.rt->bus);
+}
+
+static bool is_spawner_heard(void *arg, const char *spawner)
+{
+    const struct faas_member *member = faas_members_find(app.rt->members, "spawner", spawner);
+
+    (void)arg;
+    return member != NULL && !member->is_dead;
+}
+
+/* Loop thread: from here on calls are taken. */
+static void begin(void *arg)
+{
+    faas_err err = {0};
+
+    (void)arg;
+    app.worker = app.made;
+    runtime_docker_begin(app.runtime, faas_members_epoch(app.rt->members));
+    if (!conf.is_direct)
+        return;
+    app.direct = (struct direct){.rt = app.rt, .runtime = app.runtime, .worker = app.worker};
+    if (direct_begin(&app.direct, &err) != FAAS_OK)
+        FAAS_LOG(ERROR, "functions.execute is not served", FAAS_LSTR("why", err.msg),
+                 FAAS_LSTR("detail", err.detail));
+}
+
+static int64_t slots(void)
+{
+    return conf.max_containers > 0 ? conf.max_containers : conf.slots;
+}
+
+static faas_code check_cluster(faas_err *err)
+{
+    static const char set[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    size_t len = strlen(conf.cluster);
+
+    if (len < 1 || len > 63 || strspn(conf.cluster, set) != len)
+        return faas_fail(err, FAAS_INVALID, "CLUSTER: 1 to 63 of A-Z a-z 0-9 _ . -");
+    return FAAS_OK;
+}
+
+static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
+{
+    struct docker_conf docker = {
+        .loop = rt->loop,
+        .host = conf.docker_host,
+        .auth_file = conf.auth_file,
+        .allowed = conf.allowed,
+        .pulls = (int)conf.pulls,
+        .pull_timeout_ms = conf.pull_timeout_ms,
+        .owner = {.cluster = conf.cluster, .spawner = rt->id},
+        .is_bus_heard = is_bus_heard,
+        .is_spawner_heard = is_spawner_heard,
+    };
+    struct worker_conf work = {.rt = rt, .beats = &app.beats, .slots = slots()};
+
+    (void)state;
+    FAAS_TRY(check_cluster(err));
+    app.rt = rt;
+    FAAS_TRY(runtime_docker_new(&docker, &app.runtime, err));
+    work.runtime = app.runtime;
+    FAAS_TRY(worker_new(&work, &app.made, err));
+    faas_loop_post(rt->loop, begin, NULL);
+    return FAAS_OK;
+}
+
+static bool is_ready(void *state)
+{
+    (void)state;
+    return app.worker != NULL && runtime_docker_is_settled(app.runtime);
+}
+
+static void fill(void *state, struct faas_beat *beat)
+{
+    (void)state;
+    beats_note(&app.beats);
+    beat->slots = slots();
+    if (app.worker != NULL)
+        worker_fill(app.worker, beat);
+}
+
+static void drain(void *state)
+{
+    (void)state;
+    if (app.worker != NULL)
+        worker_drain(app.worker);
+    else
+        faas_service_drained();
+}
+
+static void stop(void *state)
+{
+    (void)state;
+    worker_close(app.made, CLOSE_MS);
+    runtime_docker_free(app.runtime);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct faas_service spawner = {
+        .name = "spawner",
+        .description = "Runs functions in containers",
+        .options = options,
+        .endpoints = endpoints,
+        .threads_default = 1,
+        .start = start,
+        .is_ready = is_ready,
+        .fill = fill,
+        .drain = drain,
+        .stop = stop,
+    };
+
+    return faas_service_main(&spawner, argc, argv);
+}

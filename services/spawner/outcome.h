@@ -1,0 +1,59 @@
+/* outcome.h - how a call ended, told apart by rules and written as the END frame's JSON.
+ * Rules     first match decides: the engine was lost, the call was stopped by us (time, output,
+ *           cancel), it did not start, exit status; exit status 0 with incomplete output is LOST.
+ * Status    an exit status of 128 + n, n in 1..64, is how the engine shows death by signal n; both
+ *           exit_code and signal are given then (`exit 137` of a shell looks the same).
+ * Memory    oom only with an exit status other than 0: a killed child of a function that goes on to
+ *           succeed is the function's own affair.
+ * Stderr    the last bytes are kept for the failure report; bytes that are not UTF-8, and NUL,
+ *           become U+FFFD.
+ * Threads   pure values.
+ */
+#ifndef SPAWNER_OUTCOME_H
+#define SPAWNER_OUTCOME_H
+
+#include "contract.h"
+#include "runtime.h"
+
+enum stop_reason {
+    STOP_NONE,
+    STOP_TIMEOUT,
+    STOP_OUTPUT,
+    STOP_CANCEL,
+    STOP_START_TIMEOUT,
+    STOP_BROKEN /* its output could not be read any more */
+};
+
+struct run_facts {
+    enum stop_reason stop;
+    bool is_lost;            /* the engine went away after start was sent */
+    bool is_output_broken;   /* the output may be incomplete */
+    const faas_err *failure; /* why it never started; or NULL */
+    int exit_code;           /* when it ran */
+    bool was_oom_killed;     /* as the engine says */
+    int64_t timeout_ms, start_timeout_ms, memory_mb, output_bytes; /* for the messages */
+};
+/* Fills code, exit_code, is_oom, may_have_run, detail; leaves the times. */
+void outcome_decide(const struct run_facts *facts, struct rt_outcome *out_outcome);
+int outcome_signal(int exit_code); /* 0: not by a signal */
+
+struct stderr_tail {            /* zeroed: ready */
+    char ring[FAAS_STDERR_TAIL]; /* newest byte before `total % size` */
+    uint64_t total;
+};
+void stderr_tail_add(struct stderr_tail *tail, const void *data, size_t len);
+/* At most `max` newest bytes as valid UTF-8; the caller frees.  NULL only without memory. */
+char *stderr_tail_text(const struct stderr_tail *tail, size_t max);
+
+/* The END object without stdout_bytes and hash, which the frame sender adds.  place_ms < 0: not
+ * known.  A new reference, NULL without memory. */
+struct outcome_report {
+    const struct rt_outcome *outcome;
+    const struct stderr_tail *tail;
+    size_t tail_max;
+    const char *spawner;
+    double place_ms;
+};
+json_t *outcome_to_json(const struct outcome_report *report);
+
+#endif

@@ -1,0 +1,130 @@
+#include "registry_auth.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+
+#define FILE_MAX      (1024 * 1024)
+#define SECRET_MAX    8192
+#define HEADER_PREFIX "X-Registry-Auth: "
+
+void registry_auth_free(char *header)
+{
+    if (header != NULL)
+        sodium_memzero(header, strlen(header));
+    free(header);
+}
+
+/* "https://index.docker.io/v1/" -> "docker.io": is this key's host the wanted one? */
+static bool key_is_host(const char *key, const char *host)
+{
+    const char *scheme = strstr(key, "://");
+    const char *at = scheme != NULL ? scheme + 3 : key;
+    size_t len = strcspn(at, "/");
+
+    if ((len == 15 && memcmp(at, "index.docker.io", 15) == 0) ||
+        (len == 20 && memcmp(at, "registry-1.docker.io", 20) == 0))
+        return strcmp(host, "docker.io") == 0;
+    return len == strlen(host) && memcmp(at, host, len) == 0;
+}
+
+static faas_code read_file(const char *file, json_t **out_doc, faas_err *err)
+{
+    FILE *in = fopen(file, "re");
+    char *text;
+    size_t len;
+    json_error_t why;
+
+    if (in == NULL)
+        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: cannot be read: %s",
+                         strerror(errno));
+    text = malloc(FILE_MAX + 1);
+    len = text != NULL ? fread(text, 1, FILE_MAX + 1, in) : 0;
+    fclose(in);
+    *out_doc = text != NULL && len <= FILE_MAX ? json_loadb(text, len, 0, &why) : NULL;
+    if (text != NULL)
+        sodium_memzero(text, len);
+    free(text);
+    if (*out_doc == NULL)
+        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: not docker's config.json format");
+    return FAAS_OK;
+}
+
+static json_t *find_entry(const json_t *doc, const char *host)
+{
+    const char *key;
+    json_t *entry;
+
+    json_object_foreach(json_object_get(doc, "auths"), key, entry)
+    {
+        if (key_is_host(key, host))
+            return entry;
+    }
+    return NULL;
+}
+
+/* The JSON that the engine wants, in `out`; false when the entry holds nothing usable. */
+static bool write_auth(const json_t *entry, const char *host, char *out, size_t size)
+{
+    const char *token = json_string_value(json_object_get(entry, "identitytoken"));
+    const char *user = json_string_value(json_object_get(entry, "username"));
+    const char *password = json_string_value(json_object_get(entry, "password"));
+    const char *packed = json_string_value(json_object_get(entry, "auth"));
+    char plain[SECRET_MAX];
+    size_t len = 0, used;
+    json_t *doc = NULL;
+
+    if (packed != NULL && packed[0] != '\0' &&
+        sodium_base642bin((unsigned char *)plain, sizeof plain - 1, packed, strlen(packed), "\r\n ",
+                          &len, NULL, sodium_base64_VARIANT_ORIGINAL) == 0) {
+        char *colon;
+
+        plain[len] = '\0';
+        colon = strchr(plain, ':');
+        if (colon != NULL) {
+            *colon = '\0';
+            user = plain;
+            password = colon + 1;
+        }
+    }
+    if (token != NULL && token[0] != '\0')
+        doc = json_pack("{s:s,s:s}", "identitytoken", token, "serveraddress", host);
+    else if (user != NULL && password != NULL)
+        doc = json_pack("{s:s,s:s,s:s}", "username", user, "password", password, "serveraddress",
+                        host);
+    used = doc != NULL ? json_dumpb(doc, out, size, JSON_COMPACT) : 0;
+    json_decref(doc);
+    sodium_memzero(plain, sizeof plain);
+    return used > 0 && used <= size && (out[used < size ? used : size - 1] = '\0', true);
+}
+
+faas_code registry_auth_header(const char *file, const char *host, char **out_header, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    char json[SECRET_MAX] = "", *header;
+    size_t prefix = strlen(HEADER_PREFIX), room;
+    const json_t *entry;
+
+    *out_header = NULL;
+    if (file == NULL || file[0] == '\0')
+        return FAAS_OK;
+    FAAS_TRY(read_file(file, &doc, err));
+    entry = find_entry(doc, host);
+    if (entry == NULL || !write_auth(entry, host, json, sizeof json - 1))
+        return FAAS_OK;
+    room = sodium_base64_ENCODED_LEN(strlen(json), sodium_base64_VARIANT_URLSAFE);
+    header = malloc(prefix + room);
+    if (header != NULL) {
+        memcpy(header, HEADER_PREFIX, prefix);
+        sodium_bin2base64(header + prefix, room, (const unsigned char *)json, strlen(json),
+                          sodium_base64_VARIANT_URLSAFE);
+    }
+    sodium_memzero(json, sizeof json);
+    if (header == NULL)
+        return faas_fail_sys(err, ENOMEM, "registry credentials");
+    *out_header = header;
+    return FAAS_OK;
+}

@@ -1,0 +1,20 @@
+/* registry_auth.h - the credentials for a pull, from a file in docker's config.json format.
+ * Match     by the registry's host and port alone, exactly; a key may be written as a URL, of which
+ *           the host counts ("https://index.docker.io/v1/" is docker.io).  Credentials never go to
+ *           another host than the one they are listed for.
+ * File      read at every pull (a rotation needs no restart), at most 1 MiB; only "auths" is used:
+ *           {"auth": base64 of user:password}, {"username","password"} or {"identitytoken"}.
+ * Errors    INVALID: the file cannot be read or is not such JSON.  No entry is no error.
+ * Secrets   decoded text is wiped; the header is the caller's to wipe (registry_auth_free).
+ */
+#ifndef SPAWNER_REGISTRY_AUTH_H
+#define SPAWNER_REGISTRY_AUTH_H
+
+#include "base/err.h"
+
+/* "X-Registry-Auth: <base64url>", or NULL when the file has nothing for host (or file is ""). */
+FAAS_MUST_CHECK faas_code registry_auth_header(const char *file, const char *host,
+                                               char **out_header, faas_err *err);
+void registry_auth_free(char *header); /* wipes; NULL is fine */
+
+#endif

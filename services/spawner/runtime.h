@@ -1,0 +1,98 @@
+/* runtime.h - what any runtime can do for the spawner: have an image ready, run a call, stop it,
+ * leave nothing behind.  The docker runtime is behind it today, a native one can be added.
+ * Images    {reference, digest kind, digest value} as the registry stored them: what runs is the
+ *           digest, never the tag.
+ * A call    call() begins it; then, on the loop thread: started once the function's process runs,
+ *           out and err with its bytes, end exactly once and last.  When end runs, nothing of the
+ *           call executes any more, unless the outcome is LOST.  Removing what is left on disk
+ *           goes on behind it and shows in lingering().
+ * Limits    stdout over output_bytes and time over timeout_ms are stopped by the runtime.
+ * Outcome   code: OK (exit 0), FAILED, START_FAILED, TIMEOUT, OUTPUT_TOO_LARGE, CLIENT_GONE
+ *           (cancelled), UNAVAILABLE (not begun: no image, no engine), LOST (begun, fate unknown),
+ *           INTERNAL.
+ * Threads   everything on the loop thread; no call blocks.
+ */
+#ifndef SPAWNER_RUNTIME_H
+#define SPAWNER_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+struct rt_image {
+    const char *reference; /* full name, host/path[:tag][@digest] */
+    const char *kind;      /* "manifest" or "docker-id" */
+    const char *value;     /* "sha256:<64 hex>"; NULL with kind NULL: run the reference */
+};
+
+struct rt_spec { /* borrowed for the length of call() */
+    const char *call_id;
+    struct rt_image image;
+    const json_t *command; /* array of strings put before the argument; NULL or empty: none */
+    const void *argument;
+    size_t argument_len;
+    bool is_stdin;     /* the argument goes to standard input instead of argv */
+    const json_t *env; /* object of strings, or NULL */
+    bool has_network;
+    bool may_pull; /* fetch a missing image within start_timeout_ms */
+    double cpus;
+    int64_t memory_mb, pids, tmp_mb, output_bytes;
+    int64_t timeout_ms, start_timeout_ms;
+};
+
+struct rt_outcome {
+    faas_code code;
+    int exit_code; /* -1: there is none */
+    bool is_oom;   /* memory was the cause; only with FAILED */
+    bool may_have_run;
+    double start_ms, run_ms; /* call() to started; started to exit; 0 when it never came to that */
+    char detail[FAAS_ERR_MSG_MAX];
+};
+
+struct rt_sink {
+    void (*started)(void *arg);
+    /* false: take no more stdout until resume(). */
+    bool (*out)(void *arg, const void *data, size_t len);
+    void (*err)(void *arg, const void *data, size_t len);
+    void (*end)(void *arg, const struct rt_outcome *outcome);
+    void *arg;
+};
+
+enum rt_presence { RT_HERE, RT_ABSENT, RT_UNKNOWN };
+
+struct runtime;
+struct rt_call;
+typedef void rt_prepared(void *arg, faas_code code, const faas_err *err);
+/* reply is borrowed, set with FAAS_OK alone: the answer of PROTOCOL.md section 3. */
+typedef void rt_resolved(void *arg, faas_code code, const json_t *reply, const faas_err *err);
+
+struct runtime_ops {
+    const char *isolation; /* the value of the envelope's field this runtime serves */
+    /* FAAS_OK while calls can be begun; else UNAVAILABLE and what the operator should do. */
+    faas_code (*usable)(struct runtime *rt, faas_err *err);
+    /* From memory alone; RT_UNKNOWN: prepare() finds out. */
+    enum rt_presence (*presence)(struct runtime *rt, const struct rt_image *image);
+    /* done runs once, perhaps before prepare returned: FAAS_OK, NOT_FOUND, DENIED (its registry is
+     * not allowed), UNAVAILABLE, UNPROCESSABLE, TIMEOUT.
+     * may_pull: fetch what is missing.  done NULL: fetch in the background. */
+    void (*prepare)(struct runtime *rt, const struct rt_image *image, bool may_pull,
+                    rt_prepared *done, void *arg);
+    /* done runs once, perhaps before resolve returned. */
+    void (*resolve)(struct runtime *rt, const char *reference, int64_t timeout_ms,
+                    rt_resolved *done, void *arg);
+    faas_code (*call)(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
+                      struct rt_call **out_call, faas_err *err);
+    void (*resume)(struct rt_call *call);
+    void (*cancel)(struct rt_call *call); /* end follows, with CLIENT_GONE */
+    size_t (*lingering)(struct runtime *rt);
+    void (*sweep)(struct runtime *rt);
+    /* Cancels what runs; *out_left: calls and sandboxes still there.  Asked again until 0. */
+    void (*drain)(struct runtime *rt, size_t *out_left);
+};
+struct runtime { /* first member of each runtime's own struct */
+    const struct runtime_ops *ops;
+};
+
+#endif
