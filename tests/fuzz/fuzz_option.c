@@ -42,6 +42,7 @@ static int split(char *text, char **out_lines)
 
 static void run(char *text)
 {
+    bool is_guessed = strstr(text, SECRET) != NULL; /* an argument may be repeated */
     char *argv[LINES] = {(char[]){"fuzz"}};
     int count = split(text, argv + 1);
     bool is_exit = true;
@@ -55,7 +56,7 @@ static void run(char *text)
     rc = faas_options_load(tables, count > 0 ? count : 1, argv + (count > 0 ? 1 : 0), &is_exit,
                            &err);
     claim_outcome(rc, FAAS_INVALID, &err);
-    CLAIM(!is_exit && strstr(err.msg, SECRET) == NULL);
+    CLAIM(!is_exit && (is_guessed || strstr(err.msg, SECRET) == NULL));
     if (rc == FAAS_OK)
         CLAIM(conf.url != NULL && conf.threads >= 1 && conf.threads <= 64 &&
               strcmp(conf.secret, SECRET) == 0 && getenv("F_PASSWORD") == NULL);
