@@ -1,0 +1,398 @@
+#include "gateway/access.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#define FETCH_MS       30000
+#define FETCH_RETRY_MS 300  /* until the first keys are there */
+#define FETCH_GAP_MS   1000 /* between fetches that tokens ask for */
+#define FETCH_WAIT_MS  3000
+#define KID_TEXT       64
+#define HASH_BYTES     32
+
+struct entry {
+    uint8_t hash[HASH_BYTES]; /* of the token's text */
+    uint64_t generation;      /* of the keys; 0: empty */
+    struct faas_token_claims claims;
+};
+
+struct waiting {
+    STAILQ_ENTRY(waiting) link;
+    access_done *done;
+    void *arg;
+};
+STAILQ_HEAD(waitings, waiting);
+
+struct access {
+    faas_rpc *rpc;
+    uint8_t hash_key[crypto_generichash_KEYBYTES];
+
+    pthread_rwlock_t lock; /* guards the keys: verifier, kids, generation */
+    faas_token_verifier *verifier;
+    char kids[FAAS_TOKEN_KEYS][KID_TEXT];
+    uint64_t generation;
+
+    pthread_mutex_t mu; /* guards the cache */
+    struct entry *cache;
+    size_t entries;
+
+    /* loop thread */
+    ev_timer timer;
+    json_t *jwks; /* newest document */
+    uint64_t fetched_ns;
+    bool is_fetching, is_stopped;
+    struct waitings waiting;
+};
+
+/* ---- the cache ---- */
+
+static struct entry *slot_of(struct access *access, const uint8_t hash[HASH_BYTES])
+{
+    uint64_t index;
+
+    memcpy(&index, hash, sizeof index);
+    return &access->cache[index % access->entries];
+}
+
+static bool recall(struct access *access, const uint8_t hash[HASH_BYTES], uint64_t generation,
+                   struct faas_token_claims *out_claims)
+{
+    struct entry *entry = slot_of(access, hash);
+    bool is_hit;
+
+    pthread_mutex_lock(&access->mu);
+    is_hit = entry->generation == generation && sodium_memcmp(entry->hash, hash, HASH_BYTES) == 0;
+    if (is_hit)
+        *out_claims = entry->claims;
+    pthread_mutex_unlock(&access->mu);
+    return is_hit;
+}
+
+static void remember(struct access *access, const uint8_t hash[HASH_BYTES], uint64_t generation,
+                     const struct faas_token_claims *claims)
+{
+    struct entry *entry = slot_of(access, hash);
+
+    pthread_mutex_lock(&access->mu);
+    memcpy(entry->hash, hash, HASH_BYTES);
+    entry->generation = generation;
+    entry->claims = *claims;
+    pthread_mutex_unlock(&access->mu);
+}
+
+/* ---- one token ---- */
+
+/* The token in the header; "" when there is none, NULL for another scheme. */
+static const char *token_in(const char *header)
+{
+    const char *rest;
+
+    if (header == NULL)
+        return "";
+    header += strspn(header, " \t");
+    if (strncasecmp(header, "Bearer", 6) == 0 && (header[6] == ' ' || header[6] == '\0')) {
+        rest = header + 6;
+        return rest + strspn(rest, " ");
+    }
+    return strchr(header, ' ') == NULL ? header : NULL;
+}
+
+/* The key id that the token's header names; "" when it has none that could be ours. */
+static void kid_of(const char *token, char out_kid[KID_TEXT])
+{
+    const char *dot = strchr(token, '.');
+    unsigned char text[512];
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *kid;
+    size_t len;
+
+    out_kid[0] = '\0';
+    if (dot == NULL ||
+        sodium_base642bin(text, sizeof text, token, (size_t)(dot - token), NULL, &len, NULL,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+        faas_json_parse(text, len, false, &doc, NULL) != FAAS_OK)
+        return;
+    kid = json_string_value(json_object_get(doc, "kid"));
+    if (kid != NULL && strlen(kid) < KID_TEXT)
+        (void)snprintf(out_kid, KID_TEXT, "%s", kid);
+}
+
+/* The lock is held. */
+static bool names_unknown_key(const struct access *access, const char *token)
+{
+    char kid[KID_TEXT];
+
+    kid_of(token, kid);
+    for (size_t i = 0; i < FAAS_TOKEN_KEYS; i++) {
+        if (strcmp(access->kids[i], kid) == 0)
+            return false;
+    }
+    return kid[0] != '\0';
+}
+
+static faas_code refuse(struct access_verdict *verdict, const char *reason, faas_err *err)
+{
+    verdict->reason = reason;
+    if (strcmp(reason, "missing") == 0)
+        return faas_fail(err, FAAS_UNAUTHENTICATED,
+                         "token missing: send Authorization: Bearer TOKEN, with a token from "
+                         "POST /auth/login");
+    return faas_fail(err, FAAS_UNAUTHENTICATED, "token %s: get a new one from POST /auth/login",
+                     reason);
+}
+
+static faas_code verify(struct access *access, const char *token, struct access_verdict *verdict,
+                        uint64_t *out_generation, faas_err *err)
+{
+    faas_code rc;
+
+    pthread_rwlock_rdlock(&access->lock);
+    *out_generation = access->generation;
+    verdict->is_key_unknown = access->verifier == NULL;
+    if (access->verifier == NULL) {
+        rc = faas_fail(err, FAAS_UNAVAILABLE,
+                       "no auth service has been reached yet, so tokens cannot be checked; try "
+                       "again");
+    } else {
+        rc = faas_token_verify(access->verifier, token, faas_wall_ms() / 1000, &verdict->caller,
+                               &verdict->reason, err);
+        if (rc == FAAS_UNAUTHENTICATED)
+            verdict->is_key_unknown = names_unknown_key(access, token);
+    }
+    pthread_rwlock_unlock(&access->lock);
+    return rc;
+}
+
+static uint64_t generation_now(struct access *access)
+{
+    uint64_t generation;
+
+    pthread_rwlock_rdlock(&access->lock);
+    generation = access->generation;
+    pthread_rwlock_unlock(&access->lock);
+    return generation;
+}
+
+faas_code access_check(struct access *access, const char *header,
+                       struct access_verdict *out_verdict, faas_err *err)
+{
+    const char *token = token_in(header);
+    uint8_t hash[HASH_BYTES];
+    uint64_t generation;
+    faas_code rc;
+
+    memset(out_verdict, 0, sizeof *out_verdict);
+    if (token == NULL)
+        return refuse(out_verdict, "invalid", err);
+    if (token[0] == '\0')
+        return refuse(out_verdict, "missing", err);
+    if (strlen(token) > FAAS_TOKEN_MAX)
+        return refuse(out_verdict, "invalid", err);
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)token, strlen(token),
+                       access->hash_key, sizeof access->hash_key);
+    generation = generation_now(access);
+    if (generation > 0 && recall(access, hash, generation, &out_verdict->caller))
+        return out_verdict->caller.expires_at > faas_wall_ms() / 1000
+                   ? FAAS_OK
+                   : refuse(out_verdict, "expired", err);
+    rc = verify(access, token, out_verdict, &generation, err);
+    if (rc == FAAS_OK)
+        remember(access, hash, generation, &out_verdict->caller);
+    else if (rc == FAAS_UNAUTHENTICATED)
+        return refuse(out_verdict, out_verdict->reason != NULL ? out_verdict->reason : "invalid",
+                      err);
+    return rc;
+}
+
+/* ---- the keys ---- */
+
+static void note_kids(struct access *access, const json_t *jwks)
+{
+    const json_t *keys = json_object_get(jwks, "keys");
+    const char *kid;
+    size_t n = 0;
+
+    memset(access->kids, 0, sizeof access->kids);
+    for (size_t i = 0; i < json_array_size(keys) && n < FAAS_TOKEN_KEYS; i++) {
+        kid = json_string_value(json_object_get(json_array_get(keys, i), "kid"));
+        if (kid != NULL && strlen(kid) < KID_TEXT)
+            (void)snprintf(access->kids[n++], KID_TEXT, "%s", kid);
+    }
+}
+
+static void take_keys(struct access *access, json_t *take_jwks)
+{
+    FAAS_AUTO(json_t) *jwks = take_jwks;
+    faas_token_verifier *verifier = NULL;
+    faas_err err = {0};
+
+    if (access->jwks != NULL && json_equal(access->jwks, jwks))
+        return;
+    if (faas_token_verifier_new(jwks, &verifier, &err) != FAAS_OK) {
+        FAAS_LOG(ERROR, "the signing keys cannot be used", FAAS_LSTR("error", err.msg),
+                 FAAS_LSTR("detail", err.detail));
+        return;
+    }
+    pthread_rwlock_wrlock(&access->lock);
+    faas_token_verifier_free(access->verifier);
+    access->verifier = verifier;
+    access->generation++; /* what was verified with other keys counts no more */
+    note_kids(access, jwks);
+    pthread_rwlock_unlock(&access->lock);
+    json_decref(access->jwks);
+    access->jwks = FAAS_STEAL(jwks);
+    FAAS_LOG(INFO, "signing keys taken over",
+             FAAS_LINT("keys", (int64_t)json_array_size(json_object_get(access->jwks, "keys"))));
+}
+
+static void arm(struct access *access, int64_t ms)
+{
+    struct ev_loop *ev = faas_loop_ev(faas_bus_loop(faas_rpc_bus(access->rpc)));
+
+    ev_timer_stop(ev, &access->timer);
+    if (access->is_stopped)
+        return;
+    ev_timer_set(&access->timer, (double)ms / 1000.0, 0.0);
+    ev_timer_start(ev, &access->timer);
+}
+
+static void wake_waiting(struct access *access)
+{
+    struct waitings batch = STAILQ_HEAD_INITIALIZER(batch);
+    struct waiting *waiting;
+
+    STAILQ_CONCAT(&batch, &access->waiting);
+    while ((waiting = STAILQ_FIRST(&batch)) != NULL) {
+        STAILQ_REMOVE_HEAD(&batch, link);
+        waiting->done(waiting->arg);
+        free(waiting);
+    }
+}
+
+static void on_fetched(void *arg, const struct faas_rpc_reply *reply)
+{
+    struct access *access = arg;
+    json_t *jwks = NULL;
+    faas_err err = {0};
+    faas_code rc = reply->code;
+
+    access->is_fetching = false;
+    access->fetched_ns = faas_now_ns();
+    if (rc == FAAS_OK)
+        rc = faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &jwks,
+                             &err);
+    if (rc == FAAS_OK)
+        take_keys(access, jwks);
+    else if (access->jwks != NULL)
+        FAAS_LOG(WARN, "signing keys not fetched", FAAS_LSTR("code", faas_code_slug(rc)));
+    arm(access, access->jwks == NULL ? FETCH_RETRY_MS : FETCH_MS);
+    wake_waiting(access);
+}
+
+static void fetch(struct access *access)
+{
+    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(FETCH_WAIT_MS)};
+    const struct faas_rpc_request req = {.subject = FAAS_SUBJ_AUTH_JWKS,
+                                         .ctx = &ctx,
+                                         .data = "{}",
+                                         .len = 2,
+                                         .retry = FAAS_RPC_SAFE};
+
+    if (access->is_fetching || access->is_stopped)
+        return;
+    access->is_fetching = true;
+    faas_uuid_new(ctx.id);
+    faas_rpc_call(access->rpc, &req, on_fetched, access);
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    fetch(timer->data);
+}
+
+void access_refresh(struct access *access, access_done *done, void *arg)
+{
+    bool is_recent =
+        access->fetched_ns != 0 && faas_now_ns() < access->fetched_ns + FETCH_GAP_MS * FAAS_MS_NS;
+    struct waiting *waiting = NULL;
+
+    if (access->is_fetching || !is_recent)
+        waiting = calloc(1, sizeof *waiting);
+    if (waiting == NULL || access->is_stopped) {
+        free(waiting);
+        done(arg);
+        return;
+    }
+    waiting->done = done;
+    waiting->arg = arg;
+    STAILQ_INSERT_TAIL(&access->waiting, waiting, link);
+    fetch(access);
+}
+
+/* ---- life ---- */
+
+faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access, faas_err *err)
+{
+    struct access *access = calloc(1, sizeof *access);
+
+    if (access == NULL)
+        return faas_fail_sys(err, errno, "allocate access");
+    access->cache = calloc(entries, sizeof *access->cache);
+    if (access->cache == NULL) {
+        free(access);
+        return faas_fail_sys(err, ENOMEM, "allocate the token cache");
+    }
+    access->rpc = rpc;
+    access->entries = entries;
+    randombytes_buf(access->hash_key, sizeof access->hash_key);
+    pthread_rwlock_init(&access->lock, NULL);
+    pthread_mutex_init(&access->mu, NULL);
+    STAILQ_INIT(&access->waiting);
+    ev_init(&access->timer, on_timer);
+    access->timer.data = access;
+    *out_access = access;
+    return FAAS_OK;
+}
+
+void access_start(struct access *access)
+{
+    fetch(access);
+}
+
+void access_stop(struct access *access)
+{
+    if (access == NULL)
+        return;
+    access->is_stopped = true;
+    arm(access, 0);
+    wake_waiting(access);
+}
+
+bool access_is_ready(struct access *access)
+{
+    return access != NULL && generation_now(access) > 0;
+}
+
+void access_free(struct access *access)
+{
+    if (access == NULL)
+        return;
+    faas_token_verifier_free(access->verifier);
+    json_decref(access->jwks);
+    sodium_memzero(access->cache, access->entries * sizeof *access->cache);
+    free(access->cache);
+    pthread_rwlock_destroy(&access->lock);
+    pthread_mutex_destroy(&access->mu);
+    free(access);
+}

@@ -1,0 +1,41 @@
+/* access.h - bearer token -> caller.
+ * Header    "Bearer TOKEN" (any case) or a bare TOKEN.
+ * Keys      auth's public keys, fetched through the bus at start, every 30 s, and, at most once a
+ *           second, when a token names a key that is not known yet.
+ * Cache     a verified token is remembered under a keyed hash of its text until it expires or the
+ *           keys change; the cache has a fixed size, a newer token takes the place of an older one.
+ * Errors    UNAUTHENTICATED with reason missing, invalid or expired; UNAVAILABLE while there are no
+ *           keys.
+ * Threads   access_check: any; everything else: the loop's.
+ */
+#ifndef GATEWAY_ACCESS_H
+#define GATEWAY_ACCESS_H
+
+#include "crypto/token.h"
+#include "net/rpc.h"
+
+struct access;
+typedef void access_done(void *arg);
+
+/* entries: of the cache. */
+FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
+                                      faas_err *err);
+void access_start(struct access *access);
+/* After the bus's calls have ended (their done functions use it). */
+void access_free(struct access *access);
+void access_stop(struct access *access); /* no more fetching */
+bool access_is_ready(struct access *access);
+
+struct access_verdict {
+    struct faas_token_claims caller;
+    const char *reason;  /* static; NULL unless refused for the token */
+    bool is_key_unknown; /* fetching the keys may change the verdict */
+};
+/* header: the field's value, NULL when absent. */
+FAAS_MUST_CHECK faas_code access_check(struct access *access, const char *header,
+                                       struct access_verdict *out_verdict, faas_err *err);
+/* done(arg) runs on the loop thread once the keys are as new as they can be: at once when they were
+ * fetched within the last second. */
+void access_refresh(struct access *access, access_done *done, void *arg);
+
+#endif

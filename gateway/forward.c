@@ -1,0 +1,238 @@
+#include "gateway/forward.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "contract.h"
+#include "gateway/params.h"
+#include "gateway/problem.h"
+
+#define READ_AGAIN_MS  1000 /* silence before a read is sent again */
+#define NOBODY_MS      2000 /* how long a service may be without any listener */
+#define AGAIN_MIN_MS   10
+#define AGAIN_MAX_MS   100
+#define COMPONENT_TEXT 32
+
+struct forward {
+    TAILQ_ENTRY(forward) link;
+    struct gateway *gw;
+    http_exchange *x; /* NULL: answered already, while the bus call was under way */
+    char *body;       /* NULL: the exchange's body */
+    size_t len;
+    struct faas_ctx ctx;
+    ev_timer again;
+    int64_t again_ms;
+    uint64_t nobody_ns; /* until when to try in vain */
+};
+
+static void forward_free(struct forward *f)
+{
+    free(f->body);
+    free(f);
+}
+
+/* ---- answering ---- */
+
+/* "auth" of "faas.auth.login" */
+static void component_of(const char *subject, char out_name[COMPONENT_TEXT])
+{
+    const char *dot = strchr(subject, '.');
+    const char *name = dot == NULL ? subject : dot + 1;
+
+    (void)snprintf(out_name, COMPONENT_TEXT, "%.*s", (int)strcspn(name, "."), name);
+}
+
+static void answer_failure(struct forward *f, const struct faas_rpc_reply *reply)
+{
+    char component[COMPONENT_TEXT];
+    const char *named = reply->msg == NULL ? NULL : faas_msg_header(reply->msg, FAAS_H_COMPONENT);
+    faas_err err = {.code = reply->code};
+
+    component_of(f->x->match.route->subject, component);
+    if (reply->msg != NULL)
+        err = *reply->err;
+    else if (reply->code == FAAS_UNAVAILABLE)
+        (void)faas_fail(&err, FAAS_UNAVAILABLE,
+                        "no %s instance can be reached at the moment; nothing was changed",
+                        component);
+    else if (reply->code == FAAS_TIMEOUT)
+        (void)faas_fail(&err, FAAS_TIMEOUT,
+                        "%s did not answer in time; a change may have been made: look before "
+                        "trying again",
+                        component);
+    else
+        err = *reply->err;
+    problem_from_err(f->x, &err, named != NULL ? named : component);
+}
+
+static void answer_success(struct forward *f, const struct faas_rpc_reply *reply)
+{
+    const struct gw_route *route = f->x->match.route;
+    size_t len = faas_msg_len(reply->msg);
+    char *copy;
+
+    if (route->what == GW_HEALTH) {
+        http_answer_bytes(f->x, route->status, "text/plain; charset=utf-8", strdup("OK"), 2);
+        return;
+    }
+    if (route->status == 204) {
+        http_answer_bytes(f->x, 204, NULL, NULL, 0);
+        return;
+    }
+    copy = malloc(len + 1);
+    if (copy == NULL) {
+        const struct problem problem = {.code = FAAS_INTERNAL, .detail = "out of memory"};
+
+        problem_answer(f->x, &problem);
+        return;
+    }
+    memcpy(copy, faas_msg_data(reply->msg), len);
+    http_answer_bytes(f->x, route->status, "application/json", copy, len);
+}
+
+static void send(struct forward *f);
+
+static void on_again(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    send(timer->data);
+}
+
+/* Nobody listened, so nothing was done: a service may be between two instances. */
+static bool try_again(struct forward *f)
+{
+    if (faas_now_ns() >= f->nobody_ns || f->gw->is_stopped)
+        return false;
+    ev_timer_set(&f->again, (double)f->again_ms / 1000.0, 0.0);
+    ev_timer_start(faas_loop_ev(f->gw->rt->loop), &f->again);
+    f->again_ms = f->again_ms * 2 < AGAIN_MAX_MS ? f->again_ms * 2 : AGAIN_MAX_MS;
+    return true;
+}
+
+static void on_reply(void *arg, const struct faas_rpc_reply *reply)
+{
+    struct forward *f = arg;
+
+    if (f->x == NULL) {
+        forward_free(f);
+        return;
+    }
+    if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL && try_again(f))
+        return;
+    TAILQ_REMOVE(&f->gw->forwards, f, link);
+    if (reply->code == FAAS_OK)
+        answer_success(f, reply);
+    else
+        answer_failure(f, reply);
+    forward_free(f);
+}
+
+/* ---- sending ---- */
+
+static void send(struct forward *f)
+{
+    const struct gw_route *route = f->x->match.route;
+    bool is_read = strcmp(route->method, "GET") == 0;
+    struct faas_rpc_request req = {
+        .subject = route->subject,
+        .ctx = &f->ctx,
+        .data = f->body != NULL ? (const void *)f->body : f->x->body,
+        .len = f->len,
+        .retry = is_read ? FAAS_RPC_SAFE : FAAS_RPC_ONCE,
+        .attempt_ms = READ_AGAIN_MS,
+    };
+
+    faas_rpc_call(f->gw->rt->rpc, &req, on_reply, f);
+}
+
+static void start(http_exchange *x)
+{
+    struct forward *f = x->state;
+
+    if (f->gw->is_stopped) {
+        const struct problem stopping = {.code = FAAS_UNAVAILABLE,
+                                         .detail = "the gateway is shutting down"};
+
+        problem_answer(x, &stopping);
+        forward_free(f);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&f->gw->forwards, f, link);
+    f->nobody_ns = faas_deadline_in_ms(NOBODY_MS);
+    if (f->nobody_ns > f->ctx.deadline_ns)
+        f->nobody_ns = f->ctx.deadline_ns;
+    send(f);
+}
+
+static void fill_ctx(struct faas_ctx *ctx, const http_exchange *x)
+{
+    memcpy(ctx->id, x->id, sizeof ctx->id);
+    memcpy(ctx->user, x->caller.user, sizeof ctx->user);
+    memcpy(ctx->tenant, x->caller.tenant, sizeof ctx->tenant);
+    if (x->fields[HTTP_TRACE] != NULL && gw_traceparent_is(x->fields[HTTP_TRACE]))
+        memcpy(ctx->traceparent, x->fields[HTTP_TRACE], sizeof ctx->traceparent);
+    ctx->deadline_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;
+}
+
+static faas_code make(struct gateway *gw, http_exchange *x, struct forward *f, faas_err *err)
+{
+    const struct gw_input input = {
+        .match = &x->match, .query = x->query, .body = x->body, .body_len = x->body_len};
+    char component[COMPONENT_TEXT];
+
+    f->gw = gw;
+    f->x = x;
+    f->again_ms = AGAIN_MIN_MS;
+    ev_init(&f->again, on_again);
+    f->again.data = f;
+    fill_ctx(&f->ctx, x);
+    if (x->match.route->what == GW_HEALTH) {
+        component_of(x->match.route->subject, component);
+        return status_check(&gw->status, component, err);
+    }
+    return gw_request_json(&input, &f->body, &f->len, err);
+}
+
+void forward_begin(struct gateway *gw, http_exchange *x)
+{
+    struct forward *f = calloc(1, sizeof *f);
+    faas_err err = {0};
+
+    if (f == NULL) {
+        (void)faas_fail_sys(&err, errno, "allocate a request");
+        problem_from_err(x, &err, NULL);
+        return;
+    }
+    if (make(gw, x, f, &err) != FAAS_OK) {
+        forward_free(f);
+        problem_from_err(x, &err, NULL);
+        return;
+    }
+    x->state = f;
+    if (http_defer(x, start))
+        return;
+    forward_free(f);
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down");
+    problem_from_err(x, &err, NULL);
+}
+
+void forward_stop(struct gateway *gw)
+{
+    struct forward *f;
+    faas_err err = {0};
+
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down");
+    while ((f = TAILQ_FIRST(&gw->forwards)) != NULL) {
+        bool is_calling = !ev_is_active(&f->again);
+
+        TAILQ_REMOVE(&gw->forwards, f, link);
+        ev_timer_stop(faas_loop_ev(gw->rt->loop), &f->again);
+        problem_from_err(f->x, &err, NULL);
+        f->x = NULL;
+        if (!is_calling)
+            forward_free(f);
+    }
+}

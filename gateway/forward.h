@@ -1,0 +1,17 @@
+/* forward.h - one HTTP request <-> one request on the bus.
+ * Bodies    see params.h; the reply's JSON is the answer, byte for byte; 204 has none.
+ * Retry     GETs may be sent again after silence.  Anything else is sent again only while NATS says
+ *           that nobody listens, so that no change is made twice.
+ * Threads   forward_begin: libmicrohttpd's or the loop's; the rest: the loop's.
+ */
+#ifndef GATEWAY_FORWARD_H
+#define GATEWAY_FORWARD_H
+
+#include "gateway/gateway.h"
+
+/* Rows GW_FORWARD and GW_HEALTH. */
+void forward_begin(struct gateway *gw, http_exchange *x);
+/* Answer what still waits with UNAVAILABLE; the bus's calls may end later. */
+void forward_stop(struct gateway *gw);
+
+#endif

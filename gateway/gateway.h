@@ -1,0 +1,35 @@
+/* gateway.h - the state of this program and the road of a request through its files.
+ * Road      http.c reads the head -> main.c: routes, access -> the body -> forward.c (one bus
+ *           request), invoke.c (a call) or status.c; problem.c for whatever fails.
+ * Threads   http.c says which thread runs what; the lists here belong to the loop thread.
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+#include <sys/queue.h>
+
+#include "gateway/access.h"
+#include "gateway/http.h"
+#include "gateway/status.h"
+#include "service.h"
+
+struct forward;
+struct invoke;
+
+struct gateway {
+    struct {
+        char *listen, *server_address, *spill_dir;
+        int64_t connections, per_address, threads, idle_s, read_ms, token_cache;
+    } conf;
+    const struct faas_runtime *rt;
+    http_server *http;
+    struct access *access;
+    struct status status;
+    TAILQ_HEAD(, forward) forwards; /* loop thread */
+    TAILQ_HEAD(, invoke) invokes;   /* loop thread */
+    int64_t running;                /* invokes; loop thread */
+    ev_timer drain;
+    bool is_stopped;
+};
+
+#endif

@@ -1,0 +1,601 @@
+#include "gateway/http.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/http_conn.h"
+
+#define HEAD_MEMORY  (64 * 1024) /* per connection: bounds the head of a request */
+#define HEADERS_MAX  12
+#define BODY_MIN     4096  /* of a body whose length was not declared */
+#define SEND_MS      60000 /* to take an answer, and ... */
+#define SEND_BYTE_NS 60000 /* ... this much more per byte: 16 KiB a second */
+
+struct answer {
+    int status;
+    const char *type;
+    void *body; /* or fd; owned */
+    int fd;
+    size_t len;
+    struct {
+        const char *name;
+        char value[HTTP_HEADER_MAX];
+    } headers[HEADERS_MAX];
+    size_t count;
+};
+
+struct http_private {
+    http_server *server;
+    struct MHD_Connection *connection;
+    struct http_conn *conn;
+    void (*task)(http_exchange *x);
+    struct http_watch watch;
+    struct answer answer;
+    size_t room;    /* of body */
+    size_t dropped; /* bytes of a body that was refused */
+    bool is_answered, is_ready_told, is_deferred;
+    bool is_closing; /* the connection ends with this answer */
+    bool is_sent;
+};
+
+struct http_server {
+    struct http_conf conf;
+    struct MHD_Daemon *daemon;
+    struct http_conns conns;
+    int listener;
+    _Atomic size_t active;
+    _Atomic bool is_draining;
+    pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
+    bool is_closing;          /* guarded by defer_mu */
+};
+
+/* ---- exchanges ---- */
+
+static void exchange_free(http_exchange *x)
+{
+    if (x == NULL)
+        return;
+    if (x->own != NULL) {
+        free(x->own->answer.body);
+        if (x->own->answer.fd >= 0)
+            close(x->own->answer.fd);
+    }
+    for (size_t i = 0; i < HTTP_FIELDS; i++)
+        free(x->fields[i]);
+    free(x->own);
+    free(x->path);
+    free(x->body);
+    free(x);
+}
+FAAS_DEFINE_AUTO(http_exchange, exchange_free)
+
+/* "http://host/path" is the same as "/path". */
+static const char *origin_form(const char *target)
+{
+    const char *slash;
+
+    if (target[0] == '/')
+        return target;
+    slash = strstr(target, "://");
+    slash = slash == NULL ? NULL : strchr(slash + 3, '/');
+    return slash == NULL ? "/" : slash;
+}
+
+static bool set_target(http_exchange *x, const char *target)
+{
+    char *question;
+
+    x->path = strdup(origin_form(target));
+    if (x->path == NULL)
+        return false;
+    question = strchr(x->path, '?');
+    if (question != NULL) {
+        *question = '\0';
+        x->query = question + 1;
+    }
+    return true;
+}
+
+static http_exchange *exchange_new(http_server *server, struct MHD_Connection *connection,
+                                   const char *method)
+{
+    FAAS_AUTO(http_exchange) *x = calloc(1, sizeof *x);
+
+    if (x == NULL)
+        return NULL;
+    x->own = calloc(1, sizeof *x->own);
+    if (x->own == NULL)
+        return NULL;
+    x->own->answer.fd = -1;
+    x->own->server = server;
+    x->own->connection = connection;
+    x->own->conn = http_conn_of(connection);
+    x->began_ns = faas_now_ns();
+    x->code = "ok";
+    faas_uuid_new(x->id);
+    (void)snprintf(x->method, sizeof x->method, "%s", method);
+    if (x->own->conn == NULL || x->own->conn->target == NULL ||
+        !set_target(x, x->own->conn->target))
+        return NULL;
+    return FAAS_STEAL(x);
+}
+
+void *http_arg(const http_exchange *x)
+{
+    return x->own->server->conf.arg;
+}
+
+int http_status(const http_exchange *x)
+{
+    return x->own->answer.status;
+}
+
+size_t http_answer_len(const http_exchange *x)
+{
+    return x->own->answer.len;
+}
+
+bool http_is_sent(const http_exchange *x)
+{
+    return x->own->is_sent;
+}
+
+bool http_is_answered(const http_exchange *x)
+{
+    return x->own->is_answered;
+}
+
+/* ---- answering ---- */
+
+void http_header(http_exchange *x, const char *name, const char *fmt, ...)
+{
+    struct answer *answer = &x->own->answer;
+    char *value = answer->headers[answer->count < HEADERS_MAX ? answer->count : 0].value;
+    va_list args;
+    int len;
+
+    if (answer->count == HEADERS_MAX) {
+        FAAS_LOG(ERROR, "too many response headers", FAAS_LSTR("name", name));
+        return;
+    }
+    va_start(args, fmt);
+    len = vsnprintf(value, HTTP_HEADER_MAX, fmt, args);
+    va_end(args);
+    if (len < 0 || len >= HTTP_HEADER_MAX)
+        return;
+    for (int i = 0; i < len; i++) {
+        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
+            return;
+    }
+    answer->headers[answer->count++].name = name;
+}
+
+/* From here on x belongs to libmicrohttpd's thread again: nothing of it is touched after. */
+static void hand_back(http_exchange *x)
+{
+    struct http_private *own = x->own;
+    uint64_t send_ns = SEND_MS * FAAS_MS_NS + own->answer.len * SEND_BYTE_NS;
+
+    own->is_answered = true;
+    http_conn_set_deadline(own->conn, faas_now_ns() + send_ns);
+    http_watch_remove(&own->server->conns, &own->watch);
+    if (own->is_deferred)
+        MHD_resume_connection(own->connection);
+}
+
+void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len)
+{
+    struct answer *answer = &x->own->answer;
+
+    answer->status = status;
+    answer->type = type;
+    answer->body = take_body;
+    answer->len = len;
+    hand_back(x);
+}
+
+void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len)
+{
+    struct answer *answer = &x->own->answer;
+
+    answer->status = status;
+    answer->type = type;
+    answer->fd = take_fd;
+    answer->len = len;
+    hand_back(x);
+}
+
+static struct MHD_Response *make_response(struct answer *answer)
+{
+    struct MHD_Response *response;
+
+    if (answer->fd >= 0) {
+        response = MHD_create_response_from_fd64(answer->len, answer->fd);
+        if (response != NULL)
+            answer->fd = -1; /* closed with the response */
+        return response;
+    }
+    response = MHD_create_response_from_buffer(
+        answer->len, answer->body != NULL ? answer->body : "",
+        answer->body != NULL ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (response != NULL)
+        answer->body = NULL;
+    return response;
+}
+
+static void add_headers(struct MHD_Response *response, const http_exchange *x)
+{
+    const struct answer *answer = &x->own->answer;
+
+    (void)MHD_add_response_header(response, "X-Call-Id", x->id);
+    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (answer->type != NULL)
+        (void)MHD_add_response_header(response, "Content-Type", answer->type);
+    for (size_t i = 0; i < answer->count; i++)
+        (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+    if (x->own->is_closing || atomic_load(&x->own->server->is_draining))
+        (void)MHD_add_response_header(response, "Connection", "close");
+}
+
+static enum MHD_Result send_answer(http_exchange *x)
+{
+    struct MHD_Response *response = make_response(&x->own->answer);
+    enum MHD_Result result;
+
+    if (response == NULL)
+        return MHD_NO; /* without memory the connection is closed */
+    add_headers(response, x);
+    result = MHD_queue_response(x->own->connection, (unsigned)x->own->answer.status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* ---- waiting on the loop thread ---- */
+
+static void run_deferred(void *arg)
+{
+    http_exchange *x = arg;
+
+    x->own->task(x);
+}
+
+bool http_defer(http_exchange *x, void (*task)(http_exchange *x))
+{
+    struct http_private *own = x->own;
+    http_server *server = own->server;
+    bool is_closing;
+
+    if (own->is_deferred) {
+        task(x);
+        return true;
+    }
+    pthread_mutex_lock(&server->defer_mu);
+    is_closing = server->is_closing;
+    if (!is_closing) {
+        own->is_deferred = true;
+        own->task = task;
+        http_conn_set_deadline(own->conn, UINT64_MAX);
+        MHD_suspend_connection(own->connection);
+        faas_loop_post(server->conf.loop, run_deferred, x);
+    }
+    pthread_mutex_unlock(&server->defer_mu);
+    return !is_closing;
+}
+
+void http_watch(http_exchange *x, void (*gone)(http_exchange *x))
+{
+    x->own->watch.x = x;
+    x->own->watch.gone = gone;
+    http_watch_add(&x->own->server->conns, &x->own->watch, x->own->conn->fd);
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    http_exchange *x;
+    bool is_out_of_memory;
+    bool is_continue_asked;
+};
+
+static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char *name,
+                                  size_t name_len, const char *value, size_t value_len)
+{
+    static const char *const kept[HTTP_FIELDS] = {"Authorization", "X-Call-Id", "X-Timeout",
+                                                  "traceparent"};
+    struct reading *reading = arg;
+    http_exchange *x = reading->x;
+
+    (void)kind;
+    if (value == NULL)
+        value_len = 0;
+    guard_field(&x->guard, name, name_len, value, value_len);
+    if (strcasecmp(name, "Expect") == 0)
+        reading->is_continue_asked = true;
+    for (size_t i = 0; i < HTTP_FIELDS && value != NULL; i++) {
+        if (strcasecmp(name, kept[i]) != 0 || x->fields[i] != NULL)
+            continue;
+        x->fields[i] = strndup(value, value_len);
+        reading->is_out_of_memory |= x->fields[i] == NULL;
+    }
+    return MHD_YES;
+}
+
+/* libmicrohttpd 0.9 hands over texts that end at a NUL sent by the client.  They are parts of one
+ * request line, so their distances tell; later versions refuse NULs by themselves. */
+static bool hides_nul(const http_exchange *x, const char *method, const char *version)
+{
+#if MHD_VERSION < 0x01000000
+    const char *target = x->own->conn->raw_target;
+
+    return target != method + strlen(method) + 1 ||
+           version != target + strlen(x->own->conn->target) + 1;
+#else
+    (void)x, (void)method, (void)version;
+    return false;
+#endif
+}
+
+static void check_head(http_exchange *x, const char *method, const char *version)
+{
+    const struct http_conf *conf = &x->own->server->conf;
+    faas_err err = {0};
+    faas_code rc = FAAS_OK;
+
+    if (strlen(method) >= sizeof x->method)
+        rc = faas_fail(&err, FAAS_INVALID, "malformed HTTP: the method is too long");
+    else if (hides_nul(x, method, version))
+        rc = faas_fail(&err, FAAS_INVALID, "malformed HTTP: the request line");
+    else
+        rc = guard_check(&x->guard, method, x->own->conn->target, version, &err);
+    if (rc == FAAS_OK) {
+        conf->on_head(conf->arg, x);
+        return;
+    }
+    x->own->is_closing = true;
+    conf->on_malformed(conf->arg, x, &err);
+}
+
+/* The first call for a request: its head is complete. */
+static enum MHD_Result begin(http_server *server, struct MHD_Connection *connection,
+                             const char *method, const char *version, void **con_cls)
+{
+    http_exchange *x = exchange_new(server, connection, method);
+    struct reading reading = {.x = x};
+    bool has_body;
+
+    if (x == NULL)
+        return MHD_NO;
+    *con_cls = x; /* freed in on_completed */
+    atomic_fetch_add(&server->active, 1);
+    http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(server->conf.read_ms));
+    (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_field, &reading);
+    if (reading.is_out_of_memory)
+        return MHD_NO;
+    check_head(x, method, version);
+    has_body = x->guard.is_chunked || x->guard.declared > 0;
+    if (!x->own->is_answered || (has_body && !x->own->is_closing && !reading.is_continue_asked &&
+                                 x->guard.declared <= HTTP_DROP_MAX))
+        return MHD_YES;
+    x->own->is_closing |= has_body; /* what follows is not read */
+    return send_answer(x);
+}
+
+static bool make_room(http_exchange *x, size_t len)
+{
+    size_t room = x->own->room, need = x->body_len + len;
+    uint8_t *grown;
+
+    if (need <= room)
+        return true;
+    if (room == 0)
+        room = x->guard.declared > 0 ? (size_t)x->guard.declared : BODY_MIN;
+    else
+        room *= 2;
+    if (room > x->body_max)
+        room = x->body_max;
+    if (room < need)
+        room = need;
+    grown = realloc(x->body, room);
+    if (grown == NULL)
+        return false;
+    x->body = grown;
+    x->own->room = room;
+    return true;
+}
+
+static enum MHD_Result take_body(http_exchange *x, const char *data, size_t len)
+{
+    const struct http_conf *conf = &x->own->server->conf;
+
+    if (!x->own->is_answered && len > x->body_max - x->body_len) {
+        conf->on_too_large(conf->arg, x);
+        free(x->body);
+        x->body = NULL;
+        x->body_len = 0;
+    }
+    if (x->own->is_answered) {
+        x->own->dropped += len;
+        return x->own->dropped <= HTTP_DROP_MAX ? MHD_YES : MHD_NO;
+    }
+    if (!make_room(x, len))
+        return MHD_NO;
+    memcpy(x->body + x->body_len, data, len);
+    x->body_len += len;
+    return MHD_YES;
+}
+
+/* libmicrohttpd calls this when the head is complete, for each part of the body, at its end, and
+ * again after a suspended connection was resumed. */
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_len, void **con_cls)
+{
+    http_server *server = cls;
+    http_exchange *x = *con_cls;
+    enum MHD_Result result;
+
+    (void)url;
+    if (x == NULL)
+        return begin(server, connection, method, version, con_cls);
+    if (*upload_len > 0) {
+        result = take_body(x, upload, *upload_len);
+        *upload_len = 0;
+        return result;
+    }
+    if (!x->own->is_answered && !x->own->is_ready_told) {
+        x->own->is_ready_told = true;
+        server->conf.on_ready(server->conf.arg, x);
+        if (x->own->is_deferred)
+            return MHD_YES; /* x may be answered by now: resuming brings us back */
+    }
+    return send_answer(x);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
+                         enum MHD_RequestTerminationCode end)
+{
+    http_server *server = cls;
+    http_exchange *x = *con_cls;
+    struct http_conn *conn = http_conn_of(connection);
+
+    *con_cls = NULL;
+    if (conn != NULL)
+        http_conn_set_deadline(
+            conn, faas_deadline_in_ms(server->conf.idle_s * 1000 + server->conf.read_ms));
+    if (x == NULL)
+        return;
+    x->own->is_sent = end == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    server->conf.on_done(server->conf.arg, x);
+    exchange_free(x);
+    atomic_fetch_sub(&server->active, 1);
+}
+
+/* ---- the server ---- */
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    http_server *server = cls;
+
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *socket_context =
+            http_conn_open(&server->conns, connection, faas_deadline_in_ms(server->conf.read_ms));
+    else
+        http_conn_close(&server->conns, *socket_context);
+}
+
+/* The raw target; libmicrohttpd decodes it in place afterwards. */
+static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    struct http_conn *conn = http_conn_of(connection);
+
+    (void)cls;
+    if (conn != NULL) {
+        free(conn->target);
+        conn->target = strdup(target);
+        conn->raw_target = target;
+    }
+    return NULL;
+}
+
+static void on_mhd_log(void *cls, const char *fmt, va_list args)
+{
+    char text[256];
+
+    (void)cls;
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    FAAS_LOG(DEBUG, "libmicrohttpd", FAAS_LSTR("detail", text));
+}
+
+static struct MHD_Daemon *start_daemon(http_server *server)
+{
+    const struct http_conf *conf = &server->conf;
+
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+        server->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)conf->threads,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->connections,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->per_address,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HEAD_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_END);
+}
+
+faas_code http_open(const struct http_conf *conf, http_server **out_server, faas_err *err)
+{
+    http_server *server = calloc(1, sizeof *server);
+    faas_code rc;
+
+    if (server == NULL)
+        return faas_fail_sys(err, errno, "allocate http server");
+    server->conf = *conf;
+    server->listener = -1;
+    pthread_mutex_init(&server->defer_mu, NULL);
+    rc = http_conns_init(&server->conns, conf->loop, err);
+    if (rc == FAAS_OK)
+        rc = http_listen(conf->listen, &server->listener, err);
+    if (rc == FAAS_OK) {
+        server->daemon = start_daemon(server);
+        if (server->daemon == NULL)
+            rc = faas_fail_sys(err, errno, "start libmicrohttpd");
+    }
+    if (rc != FAAS_OK) {
+        http_close(server);
+        return rc;
+    }
+    *out_server = server;
+    return FAAS_OK;
+}
+
+void http_start(http_server *server)
+{
+    http_conns_start(&server->conns);
+}
+
+void http_drain(http_server *server)
+{
+    atomic_store(&server->is_draining, true);
+    /* The descriptor stays open until the threads have ended; shut down, it refuses. */
+    if (MHD_quiesce_daemon(server->daemon) != MHD_INVALID_SOCKET)
+        (void)shutdown(server->listener, SHUT_RDWR);
+}
+
+size_t http_active(const http_server *server)
+{
+    return atomic_load(&server->active);
+}
+
+void http_close_begin(http_server *server)
+{
+    if (server == NULL)
+        return;
+    pthread_mutex_lock(&server->defer_mu);
+    server->is_closing = true;
+    pthread_mutex_unlock(&server->defer_mu);
+}
+
+void http_close(http_server *server)
+{
+    if (server == NULL)
+        return;
+    if (server->daemon != NULL)
+        MHD_stop_daemon(server->daemon);
+    http_conns_done(&server->conns);
+    /* libmicrohttpd closes the listener itself unless it was quiesced before. */
+    if (server->listener >= 0 && (server->daemon == NULL || atomic_load(&server->is_draining)))
+        close(server->listener);
+    pthread_mutex_destroy(&server->defer_mu);
+    free(server);
+}

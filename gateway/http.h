@@ -1,0 +1,106 @@
+/* http.h - libmicrohttpd behind exchanges: one request, answered exactly once, by any thread.
+ * Exchange  begins when a request's head is complete and ends when its answer left (or the
+ *           connection died).  The head is checked by guard.h before anybody else sees it.
+ * Road      on_head (may answer already: wrong path, no token, too large) -> the body is read,
+ *           bounded by body_max -> on_ready: answers, or http_defer()s: the connection is suspended
+ *           and a task runs on the loop thread, which owns the exchange until http_answer_*().
+ * Refusals  an answer given in on_head waits for the body to be read and dropped, up to
+ *           HTTP_DROP_MAX, so that the client sees it; a client that waits for "100 Continue" and a
+ *           longer body get it at once, and the connection is closed.
+ * Time      every phase has a deadline of ours (reading, sending), besides libmicrohttpd's idle
+ *           timeout, which restarts with every byte.  A suspended connection has none: its owner
+ *           arms one.
+ * Leaving   libmicrohttpd does not notice that a client leaves while its connection is suspended:
+ *           http_watch() tells.  A client that only closed its sending side looks the same until
+ *           something is sent to it, so it counts as gone too (DESIGN.md 4.10); it can still read
+ *           the answer.  Exchanges that nobody watches are not affected.
+ * Threads   on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the
+ *           loop's; http_answer_*: whoever owns the exchange.
+ */
+#ifndef GATEWAY_HTTP_H
+#define GATEWAY_HTTP_H
+
+#include "base/id.h"
+#include "base/loop.h"
+#include "crypto/token.h"
+#include "gateway/guard.h"
+#include "gateway/routes.h"
+
+#define HTTP_DROP_MAX   (8 * 1024 * 1024)
+#define HTTP_HEADER_MAX 256 /* bytes of a response header's value, with NUL */
+
+enum http_field { HTTP_AUTHORIZATION, HTTP_CALL_ID, HTTP_TIMEOUT, HTTP_TRACE, HTTP_FIELDS };
+
+typedef struct http_server http_server;
+typedef struct http_exchange http_exchange;
+
+struct http_exchange {
+    /* What came.  Texts are owned by the exchange; fields are NULL when absent. */
+    char id[FAAS_UUID_TEXT]; /* of this request; a call has the same */
+    char method[16];
+    char *path;        /* as received, without query */
+    const char *query; /* as received; NULL: none */
+    char *fields[HTTP_FIELDS];
+    struct guard guard; /* declared length, chunked or not */
+    uint8_t *body;
+    size_t body_len;
+    uint64_t began_ns;
+
+    /* What the gateway makes of it. */
+    size_t body_max; /* set by on_head */
+    struct gw_match match;
+    struct faas_token_claims caller; /* user "" for anonymous */
+    bool is_key_unknown;             /* the token names a key that was not fetched yet */
+    void *state;                     /* of whoever works on it */
+    const char *code;                /* slug of the outcome, for the log; static */
+
+    struct http_private *own;
+};
+
+struct http_conf {
+    const char *listen; /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    int64_t connections, per_address, threads, idle_s, read_ms;
+    faas_loop *loop;
+    void (*on_head)(void *arg, http_exchange *x);
+    void (*on_too_large)(void *arg, http_exchange *x); /* more than body_max came; answers */
+    void (*on_malformed)(void *arg, http_exchange *x, const faas_err *err); /* guard; answers */
+    void (*on_ready)(void *arg, http_exchange *x);
+    void (*on_done)(void *arg, const http_exchange *x); /* the answer left, or could not */
+    void *arg;
+};
+
+/* Any thread; listening when it returns. */
+FAAS_MUST_CHECK faas_code http_open(const struct http_conf *conf, http_server **out_server,
+                                    faas_err *err);
+/* Loop thread: begin to enforce deadlines. */
+void http_start(http_server *server);
+/* No new connections; those there are close after their current answer.  Loop thread. */
+void http_drain(http_server *server);
+size_t http_active(const http_server *server); /* exchanges that have begun and not ended */
+/* From now on nothing is deferred; what was is in the loop's mailbox, before what is posted next.
+ */
+void http_close_begin(http_server *server);
+/* Every deferred exchange must have been answered.  The loop has stopped. */
+void http_close(http_server *server);
+
+/* ---- during an exchange ---- */
+void *http_arg(const http_exchange *x); /* conf.arg */
+/* In on_ready: suspend, then run task on the loop thread.  On the loop thread: run it now.  False
+ * after http_close_begin(): nothing was done, answer now. */
+FAAS_MUST_CHECK bool http_defer(http_exchange *x, void (*task)(http_exchange *x));
+/* Loop thread: gone(x) runs once if the client leaves before the answer. */
+void http_watch(http_exchange *x, void (*gone)(http_exchange *x));
+/* Before the answer.  Values with control characters are left out; name is static. */
+void http_header(http_exchange *x, const char *name, const char *fmt, ...) FAAS_PRINTF(3, 4);
+bool http_is_answered(const http_exchange *x);
+/* Ends the caller's ownership of x.  type (static) NULL: none.  take_body (malloc) may be NULL when
+ * len is 0. */
+void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len);
+void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len);
+
+/* For the log. */
+int http_status(const http_exchange *x);
+size_t http_answer_len(const http_exchange *x);
+bool http_is_sent(const http_exchange *x);
+
+#endif

@@ -1,0 +1,499 @@
+#include "invoke_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/params.h"
+#include "gateway/problem.h"
+
+#define OWNER_AGE_MS 1000  /* a publisher takes calls only after so many of its own heartbeats */
+#define SEARCH_MS    3000  /* for an owner that listens */
+#define SEARCH_GAP   50    /* ms between two rounds through all of them */
+#define SLACK_MS     500   /* past a budget that was named */
+#define ASK_AGAIN_MS 1000  /* while a peer says that the call goes on, past its budget */
+#define ASKS         30    /* ... so many times */
+#define LAST_WORD_MS 1500  /* after a death: frames or the publisher's FAIL may be on their way */
+#define FRAMES_MS    10000 /* between two parts of a result that has begun to arrive */
+
+static void arm(struct invoke *inv, int64_t ms)
+{
+    struct ev_loop *ev = faas_loop_ev(inv->gw->rt->loop);
+
+    ev_timer_stop(ev, &inv->timer);
+    ev_timer_set(&inv->timer, (double)ms / 1000.0, 0.0);
+    ev_timer_start(ev, &inv->timer);
+}
+
+/* The exchange was answered: nothing of the call is left. */
+static void end(struct invoke *inv)
+{
+    ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->timer);
+    invoke_forget_asks(inv);
+    TAILQ_REMOVE(&inv->gw->invokes, inv, link);
+    inv->gw->running--;
+    invoke_free(inv);
+}
+
+static void fail(struct invoke *inv, faas_code code, const char *why)
+{
+    faas_err err = {0};
+
+    (void)faas_fail(&err, code, "%s", why);
+    invoke_answer_err(inv, &err, code == FAAS_LOST);
+    end(inv);
+}
+
+static void lose(struct invoke *inv)
+{
+    fail(inv, FAAS_LOST,
+         "whoever ran the call was lost before it answered; the function may have run: look at "
+         "its effects before calling it again");
+}
+
+/* A last word may be on its way; without one the call is lost. */
+static void wait_for_last_word(struct invoke *inv)
+{
+    inv->phase = INVOKE_LOST;
+    arm(inv, LAST_WORD_MS);
+}
+
+/* ---- finding an owner ---- */
+
+static bool was_tried(const struct invoke *inv, const char *id)
+{
+    for (size_t i = 0; i < inv->tried_count; i++) {
+        if (strcmp(inv->tried[i], id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* As faas_members_owner(), without those where nobody listens. */
+static const struct faas_member *next_owner(const struct invoke *inv, int64_t min_age_ms)
+{
+    const struct faas_member *member, *best = NULL;
+    uint64_t weight, best_weight = 0, now = faas_now_ns();
+
+    for (size_t i = 0; (member = faas_members_at(inv->gw->rt->members, "publisher", i)) != NULL;
+         i++) {
+        if (!faas_member_is_usable(member) || was_tried(inv, member->id) ||
+            now < member->first_ns + (uint64_t)min_age_ms * FAAS_MS_NS)
+            continue;
+        weight = faas_rendezvous(inv->key, member->id);
+        if (best == NULL || weight > best_weight) {
+            best = member;
+            best_weight = weight;
+        }
+    }
+    if (best == NULL && min_age_ms > 0)
+        return next_owner(inv, 0);
+    return best;
+}
+
+static faas_code publish(struct invoke *inv, faas_err *err)
+{
+    const http_exchange *x = inv->x;
+    const char *trace = x->fields[HTTP_TRACE];
+    char subject[FAAS_SUBJECT_MAX], attempt[12], age[24], left[24];
+    const struct faas_header headers[] = {
+        {FAAS_H_PROTO, FAAS_PROTO},
+        {FAAS_H_ID, x->id},
+        {FAAS_H_ATTEMPT, attempt},
+        {FAAS_H_AGE, age},
+        {FAAS_H_TIME_LEFT, left},
+        {FAAS_H_USER, x->caller.user},
+        {FAAS_H_TENANT, x->caller.tenant},
+        {FAAS_H_TRACE, trace != NULL && gw_traceparent_is(trace) ? trace : NULL},
+        {NULL, NULL},
+    };
+    const struct faas_out out = {.subject = subject,
+                                 .reply = faas_inbox_subject(inv->inbox),
+                                 .headers = headers,
+                                 .data = inv->envelope,
+                                 .len = inv->envelope_len};
+    uint64_t deadline_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;
+
+    if (!faas_subject(subject, FAAS_SUBJ_PUBLISHER_CALL, inv->owner.id))
+        return faas_fail(err, FAAS_INTERNAL, "internal error");
+    (void)snprintf(attempt, sizeof attempt, "%" PRIu32, inv->attempt);
+    (void)snprintf(age, sizeof age, "%" PRIu64, (faas_now_ns() - inv->sent_ns) / FAAS_MS_NS);
+    (void)snprintf(left, sizeof left, "%" PRId64, faas_left_ms(deadline_ns));
+    return faas_bus_publish(inv->gw->rt->bus, FAAS_DATA, &out, err);
+}
+
+/* All that were known do not listen: after a while there may be others. */
+static void search_again(struct invoke *inv)
+{
+    inv->phase = INVOKE_SEARCH;
+    inv->tried_count = 0;
+    if (faas_now_ns() >= inv->search_until_ns) {
+        fail(inv, FAAS_UNAVAILABLE,
+             "no publisher can be reached at the moment; the function was not started, try again");
+        return;
+    }
+    arm(inv, SEARCH_GAP);
+}
+
+static void send_attempt(struct invoke *inv)
+{
+    const struct faas_member *owner = next_owner(inv, OWNER_AGE_MS);
+    faas_err err = {0};
+    faas_code rc;
+
+    if (owner == NULL) {
+        search_again(inv);
+        return;
+    }
+    memcpy(inv->owner.id, owner->id, sizeof inv->owner.id);
+    memcpy(inv->owner.epoch, owner->epoch, sizeof inv->owner.epoch);
+    inv->attempt++;
+    inv->phase = INVOKE_SENT;
+    rc = publish(inv, &err);
+    if (rc == FAAS_UNAVAILABLE) { /* not connected: it never left */
+        search_again(inv);
+    } else if (rc != FAAS_OK) {
+        invoke_answer_err(inv, &err, false);
+        end(inv);
+    } else {
+        arm(inv, FAAS_TAKEN_MS);
+    }
+}
+
+static void on_nobody(struct invoke *inv)
+{
+    if (inv->phase != INVOKE_SENT)
+        return;
+    if (inv->tried_count == INVOKE_TRIED) {
+        search_again(inv);
+        return;
+    }
+    memcpy(inv->tried[inv->tried_count++], inv->owner.id, sizeof inv->owner.id);
+    send_attempt(inv);
+}
+
+/* ---- silence ---- */
+
+static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct invoke *inv = timer->data;
+
+    (void)ev;
+    (void)events;
+    switch (inv->phase) {
+    case INVOKE_SEARCH:
+        send_attempt(inv);
+        break;
+    case INVOKE_SENT:
+    case INVOKE_TAKEN:
+    case INVOKE_RUNNING:
+        invoke_ask_state(inv);
+        break;
+    case INVOKE_LOST:
+        lose(inv);
+        break;
+    case INVOKE_LEAVING:
+        break; /* cancels have their own deadline */
+    }
+}
+
+static void ask_later(struct invoke *inv)
+{
+    if (inv->asks_left-- > 0)
+        arm(inv, ASK_AGAIN_MS);
+    else
+        lose(inv);
+}
+
+void invoke_on_state(struct invoke *inv, enum invoke_state state)
+{
+    if (inv->phase == INVOKE_LEAVING || inv->phase == INVOKE_SEARCH)
+        return;
+    if (state == INVOKE_NEVER && inv->phase == INVOKE_SENT) {
+        /* It now refuses this attempt, so a higher one may go to whoever owns the function. */
+        if (faas_now_ns() < inv->search_until_ns)
+            send_attempt(inv);
+        else
+            search_again(inv);
+    } else if (ev_is_active(&inv->timer)) {
+        return; /* it spoke meanwhile */
+    } else if (state == INVOKE_GOING_ON) {
+        if (inv->phase == INVOKE_SENT)
+            inv->phase = INVOKE_TAKEN; /* TAKEN itself was lost */
+        ask_later(inv);
+    } else {
+        wait_for_last_word(inv);
+    }
+}
+
+/* ---- frames ---- */
+
+static int64_t take_words(struct invoke *inv, const struct faas_frame *frame)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *spawner, *epoch;
+    int64_t budget_ms;
+
+    if (faas_json_parse(frame->payload, frame->len, false, &doc, NULL) != FAAS_OK)
+        return -1;
+    budget_ms = json_integer_value(json_object_get(doc, "budget_ms"));
+    spawner = json_string_value(json_object_get(doc, "spawner"));
+    epoch = json_string_value(json_object_get(doc, "epoch"));
+    if (frame->type == FAAS_FRAME_ACCEPT && spawner != NULL && epoch != NULL) {
+        (void)snprintf(inv->spawner.id, sizeof inv->spawner.id, "%s", spawner);
+        (void)snprintf(inv->spawner.epoch, sizeof inv->spawner.epoch, "%s", epoch);
+    }
+    if (budget_ms < 0 || budget_ms > 2 * (int64_t)FAAS_TIMEOUT_MS_MAX)
+        return -1;
+    return budget_ms;
+}
+
+static void on_taken(struct invoke *inv, const struct faas_frame *frame)
+{
+    int64_t budget_ms;
+
+    if (inv->phase == INVOKE_RUNNING || inv->phase == INVOKE_LOST)
+        return;
+    budget_ms = take_words(inv, frame);
+    if (budget_ms < 0)
+        return; /* as if it had not come: silence is asked about */
+    inv->phase = INVOKE_TAKEN;
+    arm(inv, budget_ms + SLACK_MS);
+}
+
+static void on_accept(struct invoke *inv, const struct faas_frame *frame)
+{
+    int64_t budget_ms = take_words(inv, frame);
+
+    if (budget_ms < 0)
+        return;
+    if (inv->accepted_ns == 0)
+        inv->accepted_ns = faas_now_ns();
+    inv->phase = INVOKE_RUNNING;
+    arm(inv, budget_ms + SLACK_MS);
+}
+
+/* True when the call has ended. */
+static bool on_stream(struct invoke *inv, const struct faas_frame *frame)
+{
+    switch (faas_frames_in_take(inv->in, frame, NULL)) {
+    case FAAS_FRAMES_COMPLETE:
+        return true;
+    case FAAS_FRAMES_BROKEN:
+        return true;
+    case FAAS_FRAMES_OPEN:
+        break;
+    }
+    /* A long result may outlast the budget: while it comes, it is waited for. */
+    if (inv->phase == INVOKE_RUNNING &&
+        ev_timer_remaining(faas_loop_ev(inv->gw->rt->loop), &inv->timer) < FRAMES_MS / 1000.0)
+        arm(inv, FRAMES_MS);
+    return false;
+}
+
+/* Frames of another call cannot arrive here, those of another attempt can. */
+static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
+{
+    bool is_words = frame->type == FAAS_FRAME_TAKEN || frame->type == FAAS_FRAME_FAIL;
+
+    return strcmp(frame->id, inv->x->id) == 0 &&
+           (!is_words || frame->place == 0 || frame->place >> 8 == inv->attempt);
+}
+
+enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED };
+
+static enum outcome on_frame(struct invoke *inv, const struct faas_frame *frame)
+{
+    if (!is_ours(inv, frame))
+        return GOES_ON;
+    switch (frame->type) {
+    case FAAS_FRAME_TAKEN:
+        on_taken(inv, frame);
+        return GOES_ON;
+    case FAAS_FRAME_ACCEPT:
+        on_accept(inv, frame);
+        return GOES_ON;
+    case FAAS_FRAME_FAIL:
+        return FAILED;
+    default:
+        if (!on_stream(inv, frame))
+            return GOES_ON;
+        return faas_frames_in_end(inv->in) != NULL ? COMPLETE : BROKEN;
+    }
+}
+
+/* The frames of one message; *out_last is the one that decided. */
+static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
+                                 struct faas_frame *out_last)
+{
+    enum outcome outcome = GOES_ON;
+    faas_err err = {0};
+    size_t pos = 0;
+    bool more;
+
+    while (outcome == GOES_ON) {
+        if (faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, out_last, &more, &err) !=
+            FAAS_OK) {
+            FAAS_LOG(WARN, "a message is no frames", FAAS_LSTR("call", inv->x->id),
+                     FAAS_LSTR("error", err.msg));
+            break;
+        }
+        if (!more)
+            break;
+        outcome = on_frame(inv, out_last);
+    }
+    faas_frames_in_credit(inv->in, faas_msg_reply(msg));
+    return outcome;
+}
+
+static void on_message(void *arg, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    struct invoke *inv = arg;
+    struct faas_frame last;
+
+    if (faas_msg_is_no_responders(msg)) {
+        on_nobody(inv);
+        return;
+    }
+    if (inv->phase == INVOKE_LEAVING)
+        return;
+    switch (take_message(inv, msg, &last)) {
+    case GOES_ON:
+        return;
+    case COMPLETE:
+        invoke_answer_end(inv);
+        break;
+    case FAILED:
+        invoke_answer_fail(inv, &last);
+        break;
+    case BROKEN:
+        (void)invoke_cancel(inv); /* its answer is not waited for */
+        fail(inv, FAAS_UNAVAILABLE,
+             "the function ran, but its result arrived damaged or there was no room to keep it");
+        return;
+    }
+    end(inv);
+}
+
+static void send_credit(void *arg, const char *reply, const void *msg, size_t len)
+{
+    struct invoke *inv = arg;
+    const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
+    const struct faas_out out = {.subject = reply, .headers = headers, .data = msg, .len = len};
+    faas_err err = {0};
+
+    if (faas_bus_publish(inv->gw->rt->bus, FAAS_DATA, &out, &err) != FAAS_OK)
+        FAAS_LOG(DEBUG, "a credit was not sent", FAAS_LSTR("call", inv->x->id),
+                 FAAS_LSTR("error", err.msg)); /* the sender repeats itself, and so do we */
+}
+
+/* ---- death and leaving ---- */
+
+static void on_death(struct invoke *inv, bool is_publisher)
+{
+    if (is_publisher && inv->phase == INVOKE_SENT)
+        invoke_ask_state(inv); /* perhaps NATS says that it never got the call */
+    else if (inv->phase == (is_publisher ? INVOKE_TAKEN : INVOKE_RUNNING))
+        wait_for_last_word(inv);
+}
+
+void invoke_on_member(struct gateway *gw, const struct faas_member *member,
+                      enum faas_member_change change)
+{
+    bool is_publisher = strcmp(member->service, "publisher") == 0;
+    struct invoke *inv, *next;
+
+    if (change == FAAS_MEMBER_JOINED || (!is_publisher && strcmp(member->service, "spawner") != 0))
+        return;
+    for (inv = TAILQ_FIRST(&gw->invokes); inv != NULL; inv = next) {
+        const struct peer *peer = is_publisher ? &inv->owner : &inv->spawner;
+
+        next = TAILQ_NEXT(inv, link);
+        /* RESTARTED tells the new epoch: the one we knew is gone. */
+        if (strcmp(peer->id, member->id) == 0 &&
+            (change != FAAS_MEMBER_RESTARTED || strcmp(peer->epoch, member->epoch) != 0))
+            on_death(inv, is_publisher);
+    }
+}
+
+static void on_client_gone(http_exchange *x)
+{
+    struct invoke *inv = x->state;
+
+    ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->timer);
+    invoke_forget_asks(inv);
+    inv->phase = INVOKE_LEAVING;
+    if (!invoke_cancel(inv))
+        invoke_on_cancelled(inv);
+}
+
+void invoke_on_cancelled(struct invoke *inv)
+{
+    fail(inv, FAAS_CLIENT_GONE,
+         "the client closed its side of the connection before the answer; the call was cancelled");
+}
+
+/* ---- life ---- */
+
+static void start(http_exchange *x)
+{
+    struct invoke *inv = x->state;
+    struct gateway *gw = inv->gw;
+    struct faas_frames_in_conf conf = {
+        .spill_dir = gw->conf.spill_dir, .credit = send_credit, .arg = inv, .is_batched = true};
+    faas_err err = {0};
+    faas_code rc;
+
+    ev_init(&inv->timer, on_timer);
+    inv->timer.data = inv;
+    inv->phase = INVOKE_SEARCH;
+    inv->asks_left = ASKS;
+    inv->sent_ns = faas_now_ns();
+    inv->search_until_ns = faas_deadline_in_ms(SEARCH_MS);
+    memcpy(conf.id, x->id, sizeof conf.id);
+    TAILQ_INSERT_TAIL(&gw->invokes, inv, link);
+    gw->running++;
+    if (gw->is_stopped) {
+        fail(inv, FAAS_UNAVAILABLE, "the gateway is shutting down");
+        return;
+    }
+    rc = faas_frames_in_new(&conf, &inv->in, &err);
+    if (rc == FAAS_OK)
+        rc = faas_inbox_open(gw->rt->rpc, on_message, inv, &inv->inbox, &err);
+    if (rc != FAAS_OK) {
+        invoke_answer_err(inv, &err, false);
+        end(inv);
+        return;
+    }
+    http_watch(x, on_client_gone);
+    send_attempt(inv);
+}
+
+void invoke_begin(struct gateway *gw, http_exchange *x)
+{
+    struct invoke *inv = NULL;
+    faas_err err = {0};
+
+    if (invoke_new(gw, x, &inv, &err) != FAAS_OK) {
+        problem_from_err(x, &err, NULL);
+        return;
+    }
+    x->state = inv;
+    if (http_defer(x, start))
+        return;
+    invoke_free(inv);
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down");
+    problem_from_err(x, &err, NULL);
+}
+
+void invoke_stop(struct gateway *gw)
+{
+    struct invoke *inv;
+
+    while ((inv = TAILQ_FIRST(&gw->invokes)) != NULL)
+        fail(inv, FAAS_LOST,
+             "the gateway was stopped before the call ended; the function may have run");
+}

@@ -1,0 +1,139 @@
+/* Questions about one call, to its publisher or its spawner: what became of it, and cancel it.  A
+ * question may outlive its call. */
+#include "invoke_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define FENCE_MS  600 /* for an answer; a fence is sent again inside it */
+#define AGAIN_MS  200
+#define CANCEL_MS 10000
+
+struct ask {
+    TAILQ_ENTRY(ask) link;
+    struct invoke *inv; /* NULL: the call has ended */
+    bool is_cancel;
+    char peer[40], id[FAAS_UUID_TEXT];
+};
+
+static enum invoke_state state_in(const struct faas_rpc_reply *reply)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *state;
+
+    if (reply->code != FAAS_OK ||
+        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, NULL) !=
+            FAAS_OK)
+        return INVOKE_NO_WORD;
+    state = json_string_value(json_object_get(doc, "state"));
+    if (state == NULL)
+        return INVOKE_NO_WORD;
+    if (strcmp(state, "never") == 0)
+        return INVOKE_NEVER;
+    return strcmp(state, "done") == 0 ? INVOKE_DONE : INVOKE_GOING_ON;
+}
+
+static void on_reply(void *arg, const struct faas_rpc_reply *reply)
+{
+    FAAS_AUTO(void) *owned = arg;
+    struct ask *ask = arg;
+    struct invoke *inv = ask->inv;
+
+    if (ask->is_cancel && reply->code != FAAS_OK)
+        FAAS_LOG(WARN, "a cancelled call was not confirmed", FAAS_LSTR("call", ask->id),
+                 FAAS_LSTR("peer", ask->peer), FAAS_LSTR("code", faas_code_slug(reply->code)));
+    if (inv == NULL)
+        return;
+    TAILQ_REMOVE(&inv->asks, ask, link);
+    if (!ask->is_cancel)
+        invoke_on_state(inv, state_in(reply));
+    else if (TAILQ_EMPTY(&inv->asks))
+        invoke_on_cancelled(inv);
+}
+
+struct question {
+    const struct peer *peer;
+    const char *subject; /* "%s": peer's id */
+    const json_t *body;
+    int64_t ms;
+    bool is_cancel;
+};
+
+/* False when it could not be sent: nothing comes of it. */
+static bool send(struct invoke *inv, const struct question *q)
+{
+    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(q->ms)};
+    struct faas_rpc_request req = {
+        .ctx = &ctx, .lane = FAAS_CONTROL, .retry = FAAS_RPC_SAFE, .attempt_ms = AGAIN_MS};
+    struct ask *ask = calloc(1, sizeof *ask);
+    char subject[FAAS_SUBJECT_MAX];
+    FAAS_AUTO(char) *text = q->body == NULL ? NULL : faas_json_text(q->body, &req.len);
+
+    if (ask == NULL || text == NULL || !faas_subject(subject, q->subject, q->peer->id)) {
+        free(ask);
+        return false;
+    }
+    ask->inv = inv;
+    ask->is_cancel = q->is_cancel;
+    memcpy(ask->peer, q->peer->id, sizeof ask->peer);
+    memcpy(ask->id, inv->x->id, sizeof ask->id);
+    memcpy(ctx.id, inv->x->id, sizeof ctx.id);
+    memcpy(ctx.user, inv->x->caller.user, sizeof ctx.user);
+    memcpy(ctx.tenant, inv->x->caller.tenant, sizeof ctx.tenant);
+    req.subject = subject;
+    req.data = text;
+    TAILQ_INSERT_TAIL(&inv->asks, ask, link);
+    faas_rpc_call(inv->gw->rt->rpc, &req, on_reply, ask);
+    return true;
+}
+
+void invoke_ask_state(struct invoke *inv)
+{
+    bool is_spawner = inv->phase == INVOKE_RUNNING;
+    /* To a spawner the number is nobody's: the question must not refuse anything there. */
+    uint32_t place = is_spawner ? 0 : inv->attempt * 256 + 255;
+    FAAS_AUTO(json_t) *body =
+        json_pack("{s:i, s:s, s:I}", "v", 1, "id", inv->x->id, "place", (json_int_t)place);
+    const struct question q = {.peer = is_spawner ? &inv->spawner : &inv->owner,
+                               .subject =
+                                   is_spawner ? FAAS_SUBJ_SPAWNER_FENCE : FAAS_SUBJ_PUBLISHER_FENCE,
+                               .body = body,
+                               .ms = FENCE_MS};
+
+    if (!TAILQ_EMPTY(&inv->asks))
+        return; /* its answer comes */
+    if (!send(inv, &q))
+        invoke_on_state(inv, INVOKE_NO_WORD);
+}
+
+bool invoke_cancel(struct invoke *inv)
+{
+    FAAS_AUTO(json_t) *body =
+        json_pack("{s:i, s:s, s:s}", "v", 1, "id", inv->x->id, "reason", "client_gone");
+    struct question q = {.peer = &inv->owner,
+                         .subject = FAAS_SUBJ_PUBLISHER_CANCEL,
+                         .body = body,
+                         .ms = CANCEL_MS,
+                         .is_cancel = true};
+    bool is_sent = inv->owner.id[0] != '\0' && send(inv, &q);
+
+    if (inv->spawner.id[0] != '\0') {
+        q.peer = &inv->spawner;
+        q.subject = FAAS_SUBJ_SPAWNER_CANCEL;
+        is_sent |= send(inv, &q);
+    }
+    return is_sent;
+}
+
+void invoke_forget_asks(struct invoke *inv)
+{
+    struct ask *ask;
+
+    while ((ask = TAILQ_FIRST(&inv->asks)) != NULL) {
+        TAILQ_REMOVE(&inv->asks, ask, link);
+        ask->inv = NULL;
+    }
+}

@@ -1,0 +1,73 @@
+/* invoke_internal.h - one call inside the gateway, shared by invoke*.c.
+ * Files     invoke.c moves a call along; invoke_open.c makes it from a request; invoke_ask.c asks
+ *           and cancels; invoke_answer.c turns its outcome into an HTTP answer.
+ */
+#ifndef GATEWAY_INVOKE_INTERNAL_H
+#define GATEWAY_INVOKE_INTERNAL_H
+
+#include "base/name.h"
+#include "contract.h"
+#include "gateway/invoke.h"
+#include "net/frames.h"
+
+#define INVOKE_TRIED 8 /* owners remembered as not listening */
+
+struct peer {
+    char id[40];
+    char epoch[33]; /* "" until known */
+};
+
+struct ask; /* a question under way, see invoke_ask.c */
+
+struct invoke {
+    TAILQ_ENTRY(invoke) link;
+    struct gateway *gw;
+    http_exchange *x;
+    char name[FAAS_FUNCTION_NAME_MAX + 1];
+    char key[FAAS_UUID_TEXT + FAAS_FUNCTION_NAME_MAX + 1]; /* whose owner is looked for */
+    void *envelope;
+    size_t envelope_len;
+
+    enum invoke_phase {
+        INVOKE_SEARCH,  /* for an owner that listens */
+        INVOKE_SENT,    /* to owner; no word yet */
+        INVOKE_TAKEN,   /* by owner */
+        INVOKE_RUNNING, /* accepted by spawner */
+        INVOKE_LOST,    /* somebody died: a last word may be on its way */
+        INVOKE_LEAVING  /* the client left; cancels are under way */
+    } phase;
+    uint32_t attempt;
+    struct peer owner, spawner;
+    char tried[INVOKE_TRIED][40];
+    size_t tried_count;
+    faas_inbox *inbox;
+    faas_frames_in *in;
+    ev_timer timer;
+    uint64_t sent_ns, accepted_ns; /* sent_ns: the first time */
+    uint64_t search_until_ns;
+    int asks_left; /* before a silent peer's call counts as lost */
+    TAILQ_HEAD(, ask) asks;
+};
+
+/* ---- invoke_open.c ---- */
+FAAS_MUST_CHECK faas_code invoke_new(struct gateway *gw, http_exchange *x,
+                                     struct invoke **out_invoke, faas_err *err);
+void invoke_free(struct invoke *inv);
+
+/* ---- invoke.c ---- */
+enum invoke_state { INVOKE_NEVER, INVOKE_GOING_ON, INVOKE_DONE, INVOKE_NO_WORD };
+void invoke_on_state(struct invoke *inv, enum invoke_state state); /* the answer to a fence */
+void invoke_on_cancelled(struct invoke *inv);                      /* all cancels were answered */
+
+/* ---- invoke_ask.c ---- */
+void invoke_ask_state(struct invoke *inv);
+bool invoke_cancel(
+    struct invoke *inv); /* false: nobody to tell, invoke_on_cancelled is not called */
+void invoke_forget_asks(struct invoke *inv);
+
+/* ---- invoke_answer.c: the exchange is answered, inv is still the caller's ---- */
+void invoke_answer_end(struct invoke *inv);
+void invoke_answer_fail(struct invoke *inv, const struct faas_frame *frame);
+void invoke_answer_err(struct invoke *inv, const faas_err *err, bool may_have_run);
+
+#endif

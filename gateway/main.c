@@ -1,0 +1,315 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway/forward.h"
+#include "gateway/gateway.h"
+#include "gateway/invoke.h"
+#include "gateway/problem.h"
+
+#define LISTEN_DEFAULT "127.0.0.1:8080"
+#define DRAIN_LOOK_S   0.02
+#define PATH_LOG_MAX   256
+
+static struct gateway gateway;
+#define conf gateway.conf
+
+static const struct faas_option options[] = {
+    FAAS_OPT_STR(conf.listen, "LISTEN_ADDR", "",
+                 "ADDRESS:PORT to serve HTTP on; default " LISTEN_DEFAULT),
+    FAAS_OPT_STR(conf.server_address, "SERVER_ADDRESS", "",
+                 "the same, when LISTEN_ADDR is not set"),
+    FAAS_OPT_INT(conf.connections, "GATEWAY_CONNECTIONS", "2048", 2, 100000,
+                 "connections served at once; more wait to be accepted"),
+    FAAS_OPT_INT(conf.per_address, "GATEWAY_CONNECTIONS_PER_ADDRESS", "1024", 0, 100000,
+                 "connections of one client address; 0: no limit (behind a proxy)"),
+    FAAS_OPT_INT(conf.threads, "GATEWAY_THREADS", "2", 2, 64, "threads that speak HTTP"),
+    FAAS_OPT_INT(conf.idle_s, "GATEWAY_IDLE_S", "10", 1, 3600,
+                 "seconds after which a silent connection is closed"),
+    FAAS_OPT_INT(conf.read_ms, "GATEWAY_READ_MS", "30000", 100, 3600000,
+                 "longest time to send a request's head, and again its body, in milliseconds"),
+    FAAS_OPT_INT(conf.token_cache, "GATEWAY_TOKEN_CACHE", "8192", 1, 1000000,
+                 "verified tokens remembered"),
+    FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
+                 "folder for results over 1 MiB while they arrive"),
+    FAAS_OPT_END,
+};
+
+/* ---- one request ---- */
+
+static void validate(http_exchange *x)
+{
+    char expires[FAAS_TIME_TEXT];
+    FAAS_AUTO(json_t) *doc = NULL;
+    char *text;
+    size_t len = 0;
+
+    faas_time_format(x->caller.expires_at * 1000, expires);
+    doc = json_pack("{s:s, s:s, s:s}", "id", x->caller.user, "username", x->caller.username,
+                    "expires_at", expires);
+    text = doc == NULL ? NULL : faas_json_text(doc, &len);
+    http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
+}
+
+static void dispatch(http_exchange *x)
+{
+    struct gateway *gw = http_arg(x);
+
+    switch (x->match.route->what) {
+    case GW_FORWARD:
+    case GW_HEALTH:
+        forward_begin(gw, x);
+        break;
+    case GW_CALL:
+    case GW_PUBLISH:
+        invoke_begin(gw, x);
+        break;
+    case GW_VALIDATE:
+        validate(x);
+        break;
+    case GW_HEALTHZ:
+        status_answer(&gw->status, x);
+        break;
+    }
+}
+
+static void refuse_token(http_exchange *x, const faas_err *err,
+                         const struct access_verdict *verdict)
+{
+    const struct problem problem = {
+        .code = err->code,
+        .detail = err->msg,
+        .reason = verdict->reason,
+        .retry_after_s = err->code == FAAS_UNAVAILABLE ? 1 : 0,
+    };
+
+    problem_answer(x, &problem);
+}
+
+/* False: x was answered. */
+static bool admit(struct gateway *gw, http_exchange *x, bool is_last_try)
+{
+    struct access_verdict verdict;
+    faas_err err = {0};
+
+    if (access_check(gw->access, x->fields[HTTP_AUTHORIZATION], &verdict, &err) == FAAS_OK) {
+        x->caller = verdict.caller;
+        x->is_key_unknown = false;
+        return true;
+    }
+    x->is_key_unknown = verdict.is_key_unknown;
+    if (x->is_key_unknown && !is_last_try)
+        return true; /* decided once the body is here and the keys were fetched */
+    refuse_token(x, &err, &verdict);
+    return false;
+}
+
+static void on_keys(void *arg)
+{
+    http_exchange *x = arg;
+
+    if (admit(http_arg(x), x, true))
+        dispatch(x);
+}
+
+static void wait_for_keys(http_exchange *x)
+{
+    struct gateway *gw = http_arg(x);
+
+    access_refresh(gw->access, on_keys, x);
+}
+
+static void refuse_size(http_exchange *x)
+{
+    faas_err err = {0};
+
+    (void)faas_fail(&err, FAAS_TOO_LARGE, "the body of this request may have at most %zu bytes",
+                    x->body_max);
+    problem_from_err(x, &err, NULL);
+}
+
+static void on_head(void *arg, http_exchange *x)
+{
+    struct gateway *gw = arg;
+    faas_err err = {0};
+    faas_code rc = gw_match_route(x->method, x->path, &x->match, &err);
+
+    if (rc != FAAS_OK) {
+        if (rc == FAAS_METHOD)
+            http_header(x, "Allow", "%s", x->match.allow);
+        problem_from_err(x, &err, NULL);
+        return;
+    }
+    x->body_max = x->match.route->body_max;
+    if (x->match.route->access == GW_USER && !admit(gw, x, false))
+        return;
+    if ((uint64_t)x->guard.declared > x->body_max)
+        refuse_size(x);
+}
+
+static void on_too_large(void *arg, http_exchange *x)
+{
+    (void)arg;
+    refuse_size(x);
+}
+
+static void on_malformed(void *arg, http_exchange *x, const faas_err *err)
+{
+    (void)arg;
+    problem_from_err(x, err, NULL);
+}
+
+static void on_ready(void *arg, http_exchange *x)
+{
+    (void)arg;
+    if (!x->is_key_unknown) {
+        dispatch(x);
+    } else if (!http_defer(x, wait_for_keys)) {
+        const struct problem stopping = {.code = FAAS_UNAVAILABLE,
+                                         .detail = "the gateway is shutting down"};
+
+        problem_answer(x, &stopping);
+    }
+}
+
+/* Path only: a query may hold what a body holds. */
+static void on_done(void *arg, const http_exchange *x)
+{
+    char path[PATH_LOG_MAX];
+
+    (void)arg;
+    (void)snprintf(path, sizeof path, "%s", x->path);
+    FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
+             FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
+             FAAS_LSTR("request", x->id), FAAS_LSTR("user", x->caller.user),
+             FAAS_LINT("ms", (int64_t)((faas_now_ns() - x->began_ns) / FAAS_MS_NS)),
+             FAAS_LINT("bytes_in", (int64_t)x->guard.declared),
+             FAAS_LINT("bytes_out", (int64_t)http_answer_len(x)),
+             FAAS_LINT("sent", http_is_sent(x)));
+}
+
+/* ---- the service ---- */
+
+static void start_on_loop(void *arg)
+{
+    struct gateway *gw = arg;
+
+    if (gw->is_stopped)
+        return;
+    status_start(&gw->status, gw->rt);
+    access_start(gw->access);
+    http_start(gw->http);
+}
+
+static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
+{
+    struct gateway *gw = state;
+    const char *given = conf.listen[0] != '\0' ? conf.listen : conf.server_address;
+    const struct http_conf http = {
+        .listen = given[0] != '\0' ? given : LISTEN_DEFAULT,
+        .connections = conf.connections,
+        .per_address = conf.per_address,
+        .threads = conf.threads,
+        .idle_s = conf.idle_s,
+        .read_ms = conf.read_ms,
+        .loop = rt->loop,
+        .on_head = on_head,
+        .on_too_large = on_too_large,
+        .on_malformed = on_malformed,
+        .on_ready = on_ready,
+        .on_done = on_done,
+        .arg = gw,
+    };
+
+    gw->rt = rt;
+    status_init(&gw->status);
+    FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, &gw->access, err));
+    FAAS_TRY(http_open(&http, &gw->http, err));
+    faas_loop_post(rt->loop, start_on_loop, gw);
+    FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
+    return FAAS_OK;
+}
+
+static bool is_ready(void *state)
+{
+    struct gateway *gw = state;
+
+    return access_is_ready(gw->access);
+}
+
+static void fill(void *state, struct faas_beat *beat)
+{
+    struct gateway *gw = state;
+
+    beat->running = gw->running;
+}
+
+static void watch(void *state, const struct faas_member *member, enum faas_member_change change)
+{
+    invoke_on_member(state, member, change);
+}
+
+static void on_drain_look(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct gateway *gw = timer->data;
+
+    (void)events;
+    if (http_active(gw->http) > 0)
+        return;
+    ev_timer_stop(ev, timer);
+    faas_service_drained();
+}
+
+static void drain(void *state)
+{
+    struct gateway *gw = state;
+
+    http_drain(gw->http);
+    ev_timer_init(&gw->drain, on_drain_look, 0.0, DRAIN_LOOK_S);
+    gw->drain.data = gw;
+    ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->drain);
+}
+
+/* The loop has stopped.  What was handed to it before is answered, then nothing comes any more. */
+static void stop(void *state)
+{
+    struct gateway *gw = state;
+
+    if (gw->rt == NULL)
+        return;
+    gw->is_stopped = true;
+    status_stop(&gw->status);
+    ev_timer_stop(faas_loop_ev(gw->rt->loop), &gw->drain);
+    access_stop(gw->access);
+    invoke_stop(gw);
+    forward_stop(gw);
+    http_close_begin(gw->http);
+    faas_loop_stop(gw->rt->loop);
+    faas_loop_run(gw->rt->loop);
+    http_close(gw->http);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct faas_service service = {
+        .name = "gateway",
+        .description = "HTTP in, bus out",
+        .options = options,
+        .state = &gateway,
+        .threads_default = 1,
+        .start = start,
+        .is_ready = is_ready,
+        .fill = fill,
+        .watch = watch,
+        .drain = drain,
+        .stop = stop,
+    };
+    int exit_code;
+
+    TAILQ_INIT(&gateway.forwards);
+    TAILQ_INIT(&gateway.invokes);
+    exit_code = faas_service_main(&service, argc, argv);
+    access_free(gateway.access); /* the bus's last replies have used it */
+    return exit_code;
+}

@@ -1,0 +1,46 @@
+/* params.h - what a request says outside its body, checked: query string, path parameters, the
+ * headers of a call.
+ * Query     key=value pairs joined by '&', percent-decoded strictly ('+' is a space); every value
+ *           is a string; a repeated key, a missing '=' and text that is not UTF-8 are INVALID.
+ * Bodies    gw_request_json makes the JSON body of a bus request: parameters come from the query or
+ *           from the body, never from both; path parameters join them under their own names.
+ * Threads   pure.
+ */
+#ifndef GATEWAY_PARAMS_H
+#define GATEWAY_PARAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+#include "gateway/routes.h"
+
+#define GW_LABEL_MAX 128 /* bytes of a client's own X-Call-Id */
+
+/* text[0..len) into out of `room` bytes, NUL included; false: bad escape, an escaped control
+ * character, no room. */
+bool gw_percent_decode(const char *text, size_t len, bool is_query, char *out, size_t room);
+/* *out_doc: a new object.  query may be NULL or empty. */
+FAAS_MUST_CHECK faas_code gw_query_json(const char *query, json_t **out_doc, faas_err *err);
+
+struct gw_input { /* borrowed */
+    const struct gw_match *match;
+    const char *query; /* NULL: none */
+    const void *body;
+    size_t body_len;
+};
+/* *out_text (the caller's, free) and *out_len: the JSON object to send on.  *out_text NULL: the
+ * body as it is. */
+FAAS_MUST_CHECK faas_code gw_request_json(const struct gw_input *in, char **out_text,
+                                          size_t *out_len, faas_err *err);
+
+/* X-Timeout: "1500" (milliseconds), "1500ms", "1.5s", "2m", "1m30s"; at least 1 ms; what exceeds
+ * FAAS_TIMEOUT_MS_MAX is cut to it, since the header may only shorten. */
+FAAS_MUST_CHECK faas_code gw_timeout_parse(const char *text, int64_t *out_ms, faas_err *err);
+/* X-Call-Id: printable ASCII, 1 to GW_LABEL_MAX bytes. */
+FAAS_MUST_CHECK faas_code gw_label_check(const char *text, faas_err *err);
+/* Version 00 of the W3C format; others are ignored by whoever asks. */
+bool gw_traceparent_is(const char *text);
+
+#endif

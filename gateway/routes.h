@@ -1,0 +1,58 @@
+/* routes.h - the gateway's whole public face as one table.
+ * Row       method, path pattern, what to do, bus subject, who may, body bound, deadline, status of
+ *           success.  A pattern segment {word} takes one path segment under that name.
+ * Paths     segments are percent-decoded strictly, then compared byte by byte; a trailing slash is
+ *           another path.  HEAD is answered as GET.
+ * Errors    NOT_FOUND, METHOD (with the methods there are), INVALID (bad escape).
+ * Threads   pure.
+ * Spec      API.md sections 1 and 2; docs/openapi.yaml says the same for machines.
+ */
+#ifndef GATEWAY_ROUTES_H
+#define GATEWAY_ROUTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum gw_what {
+    GW_FORWARD,  /* one bus request; its JSON reply is the answer */
+    GW_PUBLISH,  /* a call; {"name","argument"} in the body */
+    GW_CALL,     /* a call; the body is the argument */
+    GW_VALIDATE, /* who the token says the caller is */
+    GW_HEALTH,   /* one service: alive and answering on subject */
+    GW_HEALTHZ,  /* all services alive */
+};
+enum gw_access { GW_PUBLIC, GW_USER };
+
+struct gw_route {
+    const char *method; /* NULL ends the table */
+    const char *path;
+    enum gw_what what;
+    const char *subject;
+    enum gw_access access;
+    size_t body_max; /* bytes */
+    int64_t time_ms; /* for the bus request, or bounding a call */
+    int status;      /* of success */
+};
+extern const struct gw_route gw_routes[];
+
+#define GW_PARAMS    2
+#define GW_PARAM_MAX 255 /* bytes of a decoded segment; longer ones match nothing */
+
+struct gw_param {
+    char key[16];
+    char value[GW_PARAM_MAX + 1]; /* without NUL and control characters */
+};
+struct gw_match {
+    const struct gw_route *route;
+    struct gw_param params[GW_PARAMS];
+    size_t count;
+    char allow[64]; /* with METHOD: value of the Allow header */
+};
+
+/* path: as received, without query. */
+FAAS_MUST_CHECK faas_code gw_match_route(const char *method, const char *path,
+                                         struct gw_match *out_match, faas_err *err);
+
+#endif

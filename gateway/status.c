@@ -1,0 +1,84 @@
+#include "gateway/status.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/problem.h"
+#include "service.h"
+
+#define REFRESH_S 0.25
+
+static const char *const services[] = {"auth", "registry", "publisher", "spawner"};
+#define BUS (1u << FAAS_ARRAY_LEN(services))
+
+static void refresh(struct status *status)
+{
+    unsigned missing = faas_bus_is_connected(status->rt->bus) ? 0 : BUS;
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(services); i++) {
+        if (faas_members_usable(status->rt->members, services[i]) == 0)
+            missing |= 1u << i;
+    }
+    atomic_store(&status->missing, missing);
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    refresh(timer->data);
+}
+
+void status_init(struct status *status)
+{
+    atomic_init(&status->missing, BUS | (BUS - 1));
+}
+
+void status_start(struct status *status, const struct faas_runtime *rt)
+{
+    status->rt = rt;
+    ev_timer_init(&status->timer, on_timer, 0.0, REFRESH_S);
+    status->timer.data = status;
+    ev_timer_start(faas_loop_ev(rt->loop), &status->timer);
+    refresh(status);
+}
+
+void status_stop(struct status *status)
+{
+    if (status->rt != NULL)
+        ev_timer_stop(faas_loop_ev(status->rt->loop), &status->timer);
+}
+
+faas_code status_check(struct status *status, const char *service, faas_err *err)
+{
+    unsigned missing = atomic_load(&status->missing);
+
+    if ((missing & BUS) != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the gateway is not connected to the bus");
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(services); i++) {
+        if (strcmp(services[i], service) == 0 && (missing & 1u << i) != 0)
+            return faas_fail(err, FAAS_UNAVAILABLE, "no %s instance is ready", service);
+    }
+    return FAAS_OK;
+}
+
+void status_answer(struct status *status, http_exchange *x)
+{
+    unsigned missing = atomic_load(&status->missing);
+    char names[128] = "";
+    faas_err err = {0};
+    size_t used = 0;
+
+    if (missing == 0) {
+        http_answer_bytes(x, 200, "text/plain; charset=utf-8", strdup("OK"), 2);
+        return;
+    }
+    for (size_t i = 0; i <= FAAS_ARRAY_LEN(services); i++) {
+        if ((missing & 1u << i) == 0)
+            continue;
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "",
+                                 1u << i == BUS ? "a connection to the bus" : services[i]);
+    }
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "not ready; missing: %s", names);
+    problem_from_err(x, &err, NULL);
+}
