@@ -27,7 +27,7 @@ faas_code keys_open(const char *files, faas_token_signer **out_signer, json_t **
                     faas_err *err)
 {
     const char *names[FAAS_TOKEN_KEYS];
-    size_t count;
+    size_t count = 0;
     FAAS_AUTO(char) *list = strdup(files);
     FAAS_AUTO(json_t) *jwks = NULL;
 

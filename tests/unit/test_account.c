@@ -1,14 +1,9 @@
 /* Accounts: bodies, keys, stored records. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <string.h>
 
 #include "services/auth/account.h"
+#include "tests/unit/unit.h"
 
 #define ID "0190c8f6-0000-7000-8000-000000000001"
 
@@ -154,5 +149,5 @@ int main(void)
         cmocka_unit_test(stored_nonsense_is_our_error_and_tells_the_client_nothing),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_unit(tests);
 }

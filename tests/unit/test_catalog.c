@@ -1,10 +1,4 @@
 /* The registry's read model: order, paging, search, and what happens to bad files. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <fcntl.h>
 #include <ftw.h>
 #include <sqlite3.h>
@@ -14,6 +8,7 @@
 #include <unistd.h>
 
 #include "services/registry/catalog.h"
+#include "tests/unit/unit.h"
 
 #define ANN  "0190c8f6-0000-7000-8000-00000000000a"
 #define BOB  "0190c8f6-0000-7000-8000-00000000000b"
@@ -492,5 +487,5 @@ int main(void)
         TEST(nobody_else_may_read_the_files),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_unit(tests);
 }

@@ -1,14 +1,9 @@
 /* Function records: rules of bodies, defaults, changes, JSON forms. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <string.h>
 
 #include "services/registry/function.h"
+#include "tests/unit/unit.h"
 
 #define USER   "0190c8f6-0000-7000-8000-000000000001"
 #define TENANT "0190c8f6-0000-7000-8000-000000000002"
@@ -714,5 +709,5 @@ int main(void)
         cmocka_unit_test(the_same_image_is_recognised),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_unit(tests);
 }

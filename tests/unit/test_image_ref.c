@@ -1,16 +1,11 @@
 /* The grammar of image references: chosen cases, the oddities, and every short string there is. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <regex.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "services/registry/image_ref.h"
+#include "tests/unit/unit.h"
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define HEX96 HEX64 "0123456789abcdef0123456789abcdef"
@@ -268,5 +263,5 @@ int main(void)
         cmocka_unit_test(every_short_string_agrees_with_the_grammar),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_unit(tests);
 }
