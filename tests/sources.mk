@@ -13,6 +13,7 @@ $(eval $(call test,loop,))
 $(eval $(call test,metric,))
 $(eval $(call test,password,))
 $(eval $(call test,token,tests/support/forge.c))
+$(eval $(call test,token_keys,tests/support/forge.c))
 
 # Fuzz targets, tests/fuzz/fuzz_<parser>.c: $(call fuzz,parser,further sources).  `make check` replays
 # tests/fuzz/corpus/<parser>/ with our own driver; scripts/fuzz builds the same with libFuzzer.

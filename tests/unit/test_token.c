@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -21,7 +20,7 @@
     PAYLOAD_WITH("\"faas\"", "\"faas-api\"", "\"" USER "\"", "\"" TENANT "\"", "\"ada\"",          \
                  "\"" JTI "\"", "1767323000", exp, more)
 
-static struct forge_key key, other, p384;
+static struct forge_key key, other;
 static faas_token_verifier *verifier; /* knows `key` only */
 static faas_err err;
 static const char *reason;
@@ -55,7 +54,6 @@ static int setup(void **state)
     forge_init();
     forge_key_new(&key, "P-256", 0600);
     forge_key_new(&other, "P-256", 0600);
-    forge_key_new(&p384, "P-384", 0600);
     snprintf(good_header, sizeof good_header, "{\"alg\":\"ES256\",\"typ\":\"JWT\",\"kid\":\"%s\"}",
              kid_of(&key));
     return verifier_of(&key, &verifier) == FAAS_OK ? 0 : -1;
@@ -67,7 +65,6 @@ static int teardown(void **state)
     faas_token_verifier_free(verifier);
     forge_key_done(&key);
     forge_key_done(&other);
-    forge_key_done(&p384);
     forge_done();
     return 0;
 }
@@ -431,144 +428,6 @@ static void claims_with_other_content_are_refused(void **state)
         assert_forged_invalid(good_header, cases[i].payload, cases[i].cause);
 }
 
-/* ---- key files and rotation ------------------------------------------------------------------ */
-
-static void assert_signer_refused(const char *file, const char *why)
-{
-    faas_token_signer *signer = NULL;
-
-    err = (faas_err){0};
-    assert_int_equal(faas_token_signer_open(file, &signer, &err), FAAS_INVALID);
-    assert_null(signer);
-    assert_contains(err.msg, file);
-    assert_contains(err.msg, why);
-}
-
-static void key_files_that_are_not_fit_stop_the_start(void **state)
-{
-    struct forge_key group = {0}, world = {0};
-
-    (void)state;
-    forge_key_new(&group, "P-256", 0640);
-    forge_key_new(&world, "P-256", 0604);
-    assert_signer_refused(group.private_file,
-                          "group or others may reach this private key; run chmod 600 on it");
-    assert_signer_refused(world.private_file, "group or others may reach this private key");
-    assert_signer_refused("/nonexistent/key.pem", "cannot open it: No such file or directory");
-    assert_signer_refused("/tmp", "not a plain file");
-    assert_signer_refused("/dev/zero", "not a plain file");
-    assert_signer_refused(forge_file("empty", "", 0, 0600), "empty, expected a PEM key");
-    assert_signer_refused(forge_file("short", "-----BEGIN", 10, 0600), "holds no PEM key");
-    assert_signer_refused(key.public_file, "a public key, signing needs the private one");
-    assert_signer_refused(p384.private_file, "not an EC key on the curve P-256");
-    forge_key_done(&group);
-    forge_key_done(&world);
-}
-
-static void a_truncated_or_overlong_key_file_is_refused(void **state)
-{
-    char text[20000];
-    FILE *in = fopen(key.private_file, "r");
-    size_t len;
-
-    (void)state;
-    assert_non_null(in);
-    len = fread(text, 1, sizeof text, in);
-    fclose(in);
-    assert_true(len > 100);
-    assert_signer_refused(forge_file("cut", text, len / 2, 0600), "holds no PEM key");
-    memset(text + len, '\n', sizeof text - len);
-    assert_signer_refused(forge_file("long", text, sizeof text, 0600), "over 16 KiB");
-}
-
-static void jwks_publishes_points_and_never_the_private_part(void **state)
-{
-    const char *const file_names[] = {key.private_file, other.public_file};
-    FAAS_AUTO(json_t) *jwks = NULL;
-    const json_t *first, *keys;
-
-    (void)state;
-    assert_ok(faas_token_jwks(file_names, 2, &jwks, &err));
-    keys = json_object_get(jwks, "keys");
-    assert_int_equal(json_array_size(keys), 2);
-    first = json_array_get(keys, 0);
-    assert_int_equal(json_object_size(first), 7);
-    assert_string_equal(json_string_value(json_object_get(first, "kid")), kid_of(&key));
-    assert_string_equal(json_string_value(json_object_get(first, "crv")), "P-256");
-    assert_int_equal(json_string_length(json_object_get(first, "x")), 43);
-    assert_int_equal(json_string_length(json_object_get(first, "y")), 43);
-    assert_null(json_object_get(first, "d"));
-}
-
-static void during_a_rotation_both_keys_verify(void **state)
-{
-    const char *const file_names[] = {other.public_file, key.public_file};
-    faas_token_verifier *both = NULL;
-    FAAS_AUTO(json_t) *jwks = NULL;
-
-    (void)state;
-    assert_ok(faas_token_jwks(file_names, 2, &jwks, &err));
-    assert_ok(faas_token_verifier_new(jwks, &both, &err));
-    for (int i = 0; i < 2; i++) {
-        faas_token_signer *signer = signer_of(i == 0 ? &key : &other);
-        struct faas_token_claims claims = claims_of_ada();
-        FAAS_AUTO(char) *token = NULL;
-
-        assert_ok(faas_token_sign(signer, &claims, 60, &token, &err));
-        assert_ok(faas_token_verify(both, token, claims.issued_at, &claims, NULL, &err));
-        faas_token_signer_free(signer);
-    }
-    faas_token_verifier_free(both);
-}
-
-/* A JWKS of one changed entry; the change is made to the entry of `key`. */
-static faas_code verifier_with(const char *field, json_t *take_value)
-{
-    const char *const file_names[] = {key.public_file};
-    faas_token_verifier *made = NULL;
-    FAAS_AUTO(json_t) *jwks = NULL;
-    faas_code rc;
-
-    assert_ok(faas_token_jwks(file_names, 1, &jwks, &err));
-    assert_int_equal(
-        json_object_set_new(json_array_get(json_object_get(jwks, "keys"), 0), field, take_value),
-        0);
-    rc = faas_token_verifier_new(jwks, &made, &err);
-    faas_token_verifier_free(made);
-    return rc;
-}
-
-static void published_keys_that_are_not_ours_are_ignored(void **state)
-{
-    static const char zeros[] = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-    (void)state;
-    assert_ok(verifier_with("use", json_string("sig")));
-    assert_int_equal(verifier_with("kty", json_string("RSA")), FAAS_INVALID);
-    assert_string_equal(err.msg, "JWKS: holds no EC P-256 key for ES256");
-    assert_int_equal(verifier_with("crv", json_string("P-384")), FAAS_INVALID);
-    assert_int_equal(verifier_with("alg", json_string("HS256")), FAAS_INVALID);
-    assert_int_equal(verifier_with("use", json_string("enc")), FAAS_INVALID);
-    assert_int_equal(verifier_with("kid", json_string("0123456789abcdef")), FAAS_INVALID);
-    assert_int_equal(verifier_with("x", json_string(zeros)), FAAS_INVALID); /* not on the curve */
-    assert_int_equal(verifier_with("y", json_string("AAAA")), FAAS_INVALID);
-    assert_int_equal(verifier_with("y", json_integer(7)), FAAS_INVALID);
-}
-
-static void a_jwks_without_keys_is_refused(void **state)
-{
-    static const char *const texts[] = {"{}", "{\"keys\":[]}", "{\"keys\":{}}", "{\"keys\":[7]}"};
-
-    (void)state;
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(texts); i++) {
-        FAAS_AUTO(json_t) *jwks = json_loads(texts[i], 0, NULL);
-        faas_token_verifier *made = NULL;
-
-        assert_int_equal(faas_token_verifier_new(jwks, &made, &err), FAAS_INVALID);
-        assert_null(made);
-    }
-}
-
 static void a_lifetime_below_a_second_is_refused(void **state)
 {
     faas_token_signer *signer = signer_of(&key);
@@ -603,12 +462,6 @@ int main(void)
         cmocka_unit_test(payloads_that_are_no_plain_object_are_refused),
         cmocka_unit_test(claims_of_the_wrong_type_are_refused),
         cmocka_unit_test(claims_with_other_content_are_refused),
-        cmocka_unit_test(key_files_that_are_not_fit_stop_the_start),
-        cmocka_unit_test(a_truncated_or_overlong_key_file_is_refused),
-        cmocka_unit_test(jwks_publishes_points_and_never_the_private_part),
-        cmocka_unit_test(during_a_rotation_both_keys_verify),
-        cmocka_unit_test(published_keys_that_are_not_ours_are_ignored),
-        cmocka_unit_test(a_jwks_without_keys_is_refused),
         cmocka_unit_test(a_lifetime_below_a_second_is_refused),
     };
 
