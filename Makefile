@@ -16,6 +16,8 @@ MODE    := $($(VARIANT))
 ifeq ($(MODE),)
 $(error VARIANT is debug, release, asan or tsan)
 endif
+# Commands are shown in full with V=1.
+say     = $(if $(V),,@printf '%-5s %s\n' $(1) $(2);)
 PROGRAMS :=
 SOURCES  :=
 TESTS    :=
@@ -28,7 +30,7 @@ PROGRAMS += $(O)/bin/$(1)
 SOURCES  += $(2)
 $(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
-	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
 endef
 # $(call test,name,sources under test): tests/unit/test_<name>.c with cmocka, libfaas and the given sources
 define test
@@ -36,7 +38,7 @@ TESTS   += $(O)/tests/test_$(1)
 SOURCES += tests/unit/test_$(1).c $(2)
 $(O)/tests/test_$(1): $(O)/tests/unit/test_$(1).o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
-	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef
 
 # $(call integration,name,further sources): tests/integration/test_<name>.c, against real nats-servers
@@ -46,7 +48,7 @@ ITESTS  += $(O)/itests/test_$(1)
 SOURCES += tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c $(2)
 $(O)/itests/test_$(1): $(patsubst %.c,$(O)/%.o,tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c $(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
-	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef
 # $(call bench,name,sources): a program of bench/
 define bench
@@ -54,7 +56,7 @@ BENCHES += $(O)/bench/$(1)
 SOURCES += $(2)
 $(O)/bench/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
-	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
 endef
 
 all: programs
@@ -65,10 +67,10 @@ unit: $(TESTS)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(WARN) $(MODE) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+	$(call say,cc,$<)$(CC) $(BASE) $(WARN) $(MODE) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 $(O)/libfaas.a: $(patsubst %.c,$(O)/%.o,$(LIBFAAS))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,ar,$@)ar rcs $@ $^
 -include $(patsubst %.c,$(O)/%.d,$(SOURCES) $(LIBFAAS))
 
 check: unit ## unit tests of this variant
