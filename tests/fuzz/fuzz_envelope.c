@@ -1,5 +1,6 @@
 /* Any message either fails as INVALID and gives nothing, or opens into an object and bytes that lie
- * within it and that pack into a message which opens as the same. */
+ * within it and that pack into a message which opens as the same.  A length beyond the message is
+ * refused as such: jansson, which no sanitizer watches, never reads there. */
 #include "base/envelope.h"
 #include "tests/fuzz/claim.h"
 
@@ -21,6 +22,15 @@ static void claim_round_trip(const struct faas_envelope *env)
     faas_envelope_done(&again);
 }
 
+static bool is_length_a_lie(const uint8_t *data, size_t size)
+{
+    uint32_t claimed = 0;
+
+    for (size_t i = 0; i < 4 && i < size; i++)
+        claimed = claimed << 8 | data[i];
+    return size < 4 || claimed > size - 4;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct faas_envelope env = {0};
@@ -29,6 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     claim_outcome(rc, FAAS_INVALID, &err);
     CLAIM((rc == FAAS_OK) == (env.meta != NULL));
+    if (is_length_a_lie(data, size))
+        CLAIM(strncmp(err.msg, "envelope: ", 10) == 0);
     if (rc != FAAS_OK)
         return 0;
     CLAIM(json_is_object(env.meta));
