@@ -84,7 +84,7 @@ static faas_code pack(struct invoke *inv, const struct input *input, faas_err *e
     if (x->fields[HTTP_TIMEOUT] != NULL)
         FAAS_TRY(gw_timeout_parse(x->fields[HTTP_TIMEOUT], &timeout_ms, err));
     FAAS_TRY(faas_function_name_check(input->name, err));
-    (void)snprintf(inv->name, sizeof inv->name, "%s", input->name);
+    (void)snprintf(inv->name, sizeof inv->name, "%.*s", FAAS_FUNCTION_NAME_MAX, input->name);
     (void)snprintf(inv->key, sizeof inv->key, "%s/%s", x->caller.tenant, inv->name);
     meta = meta_of(inv, timeout_ms);
     if (meta == NULL)
@@ -101,7 +101,7 @@ faas_code invoke_new(struct gateway *gw, http_exchange *x, struct invoke **out_i
 {
     FAAS_AUTO(invoke) *inv = calloc(1, sizeof *inv);
     FAAS_AUTO(json_t) *doc = NULL;
-    struct input input;
+    struct input input = {0};
 
     if (inv == NULL)
         return faas_fail_sys(err, errno, "allocate a call");
