@@ -371,7 +371,6 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
 {
     http_exchange *x = exchange_new(server, connection, method);
     struct reading reading = {.x = x};
-    bool has_body;
 
     if (x == NULL)
         return MHD_NO;
@@ -382,11 +381,12 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     if (reading.is_out_of_memory)
         return MHD_NO;
     check_head(x, method, version);
-    has_body = x->guard.is_chunked || x->guard.declared > 0;
-    if (!x->own->is_answered || (has_body && !x->own->is_closing && !reading.is_continue_asked &&
-                                 x->guard.declared <= HTTP_DROP_MAX))
+    if (!x->own->is_answered)
         return MHD_YES;
-    x->own->is_closing |= has_body; /* what follows is not read */
+    /* Answered from here, libmicrohttpd closes the connection; a call later, it need not. */
+    if (!x->own->is_closing && !reading.is_continue_asked && x->guard.declared <= HTTP_DROP_MAX)
+        return MHD_YES;
+    x->own->is_closing = true;
     return send_answer(x);
 }
 
