@@ -56,7 +56,7 @@ struct rt_call {
     ev_timer start_timer, run_timer, retry_timer, eof_timer;
     int tries;
     /* what is known */
-    bool is_out_ready, is_wait_ready, is_started, has_exited, is_eof, is_paused;
+    bool is_out_ready, is_wait_ready, has_exited, is_eof, is_paused;
     struct run_facts facts;
     faas_err failure; /* to be told from the loop */
     uint64_t out_bytes, begun_ns, started_ns, exited_ns;

@@ -139,7 +139,7 @@ static void on_started(void *arg, const struct engine_reply *reply)
         return;
     }
     call->stage = RUN_RUNS;
-    call->is_started = true;
+    call->facts.has_started = true;
     call->started_ns = faas_now_ns();
     ev_timer_stop(call->dk->ev, &call->start_timer);
     if (call->facts.stop != STOP_NONE) { /* asked for while the engine was starting it */

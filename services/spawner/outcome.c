@@ -44,6 +44,7 @@ static void decide_stopped(const struct run_facts *f, struct rt_outcome *out)
         snprintf(text, sizeof text, "not started within %lld ms, the function's start_timeout_ms",
                  (long long)f->start_timeout_ms);
         say(out, FAAS_START_FAILED, text);
+        out->may_have_run = f->has_started; /* the engine was late, and it was killed then */
     }
 }
 

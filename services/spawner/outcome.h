@@ -28,6 +28,7 @@ struct run_facts {
     enum stop_reason stop;
     bool is_lost;            /* the engine went away after start was sent */
     bool is_output_broken;   /* the output may be incomplete */
+    bool has_started;
     const faas_err *failure; /* why it never started; or NULL */
     int exit_code;           /* when it ran */
     bool was_oom_killed;     /* as the engine says */

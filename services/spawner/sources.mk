@@ -6,3 +6,6 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
 	$(SPAWNER_DOCKER)))
+
+$(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
+	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c))
