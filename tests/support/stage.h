@@ -1,8 +1,8 @@
-/* stage.h - everything around one real publisher: a real nats-server, a gateway's inbox, and spawners
- * that do what a test tells them.  No container runs: what is shown is what the publisher makes of
- * each answer, also of those that a sound spawner gives rarely.
- * Threads   each member runs its own loop; the test's thread reads copies under a lock.
- * Errors    what goes wrong here fails the running cmocka test.
+/* stage.h - everything around one real publisher: a real nats-server, a gateway's inbox, and
+ * spawners that do what a test tells them.  No container runs: what is shown is what the publisher
+ * makes of each answer, also of those that a sound spawner gives rarely. Threads   each member runs
+ * its own loop; the test's thread reads copies under a lock. Errors    what goes wrong here fails
+ * the running cmocka test.
  */
 #ifndef FAAS_TEST_STAGE_H
 #define FAAS_TEST_STAGE_H
@@ -19,16 +19,14 @@
 
 #define STAGE_TENANT   "0190a000-0000-7000-8000-000000000001"
 #define STAGE_USER     "0190a000-0000-7000-8000-000000000002"
-#define STAGE_FUNCTION "0190a000-0000-7000-8000-000000000003"
 #define STAGE_SPAWNERS 3
 #define STAGE_KEPT     64
 
 enum actor_mood {
-    ACTOR_RUNS,     /* accept, started, end with code ok */
-    ACTOR_ACCEPTS,  /* accept, nothing more: stage_end() ends it */
-    ACTOR_REFUSES,  /* busy with its reason, but for a call that says pull */
-    ACTOR_SILENT,   /* takes it without a word */
-    ACTOR_ABSENT,   /* does not listen at all for calls, fences and cancels */
+    ACTOR_RUNS,    /* accept, started, end with code ok */
+    ACTOR_ACCEPTS, /* accept, nothing more: stage_end() ends it */
+    ACTOR_REFUSES, /* busy with its reason, but for a call that says pull */
+    ACTOR_SILENT,  /* takes it without a word */
 };
 struct placement { /* one call as it reached a spawner */
     char id[FAAS_UUID_TEXT], publisher[40], epoch[40], tenant[FAAS_UUID_TEXT];
@@ -37,18 +35,20 @@ struct placement { /* one call as it reached a spawner */
     bool is_pull;
     int64_t timeout_ms, version;
     size_t arg_len;
-    json_t *meta; /* borrowed from the actor until the next test */
+    json_t *meta;
 };
 struct actor { /* a spawner */
     struct stage *stage;
     struct process process;
-    faas_members *members;
-    char id[8];
+    char id[8], epoch[33];
+    ev_timer timer;     /* beats are our own: a crash says no good-bye */
     pthread_mutex_t mu; /* guards what follows */
+    bool is_up;
+    uint64_t beat;
     enum actor_mood mood;
-    const char *reason;  /* ACTOR_REFUSES */
-    const char *fence;   /* what it says to a fence; NULL: nothing */
-    const char *cancel;  /* what it says to a cancel; NULL: nothing */
+    const char *reason; /* ACTOR_REFUSES */
+    const char *fence;  /* what it says to a fence; NULL: nothing */
+    const char *cancel; /* what it says to a cancel; NULL: nothing */
     int64_t free, slots;
     struct placement placements[STAGE_KEPT];
     int placed, fences, cancels, ends_acknowledged;
@@ -81,9 +81,11 @@ void stage_close(struct stage *stage);
 /* A spawner comes (with 8 free slots, running calls) or says good-bye. */
 void stage_join(struct stage *stage, int which);
 void stage_leave(struct stage *stage, int which);
-void stage_beat(struct stage *stage, int which, int64_t free);
+void stage_free(struct stage *stage, int which, int64_t free); /* beats at once */
 /* Falls silent without a word, as after kill -9. */
 void stage_crash(struct stage *stage, int which);
+/* A beat of the crashed one that was still on its way: it looks usable once more. */
+void stage_last_beat(struct stage *stage, int which);
 void stage_mood(struct stage *stage, int which, enum actor_mood mood, const char *reason);
 void stage_answers(struct stage *stage, int which, const char *fence, const char *cancel);
 /* Ends the which-th spawner's idx-th placement with the outcome code. */
@@ -112,7 +114,6 @@ int stage_frames(struct stage *stage, const char *id, enum faas_frame_type type)
 /* "state" of the publisher's answer to a fence or cancel ("fence", "cancel"); "" for none. */
 void stage_ask(struct stage *stage, const char *what, const char *id, int64_t place,
                char out_state[16]);
-/* Value of a publisher's metric, summed from $SRV.STATS data; -1 when it is not told. */
 void stage_signal(struct stage *stage, int signal);
 int stage_wait_exit(struct stage *stage, int64_t ms); /* exit status, -1 for a signal */
 
