@@ -5,8 +5,8 @@
  * for the bucket's newest sequence; age counts from SENDING the last question whose answer has been
  * applied.  Under FAAS_FEED_FRESH_MS the reader may answer from memory; older: ask the leader per
  * look-up; with no leader serve on until FAAS_FEED_STALE_MS. Applied   faas_feed_applied() travels
- * in heartbeats (members.h), at once on applying. Threads   loop thread only, but for age and
- * applied, which are atomic.
+ * in heartbeats (members.h), at once on applying. Threads   start: any; age and
+ * applied: any (atomic); the rest: loop thread only.
  */
 #ifndef FAAS_FEED_H
 #define FAAS_FEED_H

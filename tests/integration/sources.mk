@@ -1,2 +1,3 @@
 $(eval $(call integration,rpc))
 $(eval $(call integration,kv))
+$(eval $(call integration,feed))

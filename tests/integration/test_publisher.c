@@ -10,12 +10,29 @@
 #include "tests/unit/unit.h"
 
 static struct stage stage;
-static const char *const *settings; /* of the running group */
 
 static int open_stage(void **state)
 {
     (void)state;
-    stage_open(&stage, settings);
+    stage_open(&stage, 1, NULL);
+    stage_function(&stage, "plain", 1, "");
+    return 0;
+}
+
+static int open_capped(void **state)
+{
+    static const char *const caps[] = {"FUNCTION_CONCURRENCY=2", "TENANT_CONCURRENCY=3", NULL};
+
+    (void)state;
+    stage_open(&stage, 1, caps);
+    stage_function(&stage, "plain", 1, "");
+    return 0;
+}
+
+static int open_cluster(void **state)
+{
+    (void)state;
+    stage_open(&stage, 3, NULL);
     stage_function(&stage, "plain", 1, "");
     return 0;
 }
@@ -639,8 +656,118 @@ static void it_drains_before_it_leaves(void **state)
     assert_int_equal(stage_wait_exit(&stage, 5000), 0);
 }
 
+/* ---- the platform's caps ---- */
+
+static void the_platforms_caps_hold_where_a_function_names_none(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_function(&stage, "wide", 1, "\"concurrency\":5,");
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    for (int i = 1; i <= 2; i++) {
+        call("plain", id);
+        wait_placed(0, i, 3000);
+    }
+    call("plain", id);
+    fails_with(id, "busy", "the function runs 2 calls already");
+    call("wide", id);
+    wait_placed(0, 3, 3000);
+    call("wide", id);
+    fails_with(id, "busy", "your functions run 3 calls already");
+    stage_end(&stage, 0, 0, "ok");
+    wait_state(stage.spawners[0].placements[0].id, "done");
+    call("wide", id);
+    wait_placed(0, 4, 3000);
+}
+
+static bool was_cancelled(void *arg)
+{
+    (void)arg;
+    return stage.spawners[0].cancels == 2;
+}
+
+static void calls_of_a_gateway_that_is_gone_are_cancelled(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    for (int i = 1; i <= 2; i++) {
+        call("plain", id);
+        wait_placed(0, i, 3000);
+    }
+    wait_state(id, "running");
+    stage_gateway_leaves(&stage);
+    wait_until(was_cancelled, NULL, 3000, "both calls are cancelled at the spawner");
+    fails_with(id, "client_gone", "cancelled");
+}
+
+/* ---- trouble in the store ---- */
+
+/* As a gateway does: again with the next number when there is no word. */
+static int64_t call_through(const char *function)
+{
+    uint64_t began = faas_now_ns();
+    char id[FAAS_UUID_TEXT], state[16] = "";
+
+    call(function, id);
+    for (int attempt = 2; attempt < 40; attempt++) {
+        for (int i = 0; i < 100; i++) {
+            stage_ask(&stage, "fence", id, 0, state);
+            if (strcmp(state, "done") == 0)
+                return (int64_t)((faas_now_ns() - began) / FAAS_MS_NS);
+            nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        }
+        stage_call(&stage, &(struct stage_call){.function = function, .id = id, .attempt = attempt},
+                   id);
+    }
+    fail_msg("a call did not end, last state %s, %d failures", state,
+             stage_frames(&stage, id, FAAS_FRAME_FAIL));
+    return -1;
+}
+
+/* An election takes 4 to 9 s; functions known here are called all the while. */
+static void an_election_in_the_store_delays_no_call(void **state)
+{
+    uint64_t until = faas_deadline_in_ms(8000);
+    int64_t slowest = 0;
+    int calls = 0, killed = 0;
+
+    (void)state;
+    stage_join(&stage, 0);
+    call_through("plain");
+    while (faas_left_ms(until) > 0) {
+        int64_t ms;
+
+        if (++calls == 20) {
+            killed = nats_leader_of(stage.nats, "KV_" FAAS_BUCKET_FUNCTIONS);
+            assert_true(killed >= 0);
+            nats_kill(stage.nats, killed);
+        }
+        ms = call_through("plain");
+        if (ms > slowest)
+            slowest = ms;
+    }
+    assert_true(calls > 100);
+    assert_int_equal(stage_placed(&stage, 0), calls + 1);
+    assert_in_range(slowest, 0, 2000);
+    print_message("%d calls, the slowest took %d ms\n", calls, (int)slowest);
+    nats_restart(stage.nats, killed);
+}
+
 int main(void)
 {
+    int failed;
+    const struct CMUnitTest capped[] = {
+        cmocka_unit_test_teardown(the_platforms_caps_hold_where_a_function_names_none, clear),
+        cmocka_unit_test_teardown(calls_of_a_gateway_that_is_gone_are_cancelled, clear),
+    };
+    const struct CMUnitTest cluster[] = {
+        cmocka_unit_test_teardown(an_election_in_the_store_delays_no_call, clear),
+    };
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_teardown(name, clear)
         T(a_call_travels_with_all_it_needs),
@@ -672,5 +799,7 @@ int main(void)
 #undef T
     };
 
-    return cmocka_run_group_tests(tests, open_stage, close_stage);
+    failed = cmocka_run_group_tests(tests, open_stage, close_stage);
+    failed += cmocka_run_group_tests(capped, open_capped, close_stage);
+    return failed + cmocka_run_group_tests(cluster, open_cluster, close_stage);
 }
