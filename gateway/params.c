@@ -169,8 +169,8 @@ static double unit_ms(const char *text, size_t *out_len)
     return 0;
 }
 
-/* One "1.5s" at *text; its milliseconds, negative when it is none. */
-static double take_duration(const char **text)
+/* One "1.5s" at *text, or a bare number at its end; its milliseconds, negative when it is none. */
+static double take_duration(const char **text, bool *out_is_bare)
 {
     size_t digits = strspn(*text, "0123456789"), more = 0, unit_len;
     double value, unit;
@@ -184,8 +184,9 @@ static double take_duration(const char **text)
     }
     value = strtod(*text, NULL);
     *text += digits + more;
-    if (**text == '\0' && more == 0)
-        return value; /* a bare number is milliseconds */
+    *out_is_bare = **text == '\0' && more == 0;
+    if (*out_is_bare)
+        return value;
     unit = unit_ms(*text, &unit_len);
     if (unit == 0)
         return -1;
@@ -197,11 +198,12 @@ faas_code gw_timeout_parse(const char *text, int64_t *out_ms, faas_err *err)
 {
     const char *at = text;
     double sum = 0, part;
+    bool is_bare;
 
     do {
-        part = take_duration(&at);
+        part = take_duration(&at, &is_bare);
         /* A bare number stands alone: "1s500" is a slip, not a duration. */
-        if (part < 0 || (at[0] == '\0' && sum > 0 && at[-1] >= '0' && at[-1] <= '9'))
+        if (part < 0 || (is_bare && at != text + strspn(text, "0123456789")))
             return faas_fail(err, FAAS_INVALID,
                              "X-Timeout: expected milliseconds or a duration such as 1500ms, "
                              "10s, 1m30s");

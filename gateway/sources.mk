@@ -3,3 +3,6 @@ $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/param
     gateway/forward.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
     gateway/invoke_answer.c))
 $(eval $(call test,frames,))
+$(eval $(call test,routes,gateway/routes.c gateway/params.c))
+$(eval $(call test,params,gateway/routes.c gateway/params.c))
+$(eval $(call test,guard,gateway/guard.c))
