@@ -24,10 +24,10 @@ FUZZERS += $(O)/fuzz/fuzz_$(1)
 SOURCES += tests/fuzz/fuzz_$(1).c tests/fuzz/driver.c $(2)
 $(O)/tests/fuzz_$(1): $(O)/tests/fuzz/fuzz_$(1).o $(O)/tests/fuzz/driver.o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
-	$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
 $(O)/fuzz/fuzz_$(1): $(O)/tests/fuzz/fuzz_$(1).o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
-	$$(CC) $(MODE) -fsanitize=fuzzer $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) -fsanitize=fuzzer $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
 endef
 $(eval $(call fuzz,json,))
 $(eval $(call fuzz,envelope,))

@@ -1,8 +1,8 @@
 /* auto.h - owned locals that clean up after themselves.
  * FAAS_DEFINE_AUTO(type, fn)  once per type: fn(type *) runs when the variable leaves its scope;
- * NULL is skipped. FAAS_AUTO(type) *p          an owning local; must be initialised (NULL is fine).
- * FAAS_STEAL(p)               the value of p, which is NULL afterwards: ownership moves to the
- * reader.
+ *                             NULL is skipped.
+ * FAAS_AUTO(type) *p          an owning local; must be initialised (NULL is fine).
+ * FAAS_STEAL(p)               the value of p, which is NULL afterwards: ownership moves on.
  */
 #ifndef FAAS_AUTO_H
 #define FAAS_AUTO_H

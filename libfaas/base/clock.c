@@ -7,6 +7,7 @@
 #define LAST_WALL_MS INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 
 static uint64_t (*_Atomic test_clock)(void);
+static int64_t (*_Atomic test_wall)(void);
 
 uint64_t faas_now_ns(void)
 {
@@ -21,8 +22,11 @@ uint64_t faas_now_ns(void)
 
 int64_t faas_wall_ms(void)
 {
+    int64_t (*replaced)(void) = atomic_load_explicit(&test_wall, memory_order_acquire);
     struct timespec now;
 
+    if (replaced != NULL)
+        return replaced();
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
@@ -62,4 +66,9 @@ void faas_time_format(int64_t wall_ms, char out_text[FAAS_TIME_TEXT])
 void faas_clock_set_for_test(uint64_t (*now)(void))
 {
     atomic_store_explicit(&test_clock, now, memory_order_release);
+}
+
+void faas_wall_set_for_test(int64_t (*now_ms)(void))
+{
+    atomic_store_explicit(&test_wall, now_ms, memory_order_release);
 }

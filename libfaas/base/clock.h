@@ -1,8 +1,10 @@
 /* clock.h - the two clocks.
- * Monotonic nanoseconds for deadlines and durations; wall-clock milliseconds only for what people
- * read. A deadline is an absolute faas_now_ns() value; UINT64_MAX means none.  Clocks of machines
- * are never compared. Tests may replace the monotonic clock (faas_clock_set_for_test); any thread
- * may read.
+ * Monotonic  nanoseconds, for deadlines and durations.
+ * Wall       milliseconds, only for what people read.
+ * Deadline   an absolute faas_now_ns() value; UINT64_MAX means none.  Clocks of machines are never
+ *            compared.
+ * Tests      may replace both clocks.
+ * Threads    any may read.
  */
 #ifndef FAAS_CLOCK_H
 #define FAAS_CLOCK_H
@@ -22,5 +24,6 @@ faas_left_ms(uint64_t deadline_ns); /* rounded up, 0 when past, INT64_MAX withou
 void faas_time_format(int64_t wall_ms,
                       char out_text[FAAS_TIME_TEXT]); /* 2026-01-02T03:04:05.678Z */
 void faas_clock_set_for_test(uint64_t (*now)(void));  /* NULL: back to the real one */
+void faas_wall_set_for_test(int64_t (*now_ms)(void)); /* likewise */
 
 #endif

@@ -1,7 +1,9 @@
 /* ctx.h - what travels with a request from hop to hop, as NATS headers.
  * Headers   Faas-Id, Faas-User, Faas-Tenant, traceparent; Faas-Time-Left-Ms becomes deadline_ns on
- * arrival. Trust     user and tenant are set by the gateway from a verified token; NATS permissions
- * keep others out. Ownership plain values; copying the struct copies the context.
+ *           arrival.
+ * Trust     user and tenant are set by the gateway from a verified token; NATS permissions keep
+ *           others out.
+ * Ownership plain values; copying the struct copies the context.
  */
 #ifndef FAAS_CTX_H
 #define FAAS_CTX_H

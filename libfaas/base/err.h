@@ -1,8 +1,10 @@
 /* err.h - the error value every fallible function fills.
  * Shape     faas_code says what kind; struct faas_err carries a message for the client and a detail
- * for our log. Codes     one row each: C name, HTTP status (also the Nats-Service-Error-Code of
- * ADR-32), slug, title.  The slug is what travels between programs (header Faas-Code); an unknown
- * slug reads as INTERNAL. Ownership a faas_err lives on the caller's stack and owns nothing.
+ *           for our log.
+ * Codes     one row each: C name, HTTP status (also the Nats-Service-Error-Code of ADR-32), slug,
+ *           title.  The slug is what travels between programs (header Faas-Code); an unknown slug
+ *           reads as INTERNAL.
+ * Ownership a faas_err lives on the caller's stack and owns nothing.
  * Threads   values only; nothing shared.
  * Source    API.md section 4, RFC 9457.
  */

@@ -1,6 +1,8 @@
 /* id.h - identifiers.
- * UUIDs are version 7 (sortable by time, RFC 9562) in lower-case text of 36 characters; within a
- * process they grow strictly.  Hash text is lower-case hex of SHA-256. Threads   any.
+ * UUIDs     version 7 (sortable by time, RFC 9562), lower-case text of 36 characters; within a
+ *           process they grow strictly.
+ * Hashes    lower-case hex of SHA-256.
+ * Threads   any.
  */
 #ifndef FAAS_ID_H
 #define FAAS_ID_H

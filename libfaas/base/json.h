@@ -1,10 +1,12 @@
 /* json.h - checked decoding of JSON objects by field tables, on jansson.
  * Table     one row per field: name, kind, where it goes, bounds, required or not.  Strings are
- * borrowed from the document. Strict    (public bodies) unknown fields, wrong types and values out
- * of bounds fail; duplicates fail in faas_json_parse. Tolerant  (stored values, bus messages)
- * unknown fields are ignored. Errors    INVALID: "limits.memory_mb: expected integer, got string",
- * "name: required", "colour: unknown field". Strings   are UTF-8 without NUL (jansson refuses
- * others).
+ *           borrowed from the document.
+ * Strict    (public bodies) unknown fields, wrong types and values out of bounds fail; duplicates
+ *           fail in faas_json_parse.
+ * Tolerant  (stored values, bus messages) unknown fields are ignored.
+ * Errors    INVALID: "limits.memory_mb: expected integer, got string", "name: required",
+ *           "colour: unknown field", "limits.pids: 1 to 4096, got 0".
+ * Strings   are UTF-8 without NUL (jansson refuses others).
  */
 #ifndef FAAS_JSON_H
 #define FAAS_JSON_H

@@ -1,8 +1,10 @@
 /* log.h - one JSON line per event on standard error.
  * Line      {"time":RFC3339 ms,"level":"info","service":"auth","instance":"ab12","msg":"...",
- * fields...} Fields    typed (key, kind, value) triples; strings are escaped (control characters,
- * bidi marks) and cut at FAAS_LOG_VALUE_MAX bytes, so user text never breaks a line. Never bodies,
- * tokens, passwords, function arguments or output. Threads   any; a line is one write(2).
+ *           fields...}; at most 16 KiB: fields that do not fit are left out and "cut" is true.
+ * Fields    typed (key, kind, value) triples; strings are escaped (control characters, bidi marks)
+ *           and cut at FAAS_LOG_VALUE_MAX bytes, so user text never breaks a line.
+ * Never     bodies, tokens, passwords, function arguments or output.
+ * Threads   any; a line is one write(2).
  */
 #ifndef FAAS_LOG_H
 #define FAAS_LOG_H

@@ -1,11 +1,14 @@
 /* loop.h - one thread that owns state: libev plus a mailbox.
- * A program's mutable state belongs to one loop thread; other threads (NATS callbacks, pool jobs)
- * only post to it. Timers and descriptors are libev watchers (ev_timer, ev_io) embedded in the
- * state they serve, started on faas_loop_ev() from the loop thread only.  Pending posts run in
- * order of posting, between libev events. Lag       faas_loop_lag_ms(): how late the loop's own 100
- * ms tick is at its worst since the last call (DESIGN.md 4.4). Threads   post and stop: any.
- * Everything else: the thread inside faas_loop_run. Errors    post never fails for lack of room; it
- * aborts only without memory for a 32-byte node, since losing a reply silently would be worse.
+ * State     a program's mutable state belongs to one loop thread; other threads (NATS callbacks,
+ *           pool jobs) only post to it.
+ * Watchers  timers and descriptors are libev watchers (ev_timer, ev_io) embedded in the state they
+ *           serve, started on faas_loop_ev() from the loop thread only.
+ * Posts     run in order of posting, between libev events.
+ * Lag       faas_loop_lag_ms(): how late the loop's own 100 ms tick was at its worst since the last
+ *           call, the present one included (DESIGN.md 4.4).
+ * Threads   post and stop: any.  Everything else: the thread inside faas_loop_run.
+ * Errors    post never fails for lack of room; it aborts only without memory for a 32-byte node,
+ *           since losing a reply silently would be worse.
  */
 #ifndef FAAS_LOOP_H
 #define FAAS_LOOP_H

@@ -1,7 +1,7 @@
 /* metric.h - counters, gauges and duration histograms of one process.
- * Metrics are registered once (static storage) and live for ever; updating is a relaxed atomic add,
- * from any thread. Rendered as Prometheus text by faas_metrics_render (the caller frees) and as
- * JSON for $SRV.STATS data.
+ * Ownership registered once, in static storage, and live for ever.
+ * Output    Prometheus text for /metrics, JSON for $SRV.STATS data.
+ * Threads   register before threads start; update (a relaxed atomic add) and render from any.
  */
 #ifndef FAAS_METRIC_H
 #define FAAS_METRIC_H

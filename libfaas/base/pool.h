@@ -1,8 +1,9 @@
 /* pool.h - a bounded set of worker threads with a bounded queue.
- * Submit    never blocks: BUSY when the queue is full, UNAVAILABLE once stop has begun.  Jobs run
- * in submission order, at most `threads` at once. Stop      refuses new jobs, runs what is queued,
- * joins, frees the pool.  Jobs must bound their own waits. Threads   submit from any thread, also
- * from jobs; start and stop from the owner.
+ * Submit    never blocks: BUSY when the queue is full, UNAVAILABLE once stop has begun.
+ * Jobs      run in submission order, at most `threads` at once, with all signals blocked.  They must
+ *           bound their own waits.
+ * Stop      refuses new jobs, runs what is queued, joins, frees the pool.
+ * Threads   submit from any thread, also from jobs; start and stop from the owner.
  */
 #ifndef FAAS_POOL_H
 #define FAAS_POOL_H

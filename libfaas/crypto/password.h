@@ -1,8 +1,9 @@
 /* password.h - argon2id hashes (libsodium, INTERACTIVE: 64 MiB, about 60 ms each).
  * Memory    at most `parallel` hashes run at once in a process; a further caller waits up to its
- * deadline, then BUSY. Unknown users  verify against faas_password_dummy() so that time and answer
- * tell nothing. Threads   any; calls block, so call from pool threads. Source    RFC 9106,
- * SECURITY.md section 8.
+ *           deadline, then BUSY.
+ * Unknown   users verify against faas_password_dummy(), so that time and answer tell nothing.
+ * Threads   any; calls block, so call from pool threads.
+ * Source    RFC 9106, SECURITY.md section 8.
  */
 #ifndef FAAS_PASSWORD_H
 #define FAAS_PASSWORD_H

@@ -1,13 +1,17 @@
 /* token.h - access tokens: JWT, ES256 only, through libjwt; every claim checked by us.
- * Claims    iss "faas", aud "faas-api", sub (user uuid), tid (tenant uuid), preferred_username,
- * iat, exp, jti (uuid). Header    typ "JWT", alg exactly "ES256", kid = first 16 hex of SHA-256
- * over the public key's SPKI DER. Keys      PEM, EC P-256.  A signer holds one private key; a
- * verifier holds up to FAAS_TOKEN_KEYS public ones (rotation: newest signs, both verify). Order
- * length, shape, alg and kid are checked before any cryptography; claims after the signature.
- * Errors    UNAUTHENTICATED with reason "missing", "invalid", "expired" or "revoked" in out_reason;
- * start-up problems (missing, short, wrong curve, group- or world-readable private key) are INVALID
- * naming the file. Threads   signer and verifier are immutable after creation.  Any thread. Source
- * RFC 7519, RFC 8725, SECURITY.md section 8.
+ * Claims    iss "faas", aud "faas-api", sub (user uuid), tid (tenant uuid), preferred_username, iat,
+ *           exp, jti (uuid); nbf is respected.  iat and nbf may be 60 s ahead.
+ * Header    typ "JWT", alg exactly "ES256", kid = first 16 hex of SHA-256 over the public key's SPKI
+ *           DER; nothing else.
+ * Keys      PEM, EC P-256.  A signer holds one private key; a verifier holds up to FAAS_TOKEN_KEYS
+ *           public ones (rotation: newest signs, both verify).
+ * Order     length, shape, alg and kid are checked before any cryptography; claims after the
+ *           signature.
+ * Errors    UNAUTHENTICATED with reason "missing", "invalid", "expired" or "revoked" in out_reason
+ *           (revoked is for whoever keeps a list of them); start-up problems (missing, short, wrong
+ *           curve, group- or world-readable private key) are INVALID naming the file.
+ * Threads   signer and verifier are immutable after creation.  Any thread.
+ * Source    RFC 7519, RFC 8725, SECURITY.md section 8.
  */
 #ifndef FAAS_TOKEN_H
 #define FAAS_TOKEN_H

@@ -61,6 +61,39 @@ static void uuids_grow_in_every_thread_and_never_repeat(void **state)
         assert_string_not_equal(made[i - 1], made[i]);
 }
 
+static int64_t frozen_ms;
+
+static int64_t frozen_wall(void)
+{
+    return frozen_ms;
+}
+
+static int thaw(void **state)
+{
+    (void)state;
+    faas_wall_set_for_test(NULL);
+    return 0;
+}
+
+/* More ids than the 12-bit counter holds, then a clock that was set back an hour. */
+static void uuids_grow_while_the_clock_stands_still_or_goes_back(void **state)
+{
+    char before[FAAS_UUID_TEXT], now[FAAS_UUID_TEXT];
+
+    (void)state;
+    frozen_ms = faas_wall_ms() + 1000;
+    faas_wall_set_for_test(frozen_wall);
+    faas_uuid_new(before);
+    for (int i = 0; i < 20000; i++) {
+        if (i == 10000)
+            frozen_ms -= 3600 * 1000;
+        faas_uuid_new(now);
+        assert_true(faas_uuid_is(now) && now[14] == '7');
+        assert_true(strcmp(before, now) < 0);
+        memcpy(before, now, sizeof before);
+    }
+}
+
 static void only_the_canonical_form_is_a_uuid(void **state)
 {
     static const char *const bad[] = {
@@ -172,6 +205,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uuids_are_version_7_of_this_moment),
         cmocka_unit_test(uuids_grow_in_every_thread_and_never_repeat),
+        cmocka_unit_test_teardown(uuids_grow_while_the_clock_stands_still_or_goes_back, thaw),
         cmocka_unit_test(only_the_canonical_form_is_a_uuid),
         cmocka_unit_test(bytes_and_text_are_the_same_uuid),
         cmocka_unit_test(tokens_are_32_hex_digits_and_differ),
