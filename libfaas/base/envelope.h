@@ -1,6 +1,6 @@
 /* envelope.h - a JSON object and raw bytes in one message.
- * Shape     [u32 big-endian JSON length][JSON][bytes], used for a call (metadata + argument) so that
- *           arguments stay bytes.
+ * Shape     [u32 big-endian JSON length][JSON][bytes], used for a call (metadata + argument) so
+ *           that arguments stay bytes.
  * Bounds    JSON at most FAAS_ENVELOPE_JSON_MAX; the whole at most the bus's max_payload (2 MiB).
  * Errors    INVALID for a frame that lies about its lengths or holds no JSON object; TOO_LARGE when
  *           there is too much JSON to pack.

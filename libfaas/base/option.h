@@ -1,8 +1,9 @@
 /* option.h - a program's settings as one table: environment, files, command line, --help, docs.
  * Row       target, variable NAME, default text, bounds, help.
  * Sources   from least to most important: default, environment NAME, file named by NAME_FILE
- *           (contents, one trailing newline dropped), argument --name=value or --name value (NAME in
- *           lower case, '_' as '-'; a boolean needs no value).  Only the most important one is read.
+ *           (contents, one trailing newline dropped), argument --name=value or --name value
+ *           (NAME in lower case, '_' as '-'; a boolean needs no value).  Only the most important
+ *           one is read.
  * Secrets   have no argument form: a value in argv is readable by everybody.
  * Ownership strings belong to the table's owner until faas_options_free().
  * Errors    INVALID with "NAME: why, allowed ..." in msg; an unknown argument names the nearest

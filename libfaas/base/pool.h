@@ -1,7 +1,7 @@
 /* pool.h - a bounded set of worker threads with a bounded queue.
  * Submit    never blocks: BUSY when the queue is full, UNAVAILABLE once stop has begun.
- * Jobs      run in submission order, at most `threads` at once, with all signals blocked.  They must
- *           bound their own waits.
+ * Jobs      run in submission order, at most `threads` at once, with all signals blocked.  They
+ *           must bound their own waits.
  * Stop      refuses new jobs, runs what is queued, joins, frees the pool.
  * Threads   submit from any thread, also from jobs; start and stop from the owner.
  */

@@ -1,8 +1,8 @@
 /* token.h - access tokens: JWT, ES256 only, through libjwt; every claim checked by us.
- * Claims    iss "faas", aud "faas-api", sub (user uuid), tid (tenant uuid), preferred_username, iat,
- *           exp, jti (uuid); nbf is respected.  iat and nbf may be 60 s ahead.
- * Header    typ "JWT", alg exactly "ES256", kid = first 16 hex of SHA-256 over the public key's SPKI
- *           DER; nothing else.
+ * Claims    iss "faas", aud "faas-api", sub (user uuid), tid (tenant uuid), preferred_username,
+ *           iat, exp, jti (uuid); nbf is respected.  iat and nbf may be 60 s ahead.
+ * Header    typ "JWT", alg exactly "ES256", kid = first 16 hex of SHA-256 over the public key's
+ *           SPKI DER; nothing else.
  * Keys      PEM, EC P-256.  A signer holds one private key; a verifier holds up to FAAS_TOKEN_KEYS
  *           public ones (rotation: newest signs, both verify).
  * Order     length, shape, alg and kid are checked before any cryptography; claims after the
