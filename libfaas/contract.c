@@ -2,6 +2,125 @@
 
 #include <string.h>
 
+/* ---- who may do what on the bus ---- */
+
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Every service beats, probes, listens to its inboxes and can be found through ADR-32. */
+#define BASE_PUBLISH(service) "faas.hb." service ".*", "faas.*.i.*.probe"
+#define BASE_SUBSCRIBE(service)                                                                    \
+    "faas.hb.>", "_INBOX_" service ".>", "$SRV.>", "faas." service ".health",                      \
+        "faas." service ".i.*.probe"
+
+#define BUCKET_OPEN(bucket) "$JS.API.STREAM.CREATE.KV_" bucket
+#define BUCKET_READ(bucket) BUCKET_OPEN(bucket), "$JS.API.STREAM.MSG.GET.KV_" bucket
+#define BUCKET_FEED(bucket)                                                                        \
+    "$JS.API.CONSUMER.CREATE.KV_" bucket ".*", "$JS.API.CONSUMER.MSG.NEXT.KV_" bucket ".*",        \
+        "$JS.API.CONSUMER.DELETE.KV_" bucket ".*"
+#define BUCKET_WRITE(bucket) "$KV." bucket ".>"
+/* Republished changes: nobody but JetStream may publish them. */
+#define FEED(bucket) "rp." bucket ".>"
+
+static const struct faas_bus_user users[] = {
+    {
+        .service = "gateway",
+        .publish =
+            LIST(BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
+                 "faas.publisher.i.*.call", "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence",
+                 "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>",
+                 "_INBOX_publisher.>"),
+        .subscribe = LIST(BASE_SUBSCRIBE("gateway")),
+        .allow_responses = true,
+    },
+    {
+        .service = "auth",
+        .publish = LIST(BASE_PUBLISH("auth"), BUCKET_READ(FAAS_BUCKET_USERS),
+                        BUCKET_WRITE(FAAS_BUCKET_USERS)),
+        .subscribe = LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*"),
+        .allow_responses = true,
+    },
+    {
+        .service = "registry",
+        .publish = LIST(BASE_PUBLISH("registry"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
+                        BUCKET_WRITE(FAAS_BUCKET_FUNCTIONS), BUCKET_FEED(FAAS_BUCKET_FUNCTIONS),
+                        "faas.spawner.i.*.resolve", "faas.spawner.i.*.prepare"),
+        .subscribe =
+            LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", FEED(FAAS_BUCKET_FUNCTIONS)),
+        .allow_responses = true,
+    },
+    {
+        .service = "publisher",
+        .publish = LIST(BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
+                        BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), "faas.spawner.i.*.call",
+                        "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence",
+                        "faas.spawner.i.*.prepare", "faas.publisher.i.*.cancel",
+                        "faas.publisher.i.*.fence", "_INBOX_gateway.>", "_INBOX_spawner.>"),
+        .subscribe = LIST(BASE_SUBSCRIBE("publisher"), "faas.publisher.>", "faas.call.>",
+                          FEED(FAAS_BUCKET_FUNCTIONS)),
+        .allow_responses = true,
+    },
+    {
+        .service = "spawner",
+        .publish = LIST(BASE_PUBLISH("spawner"), "faas.call.>", FAAS_SUBJ_PUBLISHER_END,
+                        "_INBOX_gateway.>", "_INBOX_publisher.>"),
+        .subscribe = LIST(BASE_SUBSCRIBE("spawner"), "faas.spawner.i.*.*", FAAS_SUBJ_DIRECT),
+        .allow_responses = true,
+    },
+    {
+        .service = "cli",
+        .publish = LIST(BUCKET_READ(FAAS_BUCKET_USERS), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
+                        "$KV." FAAS_BUCKET_USERS ".ready.>",
+                        "$KV." FAAS_BUCKET_FUNCTIONS ".ready.>", "faas.*.health", "$SRV.>"),
+        .subscribe = LIST("_INBOX_cli.>", "$SRV.>"),
+        .allow_responses = true,
+    },
+};
+
+const struct faas_bus_user *faas_contract_user(size_t idx)
+{
+    return idx < sizeof users / sizeof users[0] ? &users[idx] : NULL;
+}
+
+const struct faas_bus_user *faas_contract_permissions(const char *service)
+{
+    const struct faas_bus_user *user;
+
+    for (size_t i = 0; (user = faas_contract_user(i)) != NULL; i++) {
+        if (strcmp(user->service, service) == 0)
+            return user;
+    }
+    return NULL;
+}
+
+static void print_subjects(const char *verb, const char *const *subjects, FILE *to)
+{
+    (void)fprintf(to, "        %s: { allow: [", verb);
+    for (size_t i = 0; subjects[i] != NULL; i++)
+        (void)fprintf(to, "%s\"%s\"", i > 0 ? ", " : "", subjects[i]);
+    (void)fprintf(to, "] }\n");
+}
+
+void faas_contract_authorization(const struct faas_bus_key *keys, FILE *to)
+{
+    (void)fprintf(to, "authorization {\n  users: [\n");
+    for (; keys->service != NULL; keys++) {
+        const struct faas_bus_user *user = faas_contract_permissions(keys->service);
+
+        if (user == NULL)
+            continue;
+        (void)fprintf(to, "    { # %s\n      nkey: \"%s\"\n      permissions: {\n", user->service,
+                      keys->public_key);
+        print_subjects("publish", user->publish, to);
+        print_subjects("subscribe", user->subscribe, to);
+        if (user->allow_responses)
+            (void)fprintf(to, "        allow_responses: { max: 1, expires: \"5m\" }\n");
+        (void)fprintf(to, "      }\n    }\n");
+    }
+    (void)fprintf(to, "  ]\n}\n");
+}
+
+/* ---- subjects ---- */
+
 static bool is_id(const char *id)
 {
     return id[0] != '\0' && id[strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

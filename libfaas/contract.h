@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/id.h"
 
@@ -94,5 +95,25 @@
 /* "faas.publisher.i.ab12.call"; false when it does not fit or id holds anything but [A-Za-z0-9_-].
  */
 bool faas_subject(char out_subject[FAAS_SUBJECT_MAX], const char *pattern, const char *id);
+
+/* What a program may do on the bus: the one table from which servers' allow-lists are written.  A user
+ * is a program, with one key; its inbox is _INBOX_<service>.>. */
+struct faas_bus_user {
+    const char *service;          /* "gateway"; "cli" is `faas up` itself */
+    const char *const *publish;   /* subjects allowed, NULL ends */
+    const char *const *subscribe; /* likewise */
+    bool allow_responses;         /* may answer each request that reached it, once, wherever its
+                                     reply subject points */
+};
+/* NULL for a program that has no business there. */
+const struct faas_bus_user *faas_contract_permissions(const char *service);
+/* The idx-th user, NULL past the end. */
+const struct faas_bus_user *faas_contract_user(size_t idx);
+/* The nats-server `authorization` block for users with the given public keys ("U..."); users
+ * without a key are left out. */
+struct faas_bus_key {
+    const char *service, *public_key; /* service NULL ends a list */
+};
+void faas_contract_authorization(const struct faas_bus_key *keys, FILE *to);
 
 #endif

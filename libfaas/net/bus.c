@@ -143,8 +143,7 @@ static void on_lame_duck(natsConnection *nc, void *closure)
     const struct faas_bus_lane *lane = closure;
 
     (void)nc;
-    FAAS_LOG(INFO, "bus server is going away, moving to another",
-             FAAS_LSTR("lane", name_of(lane)));
+    FAAS_LOG(INFO, "bus server is going away, moving to another", FAAS_LSTR("lane", name_of(lane)));
 }
 
 /* Signs the server's nonce; the seed is in memory only while it is needed. */
@@ -485,9 +484,9 @@ static faas_code add_headers(natsMsg *nm, const struct faas_header *headers, faa
 static faas_code publish_with_headers(natsConnection *nc, const struct faas_out *out, faas_err *err)
 {
     natsMsg *nm = NULL;
-    faas_code rc = faas_bus_status(
-        natsMsg_Create(&nm, out->subject, out->reply, out->data, (int)out->len), "make a message",
-        err);
+    faas_code rc =
+        faas_bus_status(natsMsg_Create(&nm, out->subject, out->reply, out->data, (int)out->len),
+                        "make a message", err);
 
     if (rc == FAAS_OK)
         rc = add_headers(nm, out->headers, err);
@@ -510,8 +509,8 @@ faas_code faas_bus_publish(faas_bus *bus, enum faas_lane lane, const struct faas
     if (out->headers != NULL)
         return publish_with_headers(nc, out, err);
     if (out->reply != NULL)
-        status = natsConnection_PublishRequest(nc, out->subject, out->reply, out->data,
-                                               (int)out->len);
+        status =
+            natsConnection_PublishRequest(nc, out->subject, out->reply, out->data, (int)out->len);
     else
         status = natsConnection_Publish(nc, out->subject, out->data, (int)out->len);
     return faas_bus_status(status, out->subject, err);

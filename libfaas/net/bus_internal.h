@@ -39,13 +39,13 @@ struct faas_bus {
     char *nkey_file; /* NULL: none */
     char inbox[96];
     LIST_HEAD(, faas_bus_watch) watches;
-    bool is_lost;             /* a connection closed by itself */
-    _Atomic bool is_closing;  /* faas_bus_close began */
+    bool is_lost;            /* a connection closed by itself */
+    _Atomic bool is_closing; /* faas_bus_close began */
     _Atomic int refs;
     pthread_mutex_t mu;
-    pthread_cond_t changed;        /* a lane closed or a subscription completed */
-    LIST_HEAD(, faas_sub) subs;    /* guarded by mu */
-    int live_subs;                 /* guarded by mu: completion callbacks still to come */
+    pthread_cond_t changed;     /* a lane closed or a subscription completed */
+    LIST_HEAD(, faas_sub) subs; /* guarded by mu */
+    int live_subs;              /* guarded by mu: completion callbacks still to come */
 };
 
 struct faas_sub {

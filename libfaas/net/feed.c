@@ -171,8 +171,7 @@ static void on_live(void *arg, faas_msg *take_msg)
 
 static void publish(const faas_feed *feed, const char *subject, const char *reply, const char *body)
 {
-    struct faas_out out = {
-        .subject = subject, .reply = reply, .data = body, .len = strlen(body)};
+    struct faas_out out = {.subject = subject, .reply = reply, .data = body, .len = strlen(body)};
     faas_err err = {0};
 
     /* Unanswered questions are repeated by the stall timer. */
@@ -245,8 +244,8 @@ static void on_fetch_timer(struct ev_loop *ev, ev_timer *timer, int events)
 /* What the reply subject of a consumer's message says. */
 struct delivery {
     const char *consumer; /* borrowed, a '.' follows */
-    uint64_t seq;       /* in the stream */
-    uint64_t delivered; /* in the consumer */
+    uint64_t seq;         /* in the stream */
+    uint64_t delivered;   /* in the consumer */
     uint64_t pending;
 };
 
@@ -350,9 +349,9 @@ static int64_t pending_of(const faas_feed *feed, const struct faas_rpc_reply *re
     const char *why;
     faas_err err = *reply->err;
 
-    if (reply->code == FAAS_OK && faas_json_parse(faas_msg_data(reply->msg),
-                                                  faas_msg_len(reply->msg), false, &doc,
-                                                  &err) == FAAS_OK) {
+    if (reply->code == FAAS_OK &&
+        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err) ==
+            FAAS_OK) {
         pending = json_object_get(doc, "num_pending");
         if (json_is_integer(pending))
             return (int64_t)json_integer_value(pending);
@@ -512,8 +511,7 @@ static void begin(void *arg)
     faas_feed *feed = arg;
 
     if (!feed->is_stopped) {
-        feed->watch = (struct faas_bus_watch){
-            .lane = FAAS_DATA, .task = on_reconnect, .arg = feed};
+        feed->watch = (struct faas_bus_watch){.lane = FAAS_DATA, .task = on_reconnect, .arg = feed};
         faas_bus_watch_add(feed->bus, &feed->watch);
         ev_timer_start(ev_of(feed), &feed->ask_timer);
     }
@@ -553,8 +551,8 @@ static faas_code subscribe(faas_feed *feed, faas_err *err)
     char subject[FAAS_SUBJECT_MAX];
 
     (void)snprintf(subject, sizeof subject, "%s>", feed->live);
-    FAAS_TRY(faas_bus_subscribe(feed->bus, FAAS_DATA, subject, NULL, on_live, feed,
-                                &feed->live_sub, err));
+    FAAS_TRY(faas_bus_subscribe(feed->bus, FAAS_DATA, subject, NULL, on_live, feed, &feed->live_sub,
+                                err));
     (void)snprintf(subject, sizeof subject, "%s*", feed->inbox);
     return faas_bus_subscribe(feed->bus, FAAS_DATA, subject, NULL, on_stored, feed,
                               &feed->inbox_sub, err);

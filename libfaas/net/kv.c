@@ -50,10 +50,10 @@ struct op {
     LIST_ENTRY(op) link; /* in kv->pauses while the timer runs */
     faas_kv *kv;
     enum op_kind kind;
-    bool is_settling; /* a write met "wrong sequence" and reads what is there */
+    bool is_settling;  /* a write met "wrong sequence" and reads what is there */
     uint64_t expected; /* what the caller said */
     uint64_t sent;     /* what the message says: a create over a tombstone names that */
-    void *value; /* owned */
+    void *value;       /* owned */
     size_t len;
     char op_id[33];
     int replicas;
@@ -243,8 +243,7 @@ static void on_opened(void *arg, const struct faas_rpc_reply *reply)
     else if (js.error == 0 || js.error == JS_NAME_IN_USE) /* another's settings are theirs */
         succeed(op, 0);
     else if (js.error == JS_REPLICAS_NOT_SUPPORTED)
-        fail(op, FAAS_INVALID,
-             "REPLICAS: more than 1 needs that many NATS servers in one cluster");
+        fail(op, FAAS_INVALID, "REPLICAS: more than 1 needs that many NATS servers in one cluster");
     else
         on_js_error(op, &js);
     json_decref(js.doc);
@@ -278,9 +277,8 @@ static bool decode(const json_t *text, void **out_bytes, size_t *out_len)
     *out_len = 0;
     if (bytes == NULL)
         return false;
-    if (base64 != NULL &&
-        sodium_base642bin(bytes, room - 1, base64, json_string_length(text), NULL, out_len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0) {
+    if (base64 != NULL && sodium_base642bin(bytes, room - 1, base64, json_string_length(text), NULL,
+                                            out_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0) {
         free(bytes);
         return false;
     }
@@ -415,8 +413,7 @@ static void on_read(void *arg, const struct faas_rpc_reply *reply)
 static void start_read(struct op *op)
 {
     char subject[FAAS_SUBJECT_MAX], body[FAAS_SUBJECT_MAX];
-    struct faas_rpc_request req = {
-        .subject = subject, .data = body, .attempt_ms = READ_ATTEMPT_MS};
+    struct faas_rpc_request req = {.subject = subject, .data = body, .attempt_ms = READ_ATTEMPT_MS};
 
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", op->kv->bucket);
     (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"$KV.%s.%s\"}", op->kv->bucket,

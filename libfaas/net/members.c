@@ -23,7 +23,7 @@ struct record {
     struct faas_member pub;
     char old_epoch[33]; /* the epoch before: its late beats are ignored */
     bool is_probing;
-    uint64_t probe_ns;  /* no probe before this instant */
+    uint64_t probe_ns; /* no probe before this instant */
     uint64_t died_ns;
     struct {
         char bucket[BUCKET_TEXT]; /* "" ends */
@@ -43,8 +43,8 @@ struct faas_members {
     ev_timer soon_timer; /* a beat asked for */
     int probes;          /* on their way; stop waits for none: their done finds is_stopped */
     bool is_stopped;
-    bool is_full;        /* MEMBERS_MAX was logged */
-    pthread_mutex_t mu;  /* the loop thread writes records under it, pool threads read under it */
+    bool is_full;       /* MEMBERS_MAX was logged */
+    pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
     pthread_cond_t changed;
     struct record **list; /* sorted by service, then id */
     size_t count, room;
@@ -152,11 +152,11 @@ static void tell(const faas_members *members, const struct record *record,
 
 static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
 {
-    FAAS_AUTO(json_t) *doc = json_pack(
-        "{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I}", "v", 1, "epoch", members->epoch, "beat",
-        (json_int_t)++members->beats, "state", beat->state, "free", (json_int_t)beat->free, "slots",
-        (json_int_t)beat->slots, "running", (json_int_t)beat->running, "running_seq",
-        (json_int_t)beat->running_seq);
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I}", "v", 1, "epoch", members->epoch,
+                  "beat", (json_int_t)++members->beats, "state", beat->state, "free",
+                  (json_int_t)beat->free, "slots", (json_int_t)beat->slots, "running",
+                  (json_int_t)beat->running, "running_seq", (json_int_t)beat->running_seq);
     json_t *applied = json_object();
 
     if (doc == NULL || json_object_set_new(doc, "applied", applied) != 0)
@@ -366,9 +366,9 @@ static bool probe_says_alive(const struct probe *probe, const struct faas_rpc_re
     faas_err err = {0};
     const char *epoch;
 
-    if (reply->code != FAAS_OK || faas_json_parse(faas_msg_data(reply->msg),
-                                                  faas_msg_len(reply->msg), false, &doc,
-                                                  &err) != FAAS_OK)
+    if (reply->code != FAAS_OK ||
+        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err) !=
+            FAAS_OK)
         return false;
     epoch = json_string_value(json_object_get(doc, "epoch"));
     return epoch != NULL && strcmp(epoch, probe->epoch) == 0;

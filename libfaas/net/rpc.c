@@ -261,11 +261,8 @@ static faas_code publish_attempt(struct pending *p, faas_err *err)
     struct faas_header headers[6 + HEADERS_MAX + 1];
     char reply[160], left[NUMBER_TEXT];
     size_t n = 0;
-    struct faas_out out = {.subject = p->subject,
-                           .reply = reply,
-                           .headers = headers,
-                           .data = p->data,
-                           .len = p->len};
+    struct faas_out out = {
+        .subject = p->subject, .reply = reply, .headers = headers, .data = p->data, .len = p->len};
 
     (void)snprintf(reply, sizeof reply, "%s.%s", rpc->inbox[p->lane], p->slot.token);
     (void)snprintf(left, sizeof left, "%" PRId64, faas_left_ms(p->ctx.deadline_ns));
@@ -274,8 +271,8 @@ static faas_code publish_attempt(struct pending *p, faas_err *err)
     headers[n++] = (struct faas_header){FAAS_H_USER, some(p->ctx.user)};
     headers[n++] = (struct faas_header){FAAS_H_TENANT, some(p->ctx.tenant)};
     headers[n++] = (struct faas_header){FAAS_H_TRACE, some(p->ctx.traceparent)};
-    headers[n++] = (struct faas_header){FAAS_H_TIME_LEFT,
-                                        p->ctx.deadline_ns != UINT64_MAX ? left : NULL};
+    headers[n++] =
+        (struct faas_header){FAAS_H_TIME_LEFT, p->ctx.deadline_ns != UINT64_MAX ? left : NULL};
     for (size_t i = 0; p->headers[i].name != NULL; i++)
         headers[n++] = p->headers[i];
     headers[n] = (struct faas_header){NULL, NULL};
@@ -354,8 +351,8 @@ static size_t extra_size(const struct faas_header *headers)
     size_t size = 0;
 
     for (; headers != NULL && headers->name != NULL; headers++)
-        size += strlen(headers->name) + 1 +
-                (headers->value != NULL ? strlen(headers->value) + 1 : 0);
+        size +=
+            strlen(headers->name) + 1 + (headers->value != NULL ? strlen(headers->value) + 1 : 0);
     return size;
 }
 
@@ -390,8 +387,7 @@ static void copy_headers(struct pending *p, const struct faas_header *headers, c
 static struct pending *pending_new(faas_rpc *rpc, const struct faas_rpc_request *req)
 {
     size_t subject_size = strlen(req->subject) + 1;
-    struct pending *p =
-        calloc(1, sizeof *p + subject_size + extra_size(req->headers) + req->len);
+    struct pending *p = calloc(1, sizeof *p + subject_size + extra_size(req->headers) + req->len);
     char *at = (char *)(p + 1);
 
     if (p == NULL)
@@ -557,14 +553,13 @@ static faas_code open_inboxes(faas_rpc *rpc, faas_err *err)
     for (int lane = 0; lane < FAAS_LANES; lane++) {
         char subject[128];
 
-        (void)snprintf(rpc->inbox[lane], sizeof rpc->inbox[lane], "%s%s",
-                       faas_bus_inbox(rpc->bus), suffixes[lane]);
+        (void)snprintf(rpc->inbox[lane], sizeof rpc->inbox[lane], "%s%s", faas_bus_inbox(rpc->bus),
+                       suffixes[lane]);
         (void)snprintf(subject, sizeof subject, "%s.>", rpc->inbox[lane]);
         FAAS_TRY(faas_bus_subscribe(rpc->bus, (enum faas_lane)lane, subject, NULL, on_inbox, rpc,
                                     &rpc->inbox_sub[lane], err));
-        rpc->watch[lane] = (struct faas_bus_watch){.lane = (enum faas_lane)lane,
-                                                   .task = tasks[lane],
-                                                   .arg = rpc};
+        rpc->watch[lane] =
+            (struct faas_bus_watch){.lane = (enum faas_lane)lane, .task = tasks[lane], .arg = rpc};
         faas_bus_watch_add(rpc->bus, &rpc->watch[lane]);
     }
     return FAAS_OK;

@@ -51,13 +51,13 @@ struct faas_rpc {
     struct faas_bus_watch watch[FAAS_LANES];
     struct faas_rpc_slots slots[FAAS_RPC_BUCKETS];
     uint64_t next_token;
-    uint64_t random;             /* state of the jitter */
-    _Atomic bool is_cancelled;   /* every call ends at once */
+    uint64_t random;           /* state of the jitter */
+    _Atomic bool is_cancelled; /* every call ends at once */
     /* server */
     struct faas_rpc_ends ends;
     faas_sub *srv_sub[FAAS_RPC_SRV_SUBS];
     char started[32];
-    _Atomic int running;         /* pool jobs not answered yet */
+    _Atomic int running; /* pool jobs not answered yet */
     _Atomic bool is_draining;
     int draining_subs;
     ev_timer drain_timer;

@@ -34,8 +34,8 @@ static bool is_traceparent(const char *text)
     if (strlen(text) != sizeof shape - 1)
         return false;
     for (size_t i = 0; shape[i] != '\0'; i++) {
-        bool fits = shape[i] == 'x' ? strchr("0123456789abcdef", text[i]) != NULL
-                                    : text[i] == shape[i];
+        bool fits =
+            shape[i] == 'x' ? strchr("0123456789abcdef", text[i]) != NULL : text[i] == shape[i];
 
         if (!fits)
             return false;
@@ -157,8 +157,8 @@ static void send_error(faas_rpc *rpc, const faas_msg *msg, const faas_err *failu
     char number[16];
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
-        {FAAS_H_SERVICE_ERR, failure->msg[0] != '\0' ? failure->msg
-                                                     : faas_code_title(failure->code)},
+        {FAAS_H_SERVICE_ERR,
+         failure->msg[0] != '\0' ? failure->msg : faas_code_title(failure->code)},
         {FAAS_H_SERVICE_NUM, number},
         {FAAS_H_CODE, faas_code_slug(failure->code)},
         {FAAS_H_COMPONENT, rpc->conf.service},

@@ -34,10 +34,10 @@ static int start(void **state)
 
     (void)state;
     nats = nats_start(3, NULL);
-    process_start(&writer, &(struct process_conf){
-                               .urls = nats_urls(nats), .service = "writer", .id = "w1"});
-    process_start(&reader, &(struct process_conf){
-                               .urls = nats_urls(nats), .service = "reader", .id = "r1"});
+    process_start(&writer,
+                  &(struct process_conf){.urls = nats_urls(nats), .service = "writer", .id = "w1"});
+    process_start(&reader,
+                  &(struct process_conf){.urls = nats_urls(nats), .service = "reader", .id = "r1"});
     assert_ok(faas_kv_open(writer.rpc, "fed", 3, faas_deadline_in_ms(LONG_MS), &kv, &err));
     assert_ok(faas_kv_open(reader.rpc, "fed", 3, faas_deadline_in_ms(LONG_MS), &reader_kv, &err));
     return 0;

@@ -30,10 +30,10 @@ static int start(void **state)
         char id[8];
 
         (void)snprintf(id, sizeof id, "m%d", i);
-        process_start(&members[i], &(struct process_conf){
-                                       .urls = nats_url(nats, i), .service = "kv", .id = id});
-        assert_ok(faas_kv_open(members[i].rpc, "races", 3, faas_deadline_in_ms(LONG_MS), &kvs[i],
-                               &err));
+        process_start(&members[i],
+                      &(struct process_conf){.urls = nats_url(nats, i), .service = "kv", .id = id});
+        assert_ok(
+            faas_kv_open(members[i].rpc, "races", 3, faas_deadline_in_ms(LONG_MS), &kvs[i], &err));
     }
     return 0;
 }
@@ -98,9 +98,9 @@ static void the_largest_value_fits_and_one_byte_more_is_refused(void **state)
     assert_ok(get(2, "large", &entry, &err));
     assert_int_equal(entry.len, len);
     faas_kv_entry_done(&entry);
-    assert_int_equal(faas_kv_put(kvs[0], "larger", 0, value, len + 1, faas_deadline_in_ms(LONG_MS),
-                                 NULL, &err),
-                     FAAS_TOO_LARGE);
+    assert_int_equal(
+        faas_kv_put(kvs[0], "larger", 0, value, len + 1, faas_deadline_in_ms(LONG_MS), NULL, &err),
+        FAAS_TOO_LARGE);
     assert_contains(err.msg, "524288");
 }
 
@@ -167,11 +167,11 @@ static void a_deleted_key_can_be_created_again(void **state)
 
     (void)state;
     assert_ok(put(0, "phoenix", 0, "1", &created, &err));
-    assert_int_equal(faas_kv_delete(kvs[1], "phoenix", created + 1000,
-                                    faas_deadline_in_ms(LONG_MS), NULL, &err),
-                     FAAS_CONFLICT);
-    assert_ok(faas_kv_delete(kvs[1], "phoenix", created, faas_deadline_in_ms(LONG_MS), &deleted,
-                             &err));
+    assert_int_equal(
+        faas_kv_delete(kvs[1], "phoenix", created + 1000, faas_deadline_in_ms(LONG_MS), NULL, &err),
+        FAAS_CONFLICT);
+    assert_ok(
+        faas_kv_delete(kvs[1], "phoenix", created, faas_deadline_in_ms(LONG_MS), &deleted, &err));
     assert_true(deleted > created);
     assert_int_equal(get(0, "phoenix", &entry, &err), FAAS_NOT_FOUND);
     assert_ok(put(2, "phoenix", 0, "2", &again, &err));

@@ -8,14 +8,14 @@
 #include "tests/support/process.h"
 #include "tests/unit/unit.h"
 
-#define MS(n) ((uint64_t)(n) * FAAS_MS_NS)
+#define MS(n) ((uint64_t)(n)*FAAS_MS_NS)
 
 static struct nats *nats;
 static struct process client, server;
 
 /* ---- a service ---- */
 
-static _Atomic int runs;     /* handler calls so far */
+static _Atomic int runs;                                 /* handler calls so far */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* on_gate waits for it */
 
 static faas_code on_echo(void *state, const struct faas_call *call, json_t **out_reply,
@@ -24,9 +24,9 @@ static faas_code on_echo(void *state, const struct faas_call *call, json_t **out
     (void)state;
     (void)err;
     atomic_fetch_add(&runs, 1);
-    *out_reply = json_pack("{s:O, s:s, s:s, s:b}", "body", call->body, "user", call->ctx->user,
-                           "id", call->ctx->id, "deadline",
-                           call->ctx->deadline_ns < faas_now_ns() + MS(5000));
+    *out_reply =
+        json_pack("{s:O, s:s, s:s, s:b}", "body", call->body, "user", call->ctx->user, "id",
+                  call->ctx->id, "deadline", call->ctx->deadline_ns < faas_now_ns() + MS(5000));
     return FAAS_OK;
 }
 
@@ -67,7 +67,11 @@ static void on_silence(void *state, faas_msg *take_msg)
 
 static const struct faas_endpoint endpoints[] = {
     {.name = "echo", .subject = "test.echo", .queue = "q", .body_max = 1024, .handler = on_echo},
-    {.name = "refuse", .subject = "test.refuse", .queue = "q", .body_max = 64, .handler = on_refuse},
+    {.name = "refuse",
+     .subject = "test.refuse",
+     .queue = "q",
+     .body_max = 64,
+     .handler = on_refuse},
     {.name = "gate", .subject = "test.gate", .queue = "q", .body_max = 64, .handler = on_gate},
     {.name = "raw", .subject = "test.i.%s.raw", .body_max = 2000000, .on_message = on_raw},
     {.name = "silence", .subject = "test.silence", .body_max = 64, .on_message = on_silence},
@@ -82,8 +86,8 @@ static int start(void **state)
                                                   .service = "server",
                                                   .id = "s1",
                                                   .endpoints = endpoints});
-    process_start(&client, &(struct process_conf){
-                               .urls = nats_urls(nats), .service = "client", .id = "c1"});
+    process_start(&client,
+                  &(struct process_conf){.urls = nats_urls(nats), .service = "client", .id = "c1"});
     return 0;
 }
 

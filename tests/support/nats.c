@@ -18,11 +18,11 @@
 
 #include "base/clock.h"
 
-#define PORT_MIN   10000
-#define PORT_MAX   32000
-#define READY_MS   30000
-#define PATH_TEXT  512
-#define REPLY_MAX  (4 * 1024 * 1024)
+#define PORT_MIN  10000
+#define PORT_MAX  32000
+#define READY_MS  30000
+#define PATH_TEXT 512
+#define REPLY_MAX (4 * 1024 * 1024)
 
 struct server {
     pid_t pid; /* 0: not running */
@@ -196,9 +196,8 @@ char *nats_get(const struct nats *nats, int which, const char *path)
     text = read_all(fd);
     close(fd);
     body = text != NULL ? strstr(text, "\r\n\r\n") : NULL;
-    copy = body != NULL && strncmp(text + sizeof "HTTP/1.0" - 1, " 200", 4) == 0
-               ? strdup(body + 4)
-               : NULL;
+    copy = body != NULL && strncmp(text + sizeof "HTTP/1.0" - 1, " 200", 4) == 0 ? strdup(body + 4)
+                                                                                 : NULL;
     free(text);
     return copy;
 }
@@ -343,10 +342,9 @@ struct nats *nats_start(int count, const char *extra)
         server->client_port = next_port();
         server->cluster_port = next_port();
         server->http_port = next_port();
-        (void)snprintf(server->url, sizeof server->url, "nats://127.0.0.1:%d",
-                       server->client_port);
-        len += (size_t)snprintf(nats->urls + len, sizeof nats->urls - len, "%s%s",
-                                i > 0 ? "," : "", server->url);
+        (void)snprintf(server->url, sizeof server->url, "nats://127.0.0.1:%d", server->client_port);
+        len += (size_t)snprintf(nats->urls + len, sizeof nats->urls - len, "%s%s", i > 0 ? "," : "",
+                                server->url);
     }
     for (int i = 0; i < count; i++) {
         write_config(nats, i, extra);

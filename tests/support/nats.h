@@ -18,15 +18,16 @@ struct nats;
  * server answers and JetStream has a leader. */
 struct nats *nats_start(int count, const char *extra);
 void nats_stop(struct nats *nats);
-const char *nats_urls(const struct nats *nats);          /* all, comma-separated */
+const char *nats_urls(const struct nats *nats);           /* all, comma-separated */
 const char *nats_url(const struct nats *nats, int which); /* from 0 */
 const char *nats_dir(const struct nats *nats);
 /* Index of the server that a connection of this name ("auth-a1-data") uses, -1 for none. */
 int nats_server_of(const struct nats *nats, const char *client_name);
 /* Index of the server that leads the stream, -1 while there is none. */
 int nats_leader_of(const struct nats *nats, const char *stream);
-void nats_kill(struct nats *nats, int which);    /* SIGKILL, waited for */
-void nats_restart(struct nats *nats, int which); /* starts a killed one; waits until it is healthy */
+void nats_kill(struct nats *nats, int which); /* SIGKILL, waited for */
+void nats_restart(struct nats *nats,
+                  int which); /* starts a killed one; waits until it is healthy */
 /* GET path from a server's monitoring port.  The body is the caller's; NULL when there is none or
  * the status is not 200. */
 char *nats_get(const struct nats *nats, int which, const char *path);

@@ -27,16 +27,15 @@ static void *run_loop(void *arg)
 void process_start(struct process *p, const struct process_conf *conf)
 {
     faas_err err = {0};
-    struct faas_bus_conf bus = {.urls = conf->urls,
-                                .service = p->service,
-                                .id = p->id,
-                                .nkey_file = conf->nkey_file};
+    struct faas_bus_conf bus = {
+        .urls = conf->urls, .service = p->service, .id = p->id, .nkey_file = conf->nkey_file};
     struct faas_rpc_conf rpc = {.service = p->service,
                                 .id = p->id,
                                 .version = "0.1.0",
                                 .description = "a member of a test"};
 
-    faas_log_setup("test", "test", getenv("FAAS_TEST_LOG") != NULL ? FAAS_LOG_DEBUG : FAAS_LOG_ERROR);
+    faas_log_setup("test", "test",
+                   getenv("FAAS_TEST_LOG") != NULL ? FAAS_LOG_DEBUG : FAAS_LOG_ERROR);
     memset(p, 0, sizeof *p);
     (void)snprintf(p->service, sizeof p->service, "%s", conf->service);
     (void)snprintf(p->id, sizeof p->id, "%s", conf->id);
@@ -72,10 +71,8 @@ static void visit(void *arg)
 
 void process_on_loop(struct process *p, void (*run)(void *arg), void *arg)
 {
-    struct visit v = {.run = run,
-                      .arg = arg,
-                      .mu = PTHREAD_MUTEX_INITIALIZER,
-                      .woken = PTHREAD_COND_INITIALIZER};
+    struct visit v = {
+        .run = run, .arg = arg, .mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER};
 
     faas_loop_post(p->loop, visit, &v);
     pthread_mutex_lock(&v.mu);
