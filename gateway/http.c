@@ -14,11 +14,12 @@
 #include "base/log.h"
 #include "gateway/http_conn.h"
 
-#define HEAD_MEMORY  (64 * 1024) /* per connection: bounds the head of a request */
-#define HEADERS_MAX  12
-#define BODY_MIN     4096  /* of a body whose length was not declared */
-#define SEND_MS      60000 /* to take an answer, and ... */
-#define SEND_BYTE_NS 60000 /* ... this much more per byte: 16 KiB a second */
+#define HEAD_MEMORY    (64 * 1024) /* per connection: bounds the head of a request */
+#define HEADERS_MAX    12
+#define BODY_MIN       4096 /* of a body whose length was not declared */
+#define LAST_ANSWERS_S 1
+#define SEND_MS        60000 /* to take an answer, and ... */
+#define SEND_BYTE_NS   60000 /* ... this much more per byte: 16 KiB a second */
 
 struct answer {
     int status;
@@ -56,6 +57,8 @@ struct http_server {
     _Atomic bool is_draining;
     pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
     bool is_closing;          /* guarded by defer_mu */
+    size_t deferred;          /* exchanges that were and have not ended; guarded by defer_mu */
+    pthread_cond_t ended;     /* one of them did */
 };
 
 /* ---- exchanges ---- */
@@ -282,6 +285,7 @@ bool http_defer(http_exchange *x, void (*task)(http_exchange *x))
     pthread_mutex_lock(&server->defer_mu);
     is_closing = server->is_closing;
     if (!is_closing) {
+        server->deferred++;
         own->is_deferred = true;
         own->task = task;
         http_conn_set_deadline(own->conn, UINT64_MAX);
@@ -461,6 +465,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return send_answer(x);
 }
 
+static void note_ended(http_server *server)
+{
+    pthread_mutex_lock(&server->defer_mu);
+    server->deferred--;
+    pthread_cond_signal(&server->ended);
+    pthread_mutex_unlock(&server->defer_mu);
+}
+
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                          enum MHD_RequestTerminationCode end)
 {
@@ -476,6 +488,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
         return;
     x->own->is_sent = end == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     server->conf.on_done(server->conf.arg, x);
+    if (x->own->is_deferred)
+        note_ended(server);
     exchange_free(x);
     atomic_fetch_sub(&server->active, 1);
 }
@@ -543,6 +557,7 @@ faas_code http_open(const struct http_conf *conf, http_server **out_server, faas
     server->conf = *conf;
     server->listener = -1;
     pthread_mutex_init(&server->defer_mu, NULL);
+    pthread_cond_init(&server->ended, NULL);
     rc = http_conns_init(&server->conns, conf->loop, err);
     if (rc == FAAS_OK)
         rc = http_listen(conf->listen, &server->listener, err);
@@ -586,16 +601,33 @@ void http_close_begin(http_server *server)
     pthread_mutex_unlock(&server->defer_mu);
 }
 
+/* Give answers that were just made the time to leave. */
+static void wait_for_answers(http_server *server)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += LAST_ANSWERS_S;
+    pthread_mutex_lock(&server->defer_mu);
+    while (server->deferred > 0 &&
+           pthread_cond_timedwait(&server->ended, &server->defer_mu, &until) == 0)
+        continue;
+    pthread_mutex_unlock(&server->defer_mu);
+}
+
 void http_close(http_server *server)
 {
     if (server == NULL)
         return;
-    if (server->daemon != NULL)
+    if (server->daemon != NULL) {
+        wait_for_answers(server);
         MHD_stop_daemon(server->daemon);
+    }
     http_conns_done(&server->conns);
     /* libmicrohttpd closes the listener itself unless it was quiesced before. */
     if (server->listener >= 0 && (server->daemon == NULL || atomic_load(&server->is_draining)))
         close(server->listener);
+    pthread_cond_destroy(&server->ended);
     pthread_mutex_destroy(&server->defer_mu);
     free(server);
 }

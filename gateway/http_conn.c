@@ -18,13 +18,21 @@
 
 /* ---- the listening socket ---- */
 
+/* getaddrinfo() takes 65536 for 0. */
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && strtol(text, NULL, 10) <= 65535;
+}
+
 /* "host:port", "[v6]:port", ":port" */
 static bool split_address(const char *address, char *host, size_t room, const char **out_port)
 {
     const char *colon = strrchr(address, ':');
     size_t len = colon == NULL ? 0 : (size_t)(colon - address);
 
-    if (colon == NULL || colon[1] == '\0')
+    if (colon == NULL || !is_port(colon + 1))
         return false;
     if (len >= 2 && address[0] == '[' && colon[-1] == ']') {
         address++;
