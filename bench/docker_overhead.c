@@ -209,9 +209,10 @@ static void latency(int rounds)
     a = p50(answer, rounds);
     w = p50(whole, rounds);
     o = p50(ours, rounds);
-    printf("latency, 1 caller, p50 of %d: bare to the answer %.1f ms, with removal %.1f ms; spawner "
-           "%.1f ms: %+.1f ms (ratio %.3f) against the answer, %+.1f ms against the whole\n",
-           rounds, a, w, o, o - a, o / a, o - w);
+    printf(
+        "latency, 1 caller, p50 of %d: bare to the answer %.1f ms, with removal %.1f ms; spawner "
+        "%.1f ms: %+.1f ms (ratio %.3f) against the answer, %+.1f ms against the whole\n",
+        rounds, a, w, o, o - a, o / a, o - w);
     close(b.fd);
     free(answer);
     free(whole);

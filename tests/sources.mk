@@ -32,7 +32,10 @@ endef
 $(eval $(call fuzz,json,))
 $(eval $(call fuzz,envelope,))
 $(eval $(call fuzz,option,))
+$(eval $(call fuzz,stream,services/spawner/stream.c))
 $(eval $(call fuzz,token,tests/support/forge.c))
+$(eval $(call fuzz,frames,))
+$(eval $(call fuzz,image_ref,services/registry/image_ref.c))
 
 fuzzers: $(FUZZERS)
 .PHONY: fuzzers

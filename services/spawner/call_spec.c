@@ -5,11 +5,11 @@
 
 #include "contract.h"
 
-#define MIB              (1024 * 1024)
-#define MEMORY_MB_MAX    (1024 * 1024)
-#define PIDS_MAX         32768
-#define TMP_MB_MAX       (64 * 1024)
-#define CPUS_MAX         1024
+#define MIB               (1024 * 1024)
+#define MEMORY_MB_MAX     (1024 * 1024)
+#define PIDS_MAX          32768
+#define TMP_MB_MAX        (64 * 1024)
+#define CPUS_MAX          1024
 #define START_TIMEOUT_MAX FAAS_TIMEOUT_MS_MAX
 
 struct body {

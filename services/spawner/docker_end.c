@@ -5,14 +5,14 @@
 #include "base/log.h"
 #include "docker.h"
 
-#define KILL_EVERY_S    2.0
-#define KILL_TRIES      15
-#define EOF_WAIT_S      5.0  /* silence of the output after the exit; then it is broken */
-#define EOF_KILLED_S    0.25 /* the same for a killed container, whose stdout nobody gets */
-#define INSPECT_MS      5000
-#define REMOVE_MS       60000
-#define REMOVE_TRIES    5
-#define REMOVE_FIRST_S  0.2
+#define KILL_EVERY_S   2.0
+#define KILL_TRIES     15
+#define EOF_WAIT_S     5.0  /* silence of the output after the exit; then it is broken */
+#define EOF_KILLED_S   0.25 /* the same for a killed container, whose stdout nobody gets */
+#define INSPECT_MS     5000
+#define REMOVE_MS      60000
+#define REMOVE_TRIES   5
+#define REMOVE_FIRST_S 0.2
 
 static void remove_container(struct rt_call *call);
 
@@ -88,11 +88,8 @@ static void on_inspected(void *arg, const struct engine_reply *reply)
 static void inspect(struct rt_call *call)
 {
     char path[160];
-    struct engine_call order = {.method = "GET",
-                                .path = path,
-                                .timeout_ms = INSPECT_MS,
-                                .done = on_inspected,
-                                .arg = call};
+    struct engine_call order = {
+        .method = "GET", .path = path, .timeout_ms = INSPECT_MS, .done = on_inspected, .arg = call};
     faas_err err;
 
     call->stage = RUN_INSPECT;
@@ -264,11 +261,8 @@ static void on_removed(void *arg, const struct engine_reply *reply)
 static void remove_container(struct rt_call *call)
 {
     char path[160];
-    struct engine_call order = {.method = "DELETE",
-                                .path = path,
-                                .timeout_ms = REMOVE_MS,
-                                .done = on_removed,
-                                .arg = call};
+    struct engine_call order = {
+        .method = "DELETE", .path = path, .timeout_ms = REMOVE_MS, .done = on_removed, .arg = call};
     faas_err err;
 
     if (call->container[0] == '\0') {

@@ -30,8 +30,7 @@ static const char *manifest_digest(const struct resolve *res, const json_t *deta
     size_t i;
     json_t *item;
 
-    json_array_foreach(json_object_get(detail, "RepoDigests"), i, item)
-    {
+    json_array_foreach (json_object_get(detail, "RepoDigests"), i, item) {
         struct image_ref ref;
         const char *text = json_string_value(item);
         const char *at = text != NULL ? strchr(text, '@') : NULL;
@@ -140,11 +139,8 @@ void docker_resolve(struct runtime *rt, const char *reference, int64_t timeout_m
     struct docker *dk = (struct docker *)rt;
     struct resolve *res = calloc(1, sizeof *res);
     char full[REF_TEXT_MAX];
-    struct image_want want = {.name = full,
-                              .may_pull = true,
-                              .timeout_ms = timeout_ms,
-                              .done = on_found,
-                              .arg = res};
+    struct image_want want = {
+        .name = full, .may_pull = true, .timeout_ms = timeout_ms, .done = on_found, .arg = res};
     faas_err err = {0};
     faas_code rc;
 

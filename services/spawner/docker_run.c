@@ -192,11 +192,8 @@ static void on_wait_head(void *arg, int status)
 static faas_code connect_to(struct rt_call *call, faas_err *err)
 {
     char path[160];
-    struct engine_call wait = {.method = "POST",
-                               .path = path,
-                               .head = on_wait_head,
-                               .done = on_wait_done,
-                               .arg = call};
+    struct engine_call wait = {
+        .method = "POST", .path = path, .head = on_wait_head, .done = on_wait_done, .arg = call};
     struct attach_conf conf = {
         .eng = call->dk->eng,
         .container = call->container,
@@ -223,7 +220,8 @@ static void on_created(void *arg, const struct engine_reply *reply)
     faas_err err;
 
     call->req = NULL;
-    if (reply->status == 404 && !call->was_retried && call->facts.stop == STOP_NONE) { /* the image went since it was seen */
+    if (reply->status == 404 && !call->was_retried &&
+        call->facts.stop == STOP_NONE) { /* the image went since it was seen */
         call->was_retried = true;
         images_forget(call->dk->imgs, call->name);
         find_image(call);

@@ -6,13 +6,13 @@
 
 #include "base/text.h"
 
-#define NOBODY      65534
-#define ID_MAX      2147483647L /* above it, engines of the past wrapped to 0 */
-#define MEMORY_MIN  (6 * 1024 * 1024)
-#define SHM_BYTES   (8 * 1024 * 1024)
-#define INODES_MAX  16384
-#define FILES_MAX   1024
-#define MIB         (1024 * 1024)
+#define NOBODY     65534
+#define ID_MAX     2147483647L /* above it, engines of the past wrapped to 0 */
+#define MEMORY_MIN (6 * 1024 * 1024)
+#define SHM_BYTES  (8 * 1024 * 1024)
+#define INODES_MAX 16384
+#define FILES_MAX  1024
+#define MIB        (1024 * 1024)
 
 /* Digits alone, 1..ID_MAX, ended by `stop` or NUL; 0 otherwise. */
 static long read_id(const char *text, char stop)
@@ -39,6 +39,7 @@ void docker_user(const char *image_user, char out_user[DOCKER_USER_MAX])
 
 static faas_code add_argv(const struct rt_spec *call, json_t *body, faas_err *err)
 {
+    const char *text = call->argument_len > 0 ? call->argument : "";
     json_t *cmd, *argument;
     size_t i;
     json_t *item;
@@ -48,18 +49,16 @@ static faas_code add_argv(const struct rt_spec *call, json_t *body, faas_err *er
     cmd = json_array();
     if (json_object_set_new(body, "Cmd", cmd) != 0)
         return faas_fail_sys(err, ENOMEM, "container argv");
-    json_array_foreach(call->command, i, item)
-    {
+    json_array_foreach (call->command, i, item) {
         if (json_array_append(cmd, item) != 0)
             return faas_fail_sys(err, ENOMEM, "container argv");
     }
     if (call->is_stdin)
         return FAAS_OK;
-    if (memchr(call->argument, '\0', call->argument_len) != NULL ||
-        !faas_utf8_is(call->argument, call->argument_len))
+    if (memchr(text, '\0', call->argument_len) != NULL || !faas_utf8_is(text, call->argument_len))
         return faas_fail(err, FAAS_START_FAILED,
                          "the argument must be UTF-8 without NUL bytes; input \"stdin\" takes any");
-    argument = json_stringn(call->argument, call->argument_len);
+    argument = json_stringn(text, call->argument_len);
     if (argument == NULL || json_array_append_new(cmd, argument) != 0)
         return faas_fail_sys(err, ENOMEM, "container argv");
     return FAAS_OK;
@@ -72,8 +71,7 @@ static faas_code add_env(const struct rt_spec *call, json_t *body, faas_err *err
 
     if (json_object_set_new(body, "Env", list) != 0)
         return faas_fail_sys(err, ENOMEM, "container environment");
-    json_object_foreach((json_t *)(uintptr_t)call->env, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)call->env, key, value) {
         json_t *entry = json_sprintf("%s=%s", key, json_string_value(value));
 
         if (entry == NULL || json_array_append_new(list, entry) != 0)
@@ -105,13 +103,11 @@ static json_t *tmpfs_of(const struct docker_spec *spec)
     json_t *unused;
     size_t count = 0;
 
-    snprintf(options, sizeof options,
-             "rw,noexec,nosuid,nodev,mode=1777,nr_inodes=%d,size=%lldm", INODES_MAX,
-             (long long)spec->call->tmp_mb);
+    snprintf(options, sizeof options, "rw,noexec,nosuid,nodev,mode=1777,nr_inodes=%d,size=%lldm",
+             INODES_MAX, (long long)spec->call->tmp_mb);
     if (json_object_set_new(mounts, "/tmp", json_string(options)) != 0)
         return NULL;
-    json_object_foreach(spec->info->volumes, path, unused)
-    {
+    json_object_foreach (spec->info->volumes, path, unused) {
         if (path[0] == '/' && count++ < DOCKER_VOLUMES_MAX &&
             json_object_set_new(mounts, path, json_string(options)) != 0)
             return NULL;
@@ -139,11 +135,11 @@ static faas_code add_host(const struct docker_spec *spec, json_t *body, faas_err
     json_t *host = limits_of(spec), *tmpfs = tmpfs_of(spec), *rest;
     int rc;
 
-    rest = json_pack("{s:b,s:[s],s:[s],s:b,s:s,s:s,s:{s:s},s:{s:s}}", "ReadonlyRootfs", 1,
-                     "CapDrop", "ALL", "SecurityOpt", "no-new-privileges", "Privileged", 0,
-                     "IpcMode", "private", "NetworkMode",
-                     spec->call->has_network ? "bridge" : "none", "LogConfig", "Type", "none",
-                     "RestartPolicy", "Name", "no");
+    rest =
+        json_pack("{s:b,s:[s],s:[s],s:b,s:s,s:s,s:{s:s},s:{s:s}}", "ReadonlyRootfs", 1, "CapDrop",
+                  "ALL", "SecurityOpt", "no-new-privileges", "Privileged", 0, "IpcMode", "private",
+                  "NetworkMode", spec->call->has_network ? "bridge" : "none", "LogConfig", "Type",
+                  "none", "RestartPolicy", "Name", "no");
     rc = host != NULL && tmpfs != NULL && rest != NULL ? json_object_update(host, rest) : -1;
     json_decref(rest);
     if (rc == 0)

@@ -1,61 +1,18 @@
-#include "engine.h"
+#include "engine_internal.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/un.h>
-#include <unistd.h>
-
-#include "base/log.h"
 
 #define DEFAULT_HOST    "unix:///var/run/docker.sock"
-#define PING_UP_S       2.0
-#define PING_DOWN_S     0.5
-#define PROBE_MS        3000
 #define CONNECT_MS      2000
 #define CONNECTIONS_MAX 512L /* kept open between requests */
 
-struct engine_req {
-    engine *eng;
-    CURL *easy;
-    struct curl_slist *headers;
-    struct engine_call call; /* body and header are not used after the start */
-    char *body;              /* of the answer */
-    size_t len, room;
-    int status;
-    bool is_head_due, is_too_large;
-    char error[CURL_ERROR_SIZE];
-    char api[16];
-    TAILQ_ENTRY(engine_req) link, head_link;
-};
-TAILQ_HEAD(req_list, engine_req);
-
-struct engine {
-    struct engine_conf conf;
-    struct ev_loop *ev;
-    CURLM *multi;
-    ev_timer curl_timer, ping_timer;
-    char *address, *unix_path, *base;
-    char prefix[24];
-    enum engine_state state;
-    struct engine_facts facts, found; /* found: while a probe runs */
-    engine_req *probe;
-    enum { PROBE_PING, PROBE_VERSION, PROBE_INFO } stage; /* of the running probe */
-    char offered[16]; /* the engine's own newest API version */
-    struct sockaddr_storage peer;
-    socklen_t peer_len;
-    struct req_list reqs, heads;
-};
 struct watch { /* one socket of libcurl's */
     engine *eng;
     ev_io io;
 };
-
-static void probe(engine *eng);
 
 /* ---- answers ---- */
 
@@ -142,7 +99,7 @@ static void finish(engine_req *req, CURLcode rc)
         .status = req->status,
         .is_complete = rc == CURLE_OK,
         .is_timeout = rc == CURLE_OPERATION_TIMEDOUT,
-        .why = req->is_too_large      ? "the engine's answer is too large"
+        .why = req->is_too_large       ? "the engine's answer is too large"
                : req->error[0] != '\0' ? req->error
                                        : curl_easy_strerror(rc),
         .body = req->body != NULL ? req->body : "",
@@ -181,7 +138,8 @@ static void on_socket_event(struct ev_loop *ev, ev_io *io, int events)
 {
     struct watch *watch = io->data;
     engine *eng = watch->eng;
-    int what = (events & EV_READ ? CURL_CSELECT_IN : 0) | (events & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    int what =
+        (events & EV_READ ? CURL_CSELECT_IN : 0) | (events & EV_WRITE ? CURL_CSELECT_OUT : 0);
     int running;
 
     (void)ev;
@@ -308,8 +266,8 @@ static faas_code req_setup(engine_req *req, const char *prefix, faas_err *err)
     return FAAS_OK;
 }
 
-static faas_code send_with(engine *eng, const char *prefix, const struct engine_call *call,
-                           engine_req **out_req, faas_err *err)
+faas_code engine_send_to(engine *eng, const char *prefix, const struct engine_call *call,
+                         engine_req **out_req, faas_err *err)
 {
     engine_req *req = calloc(1, sizeof *req);
     faas_code rc;
@@ -341,7 +299,7 @@ faas_code engine_send(engine *eng, const struct engine_call *call, engine_req **
                       faas_err *err)
 {
     FAAS_TRY(engine_usable(eng, err));
-    return send_with(eng, eng->prefix, call, out_req, err);
+    return engine_send_to(eng, eng->prefix, call, out_req, err);
 }
 
 void engine_abort(engine_req *req)
@@ -367,152 +325,6 @@ void engine_reply_text(const struct engine_reply *reply, char out_text[FAAS_ERR_
 json_t *engine_reply_json(const struct engine_reply *reply)
 {
     return json_loadb(reply->body, reply->len, 0, NULL);
-}
-
-/* ---- is it there ---- */
-
-static void set_state(engine *eng, enum engine_state state, const char *why)
-{
-    bool is_change = eng->state != state;
-
-    eng->state = state;
-    ev_timer_stop(eng->ev, &eng->ping_timer);
-    ev_timer_set(&eng->ping_timer, state == ENGINE_UP ? PING_UP_S : PING_DOWN_S, 0.0);
-    ev_timer_start(eng->ev, &eng->ping_timer);
-    if (!is_change)
-        return;
-    if (state == ENGINE_UP)
-        FAAS_LOG(INFO, "docker engine answers", FAAS_LSTR("address", eng->address),
-                 FAAS_LSTR("version", eng->facts.version), FAAS_LSTR("api", eng->facts.api),
-                 FAAS_LSTR("arch", eng->facts.arch), FAAS_LINT("cpus", eng->facts.cpus));
-    else
-        FAAS_LOG(WARN, "no docker engine answers; calls end unavailable until one does",
-                 FAAS_LSTR("address", eng->address), FAAS_LSTR("why", why));
-    if (eng->conf.changed != NULL)
-        eng->conf.changed(eng->conf.arg, state);
-}
-
-static void probe_failed(engine *eng, const struct engine_reply *reply)
-{
-    char text[FAAS_ERR_MSG_MAX];
-
-    engine_reply_text(reply, text);
-    set_state(eng, ENGINE_DOWN, text);
-}
-
-static void copy_text(char *to, size_t size, const json_t *doc, const char *key)
-{
-    const char *text = json_string_value(json_object_get(doc, key));
-
-    snprintf(to, size, "%s", text != NULL ? text : "");
-}
-
-static void on_version(void *arg, const struct engine_reply *reply)
-{
-    engine *eng = arg;
-    FAAS_AUTO(json_t) *doc = engine_reply_json(reply);
-
-    eng->probe = NULL;
-    if (!reply->is_complete || reply->status != 200) {
-        probe_failed(eng, reply);
-        return;
-    }
-    copy_text(eng->found.arch, sizeof eng->found.arch, doc, "Arch");
-    copy_text(eng->found.version, sizeof eng->found.version, doc, "Version");
-    eng->stage = PROBE_INFO;
-    probe(eng);
-}
-
-static void on_info(void *arg, const struct engine_reply *reply)
-{
-    engine *eng = arg;
-    FAAS_AUTO(json_t) *doc = engine_reply_json(reply);
-
-    eng->probe = NULL;
-    if (!reply->is_complete || reply->status != 200) {
-        probe_failed(eng, reply);
-        return;
-    }
-    eng->found.cpus = (int)json_integer_value(json_object_get(doc, "NCPU"));
-    if (eng->found.cpus < 1)
-        eng->found.cpus = 1;
-    eng->facts = eng->found;
-    set_state(eng, ENGINE_UP, "");
-}
-
-static void negotiate(engine *eng)
-{
-    int major = 0, minor = 0;
-
-    if (sscanf(eng->offered, "%4d.%4d", &major, &minor) != 2 || major > ENGINE_API_NEWEST_MAJOR ||
-        (major == ENGINE_API_NEWEST_MAJOR && minor > ENGINE_API_NEWEST_MINOR)) {
-        major = ENGINE_API_NEWEST_MAJOR;
-        minor = ENGINE_API_NEWEST_MINOR;
-    }
-    memset(&eng->found, 0, sizeof eng->found);
-    snprintf(eng->found.api, sizeof eng->found.api, "%d.%d", major & 0xff, minor & 0xfff);
-    snprintf(eng->prefix, sizeof eng->prefix, "/v%s", eng->found.api);
-}
-
-static void on_ping(void *arg, const struct engine_reply *reply)
-{
-    engine *eng = arg;
-    bool is_same = strcmp(eng->offered, eng->probe->api) == 0;
-
-    snprintf(eng->offered, sizeof eng->offered, "%s", eng->probe->api);
-    eng->probe = NULL;
-    if (!reply->is_complete || reply->status != 200) {
-        probe_failed(eng, reply);
-        return;
-    }
-    if (eng->state == ENGINE_UP && is_same) {
-        set_state(eng, ENGINE_UP, "");
-        return;
-    }
-    negotiate(eng);
-    eng->stage = PROBE_VERSION;
-    probe(eng);
-}
-
-/* /_ping decides; /version and /info follow when the engine is new to us. */
-static void probe(engine *eng)
-{
-    static const struct {
-        const char *path;
-        void (*done)(void *arg, const struct engine_reply *reply);
-    } stages[] = {
-        [PROBE_PING] = {"/_ping", on_ping},
-        [PROBE_VERSION] = {"/version", on_version},
-        [PROBE_INFO] = {"/info", on_info},
-    };
-    struct engine_call call = {.method = "GET", .timeout_ms = PROBE_MS, .arg = eng};
-    faas_err err = {0};
-
-    call.path = stages[eng->stage].path;
-    call.done = stages[eng->stage].done;
-    if (send_with(eng, eng->stage == PROBE_PING ? "" : eng->prefix, &call, &eng->probe, &err) !=
-        FAAS_OK)
-        set_state(eng, ENGINE_DOWN, err.detail);
-}
-
-static void on_ping_timer(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    engine *eng = timer->data;
-
-    (void)ev, (void)events;
-    if (eng->probe != NULL)
-        return;
-    eng->stage = PROBE_PING;
-    probe(eng);
-}
-
-void engine_suspect(engine *eng)
-{
-    if (eng->probe != NULL || eng->state != ENGINE_UP)
-        return;
-    ev_timer_stop(eng->ev, &eng->ping_timer);
-    ev_timer_set(&eng->ping_timer, 0.0, 0.0);
-    ev_timer_start(eng->ev, &eng->ping_timer);
 }
 
 /* ---- life ---- */
@@ -566,10 +378,11 @@ faas_code engine_new(const struct engine_conf *conf, engine **out_engine, faas_e
     TAILQ_INIT(&eng->reqs);
     TAILQ_INIT(&eng->heads);
     ev_timer_init(&eng->curl_timer, on_curl_timer, 0.0, 0.0);
-    ev_timer_init(&eng->ping_timer, on_ping_timer, 0.0, 0.0);
-    eng->curl_timer.data = eng->ping_timer.data = eng;
+    eng->curl_timer.data = eng;
+    engine_probe_init(eng);
     eng->multi = curl_multi_init();
-    rc = eng->multi == NULL ? faas_fail_sys(err, ENOMEM, "libcurl") : parse_host(eng, conf->host, err);
+    rc = eng->multi == NULL ? faas_fail_sys(err, ENOMEM, "libcurl")
+                            : parse_host(eng, conf->host, err);
     if (rc != FAAS_OK) {
         engine_free(eng);
         return rc;
@@ -581,12 +394,6 @@ faas_code engine_new(const struct engine_conf *conf, engine **out_engine, faas_e
     curl_multi_setopt(eng->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX);
     *out_engine = eng;
     return FAAS_OK;
-}
-
-void engine_begin(engine *eng)
-{
-    eng->stage = PROBE_PING;
-    probe(eng);
 }
 
 void engine_free(engine *eng)
@@ -630,14 +437,6 @@ const char *engine_prefix(const engine *eng)
 struct ev_loop *engine_ev(const engine *eng)
 {
     return eng->ev;
-}
-
-faas_code engine_usable(const engine *eng, faas_err *err)
-{
-    if (eng->state == ENGINE_UP)
-        return FAAS_OK;
-    return faas_fail(err, FAAS_UNAVAILABLE,
-                     "no Docker Engine answers at %s: start it or set DOCKER_HOST", eng->address);
 }
 
 faas_code engine_peer(const engine *eng, struct sockaddr_storage *out_addr, socklen_t *out_len,

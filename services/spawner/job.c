@@ -11,11 +11,11 @@
 #include "net/frames.h"
 #include "outcome.h"
 
-#define BUDGET_SLACK_MS  10000 /* kill, last frames */
-#define RESUME_BELOW     (JOB_PENDING_MAX / 2)
-#define END_TRY_MS       300
-#define END_DIRECT_MS    900 /* three tries */
-#define END_ANYBODY_MS   10000
+#define BUDGET_SLACK_MS 10000 /* kill, last frames */
+#define RESUME_BELOW    (JOB_PENDING_MAX / 2)
+#define END_TRY_MS      300
+#define END_DIRECT_MS   900 /* three tries */
+#define END_ANYBODY_MS  10000
 
 struct cancel {
     faas_msg *msg;
@@ -50,8 +50,8 @@ static json_t *event_json(const struct job_host *host, uint32_t place, const cha
 
 static bool event_subject(char out_subject[FAAS_SUBJECT_MAX], const struct call_spec *spec)
 {
-    int n = snprintf(out_subject, FAAS_SUBJECT_MAX, "faas.call.%s.%s.ev", spec->publisher,
-                     spec->id);
+    int n =
+        snprintf(out_subject, FAAS_SUBJECT_MAX, "faas.call.%s.%s.ev", spec->publisher, spec->id);
 
     return n > 0 && n < FAAS_SUBJECT_MAX;
 }
@@ -113,10 +113,11 @@ static void send_to_caller(void *arg, const void *msg, size_t len)
 
 static void send_accept_frame(job *self)
 {
-    FAAS_AUTO(json_t) *doc = json_pack(
-        "{s:i,s:s,s:s,s:I}", "v", 1, "spawner", self->host->spawner, "epoch",
-        faas_members_epoch(self->host->members), "budget_ms",
-        (json_int_t)(self->spec.run.start_timeout_ms + self->spec.run.timeout_ms + BUDGET_SLACK_MS));
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:i,s:s,s:s,s:I}", "v", 1, "spawner", self->host->spawner, "epoch",
+                  faas_members_epoch(self->host->members), "budget_ms",
+                  (json_int_t)(self->spec.run.start_timeout_ms + self->spec.run.timeout_ms +
+                               BUDGET_SLACK_MS));
     struct faas_frame frame = {.type = FAAS_FRAME_ACCEPT, .place = self->spec.place};
     FAAS_AUTO(char) *text = doc != NULL ? faas_json_text(doc, &frame.len) : NULL;
     uint8_t wire[FAAS_FRAME_HEAD + 512];
@@ -324,8 +325,7 @@ static void answer_cancels(job *self, faas_code code)
 
     while ((cancel = SLIST_FIRST(&self->cancels)) != NULL) {
         SLIST_REMOVE_HEAD(&self->cancels, link);
-        job_answer_state(self->host, cancel->msg,
-                         code == FAAS_CLIENT_GONE ? "cancelled" : "done");
+        job_answer_state(self->host, cancel->msg, code == FAAS_CLIENT_GONE ? "cancelled" : "done");
         faas_msg_free(cancel->msg);
         free(cancel);
     }
@@ -477,7 +477,8 @@ static void check(job *self)
 
 static faas_code decode(job *self, faas_err *err)
 {
-    FAAS_TRY(faas_envelope_open(faas_msg_data(self->msg), faas_msg_len(self->msg), &self->env, err));
+    FAAS_TRY(
+        faas_envelope_open(faas_msg_data(self->msg), faas_msg_len(self->msg), &self->env, err));
     return call_spec_body(&self->env, &self->spec, err);
 }
 

@@ -36,8 +36,8 @@ struct job_host { /* the same for all jobs of a process */
 
 /* NULL without memory; the message is taken over in any case. */
 job *job_new(struct job_host *host, const struct call_spec *head, faas_msg *take_msg);
-/* Decodes the message and accepts or refuses, now or when the image was looked for; the job tells it
- * itself.  A refused job is gone, perhaps before this returned. */
+/* Decodes the message and accepts or refuses, now or when the image was looked for; the job tells
+ * it itself.  A refused job is gone, perhaps before this returned. */
 void job_judge(job *self);
 void job_free(job *self); /* without hooks; the process ends */
 

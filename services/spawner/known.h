@@ -1,6 +1,6 @@
 /* known.h - names of images that were seen a moment ago, with what running them needs.
- * Entries   live KNOWN_FRESH_MS from their last known_put; at most KNOWN_MAX, the oldest goes first.
- * Ownership known_put takes over info's volumes; a found entry is valid until the next call.
+ * Entries   live KNOWN_FRESH_MS from their last known_put; at most KNOWN_MAX, the oldest goes
+ * first. Ownership known_put takes over info's volumes; a found entry is valid until the next call.
  * Threads   none of its own.
  */
 #ifndef SPAWNER_KNOWN_H
@@ -14,7 +14,7 @@
 #define KNOWN_FRESH_MS 60000
 #define KNOWN_MAX      1024
 
-struct image_info {       /* what running an image needs to know */
+struct image_info { /* what running an image needs to know */
     char id[80];
     char user[128];       /* as in the image's configuration; untrusted */
     json_t *volumes;      /* object whose keys are paths, or NULL */

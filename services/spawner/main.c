@@ -140,8 +140,7 @@ static int64_t slots(void)
 
 static faas_code check_cluster(faas_err *err)
 {
-    static const char set[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     size_t len = strlen(conf.cluster);
 
     if (len < 1 || len > 63 || strspn(conf.cluster, set) != len)

@@ -26,8 +26,8 @@ enum stop_reason {
 
 struct run_facts {
     enum stop_reason stop;
-    bool is_lost;            /* the engine went away after start was sent */
-    bool is_output_broken;   /* the output may be incomplete */
+    bool is_lost;          /* the engine went away after start was sent */
+    bool is_output_broken; /* the output may be incomplete */
     bool has_started;
     const faas_err *failure; /* why it never started; or NULL */
     int exit_code;           /* when it ran */
@@ -38,7 +38,7 @@ struct run_facts {
 void outcome_decide(const struct run_facts *facts, struct rt_outcome *out_outcome);
 int outcome_signal(int exit_code); /* 0: not by a signal */
 
-struct stderr_tail {            /* zeroed: ready */
+struct stderr_tail {             /* zeroed: ready */
     char ring[FAAS_STDERR_TAIL]; /* newest byte before `total % size` */
     uint64_t total;
 };

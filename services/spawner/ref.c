@@ -5,7 +5,8 @@
 
 static const char lower[] = "abcdefghijklmnopqrstuvwxyz0123456789._-/";
 static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-static const char host_set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
+static const char host_set[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
 static const char hex[] = "0123456789abcdef";
 
 static bool is_host(const char *part, size_t len)
@@ -55,14 +56,16 @@ static faas_code split(const char *text, struct image_ref *ref, faas_err *err)
 
     snprintf(ref->host, sizeof ref->host, "docker.io");
     if (slash != NULL && slash < end && is_host(text, (size_t)(slash - text))) {
-        if (!take(text, (size_t)(slash - text), host_set, ref->host, sizeof ref->host))
+        if (!take(text, (size_t)(slash - text), host_set, ref->host, sizeof ref->host) ||
+            strchr(".:-", ref->host[0]) != NULL || strstr(ref->host, "..") != NULL)
             return faas_fail(err, FAAS_INVALID, "image: bad registry host");
         if (strcmp(ref->host, "index.docker.io") == 0)
             snprintf(ref->host, sizeof ref->host, "docker.io");
         at = slash + 1;
     }
     colon = memchr(at, ':', (size_t)(end - at));
-    if (colon != NULL && !take(colon + 1, (size_t)(end - colon - 1), word, ref->tag, sizeof ref->tag))
+    if (colon != NULL &&
+        !take(colon + 1, (size_t)(end - colon - 1), word, ref->tag, sizeof ref->tag))
         return faas_fail(err, FAAS_INVALID, "image: bad tag");
     if (digest != NULL) {
         if (!ref_is_digest(digest + 1))

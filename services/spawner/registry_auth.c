@@ -58,8 +58,7 @@ static json_t *find_entry(const json_t *doc, const char *host)
     const char *key;
     json_t *entry;
 
-    json_object_foreach(json_object_get(doc, "auths"), key, entry)
-    {
+    json_object_foreach (json_object_get(doc, "auths"), key, entry) {
         if (key_is_host(key, host))
             return entry;
     }

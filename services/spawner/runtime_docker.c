@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "docker.h"
 
-#define LIST_MS       10000
-#define REMOVE_MS     30000
-#define PREPARE_MS    10000
+#define LIST_MS    10000
+#define REMOVE_MS  30000
+#define PREPARE_MS 10000
 
 static struct docker *docker_of(struct runtime *rt)
 {
@@ -109,8 +109,7 @@ static void on_listed(void *arg, const struct engine_reply *reply)
         return;
     if (!dk->conf.is_bus_heard(dk->conf.arg))
         sweep_deaf(&dk->sweep);
-    json_array_foreach(list, i, item)
-    {
+    json_array_foreach (list, i, item) {
         sweep_one(dk, item);
     }
 }
@@ -118,8 +117,8 @@ static void on_listed(void *arg, const struct engine_reply *reply)
 static void sweep(struct runtime *rt)
 {
     struct docker *dk = docker_of(rt);
-    FAAS_AUTO(json_t) *filter = json_pack("{s:[s++]}", "label", LABEL_CLUSTER, "=",
-                                          dk->conf.owner.cluster);
+    FAAS_AUTO(json_t) *filter =
+        json_pack("{s:[s++]}", "label", LABEL_CLUSTER, "=", dk->conf.owner.cluster);
     FAAS_AUTO(char) *text = filter != NULL ? json_dumps(filter, JSON_COMPACT) : NULL;
     FAAS_AUTO(char) *encoded = text != NULL ? ref_url_encode(text) : NULL, *path = NULL;
     struct engine_call order = {

@@ -1,6 +1,6 @@
 SPAWNER := services/spawner
 SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c docker_run.c \
-	docker_spec.c engine.c engine_image.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
+	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c)
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
@@ -9,3 +9,11 @@ $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWN
 
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c))
+
+$(eval $(call test,stream,$(SPAWNER)/stream.c))
+$(eval $(call test,outcome,$(SPAWNER)/outcome.c))
+$(eval $(call test,spawner_memory,$(SPAWNER)/known.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c))
+$(eval $(call test,docker_spec,$(SPAWNER)/docker_spec.c $(SPAWNER)/call_spec.c))
+$(eval $(call test,sweep,$(SPAWNER)/sweep.c))
+$(eval $(call test,spawner_ref,$(SPAWNER)/ref.c $(SPAWNER)/registry_auth.c))
+$(eval $(call test,call_spec,$(SPAWNER)/call_spec.c))

@@ -1,11 +1,11 @@
 /* stream.h - the engine's attach stream, split into what went to stdout and what went to stderr.
  * Input     frames of 8 bytes {stream, 0, 0, 0, big-endian u32 length} and a payload; they arrive
- *           cut anywhere.  Output    slices of payload in order, as they arrive: nothing is kept but
- *           a half-read head.  Streams   1 stdout, 2 stderr; 0 (stdin) counts as stdout, as the
- *           engine's own client does; 3 is the engine's own message.  Errors    INVALID: the head
- *           names another stream, or its padding is not zero; the splitter is dead from then on.
- * Threads   none of its own; a struct belongs to its user.
- * Spec      Docker Engine API, "Attach to a container", stream format.
+ *           cut anywhere.  Output    slices of payload in order, as they arrive: nothing is kept
+ * but a half-read head.  Streams   1 stdout, 2 stderr; 0 (stdin) counts as stdout, as the engine's
+ * own client does; 3 is the engine's own message.  Errors    INVALID: the head names another
+ * stream, or its padding is not zero; the splitter is dead from then on. Threads   none of its own;
+ * a struct belongs to its user. Spec      Docker Engine API, "Attach to a container", stream
+ * format.
  */
 #ifndef SPAWNER_STREAM_H
 #define SPAWNER_STREAM_H

@@ -33,7 +33,8 @@ struct sweep {
 };
 /* Forget all absences: called while the bus is not heard. */
 void sweep_deaf(struct sweep *sweep);
-/* labels: the container's; now_ns: faas_now_ns(); wall_s: Unix time.  NULL: keep it, else why not. */
+/* labels: the container's; now_ns: faas_now_ns(); wall_s: Unix time.  NULL: keep it, else why not.
+ */
 const char *sweep_judge(struct sweep *sweep, const json_t *labels, uint64_t now_ns, int64_t wall_s);
 
 #endif

@@ -23,8 +23,8 @@ struct worker {
     struct job_host host;
     ledger *book;
     LIST_HEAD(, place) places;
-    int64_t used;  /* slots */
-    int64_t sent;  /* jobs that only wait for their receiver */
+    int64_t used; /* slots */
+    int64_t sent; /* jobs that only wait for their receiver */
     uint64_t changes;
     bool is_draining, has_drained;
     ev_timer drain_timer;
@@ -174,8 +174,7 @@ void worker_on_call(worker *self, faas_msg *take_msg)
         return;
     }
     known = find(self, head.id);
-    if (known != NULL && job_stage(known->job) != JOB_SENT &&
-        job_place(known->job) == head.place) {
+    if (known != NULL && job_stage(known->job) != JOB_SENT && job_place(known->job) == head.place) {
         job_tell_accept(known->job);
         faas_msg_free(take_msg);
         return;

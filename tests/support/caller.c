@@ -175,14 +175,10 @@ static void send_order(struct flight *f)
     const struct caller_order *o = f->order;
     char subject[FAAS_SUBJECT_MAX], place[16], beat[24];
     const struct faas_header headers[] = {
-        {FAAS_H_PROTO, FAAS_PROTO},
-        {FAAS_H_ID, f->result->id},
-        {FAAS_H_PLACE, place},
-        {FAAS_H_PUBLISHER, f->caller->publisher},
-        {FAAS_H_EPOCH, o->epoch},
-        {FAAS_H_BEAT, o->beat > 0 ? beat : NULL},
-        {FAAS_H_AGE, "1"},
-        {NULL, NULL},
+        {FAAS_H_PROTO, FAAS_PROTO}, {FAAS_H_ID, f->result->id},
+        {FAAS_H_PLACE, place},      {FAAS_H_PUBLISHER, f->caller->publisher},
+        {FAAS_H_EPOCH, o->epoch},   {FAAS_H_BEAT, o->beat > 0 ? beat : NULL},
+        {FAAS_H_AGE, "1"},          {NULL, NULL},
     };
     struct faas_out out = {
         .subject = subject, .reply = faas_inbox_subject(f->inbox), .headers = headers};

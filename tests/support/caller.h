@@ -14,26 +14,26 @@
 struct caller;
 
 struct caller_order {
-    const char *spawner;  /* instance id */
-    const json_t *meta;   /* the envelope's object */
+    const char *spawner; /* instance id */
+    const json_t *meta;  /* the envelope's object */
     const void *argument;
     size_t argument_len;
-    const char *id;       /* NULL: a new one */
-    const char *epoch;    /* NULL: not sent */
-    int64_t beat;         /* 0: not sent */
-    uint32_t place;       /* 0: 257 */
-    int64_t wait_ms;      /* 0: 60 s */
-    bool is_deaf;         /* takes no frames and gives no credit */
-    bool ignores_end;     /* leaves the end event unanswered */
+    const char *id;    /* NULL: a new one */
+    const char *epoch; /* NULL: not sent */
+    int64_t beat;      /* 0: not sent */
+    uint32_t place;    /* 0: 257 */
+    int64_t wait_ms;   /* 0: 60 s */
+    bool is_deaf;      /* takes no frames and gives no credit */
+    bool ignores_end;  /* leaves the end event unanswered */
     /* Runs on the loop thread once the call was accepted; or NULL. */
     void (*accepted)(void *arg, const char *id);
     void *arg;
 };
 struct caller_result { /* zeroed by caller_run; caller_result_done frees */
     char id[FAAS_UUID_TEXT];
-    json_t *end;    /* the END frame; NULL: none came */
-    json_t *event;  /* the end event, or the busy one */
-    char *out;      /* stdout of a complete result, NUL follows */
+    json_t *end;   /* the END frame; NULL: none came */
+    json_t *event; /* the end event, or the busy one */
+    char *out;     /* stdout of a complete result, NUL follows */
     size_t out_len;
     bool is_busy, has_accept_event, has_accept_frame, has_started, is_timeout, is_broken;
     int end_events; /* how often `end` was told */
@@ -46,8 +46,8 @@ void caller_close(struct caller *self);
 void caller_run(struct caller *self, const struct caller_order *order,
                 struct caller_result *out_result);
 void caller_result_done(struct caller_result *result);
-/* A request to "faas.spawner.i.<spawner>.<verb>"; the reply's object, or {"error":text,"code":slug};
- * the caller's to free. */
+/* A request to "faas.spawner.i.<spawner>.<verb>"; the reply's object, or
+ * {"error":text,"code":slug}; the caller's to free. */
 json_t *caller_ask(struct caller *self, const char *spawner, const char *verb, const json_t *body);
 /* The newest heartbeat of a spawner (a copy), waited for up to ms; NULL: none came. */
 json_t *caller_beat(struct caller *self, const char *spawner, int64_t ms);
