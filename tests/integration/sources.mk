@@ -1,3 +1,4 @@
 $(eval $(call integration,rpc))
 $(eval $(call integration,kv))
 $(eval $(call integration,feed))
+$(eval $(call integration,permissions))
