@@ -58,12 +58,13 @@ static int is_visible(const struct dirent *entry)
 
 int main(int argc, char **argv)
 {
-    const char *parser = argc > 0 ? strrchr(argv[0], '_') : NULL;
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *parser = slash != NULL ? strstr(slash, "fuzz_") : NULL;
     char directory[256], path[640];
     struct dirent **files = NULL;
     int count;
 
-    snprintf(directory, sizeof directory, "tests/fuzz/corpus/%s", parser != NULL ? parser + 1 : "");
+    snprintf(directory, sizeof directory, "tests/fuzz/corpus/%s", parser != NULL ? parser + 5 : "");
     count = scandir(directory, &files, is_visible, alphasort);
     if (count <= 0)
         die("no corpus", directory);
