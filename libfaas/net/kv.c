@@ -1,562 +1,12 @@
-/* Buckets over the JetStream API subjects.  Each operation is a small state machine on the loop
- * thread: a request, a look at the answer, and perhaps another request after a pause, until the
- * deadline.  The blocking functions wait for the asynchronous ones. */
+/* The calls of kv.h: asynchronous ones start an operation of kv_op.c, blocking ones wait for it. */
 #include "net/kv.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "net/kv_internal.h"
-#include "net/rpc_internal.h"
-
-#define READ_ATTEMPT_MS  500
-#define WRITE_ATTEMPT_MS 1000
-#define OPEN_ATTEMPT_MS  5000
-#define PAUSE_MIN_MS     20
-#define PAUSE_MAX_MS     500
-#define NUMBER_TEXT      24
-#define H_EXPECTED       "Nats-Expected-Last-Subject-Sequence"
-#define H_OPERATION      "KV-Operation"
-#define H_OP_ID          "Faas-Op" /* tells our own delete from another's */
-
-/* JetStream's err_code values */
-enum {
-    JS_MESSAGE_TOO_LARGE = 10054,
-    JS_NAME_IN_USE = 10058,
-    JS_NO_MESSAGE = 10037,
-    JS_WRONG_SEQUENCE = 10071,
-    JS_OVERTAKEN = 10164, /* the same, found by a leader that has the other write in flight */
-    JS_REPLICAS_NOT_SUPPORTED = 10074,
-};
-
-struct faas_kv {
-    faas_rpc *rpc;
-    faas_loop *loop;
-    char bucket[32];
-    _Atomic int refs;       /* the opener's and one per operation */
-    LIST_HEAD(, op) pauses; /* operations between two tries */
-};
-
-enum op_kind { OP_OPEN, OP_GET, OP_LAST, OP_PUT, OP_DELETE };
-
-/* One operation from its start to done. */
-struct op {
-    LIST_ENTRY(op) link; /* in kv->pauses while the timer runs */
-    faas_kv *kv;
-    enum op_kind kind;
-    bool is_settling;  /* a write met "wrong sequence" and reads what is there */
-    uint64_t expected; /* what the caller said */
-    uint64_t sent;     /* what the message says: a create over a tombstone names that */
-    void *value;       /* owned */
-    size_t len;
-    char op_id[33];
-    int replicas;
-    uint64_t deadline_ns;
-    ev_timer pause;
-    int pauses;
-    faas_err trouble; /* why the newest try did not do it */
-    faas_kv_done *done;
-    void *arg;
-    char key[]; /* "" for the bucket */
-};
-
-static void start(void *arg);
-
-static void kv_unref(faas_kv *kv)
-{
-    if (atomic_fetch_sub(&kv->refs, 1) == 1)
-        free(kv);
-}
-
-/* ---- the end of an operation ---- */
-
-static void op_free(struct op *op)
-{
-    kv_unref(op->kv);
-    free(op->value);
-    free(op);
-}
-
-static void finish(struct op *op, faas_code code, const struct faas_kv_entry *entry,
-                   const faas_err *err)
-{
-    op->done(op->arg, code, entry, err);
-    op_free(op);
-}
-
-static void succeed(struct op *op, uint64_t revision)
-{
-    const struct faas_kv_entry entry = {.value = NULL, .revision = revision};
-    const faas_err none = {0};
-
-    finish(op, FAAS_OK, &entry, &none);
-}
-
-static void fail(struct op *op, faas_code code, const char *msg)
-{
-    faas_err err = {0};
-
-    faas_fail(&err, code, "%s", msg);
-    faas_err_detail(&err, "bucket %s key %s: %s", op->kv->bucket, op->key, op->trouble.detail);
-    finish(op, code, NULL, &err);
-}
-
-static void fail_unavailable(struct op *op)
-{
-    fail(op, FAAS_UNAVAILABLE, "the store is not available at the moment");
-}
-
-/* Tries again after a growing pause, or gives up when the deadline comes before it. */
-static void try_again(struct op *op)
-{
-    uint64_t ms = PAUSE_MIN_MS << (op->pauses < 5 ? op->pauses : 5);
-    uint64_t now = faas_now_ns();
-
-    if (ms > PAUSE_MAX_MS)
-        ms = PAUSE_MAX_MS;
-    if (faas_rpc_is_cancelled(op->kv->rpc) || now + ms * FAAS_MS_NS >= op->deadline_ns) {
-        fail_unavailable(op);
-        return;
-    }
-    op->pauses++;
-    LIST_INSERT_HEAD(&op->kv->pauses, op, link);
-    ev_timer_set(&op->pause, (double)ms / 1e3, 0.0);
-    ev_timer_start(faas_loop_ev(op->kv->loop), &op->pause);
-}
-
-static void on_pause(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    struct op *op = timer->data;
-
-    (void)ev;
-    (void)events;
-    LIST_REMOVE(op, link);
-    start(op);
-}
-
-/* ---- JetStream's answers ---- */
-
-/* What an API reply says: its document and error number (0: none). */
-struct js_reply {
-    json_t *doc;
-    int64_t error;
-    int64_t status;
-};
-
-static bool js_parse(struct op *op, const faas_msg *msg, struct js_reply *out_reply)
-{
-    const json_t *error;
-    const char *text;
-
-    *out_reply = (struct js_reply){0};
-    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &out_reply->doc,
-                        &op->trouble) != FAAS_OK)
-        return false;
-    error = json_object_get(out_reply->doc, "error");
-    if (error == NULL)
-        return true;
-    out_reply->error = json_integer_value(json_object_get(error, "err_code"));
-    out_reply->status = json_integer_value(json_object_get(error, "code"));
-    if (out_reply->error == 0)
-        out_reply->error = out_reply->status != 0 ? out_reply->status : -1;
-    text = json_string_value(json_object_get(error, "description"));
-    faas_err_detail(&op->trouble, "%" PRId64 " %s", out_reply->error, text != NULL ? text : "");
-    return true;
-}
-
-/* No leader, no peers, no resources: an election or a start, which pass. */
-static bool js_may_pass(const struct js_reply *reply)
-{
-    return reply->status == 503 || reply->status == 500 || reply->status == 408 ||
-           reply->status == 429;
-}
-
-static void on_js_error(struct op *op, const struct js_reply *reply)
-{
-    if (js_may_pass(reply))
-        try_again(op);
-    else if (reply->error == JS_MESSAGE_TOO_LARGE)
-        fail(op, FAAS_TOO_LARGE, "the record is too large for the store");
-    else
-        fail(op, FAAS_INTERNAL, "internal error");
-}
-
-/* A reply, or NULL after the operation was dealt with. */
-static faas_msg *js_answer(struct op *op, const struct faas_rpc_reply *reply)
-{
-    if (reply->code == FAAS_OK)
-        return reply->msg;
-    op->trouble = *reply->err;
-    if (reply->code == FAAS_UNAVAILABLE || reply->code == FAAS_TIMEOUT)
-        try_again(op);
-    else
-        fail(op, FAAS_INTERNAL, "internal error");
-    return NULL;
-}
-
-static void request(struct op *op, struct faas_rpc_request *req, faas_rpc_done *done)
-{
-    struct faas_ctx ctx = {.deadline_ns = op->deadline_ns};
-
-    req->ctx = &ctx;
-    req->lane = FAAS_DATA;
-    req->retry = FAAS_RPC_SAFE;
-    faas_rpc_call(op->kv->rpc, req, done, op);
-}
-
-/* ---- opening: the stream behind the bucket ---- */
-
-static json_t *stream_config(const struct op *op)
-{
-    const char *bucket = op->kv->bucket;
-    char name[64], subject[64], mirror[64];
-
-    (void)snprintf(name, sizeof name, "KV_%s", bucket);
-    (void)snprintf(subject, sizeof subject, "$KV.%s.>", bucket);
-    (void)snprintf(mirror, sizeof mirror, "rp.%s.>", bucket);
-    return json_pack(
-        "{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:b, s:b, s:b, "
-        "s:{s:s, s:s}}",
-        "name", name, "subjects", subject, "retention", "limits", "storage", "file", "discard",
-        "new", "max_consumers", -1, "max_msgs", -1, "max_bytes", -1, "max_age", 0,
-        "max_msgs_per_subject", 1, "max_msg_size", -1, "duplicate_window",
-        (json_int_t)(120 * FAAS_S_NS), "num_replicas", op->replicas, "allow_rollup_hdrs", 1,
-        "deny_delete", 1, "allow_direct", 1, "republish", "src", subject, "dest", mirror);
-}
-
-static void on_opened(void *arg, const struct faas_rpc_reply *reply)
-{
-    struct op *op = arg;
-    const faas_msg *msg = js_answer(op, reply);
-    struct js_reply js;
-
-    if (msg == NULL)
-        return;
-    if (!js_parse(op, msg, &js))
-        try_again(op);
-    else if (js.error == 0 || js.error == JS_NAME_IN_USE) /* another's settings are theirs */
-        succeed(op, 0);
-    else if (js.error == JS_REPLICAS_NOT_SUPPORTED)
-        fail(op, FAAS_INVALID, "REPLICAS: more than 1 needs that many NATS servers in one cluster");
-    else
-        on_js_error(op, &js);
-    json_decref(js.doc);
-}
-
-static void start_open(struct op *op)
-{
-    FAAS_AUTO(json_t) *config = stream_config(op);
-    FAAS_AUTO(char) *text = NULL;
-    char subject[FAAS_SUBJECT_MAX];
-    struct faas_rpc_request req = {.subject = subject, .attempt_ms = OPEN_ATTEMPT_MS};
-
-    text = config != NULL ? faas_json_text(config, &req.len) : NULL;
-    if (text == NULL) {
-        fail(op, FAAS_INTERNAL, "internal error");
-        return;
-    }
-    req.data = text;
-    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.CREATE.KV_%s", op->kv->bucket);
-    request(op, &req, on_opened);
-}
-
-/* ---- reading ---- */
-
-static bool decode(const json_t *text, void **out_bytes, size_t *out_len)
-{
-    const char *base64 = json_string_value(text);
-    size_t room = json_string_length(text) / 4 * 3 + 4;
-    unsigned char *bytes = malloc(room);
-
-    *out_len = 0;
-    if (bytes == NULL)
-        return false;
-    if (base64 != NULL && sodium_base642bin(bytes, room - 1, base64, json_string_length(text), NULL,
-                                            out_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0) {
-        free(bytes);
-        return false;
-    }
-    bytes[*out_len] = '\0';
-    *out_bytes = bytes;
-    return true;
-}
-
-/* A stored message. */
-struct stored {
-    struct faas_kv_entry entry; /* owned */
-    bool is_delete;
-    char op_id[33];
-};
-
-static void stored_done(struct stored *stored)
-{
-    faas_kv_entry_done(&stored->entry);
-}
-
-/* Value of a header in the raw block "NATS/1.0\r\nName: value\r\n...\r\n"; "" when absent. */
-static void raw_header(const char *block, const char *name, char *out_value, size_t room)
-{
-    size_t name_len = strlen(name), len;
-
-    out_value[0] = '\0';
-    for (const char *line = strstr(block, "\r\n"); line != NULL; line = strstr(line, "\r\n")) {
-        line += 2;
-        if (strncasecmp(line, name, name_len) != 0 || line[name_len] != ':')
-            continue;
-        line += name_len + 1;
-        line += strspn(line, " ");
-        len = strcspn(line, "\r\n");
-        if (len < room) {
-            memcpy(out_value, line, len);
-            out_value[len] = '\0';
-        }
-        return;
-    }
-}
-
-bool faas_kv_is_delete(const char *operation)
-{
-    return operation != NULL && (strcmp(operation, "DEL") == 0 || strcmp(operation, "PURGE") == 0);
-}
-
-static bool stored_parse(const json_t *message, struct stored *out_stored)
-{
-    FAAS_AUTO(void) *headers = NULL;
-    char operation[16];
-    size_t len;
-
-    *out_stored = (struct stored){0};
-    if (!decode(json_object_get(message, "hdrs"), &headers, &len))
-        return false;
-    raw_header(headers, H_OPERATION, operation, sizeof operation);
-    raw_header(headers, H_OP_ID, out_stored->op_id, sizeof out_stored->op_id);
-    out_stored->is_delete = faas_kv_is_delete(operation);
-    out_stored->entry.revision = (uint64_t)json_integer_value(json_object_get(message, "seq"));
-    return decode(json_object_get(message, "data"), &out_stored->entry.value,
-                  &out_stored->entry.len);
-}
-
-static void answer_read(struct op *op, const struct stored *stored)
-{
-    const faas_err none = {0};
-
-    if (op->kind == OP_LAST)
-        succeed(op, stored != NULL ? stored->entry.revision : 0);
-    else if (stored == NULL || stored->is_delete)
-        fail(op, FAAS_NOT_FOUND, "not found");
-    else
-        finish(op, FAAS_OK, &stored->entry, &none);
-}
-
-/* A write met "wrong sequence": was it our own earlier try, a tombstone, or somebody else?  When
- * nothing has changed, the write that was in the way is still on its way, and may be ours. */
-static void settle(struct op *op, const struct stored *stored)
-{
-    uint64_t revision = stored != NULL ? stored->entry.revision : 0;
-    bool is_there = stored != NULL && !stored->is_delete;
-    bool is_ours = false;
-
-    op->is_settling = false;
-    if (stored != NULL && op->kind == OP_DELETE)
-        is_ours = stored->is_delete && strcmp(stored->op_id, op->op_id) == 0;
-    else if (stored != NULL)
-        is_ours = is_there && stored->entry.len == op->len &&
-                  memcmp(stored->entry.value, op->value, op->len) == 0;
-    if (is_ours) {
-        succeed(op, revision);
-    } else if (op->expected == 0 ? !is_there : revision == op->expected) {
-        bool is_news = revision != op->sent;
-
-        op->sent = revision;
-        if (is_news)
-            start(op);
-        else
-            try_again(op);
-    } else {
-        fail(op, FAAS_CONFLICT, "changed by somebody else at the same time");
-    }
-}
-
-static void on_read(void *arg, const struct faas_rpc_reply *reply)
-{
-    struct op *op = arg;
-    const faas_msg *msg = js_answer(op, reply);
-    struct stored stored = {0};
-    struct js_reply js;
-    const struct stored *found = NULL;
-
-    if (msg == NULL)
-        return;
-    if (!js_parse(op, msg, &js)) {
-        try_again(op);
-    } else if (js.error != 0 && js.error != JS_NO_MESSAGE) {
-        on_js_error(op, &js);
-    } else if (js.error == 0 && !stored_parse(json_object_get(js.doc, "message"), &stored)) {
-        fail(op, FAAS_INTERNAL, "internal error");
-    } else {
-        found = js.error == 0 ? &stored : NULL;
-        if (op->is_settling)
-            settle(op, found);
-        else
-            answer_read(op, found);
-    }
-    stored_done(&stored);
-    json_decref(js.doc);
-}
-
-static void start_read(struct op *op)
-{
-    char subject[FAAS_SUBJECT_MAX], body[FAAS_SUBJECT_MAX];
-    struct faas_rpc_request req = {.subject = subject, .data = body, .attempt_ms = READ_ATTEMPT_MS};
-
-    (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", op->kv->bucket);
-    (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"$KV.%s.%s\"}", op->kv->bucket,
-                   op->kind == OP_LAST ? ">" : op->key);
-    req.len = strlen(body);
-    request(op, &req, on_read);
-}
-
-/* ---- writing ---- */
-
-static void on_written(void *arg, const struct faas_rpc_reply *reply)
-{
-    struct op *op = arg;
-    const faas_msg *msg = js_answer(op, reply);
-    struct js_reply js;
-    json_int_t seq;
-
-    if (msg == NULL)
-        return;
-    if (!js_parse(op, msg, &js)) {
-        try_again(op);
-    } else if (js.error == JS_WRONG_SEQUENCE || js.error == JS_OVERTAKEN) {
-        op->is_settling = true;
-        start(op);
-    } else if (js.error != 0) {
-        on_js_error(op, &js);
-    } else {
-        seq = json_integer_value(json_object_get(js.doc, "seq"));
-        if (seq > 0)
-            succeed(op, (uint64_t)seq);
-        else
-            fail(op, FAAS_INTERNAL, "internal error");
-    }
-    json_decref(js.doc);
-}
-
-static void start_write(struct op *op)
-{
-    char subject[FAAS_SUBJECT_MAX], expected[NUMBER_TEXT];
-    const bool is_delete = op->kind == OP_DELETE;
-    const struct faas_header headers[] = {
-        {H_EXPECTED, is_delete && op->expected == 0 ? NULL : expected},
-        {H_OPERATION, is_delete ? "DEL" : NULL},
-        {H_OP_ID, is_delete ? op->op_id : NULL},
-        {NULL, NULL},
-    };
-    struct faas_rpc_request req = {.subject = subject,
-                                   .headers = headers,
-                                   .data = op->value,
-                                   .len = op->len,
-                                   .attempt_ms = WRITE_ATTEMPT_MS};
-
-    (void)snprintf(subject, sizeof subject, "$KV.%s.%s", op->kv->bucket, op->key);
-    (void)snprintf(expected, sizeof expected, "%" PRIu64, op->sent);
-    request(op, &req, on_written);
-}
-
-static void start(void *arg)
-{
-    struct op *op = arg;
-
-    switch (op->kind) {
-    case OP_OPEN:
-        start_open(op);
-        break;
-    case OP_GET:
-    case OP_LAST:
-        start_read(op);
-        break;
-    case OP_PUT:
-    case OP_DELETE:
-        if (op->is_settling)
-            start_read(op);
-        else
-            start_write(op);
-        break;
-    }
-}
-
-/* ---- making an operation ---- */
-
-static void refuse(void *arg)
-{
-    struct op *op = arg;
-    faas_err err = op->trouble;
-
-    finish(op, err.code, NULL, &err);
-}
-
-static bool is_key(const char *key)
-{
-    size_t len = strlen(key);
-
-    return len > 0 && len <= 160 && key[0] != '.' && key[len - 1] != '.' &&
-           strstr(key, "..") == NULL &&
-           key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                           "-/_=.")] == '\0';
-}
-
-static void check(struct op *op)
-{
-    if (op->kind != OP_OPEN && op->kind != OP_LAST && !is_key(op->key))
-        faas_fail(&op->trouble, FAAS_INVALID, "store: not a key");
-    else if (op->len > FAAS_KV_VALUE_MAX)
-        faas_fail(&op->trouble, FAAS_TOO_LARGE, "record of %zu bytes: at most %d bytes are stored",
-                  op->len, FAAS_KV_VALUE_MAX);
-}
-
-static struct op *op_new(faas_kv *kv, enum op_kind kind, const char *key, uint64_t deadline_ns)
-{
-    struct op *op = calloc(1, sizeof *op + strlen(key) + 1);
-
-    if (op == NULL)
-        return NULL;
-    atomic_fetch_add(&kv->refs, 1);
-    op->kv = kv;
-    op->kind = kind;
-    op->deadline_ns = deadline_ns;
-    memcpy(op->key, key, strlen(key) + 1);
-    ev_init(&op->pause, on_pause);
-    op->pause.data = op;
-    return op;
-}
-
-static bool op_value(struct op *op, const void *value, size_t len)
-{
-    op->len = len;
-    if (len == 0 || len > FAAS_KV_VALUE_MAX) /* the latter is refused */
-        return true;
-    op->value = malloc(len);
-    if (op->value == NULL)
-        return false;
-    memcpy(op->value, value, len);
-    return true;
-}
-
-static void run(struct op *take_op, faas_kv_done *done, void *arg)
-{
-    take_op->done = done;
-    take_op->arg = arg;
-    check(take_op);
-    faas_loop_post(take_op->kv->loop, take_op->trouble.code != FAAS_OK ? refuse : start, take_op);
-}
 
 /* For an operation that there was no memory for: done runs from the mailbox. */
 struct orphan {
@@ -574,12 +24,12 @@ static void orphan_done(void *arg)
     free(orphan);
 }
 
-static void read_async(faas_kv *kv, struct op *take_op, faas_kv_done *done, void *arg)
+static void read_async(faas_kv *kv, struct faas_kv_op *take_op, faas_kv_done *done, void *arg)
 {
     struct orphan *orphan;
 
     if (take_op != NULL) {
-        run(take_op, done, arg);
+        faas_kv_op_run(take_op, done, arg);
         return;
     }
     orphan = malloc(sizeof *orphan);
@@ -592,12 +42,12 @@ static void read_async(faas_kv *kv, struct op *take_op, faas_kv_done *done, void
 void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
                        void *arg)
 {
-    read_async(kv, op_new(kv, OP_GET, key, deadline_ns), done, arg);
+    read_async(kv, faas_kv_op_new(kv, FAAS_KV_GET, key, deadline_ns), done, arg);
 }
 
 void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, void *arg)
 {
-    read_async(kv, op_new(kv, OP_LAST, "", deadline_ns), done, arg);
+    read_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);
 }
 
 /* ---- blocking ---- */
@@ -634,18 +84,19 @@ static void wake(void *arg, faas_code code, const struct faas_kv_entry *entry, c
 }
 
 /* Runs the operation and waits for its end; *out_entry is the caller's. */
-static faas_code wait_for(struct op *take_op, struct faas_kv_entry *out_entry, faas_err *err)
+static faas_code wait_for(struct faas_kv_op *take_op, struct faas_kv_entry *out_entry,
+                          faas_err *err)
 {
     struct waiter w = {.mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER};
 
     if (take_op == NULL)
         return faas_fail_sys(err, ENOMEM, "use the store");
     if (faas_loop_is_own_thread(take_op->kv->loop)) {
-        op_free(take_op);
+        faas_kv_op_free(take_op);
         faas_fail(err, FAAS_INTERNAL, "internal error");
         return faas_err_detail(err, "blocking use of the store on the loop thread");
     }
-    run(take_op, wake, &w);
+    faas_kv_op_run(take_op, wake, &w);
     pthread_mutex_lock(&w.mu);
     while (!w.is_done) /* bounded: done runs at the operation's deadline */
         pthread_cond_wait(&w.woken, &w.mu);
@@ -662,10 +113,11 @@ static faas_code wait_for(struct op *take_op, struct faas_kv_entry *out_entry, f
 faas_code faas_kv_get(faas_kv *kv, const char *key, uint64_t deadline_ns,
                       struct faas_kv_entry *out_entry, faas_err *err)
 {
-    return wait_for(op_new(kv, OP_GET, key, deadline_ns), out_entry, err);
+    return wait_for(faas_kv_op_new(kv, FAAS_KV_GET, key, deadline_ns), out_entry, err);
 }
 
-static faas_code wait_for_revision(struct op *take_op, uint64_t *out_revision, faas_err *err)
+static faas_code wait_for_revision(struct faas_kv_op *take_op, uint64_t *out_revision,
+                                   faas_err *err)
 {
     struct faas_kv_entry entry;
 
@@ -679,10 +131,10 @@ static faas_code wait_for_revision(struct op *take_op, uint64_t *out_revision, f
 faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, const void *value,
                       size_t len, uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
 {
-    struct op *op = op_new(kv, OP_PUT, key, deadline_ns);
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_PUT, key, deadline_ns);
 
-    if (op != NULL && !op_value(op, value, len)) {
-        op_free(op);
+    if (op != NULL && !faas_kv_op_value(op, value, len)) {
+        faas_kv_op_free(op);
         op = NULL;
     }
     if (op != NULL)
@@ -693,7 +145,7 @@ faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, const voi
 faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected, uint64_t deadline_ns,
                          uint64_t *out_revision, faas_err *err)
 {
-    struct op *op = op_new(kv, OP_DELETE, key, deadline_ns);
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_DELETE, key, deadline_ns);
 
     if (op != NULL) {
         op->expected = op->sent = expected;
@@ -716,7 +168,7 @@ faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t
                        faas_kv **out_kv, faas_err *err)
 {
     faas_kv *kv = calloc(1, sizeof *kv);
-    struct op *op;
+    struct faas_kv_op *op;
     faas_code rc;
 
     if (kv == NULL)
@@ -726,12 +178,12 @@ faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t
     kv->rpc = rpc;
     kv->loop = faas_bus_loop(faas_rpc_bus(rpc));
     (void)snprintf(kv->bucket, sizeof kv->bucket, "%s", bucket);
-    op = op_new(kv, OP_OPEN, "", deadline_ns);
+    op = faas_kv_op_new(kv, FAAS_KV_OPEN, "", deadline_ns);
     if (op != NULL)
         op->replicas = replicas;
     rc = wait_for_revision(op, NULL, err);
     if (rc != FAAS_OK) {
-        kv_unref(kv);
+        faas_kv_unref(kv);
         return rc;
     }
     *out_kv = kv;
@@ -740,16 +192,16 @@ faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t
 
 void faas_kv_close(faas_kv *kv)
 {
-    struct op *op;
+    struct faas_kv_op *op;
 
     if (kv == NULL)
         return;
     while ((op = LIST_FIRST(&kv->pauses)) != NULL) {
         LIST_REMOVE(op, link);
         ev_timer_stop(faas_loop_ev(kv->loop), &op->pause);
-        fail_unavailable(op);
+        faas_kv_op_give_up(op);
     }
-    kv_unref(kv);
+    faas_kv_unref(kv);
 }
 
 const char *faas_kv_bucket(const faas_kv *kv)

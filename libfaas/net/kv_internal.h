@@ -1,8 +1,53 @@
-/* kv_internal.h - what kv.c and feed.c share beyond kv.h. */
+/* kv_internal.h - what kv.c, kv_op.c and feed.c share beyond kv.h.
+ * Lifetime  a bucket is counted: by its opener and by each operation until done has run.
+ */
 #ifndef FAAS_KV_INTERNAL_H
 #define FAAS_KV_INTERNAL_H
 
 #include "net/kv.h"
+#include "net/rpc_internal.h"
+
+struct faas_kv {
+    faas_rpc *rpc;
+    faas_loop *loop;
+    char bucket[32];
+    _Atomic int refs;               /* the opener's and one per operation */
+    LIST_HEAD(, faas_kv_op) pauses; /* operations between two tries */
+};
+
+enum faas_kv_op_kind { FAAS_KV_OPEN, FAAS_KV_GET, FAAS_KV_LAST, FAAS_KV_PUT, FAAS_KV_DELETE };
+
+/* One operation from its start to done. */
+struct faas_kv_op {
+    LIST_ENTRY(faas_kv_op) link; /* in kv->pauses while the timer runs */
+    faas_kv *kv;
+    enum faas_kv_op_kind kind;
+    bool is_settling;  /* a write met "wrong sequence" and reads what is there */
+    uint64_t expected; /* what the caller said */
+    uint64_t sent;     /* what the message says: a create over a tombstone names that */
+    void *value;       /* owned */
+    size_t len;
+    char op_id[33];
+    int replicas;
+    uint64_t deadline_ns;
+    ev_timer pause;
+    int pauses;
+    faas_err trouble; /* why the newest try did not do it */
+    faas_kv_done *done;
+    void *arg;
+    char key[]; /* "" for the bucket */
+};
+
+void faas_kv_unref(faas_kv *kv);
+/* NULL without memory.  key "" for operations on the bucket. */
+struct faas_kv_op *faas_kv_op_new(faas_kv *kv, enum faas_kv_op_kind kind, const char *key,
+                                  uint64_t deadline_ns);
+bool faas_kv_op_value(struct faas_kv_op *op, const void *value, size_t len); /* copied */
+void faas_kv_op_free(struct faas_kv_op *op); /* of one that was never run */
+/* Any thread; done runs on the loop thread, later. */
+void faas_kv_op_run(struct faas_kv_op *take_op, faas_kv_done *done, void *arg);
+/* Ends an operation that is between two tries with UNAVAILABLE. */
+void faas_kv_op_give_up(struct faas_kv_op *op);
 
 faas_rpc *faas_kv_rpc(const faas_kv *kv);
 /* Does this KV-Operation header (or NULL) take the key away? */

@@ -8,47 +8,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/rpc_internal.h"
+#include "net/members_internal.h"
 
 #define MEMBERS_MAX    4096 /* listed at once; more are ignored and logged */
 #define PROBE_MS       300
 #define PROBE_AGAIN_MS 500
 #define DEAD_KEPT_MS   INT64_C(3600000)
-#define APPLIED_MAX    4
-#define BUCKET_TEXT    32
 #define COALESCE_S     0.002
-
-/* A listed member with what only this file needs. */
-struct record {
-    struct faas_member pub;
-    char old_epoch[33]; /* the epoch before: its late beats are ignored */
-    bool is_probing;
-    uint64_t probe_ns; /* no probe before this instant */
-    uint64_t died_ns;
-    struct {
-        char bucket[BUCKET_TEXT]; /* "" ends */
-        uint64_t seq;
-    } applied[APPLIED_MAX];
-};
-
-struct faas_members {
-    faas_rpc *rpc;
-    faas_loop *loop;
-    struct faas_members_conf conf;
-    char epoch[33];
-    char subject[FAAS_SUBJECT_MAX];
-    uint64_t beats;
-    faas_sub *sub;
-    ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
-    ev_timer soon_timer; /* a beat asked for */
-    int probes;          /* on their way; stop waits for none: their done finds is_stopped */
-    bool is_stopped;
-    bool is_full;       /* MEMBERS_MAX was logged */
-    pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
-    pthread_cond_t changed;
-    struct record **list; /* sorted by service, then id */
-    size_t count, room;
-};
 
 /* ---- the list ---- */
 
@@ -59,8 +25,7 @@ static int compare(const struct faas_member *member, const char *service, const 
     return order != 0 ? order : strcmp(member->id, id);
 }
 
-/* Index of the first member not before (service, id). */
-static size_t position(const faas_members *members, const char *service, const char *id)
+size_t faas_members_position(const faas_members *members, const char *service, const char *id)
 {
     size_t low = 0, high = members->count;
 
@@ -75,9 +40,10 @@ static size_t position(const faas_members *members, const char *service, const c
     return low;
 }
 
-static struct record *find(const faas_members *members, const char *service, const char *id)
+struct faas_member_record *faas_members_record(const faas_members *members, const char *service,
+                                               const char *id)
 {
-    size_t at = position(members, service, id);
+    size_t at = faas_members_position(members, service, id);
 
     if (at < members->count && compare(&members->list[at]->pub, service, id) == 0)
         return members->list[at];
@@ -87,7 +53,7 @@ static struct record *find(const faas_members *members, const char *service, con
 static bool make_room(faas_members *members)
 {
     size_t room = members->room == 0 ? 16 : members->room * 2;
-    struct record **list;
+    struct faas_member_record **list;
 
     if (members->count < members->room)
         return true;
@@ -107,10 +73,10 @@ static bool make_room(faas_members *members)
 }
 
 /* mu is held. */
-static struct record *insert(faas_members *members, const char *service, const char *id)
+static struct faas_member_record *insert(faas_members *members, const char *service, const char *id)
 {
-    size_t at = position(members, service, id);
-    struct record *record;
+    size_t at = faas_members_position(members, service, id);
+    struct faas_member_record *record;
 
     if (!make_room(members))
         return NULL;
@@ -136,7 +102,7 @@ static void remove_at(faas_members *members, size_t at)
     pthread_mutex_unlock(&members->mu);
 }
 
-static void tell(const faas_members *members, const struct record *record,
+static void tell(const faas_members *members, const struct faas_member_record *record,
                  enum faas_member_change change)
 {
     static const char *const words[] = {"member joined", "member left", "member died",
@@ -161,7 +127,7 @@ static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
 
     if (doc == NULL || json_object_set_new(doc, "applied", applied) != 0)
         return NULL;
-    for (size_t i = 0; i < APPLIED_MAX && beat->applied[i].bucket != NULL; i++) {
+    for (size_t i = 0; i < FAAS_APPLIED_MAX && beat->applied[i].bucket != NULL; i++) {
         if (json_object_set_new(applied, beat->applied[i].bucket,
                                 json_integer((json_int_t)beat->applied[i].seq)) != 0)
             return NULL;
@@ -227,24 +193,24 @@ static const struct faas_json_field heard_fields[] = {
     FAAS_FIELD_END,
 };
 
-static void take_applied(struct record *record, json_t *applied)
+static void take_applied(struct faas_member_record *record, json_t *applied)
 {
     const char *bucket;
     json_t *seq;
     size_t n = 0;
 
     json_object_foreach (applied, bucket, seq) {
-        if (n == APPLIED_MAX || strlen(bucket) >= BUCKET_TEXT || !json_is_integer(seq))
+        if (n == FAAS_APPLIED_MAX || strlen(bucket) >= FAAS_BUCKET_TEXT || !json_is_integer(seq))
             continue;
-        (void)snprintf(record->applied[n].bucket, BUCKET_TEXT, "%s", bucket);
+        (void)snprintf(record->applied[n].bucket, FAAS_BUCKET_TEXT, "%s", bucket);
         record->applied[n++].seq = (uint64_t)json_integer_value(seq);
     }
-    if (n < APPLIED_MAX)
+    if (n < FAAS_APPLIED_MAX)
         record->applied[n].bucket[0] = '\0';
 }
 
 /* mu is held.  What changed for the watch: true with *out_change. */
-static bool take_beat(struct record *record, const struct heard *heard, uint64_t at_ns,
+static bool take_beat(struct faas_member_record *record, const struct heard *heard, uint64_t at_ns,
                       enum faas_member_change *out_change)
 {
     struct faas_member *pub = &record->pub;
@@ -281,11 +247,11 @@ static bool take_beat(struct record *record, const struct heard *heard, uint64_t
 static void hear(faas_members *members, const struct heard *heard, uint64_t at_ns)
 {
     enum faas_member_change change = FAAS_MEMBER_JOINED;
-    struct record *record;
+    struct faas_member_record *record;
     bool is_news;
 
     pthread_mutex_lock(&members->mu);
-    record = find(members, heard->service, heard->id);
+    record = faas_members_record(members, heard->service, heard->id);
     if (record == NULL)
         record = insert(members, heard->service, heard->id);
     is_news = record != NULL && take_beat(record, heard, at_ns, &change);
@@ -355,7 +321,7 @@ static void members_free(faas_members *members)
     free(members);
 }
 
-static bool is_silent(const struct record *record, uint64_t now)
+bool faas_member_is_silent(const struct faas_member_record *record, uint64_t now)
 {
     return now > record->pub.seen_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS;
 }
@@ -374,7 +340,7 @@ static bool probe_says_alive(const struct probe *probe, const struct faas_rpc_re
     return epoch != NULL && strcmp(epoch, probe->epoch) == 0;
 }
 
-static void declare_dead(faas_members *members, struct record *record)
+static void declare_dead(faas_members *members, struct faas_member_record *record)
 {
     pthread_mutex_lock(&members->mu);
     record->pub.is_dead = true;
@@ -389,7 +355,7 @@ static void on_probed(void *arg, const struct faas_rpc_reply *reply)
     FAAS_AUTO(void) *owned = arg;
     const struct probe *probe = arg;
     faas_members *members = probe->members;
-    struct record *record;
+    struct faas_member_record *record;
 
     members->probes--;
     if (members->is_stopped) {
@@ -397,20 +363,20 @@ static void on_probed(void *arg, const struct faas_rpc_reply *reply)
             members_free(members);
         return;
     }
-    record = find(members, probe->service, probe->id);
+    record = faas_members_record(members, probe->service, probe->id);
     if (record == NULL || strcmp(record->pub.epoch, probe->epoch) != 0)
         return;
     record->is_probing = false;
     record->probe_ns = faas_now_ns() + PROBE_AGAIN_MS * FAAS_MS_NS;
     /* Our own trouble is not their death: without a connection nobody can answer us. */
     if (probe_says_alive(probe, reply) || record->pub.is_dead ||
-        !is_silent(record, faas_now_ns()) ||
+        !faas_member_is_silent(record, faas_now_ns()) ||
         !faas_bus_lane_is_up(faas_rpc_bus(members->rpc), FAAS_CONTROL))
         return;
     declare_dead(members, record);
 }
 
-static void send_probe(faas_members *members, struct record *record)
+static void send_probe(faas_members *members, struct faas_member_record *record)
 {
     struct probe *probe = calloc(1, sizeof *probe);
     char subject[FAAS_SUBJECT_MAX];
@@ -434,12 +400,13 @@ static void look_for_silent(faas_members *members)
     uint64_t now = faas_now_ns();
 
     for (size_t i = members->count; i-- > 0;) {
-        struct record *record = members->list[i];
+        struct faas_member_record *record = members->list[i];
 
         if (record->pub.is_dead) {
             if (now > record->died_ns + (uint64_t)DEAD_KEPT_MS * FAAS_MS_NS && !record->is_probing)
                 remove_at(members, i);
-        } else if (is_silent(record, now) && !record->is_probing && now >= record->probe_ns) {
+        } else if (faas_member_is_silent(record, now) && !record->is_probing &&
+                   now >= record->probe_ns) {
             send_probe(members, record);
         }
     }
@@ -515,132 +482,4 @@ void faas_members_stop(faas_members *members)
 const char *faas_members_epoch(const faas_members *members)
 {
     return members->epoch;
-}
-
-/* ---- questions ---- */
-
-const struct faas_member *faas_members_at(const faas_members *members, const char *service,
-                                          size_t idx)
-{
-    size_t at = position(members, service, "") + idx;
-
-    if (at >= members->count || strcmp(members->list[at]->pub.service, service) != 0)
-        return NULL;
-    return &members->list[at]->pub;
-}
-
-const struct faas_member *faas_members_find(const faas_members *members, const char *service,
-                                            const char *id)
-{
-    const struct record *record = find(members, service, id);
-
-    return record != NULL ? &record->pub : NULL;
-}
-
-bool faas_member_is_usable(const struct faas_member *member)
-{
-    return member->is_ready && !member->is_dead &&
-           faas_now_ns() < member->seen_ns + FAAS_BEAT_FRESH_MS * FAAS_MS_NS;
-}
-
-size_t faas_members_usable(const faas_members *members, const char *service)
-{
-    const struct faas_member *member;
-    size_t count = 0;
-
-    for (size_t i = 0; (member = faas_members_at(members, service, i)) != NULL; i++)
-        count += faas_member_is_usable(member) ? 1 : 0;
-    return count;
-}
-
-static const struct faas_member *heaviest(const faas_members *members, const char *service,
-                                          const char *key, uint64_t born_before_ns)
-{
-    const struct faas_member *member, *best = NULL;
-    uint64_t best_weight = 0;
-
-    for (size_t i = 0; (member = faas_members_at(members, service, i)) != NULL; i++) {
-        uint64_t weight;
-
-        if (!faas_member_is_usable(member) || member->first_ns > born_before_ns)
-            continue;
-        weight = faas_rendezvous(key, member->id);
-        if (best == NULL || weight > best_weight) {
-            best = member;
-            best_weight = weight;
-        }
-    }
-    return best;
-}
-
-const struct faas_member *faas_members_owner(const faas_members *members, const char *service,
-                                             const char *key, int64_t min_age_ms)
-{
-    uint64_t age_ns = (uint64_t)(min_age_ms > 0 ? min_age_ms : 0) * FAAS_MS_NS;
-    uint64_t now = faas_now_ns();
-    const struct faas_member *owner =
-        heaviest(members, service, key, now > age_ns ? now - age_ns : 0);
-
-    return owner != NULL ? owner : heaviest(members, service, key, UINT64_MAX);
-}
-
-/* ---- read your writes: pool threads ---- */
-
-/* mu is held.  Is the record a live reader of bucket behind seq?  Then it counts as silent from
- * *out_silent_ns on. */
-static bool is_behind(const struct record *record, const char *bucket, uint64_t seq,
-                      uint64_t *out_silent_ns)
-{
-    if (record->pub.is_dead || is_silent(record, faas_now_ns()))
-        return false;
-    for (size_t i = 0; i < APPLIED_MAX && record->applied[i].bucket[0] != '\0'; i++) {
-        if (strcmp(record->applied[i].bucket, bucket) != 0)
-            continue;
-        *out_silent_ns = record->pub.seen_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS + FAAS_MS_NS;
-        return record->applied[i].seq < seq;
-    }
-    return false;
-}
-
-/* mu is held.  How many are behind; *out_wake_ns: when the next of them counts as silent. */
-static size_t count_behind(const faas_members *members, const char *bucket, uint64_t seq,
-                           uint64_t *out_wake_ns)
-{
-    size_t behind = 0;
-
-    for (size_t i = 0; i < members->count; i++) {
-        uint64_t silent_ns = UINT64_MAX;
-
-        if (!is_behind(members->list[i], bucket, seq, &silent_ns))
-            continue;
-        behind++;
-        if (silent_ns < *out_wake_ns)
-            *out_wake_ns = silent_ns;
-    }
-    return behind;
-}
-
-faas_code faas_members_wait_applied(faas_members *members, const char *bucket, uint64_t seq,
-                                    uint64_t deadline_ns, faas_err *err)
-{
-    size_t behind;
-
-    pthread_mutex_lock(&members->mu);
-    for (;;) {
-        uint64_t wake_ns = deadline_ns;
-        struct timespec until;
-
-        behind = count_behind(members, bucket, seq, &wake_ns);
-        if (behind == 0 || faas_now_ns() >= deadline_ns)
-            break;
-        until.tv_sec = (time_t)(wake_ns / FAAS_S_NS);
-        until.tv_nsec = (long)(wake_ns % FAAS_S_NS);
-        (void)pthread_cond_timedwait(&members->changed, &members->mu, &until);
-    }
-    pthread_mutex_unlock(&members->mu);
-    if (behind == 0)
-        return FAAS_OK;
-    faas_fail(err, FAAS_TIMEOUT, "the change is stored, but not every replica shows it yet");
-    return faas_err_detail(err, "%zu readers of %s behind %llu", behind, bucket,
-                           (unsigned long long)seq);
 }

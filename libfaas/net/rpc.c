@@ -37,16 +37,9 @@ struct pending {
     faas_err failure; /* of a call that ends before it began */
 };
 
-struct faas_inbox {
-    struct faas_rpc_slot slot; /* first member */
-    char subject[160];
-    faas_msg_handler *handler;
-    void *arg;
-};
-
 static void send_attempt(struct pending *p);
 
-static void rpc_unref(faas_rpc *rpc)
+void faas_rpc_unref(faas_rpc *rpc)
 {
     if (atomic_fetch_sub(&rpc->refs, 1) == 1)
         free(rpc);
@@ -63,7 +56,7 @@ static struct faas_rpc_slots *bucket_of(faas_rpc *rpc, const char *token)
     return &rpc->slots[hash & (FAAS_RPC_BUCKETS - 1)];
 }
 
-static void slot_add(faas_rpc *rpc, struct faas_rpc_slot *slot)
+void faas_rpc_slot_add(faas_rpc *rpc, struct faas_rpc_slot *slot)
 {
     LIST_INSERT_HEAD(bucket_of(rpc, slot->token), slot, link);
 }
@@ -91,7 +84,7 @@ static void conclude(struct pending *p, faas_code code, const faas_err *err, faa
     if (!p->is_wait || code != FAAS_OK)
         faas_msg_free(take_msg);
     free(p);
-    rpc_unref(rpc);
+    faas_rpc_unref(rpc);
 }
 
 static void finish(struct pending *p, faas_code code, const faas_err *err, faas_msg *take_msg)
@@ -213,7 +206,7 @@ static void take_reply(struct pending *p, faas_msg *take_msg)
     finish(p, rc, &err, take_msg);
 }
 
-static void on_inbox(void *arg, faas_msg *take_msg)
+void faas_rpc_on_inbox(void *arg, faas_msg *take_msg)
 {
     faas_rpc *rpc = arg;
     const char *token = strrchr(faas_msg_subject(take_msg), '.');
@@ -309,7 +302,7 @@ static void begin(void *arg)
     faas_rpc *rpc = p->rpc;
 
     (void)snprintf(p->slot.token, sizeof p->slot.token, "%016" PRIx64, rpc->next_token++);
-    slot_add(rpc, &p->slot);
+    faas_rpc_slot_add(rpc, &p->slot);
     if (p->failure.code == FAAS_OK && atomic_load(&rpc->is_cancelled))
         fail_cancelled(p);
     if (p->failure.code != FAAS_OK)
@@ -319,7 +312,7 @@ static void begin(void *arg)
 }
 
 /* A connection came back: what was on its way over the old one may be lost. */
-static void resend(faas_rpc *rpc, enum faas_lane lane)
+void faas_rpc_resend(faas_rpc *rpc, enum faas_lane lane)
 {
     struct faas_rpc_slot *slot, *next;
 
@@ -332,16 +325,6 @@ static void resend(faas_rpc *rpc, enum faas_lane lane)
                 send_attempt(p);
         }
     }
-}
-
-static void data_is_back(void *arg)
-{
-    resend(arg, FAAS_DATA);
-}
-
-static void control_is_back(void *arg)
-{
-    resend(arg, FAAS_CONTROL);
 }
 
 /* ---- making a call ---- */
@@ -510,89 +493,7 @@ faas_code faas_rpc_wait(faas_rpc *rpc, const struct faas_rpc_request *req, faas_
     return FAAS_OK;
 }
 
-/* ---- inboxes ---- */
-
-faas_code faas_inbox_open(faas_rpc *rpc, faas_msg_handler *handler, void *arg,
-                          faas_inbox **out_inbox, faas_err *err)
-{
-    faas_inbox *inbox = calloc(1, sizeof *inbox);
-
-    if (inbox == NULL)
-        return faas_fail_sys(err, ENOMEM, "open an inbox");
-    inbox->slot.is_inbox = true;
-    faas_random_token(inbox->slot.token);
-    (void)snprintf(inbox->subject, sizeof inbox->subject, "%s.%s", rpc->inbox[FAAS_DATA],
-                   inbox->slot.token);
-    inbox->handler = handler;
-    inbox->arg = arg;
-    slot_add(rpc, &inbox->slot);
-    *out_inbox = inbox;
-    return FAAS_OK;
-}
-
-const char *faas_inbox_subject(const faas_inbox *inbox)
-{
-    return inbox->subject;
-}
-
-void faas_inbox_close(faas_inbox *inbox)
-{
-    if (inbox == NULL)
-        return;
-    LIST_REMOVE(&inbox->slot, link);
-    free(inbox);
-}
-
-/* ---- opening and closing ---- */
-
-static faas_code open_inboxes(faas_rpc *rpc, faas_err *err)
-{
-    static faas_task *const tasks[FAAS_LANES] = {data_is_back, control_is_back};
-    static const char *const suffixes[FAAS_LANES] = {"", "c"};
-
-    for (int lane = 0; lane < FAAS_LANES; lane++) {
-        char subject[128];
-
-        (void)snprintf(rpc->inbox[lane], sizeof rpc->inbox[lane], "%s%s", faas_bus_inbox(rpc->bus),
-                       suffixes[lane]);
-        (void)snprintf(subject, sizeof subject, "%s.>", rpc->inbox[lane]);
-        FAAS_TRY(faas_bus_subscribe(rpc->bus, (enum faas_lane)lane, subject, NULL, on_inbox, rpc,
-                                    &rpc->inbox_sub[lane], err));
-        rpc->watch[lane] =
-            (struct faas_bus_watch){.lane = (enum faas_lane)lane, .task = tasks[lane], .arg = rpc};
-        faas_bus_watch_add(rpc->bus, &rpc->watch[lane]);
-    }
-    return FAAS_OK;
-}
-
-faas_code faas_rpc_open(faas_bus *bus, const struct faas_rpc_conf *conf, faas_rpc **out_rpc,
-                        faas_err *err)
-{
-    faas_rpc *rpc = calloc(1, sizeof *rpc);
-    faas_code rc;
-
-    if (rpc == NULL)
-        return faas_fail_sys(err, ENOMEM, "open rpc");
-    rpc->bus = bus;
-    rpc->loop = faas_bus_loop(bus);
-    rpc->conf = *conf;
-    atomic_init(&rpc->refs, 1);
-    for (size_t i = 0; i < FAAS_RPC_BUCKETS; i++)
-        LIST_INIT(&rpc->slots[i]);
-    TAILQ_INIT(&rpc->ends);
-    rpc->next_token = faas_now_ns();
-    rpc->random = faas_now_ns() | 1;
-    faas_time_format(faas_wall_ms(), rpc->started);
-    rc = open_inboxes(rpc, err);
-    if (rc == FAAS_OK)
-        rc = faas_rpc_srv_open(rpc, err);
-    if (rc != FAAS_OK) {
-        faas_rpc_close(rpc);
-        return rc;
-    }
-    *out_rpc = rpc;
-    return FAAS_OK;
-}
+/* ---- the end of all ---- */
 
 bool faas_rpc_is_cancelled(const faas_rpc *rpc)
 {
@@ -616,7 +517,7 @@ void faas_rpc_cancel_all(faas_rpc *rpc)
 }
 
 /* done runs here and not from the mailbox: nobody may run the loop again. */
-static void conclude_all(faas_rpc *rpc)
+void faas_rpc_conclude_all(faas_rpc *rpc)
 {
     atomic_store(&rpc->is_cancelled, true);
     for (size_t i = 0; i < FAAS_RPC_BUCKETS; i++) {
@@ -635,22 +536,4 @@ static void conclude_all(faas_rpc *rpc)
                 next = LIST_NEXT(next, link);
         }
     }
-}
-
-void faas_rpc_close(faas_rpc *rpc)
-{
-    if (rpc == NULL)
-        return;
-    conclude_all(rpc);
-    faas_rpc_serve_close(rpc);
-    for (int lane = 0; lane < FAAS_LANES; lane++) {
-        faas_bus_watch_remove(&rpc->watch[lane]);
-        faas_sub_free(rpc->inbox_sub[lane]);
-    }
-    rpc_unref(rpc);
-}
-
-faas_bus *faas_rpc_bus(const faas_rpc *rpc)
-{
-    return rpc->bus;
 }

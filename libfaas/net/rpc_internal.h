@@ -22,9 +22,16 @@
 struct faas_rpc_slot {
     LIST_ENTRY(faas_rpc_slot) link;
     char token[FAAS_RPC_TOKEN];
-    bool is_inbox; /* struct faas_inbox; else struct pending */
+    bool is_inbox; /* struct faas_inbox; else struct pending (rpc.c) */
 };
 LIST_HEAD(faas_rpc_slots, faas_rpc_slot);
+
+struct faas_inbox {
+    struct faas_rpc_slot slot; /* first member */
+    char subject[160];
+    faas_msg_handler *handler;
+    void *arg;
+};
 
 /* A subject served. */
 struct faas_rpc_end {
@@ -68,6 +75,15 @@ struct faas_rpc {
 /* Every pending call ends with UNAVAILABLE, and so does each later one: the process is leaving. */
 void faas_rpc_cancel_all(faas_rpc *rpc);
 bool faas_rpc_is_cancelled(const faas_rpc *rpc); /* any thread */
+
+void faas_rpc_unref(faas_rpc *rpc);
+void faas_rpc_slot_add(faas_rpc *rpc, struct faas_rpc_slot *slot);
+/* The handler of the process's inbox. */
+void faas_rpc_on_inbox(void *arg, faas_msg *take_msg);
+/* A connection came back: SAFE requests on their way over the old one are sent again. */
+void faas_rpc_resend(faas_rpc *rpc, enum faas_lane lane);
+/* Every pending call's done runs now: nobody may run the loop again. */
+void faas_rpc_conclude_all(faas_rpc *rpc);
 
 faas_code faas_rpc_srv_open(faas_rpc *rpc, faas_err *err); /* $SRV subjects */
 void faas_rpc_serve_close(faas_rpc *rpc);

@@ -1,0 +1,49 @@
+/* members_internal.h - what members.c (the list, beats, probes) and members_ask.c share. */
+#ifndef FAAS_MEMBERS_INTERNAL_H
+#define FAAS_MEMBERS_INTERNAL_H
+
+#include "net/members.h"
+#include "net/rpc_internal.h"
+
+#define FAAS_APPLIED_MAX 4
+#define FAAS_BUCKET_TEXT 32
+
+/* A listed member with what only these files need. */
+struct faas_member_record {
+    struct faas_member pub;
+    char old_epoch[33]; /* the epoch before: its late beats are ignored */
+    bool is_probing;
+    uint64_t probe_ns; /* no probe before this instant */
+    uint64_t died_ns;
+    struct {
+        char bucket[FAAS_BUCKET_TEXT]; /* "" ends */
+        uint64_t seq;
+    } applied[FAAS_APPLIED_MAX];
+};
+
+struct faas_members {
+    faas_rpc *rpc;
+    faas_loop *loop;
+    struct faas_members_conf conf;
+    char epoch[33];
+    char subject[FAAS_SUBJECT_MAX];
+    uint64_t beats;
+    faas_sub *sub;
+    ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
+    ev_timer soon_timer; /* a beat asked for */
+    int probes;          /* on their way; stop waits for none: their done finds is_stopped */
+    bool is_stopped;
+    bool is_full;       /* MEMBERS_MAX was logged */
+    pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
+    pthread_cond_t changed;
+    struct faas_member_record **list; /* sorted by service, then id */
+    size_t count, room;
+};
+
+/* Index of the first member not before (service, id). */
+size_t faas_members_position(const faas_members *members, const char *service, const char *id);
+struct faas_member_record *faas_members_record(const faas_members *members, const char *service,
+                                               const char *id);
+bool faas_member_is_silent(const struct faas_member_record *record, uint64_t now);
+
+#endif
