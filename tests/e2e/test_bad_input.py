@@ -107,7 +107,7 @@ def test_publish_bodies(client, functions):
 
 
 @pytest.mark.parametrize("image, status", [
-    ("", 400), ("UPPER/case", 400), ("a//b", 400), ("image:", 400), ("image:ta g", 400), ("-x", 400), ("image@sha256:12", 400), ("a" * 300, 400),
+    ("", 400), ("UPPER", 400), ("UPPER/case", 422), ("a//b", 400), ("image:", 400), ("image:ta g", 400), ("-x", 400), ("image@sha256:12", 400), ("a" * 300, 400),
     ("http://host/image", 400), ("image?x=1", 400), ("../../etc", 400), ("f" * 64, 400), ("image\n", 400),
     ("faas-tests/there-is-none:latest", 422), ("127.0.0.1:1/nothing:latest", 422), ("docker.io/library/nothing-at-all:1", 422),
     ("faas-tests/no-command:latest", 422), ("faas-tests/shell-entrypoint:latest", 422),

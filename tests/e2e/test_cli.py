@@ -68,7 +68,8 @@ def test_without_a_login_it_says_what_to_do(platform, tmp_path):
 
 
 def test_nothing_listening_says_so(platform, user, tmp_path):
-    done = subprocess.run([platform.faas, "list", "--server", "http://127.0.0.1:1"], env=platform.env, text=True, capture_output=True)
+    done = subprocess.run([platform.faas, "login", user, "--password-stdin", "--server", "http://127.0.0.1:1"], env=platform.env, text=True,
+                          capture_output=True, input=PASSWORD + "\n")
     assert done.returncode == 5 and "127.0.0.1:1" in done.stderr, (done.returncode, done.stderr)
 
 
