@@ -188,7 +188,7 @@ static faas_code on_list(void *state, const struct faas_call *call, json_t **out
     bool has_more;
 
     FAAS_TRY(read_list(call, fields, &req, err));
-    FAAS_TRY(follow_check(&reg->follow, err));
+    FAAS_TRY(follow_check(&reg->follow, call->ctx->deadline_ns, err));
     FAAS_TRY(catalog_page(reg->follow.cat, &query, &items, &has_more, err));
     if (has_more && json_array_size(items) < FAAS_LIST_MAX)
         return faas_fail(err, FAAS_TOO_LARGE,
@@ -222,7 +222,7 @@ static faas_code on_page(void *state, const struct faas_call *call, json_t **out
                                         .part = req.q,
                                         .limit = req.limit_n,
                                         .bytes_max = reg->reply_max};
-    FAAS_TRY(follow_check(&reg->follow, err));
+    FAAS_TRY(follow_check(&reg->follow, call->ctx->deadline_ns, err));
     FAAS_TRY(catalog_page(reg->follow.cat, &query, &items, &has_more, err));
     if (has_more)
         cursor = make_cursor(function_name(json_array_get(items, json_array_size(items) - 1)));
@@ -273,7 +273,7 @@ static faas_code list_versions(struct registry *reg, const struct faas_call *cal
     FAAS_TRY(read_cursor(req->cursor, text, err));
     at = text[0] == '\0' ? NULL : json_string(text);
     FAAS_TRY(function_read_number(at, "cursor", range, &query.before, err));
-    FAAS_TRY(follow_check(&reg->follow, err));
+    FAAS_TRY(follow_check(&reg->follow, call->ctx->deadline_ns, err));
     FAAS_TRY(catalog_versions(reg->follow.cat, &query, &items, &has_more, err));
     if (query.before == INT64_MAX)
         FAAS_TRY(add_head(head, items, err));

@@ -7,9 +7,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define LAST_WAIT_MS 30000
 #define REBUILD_S    1.0
+#define TICK_S       0.1
+#define LATE_MS      1000
+#define LEADER_MS    500  /* wait for the leader's word before a list */
+#define CATCH_UP_MS  3000 /* wait for what the leader named */
 #define CATALOG_DIR  "registry"
 
 static void rebuild(void *arg);
@@ -57,10 +62,30 @@ static void on_applied(void *arg)
 
     if (f->is_failed || f->feed == NULL)
         return;
-    if (catalog_commit(f->cat, faas_feed_applied(f->feed), &err) != FAAS_OK)
+    if (catalog_commit(f->cat, faas_feed_applied(f->feed), &err) != FAAS_OK) {
         give_up(f, &err);
-    else
-        faas_members_beat_now(f->members);
+        return;
+    }
+    pthread_mutex_lock(&f->mu);
+    pthread_cond_broadcast(&f->applied);
+    pthread_mutex_unlock(&f->mu);
+    faas_members_beat_now(f->members);
+}
+
+/* A process that stood still has missed beats and messages alike. */
+static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct follow *f = timer->data;
+    uint64_t now = faas_now_ns();
+
+    (void)ev;
+    (void)events;
+    if (now - f->ticked_ns > (LATE_MS + (uint64_t)(TICK_S * 1000)) * FAAS_MS_NS) {
+        pthread_mutex_lock(&f->mu);
+        f->was_late = true;
+        pthread_mutex_unlock(&f->mu);
+    }
+    f->ticked_ns = now;
 }
 
 static faas_code start_feed(struct follow *f, faas_err *err)
@@ -165,6 +190,8 @@ static void start_feed_step(void *arg)
     faas_err err = {0};
     faas_code rc = start_feed(f, &err);
 
+    f->ticked_ns = faas_now_ns();
+    ev_timer_start(faas_loop_ev(f->loop), &f->tick);
     end_step(f, rc, &err);
 }
 
@@ -175,6 +202,9 @@ faas_code follow_start(struct follow *f, const char *dir, const char *instance, 
 
     pthread_mutex_init(&f->mu, NULL);
     pthread_cond_init(&f->start.ended, NULL);
+    pthread_cond_init(&f->applied, NULL);
+    ev_timer_init(&f->tick, on_tick, TICK_S, TICK_S);
+    f->tick.data = f;
     ev_init(&f->pause, on_pause);
     f->pause.data = f;
     if (asprintf(&path, "%s/" CATALOG_DIR, dir) < 0) {
@@ -194,6 +224,7 @@ void follow_stop(struct follow *f)
     if (f->cat == NULL)
         return;
     ev_timer_stop(faas_loop_ev(f->loop), &f->pause);
+    ev_timer_stop(faas_loop_ev(f->loop), &f->tick);
     stop_feed(f);
     catalog_close(f->cat);
     f->cat = NULL;
@@ -217,15 +248,79 @@ bool follow_is_ready(struct follow *f)
     return f->cat != NULL && age_ms(f) != INT64_MAX;
 }
 
-faas_code follow_check(struct follow *f, faas_err *err)
+struct question { /* to the leader; its answer comes by its deadline */
+    struct follow *f;
+    bool is_done; /* guarded by f->mu, like what follows */
+    faas_code code;
+    uint64_t newest;
+};
+
+static void on_newest(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                      const faas_err *err)
+{
+    struct question *q = arg;
+
+    (void)err;
+    pthread_mutex_lock(&q->f->mu);
+    q->is_done = true;
+    q->code = code;
+    q->newest = code == FAAS_OK ? entry->revision : 0;
+    pthread_cond_broadcast(&q->f->applied);
+    pthread_mutex_unlock(&q->f->mu);
+}
+
+static uint64_t sooner(uint64_t deadline_ns, int64_t ms)
+{
+    uint64_t other = faas_deadline_in_ms(ms);
+
+    return deadline_ns < other ? deadline_ns : other;
+}
+
+/* mu is held. */
+static bool wait_for_sequence(struct follow *f, uint64_t seq, uint64_t deadline_ns)
+{
+    const struct timespec end = {.tv_sec = (time_t)(deadline_ns / FAAS_S_NS),
+                                 .tv_nsec = (long)(deadline_ns % FAAS_S_NS)};
+    int rc = 0;
+
+    while (catalog_applied(f->cat) < seq && rc == 0)
+        rc = pthread_cond_clockwait(&f->applied, &f->mu, CLOCK_MONOTONIC, &end);
+    return catalog_applied(f->cat) >= seq;
+}
+
+/* Over a second old: what does the leader say? */
+static faas_code ask_leader(struct follow *f, uint64_t deadline_ns, faas_err *err)
+{
+    struct question q = {.f = f};
+    bool has_caught_up, is_late;
+
+    faas_kv_last_async(f->kv, sooner(deadline_ns, LEADER_MS), on_newest, &q);
+    pthread_mutex_lock(&f->mu);
+    while (!q.is_done) /* bounded: the answer comes by its deadline */
+        pthread_cond_wait(&f->applied, &f->mu);
+    is_late = f->was_late;
+    has_caught_up =
+        q.code == FAAS_OK && wait_for_sequence(f, q.newest, sooner(deadline_ns, CATCH_UP_MS));
+    pthread_mutex_unlock(&f->mu);
+    if (has_caught_up)
+        return FAAS_OK;
+    if (q.code != FAAS_OK && !is_late && age_ms(f) <= FAAS_FEED_STALE_MS)
+        return FAAS_OK;
+    return faas_fail(err, FAAS_UNAVAILABLE,
+                     "the list of functions may be out of date: the store does not answer");
+}
+
+faas_code follow_check(struct follow *f, uint64_t deadline_ns, faas_err *err)
 {
     int64_t age = age_ms(f);
 
     if (age == INT64_MAX)
         return faas_fail(err, FAAS_UNAVAILABLE, "the list of functions is being built");
-    if (age > FAAS_FEED_STALE_MS)
-        return faas_fail(err, FAAS_UNAVAILABLE,
-                         "the list of functions may be out of date: the store cannot be reached");
+    if (age > FAAS_FEED_FRESH_MS)
+        return ask_leader(f, deadline_ns, err);
+    pthread_mutex_lock(&f->mu);
+    f->was_late = false;
+    pthread_mutex_unlock(&f->mu);
     return FAAS_OK;
 }
 

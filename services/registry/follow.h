@@ -3,8 +3,10 @@
  *           the file holds.
  * Failure   a file that cannot be written any more is deleted and built again from the feed, with
  *           pauses of a second; meanwhile this process is no reader of the bucket.
- * Freshness follow_check() says whether a list may be answered: not before the feed has caught up
- *           once, nor when it has heard nothing of the bucket for FAAS_FEED_STALE_MS.
+ * Freshness a list is answered at once while the feed's age is under FAAS_FEED_FRESH_MS.  An older
+ *           one asks the leader what the newest change is and waits until that is applied.  With
+ *           no leader (an election) it answers on until FAAS_FEED_STALE_MS, unless this process
+ *           itself stood still for a second: then it cannot know what it missed.
  * Threads   follow_check and follow_is_ready: any; follow_fill: the loop's.
  */
 #ifndef REGISTRY_FOLLOW_H
@@ -23,10 +25,14 @@ struct follow {
     faas_members *members;
     catalog *cat;
     pthread_mutex_t mu;
-    faas_feed *feed;      /* guarded by mu; written by the loop thread */
-    bool is_failed;       /* loop thread: the file is being given up */
-    ev_timer pause;       /* loop thread: until the next try to rebuild */
-    struct follow_start { /* what the starter waits for */
+    pthread_cond_t applied; /* with mu: a batch was committed */
+    faas_feed *feed;        /* guarded by mu; written by the loop thread */
+    bool was_late;          /* guarded by mu; until the feed is fresh again */
+    ev_timer tick;          /* loop thread: measures how late the loop is */
+    uint64_t ticked_ns;     /* loop thread */
+    bool is_failed;         /* loop thread: the file is being given up */
+    ev_timer pause;         /* loop thread: until the next try to rebuild */
+    struct follow_start {   /* what the starter waits for */
         pthread_cond_t ended;
         bool is_done; /* guarded by mu */
         faas_code code;
@@ -39,7 +45,7 @@ FAAS_MUST_CHECK faas_code follow_start(struct follow *f, const char *dir, const 
                                        faas_err *err);
 void follow_stop(struct follow *f); /* the loop has stopped */
 bool follow_is_ready(struct follow *f);
-FAAS_MUST_CHECK faas_code follow_check(struct follow *f, faas_err *err);
+FAAS_MUST_CHECK faas_code follow_check(struct follow *f, uint64_t deadline_ns, faas_err *err);
 void follow_fill(struct follow *f, struct faas_beat *beat);
 
 #endif

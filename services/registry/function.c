@@ -260,7 +260,7 @@ static faas_code read_image(const json_t *resolved, struct image *out_image, faa
 
 faas_code function_set_image(json_t *doc, const json_t *resolved, faas_err *err)
 {
-    struct image image;
+    struct image image = {0};
     faas_err why;
     bool has_entrypoint;
 

@@ -7,4 +7,7 @@ $(eval $(call program,faas-registry,services/registry/main.c services/registry/e
     services/registry/follow.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))
+$(eval $(call test,function_rules,$(REGISTRY_NOUNS)))
 $(eval $(call test,catalog,$(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
+$(eval $(call integration,registry,tests/support/program.c tests/support/shop.c))
+$(eval $(call integration,registry_faults,tests/support/program.c tests/support/shop.c))
