@@ -26,6 +26,7 @@ static void *run_loop(void *arg)
 
 void process_start(struct process *p, const struct process_conf *conf)
 {
+    static bool has_log;
     faas_err err = {0};
     struct faas_bus_conf bus = {
         .urls = conf->urls, .service = p->service, .id = p->id, .nkey_file = conf->nkey_file};
@@ -34,8 +35,10 @@ void process_start(struct process *p, const struct process_conf *conf)
                                 .version = "0.1.0",
                                 .description = "a member of a test"};
 
-    faas_log_setup("test", "test",
-                   getenv("FAAS_TEST_LOG") != NULL ? FAAS_LOG_DEBUG : FAAS_LOG_ERROR);
+    if (!has_log) /* once: another member's threads may be logging */
+        faas_log_setup("test", "test",
+                       getenv("FAAS_TEST_LOG") != NULL ? FAAS_LOG_DEBUG : FAAS_LOG_ERROR);
+    has_log = true;
     memset(p, 0, sizeof *p);
     (void)snprintf(p->service, sizeof p->service, "%s", conf->service);
     (void)snprintf(p->id, sizeof p->id, "%s", conf->id);

@@ -1,4 +1,4 @@
-#include "tests/support/stage.h"
+#include "tests/support/stage_internal.h"
 
 #include "tests/unit/unit.h"
 
@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,407 +16,30 @@
 #include "base/envelope.h"
 #include "contract.h"
 
-static void must(faas_code rc, const faas_err *err)
+void stage_must(faas_code rc, const faas_err *err)
 {
     if (rc != FAAS_OK)
         fail_msg("%s: %s (%s)", faas_code_slug(rc), err->msg, err->detail);
 }
 
-static void publish(struct process *from, const struct faas_out *out)
+void stage_publish(struct process *from, const struct faas_out *out)
 {
     faas_err err = {0};
 
-    must(faas_bus_publish(from->bus, FAAS_DATA, out, &err), &err);
+    stage_must(faas_bus_publish(from->bus, FAAS_DATA, out, &err), &err);
 }
 
-static void publish_json(struct process *from, const char *subject, const json_t *doc,
-                         const char *id)
+void stage_publish_json(struct process *from, const char *subject, const json_t *doc,
+                        const char *id)
 {
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO}, {FAAS_H_ID, id}, {NULL, NULL}};
     FAAS_AUTO(char) *text = json_dumps(doc, JSON_COMPACT);
 
     assert_non_null(text);
-    publish(from, &(struct faas_out){
+    stage_publish(from,
+                  &(struct faas_out){
                       .subject = subject, .headers = headers, .data = text, .len = strlen(text)});
-}
-
-/* ---- a spawner: loop thread of its process ---- */
-
-static void beat_through(struct actor *actor, struct process *process)
-{
-    FAAS_AUTO(json_t) *doc = NULL;
-    char subject[FAAS_SUBJECT_MAX];
-
-    pthread_mutex_lock(&actor->mu);
-    doc = json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:i, s:i, s:{}}", "v", 1, "epoch", actor->epoch,
-                    "beat", (json_int_t)++actor->beat, "state", "ready", "free",
-                    (json_int_t)actor->free, "slots", (json_int_t)actor->slots, "running", 0,
-                    "running_seq", 0, "applied");
-    pthread_mutex_unlock(&actor->mu);
-    snprintf(subject, sizeof subject, FAAS_SUBJ_BEAT, "spawner", actor->id);
-    publish_json(process, subject, doc, NULL);
-}
-
-static void beat(struct actor *actor)
-{
-    beat_through(actor, &actor->process);
-}
-
-static void on_beat_timer(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    (void)ev;
-    (void)events;
-    beat(timer->data);
-}
-
-static json_t *event_of(const struct actor *actor, const struct placement *p, const char *event)
-{
-    return json_pack("{s:i, s:s, s:I, s:s, s:s}", "v", 1, "event", event, "place",
-                     (json_int_t)p->place, "spawner", actor->id, "epoch", actor->epoch);
-}
-
-static void event_subject(const struct placement *p, char out_subject[FAAS_SUBJECT_MAX])
-{
-    snprintf(out_subject, FAAS_SUBJECT_MAX, "faas.call.%s.%s.ev", p->publisher, p->id);
-}
-
-static void say(struct actor *actor, const struct placement *p, const char *event)
-{
-    FAAS_AUTO(json_t) *doc = event_of(actor, p, event);
-    char subject[FAAS_SUBJECT_MAX];
-
-    if (strcmp(event, "busy") == 0) {
-        json_object_set_new(doc, "reason", json_string(actor->reason));
-        json_object_set_new(doc, "detail", json_string("as the test says"));
-    } else {
-        json_object_set_new(doc, "budget_ms", json_integer(20000));
-    }
-    event_subject(p, subject);
-    publish_json(&actor->process, subject, doc, p->id);
-}
-
-static void on_end_reply(void *arg, const struct faas_rpc_reply *reply)
-{
-    struct actor *actor = arg;
-
-    if (reply->code != FAAS_OK)
-        return;
-    pthread_mutex_lock(&actor->mu);
-    actor->ends_acknowledged++;
-    pthread_mutex_unlock(&actor->mu);
-}
-
-static void say_end(struct actor *actor, const struct placement *p, const char *code)
-{
-    FAAS_AUTO(json_t) *doc = event_of(actor, p, "end");
-    FAAS_AUTO(char) *text = NULL;
-    char subject[FAAS_SUBJECT_MAX];
-    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(1000)};
-    struct faas_rpc_request req = {.subject = subject, .ctx = &ctx};
-
-    json_object_set_new(doc, "code", json_string(code));
-    json_object_set_new(doc, "exit_code", json_integer(strcmp(code, "ok") == 0 ? 0 : 1));
-    text = json_dumps(doc, 0);
-    assert_non_null(text);
-    snprintf(ctx.id, sizeof ctx.id, "%s", p->id);
-    event_subject(p, subject);
-    req.data = text;
-    req.len = strlen(text);
-    faas_rpc_call(actor->process.rpc, &req, on_end_reply, actor);
-}
-
-static void copy_header(const faas_msg *msg, const char *name, char *out, size_t size)
-{
-    const char *value = faas_msg_header(msg, name);
-
-    snprintf(out, size, "%s", value != NULL ? value : "");
-}
-
-static void read_placement(const faas_msg *msg, struct placement *p)
-{
-    struct faas_envelope env = {0};
-    faas_err err = {0};
-
-    memset(p, 0, sizeof *p);
-    must(faas_envelope_open(faas_msg_data(msg), faas_msg_len(msg), &env, &err), &err);
-    copy_header(msg, FAAS_H_ID, p->id, sizeof p->id);
-    copy_header(msg, FAAS_H_PUBLISHER, p->publisher, sizeof p->publisher);
-    copy_header(msg, FAAS_H_EPOCH, p->epoch, sizeof p->epoch);
-    copy_header(msg, FAAS_H_TENANT, p->tenant, sizeof p->tenant);
-    snprintf(p->inbox, sizeof p->inbox, "%s", faas_msg_reply(msg));
-    p->place = faas_msg_header_int(msg, FAAS_H_PLACE, -1);
-    p->attempt = faas_msg_header_int(msg, FAAS_H_ATTEMPT, -1);
-    p->age_ms = faas_msg_header_int(msg, FAAS_H_AGE, -1);
-    p->left_ms = faas_msg_header_int(msg, FAAS_H_TIME_LEFT, -1);
-    p->beat = faas_msg_header_int(msg, FAAS_H_BEAT, -1);
-    p->is_pull = json_is_true(json_object_get(env.meta, "pull"));
-    p->timeout_ms = json_integer_value(json_object_get(env.meta, "timeout_ms"));
-    p->version = json_integer_value(json_object_get(env.meta, "version"));
-    p->arg_len = env.len;
-    p->meta = json_incref(env.meta);
-    faas_envelope_done(&env);
-}
-
-static void react(struct actor *actor, const struct placement *p, enum actor_mood mood)
-{
-    if (mood == ACTOR_REFUSES && !p->is_pull) {
-        say(actor, p, "busy");
-        return;
-    }
-    if (mood == ACTOR_SILENT)
-        return;
-    say(actor, p, "accept");
-    if (mood != ACTOR_RUNS)
-        return;
-    say(actor, p, "started");
-    say_end(actor, p, "ok");
-}
-
-static void on_call(void *state, faas_msg *take_msg)
-{
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    struct actor *actor = state;
-    struct placement *p;
-    enum actor_mood mood;
-
-    pthread_mutex_lock(&actor->mu);
-    p = &actor->placements[actor->placed % STAGE_KEPT];
-    json_decref(p->meta);
-    read_placement(msg, p);
-    mood = actor->mood;
-    actor->placed++;
-    pthread_mutex_unlock(&actor->mu);
-    react(actor, p, mood);
-}
-
-static void answer(struct actor *actor, const faas_msg *msg, const char *state)
-{
-    FAAS_AUTO(json_t) *doc = NULL;
-
-    if (state == NULL)
-        return;
-    doc = json_pack("{s:i, s:s}", "v", 1, "state", state);
-    faas_rpc_answer_json(actor->process.rpc, msg, doc);
-}
-
-static void on_fence(void *state, faas_msg *take_msg)
-{
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    struct actor *actor = state;
-
-    pthread_mutex_lock(&actor->mu);
-    actor->fences++;
-    pthread_mutex_unlock(&actor->mu);
-    answer(actor, msg, actor->fence);
-}
-
-static void on_cancel(void *state, faas_msg *take_msg)
-{
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    struct actor *actor = state;
-
-    pthread_mutex_lock(&actor->mu);
-    actor->cancels++;
-    pthread_mutex_unlock(&actor->mu);
-    answer(actor, msg, actor->cancel);
-}
-
-static void on_probe(void *state, faas_msg *take_msg)
-{
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    FAAS_AUTO(json_t) *doc =
-        json_pack("{s:b, s:s}", "ok", 1, "epoch", ((struct actor *)state)->epoch);
-
-    faas_rpc_answer_json(((struct actor *)state)->process.rpc, msg, doc);
-}
-
-static const struct faas_endpoint spawner_endpoints[] = {
-    {.name = "call", .subject = FAAS_SUBJ_SPAWNER_CALL, .body_max = 2 << 20, .on_message = on_call},
-    {.name = "fence",
-     .subject = FAAS_SUBJ_SPAWNER_FENCE,
-     .body_max = 65536,
-     .on_message = on_fence,
-     .lane = FAAS_CONTROL},
-    {.name = "cancel",
-     .subject = FAAS_SUBJ_SPAWNER_CANCEL,
-     .body_max = 65536,
-     .on_message = on_cancel,
-     .lane = FAAS_CONTROL},
-    {.name = "probe",
-     .subject = "faas.spawner.i.%s.probe",
-     .body_max = 65536,
-     .on_message = on_probe,
-     .lane = FAAS_CONTROL},
-    {.name = NULL},
-};
-
-/* ---- spawners: the test's thread ---- */
-
-static void start_beating(void *arg)
-{
-    struct actor *actor = arg;
-
-    ev_timer_init(&actor->timer, on_beat_timer, 0.0, 0.2);
-    actor->timer.data = actor;
-    ev_timer_start(faas_loop_ev(actor->process.loop), &actor->timer);
-}
-
-static void stop_beating(void *arg)
-{
-    struct actor *actor = arg;
-
-    ev_timer_stop(faas_loop_ev(actor->process.loop), &actor->timer);
-}
-
-static void beat_now(void *arg)
-{
-    beat(arg);
-}
-
-static void forget(struct actor *actor)
-{
-    for (int i = 0; i < STAGE_KEPT; i++)
-        json_decref(actor->placements[i].meta);
-    memset(actor->placements, 0, sizeof actor->placements);
-    actor->placed = actor->fences = actor->cancels = actor->ends_acknowledged = 0;
-}
-
-static bool publisher_sees(void *arg);
-static bool is_beat_heard(void *arg);
-
-void stage_join(struct stage *stage, int which)
-{
-    struct actor *actor = &stage->spawners[which];
-    struct process_conf conf = {.urls = nats_urls(stage->nats),
-                                .service = "spawner",
-                                .id = actor->id,
-                                .endpoints = spawner_endpoints,
-                                .state = actor};
-
-    assert_false(actor->is_up);
-    faas_random_token(actor->epoch);
-    actor->mood = ACTOR_RUNS;
-    actor->free = actor->slots = 8;
-    actor->fence = "never";
-    actor->cancel = "cancelled";
-    actor->reason = "slots";
-    actor->beat = 0;
-    forget(actor);
-    process_start(&actor->process, &conf);
-    process_on_loop(&actor->process, start_beating, actor);
-    actor->is_up = true;
-    wait_until(publisher_sees, actor, 3000, "the new spawner's beat is heard");
-}
-
-void stage_crash(struct stage *stage, int which)
-{
-    struct actor *actor = &stage->spawners[which];
-
-    if (!actor->is_up)
-        return;
-    process_stop(&actor->process, stop_beating, actor);
-    actor->is_up = false;
-}
-
-void stage_last_beat(struct stage *stage, int which)
-{
-    struct actor *actor = &stage->spawners[which];
-    char answer[16];
-
-    assert_false(actor->is_up);
-    beat_through(actor, &stage->gateway);
-    wait_until(publisher_sees, actor, 3000, "the last beat is heard");
-    stage_ask(stage, "fence", STAGE_USER, 0, answer);
-}
-
-static void say_bye(void *arg)
-{
-    struct actor *actor = arg;
-    char subject[FAAS_SUBJECT_MAX];
-    FAAS_AUTO(json_t) *doc =
-        json_pack("{s:i, s:s, s:I, s:s, s:b}", "v", 1, "epoch", actor->epoch, "beat",
-                  (json_int_t)++actor->beat, "state", "draining", "bye", 1);
-
-    stop_beating(actor);
-    snprintf(subject, sizeof subject, FAAS_SUBJ_BEAT, "spawner", actor->id);
-    publish_json(&actor->process, subject, doc, NULL);
-}
-
-void stage_leave(struct stage *stage, int which)
-{
-    struct actor *actor = &stage->spawners[which];
-
-    if (!actor->is_up)
-        return;
-    process_stop(&actor->process, say_bye, actor);
-    actor->is_up = false;
-}
-
-void stage_free(struct stage *stage, int which, int64_t free)
-{
-    struct actor *actor = &stage->spawners[which];
-    char answer[16];
-
-    pthread_mutex_lock(&actor->mu);
-    actor->free = free;
-    pthread_mutex_unlock(&actor->mu);
-    process_on_loop(&actor->process, beat_now, actor);
-    wait_until(is_beat_heard, actor, 3000, "the beat is heard");
-    /* It came to the publisher by the connection that brings this, too. */
-    stage_ask(stage, "fence", STAGE_USER, 0, answer);
-}
-
-void stage_mood(struct stage *stage, int which, enum actor_mood mood, const char *reason)
-{
-    struct actor *actor = &stage->spawners[which];
-
-    pthread_mutex_lock(&actor->mu);
-    actor->mood = mood;
-    if (reason != NULL)
-        actor->reason = reason;
-    pthread_mutex_unlock(&actor->mu);
-}
-
-void stage_answers(struct stage *stage, int which, const char *fence, const char *cancel)
-{
-    struct actor *actor = &stage->spawners[which];
-
-    pthread_mutex_lock(&actor->mu);
-    actor->fence = fence;
-    actor->cancel = cancel;
-    pthread_mutex_unlock(&actor->mu);
-}
-
-struct ending {
-    struct actor *actor;
-    int idx;
-    const char *code;
-};
-
-static void end_now(void *arg)
-{
-    const struct ending *ending = arg;
-
-    say_end(ending->actor, &ending->actor->placements[ending->idx % STAGE_KEPT], ending->code);
-}
-
-void stage_end(struct stage *stage, int which, int idx, const char *code)
-{
-    struct ending ending = {&stage->spawners[which], idx, code};
-
-    process_on_loop(&ending.actor->process, end_now, &ending);
-}
-
-int stage_placed(struct stage *stage, int which)
-{
-    struct actor *actor = &stage->spawners[which];
-    int placed;
-
-    pthread_mutex_lock(&actor->mu);
-    placed = actor->placed;
-    pthread_mutex_unlock(&actor->mu);
-    return placed;
 }
 
 /* ---- the gateway ---- */
@@ -461,8 +83,21 @@ static void open_inbox(void *arg)
     const struct faas_members_conf conf = {.service = "gateway", .id = "g1"};
     faas_err err = {0};
 
-    must(faas_inbox_open(stage->gateway.rpc, on_inbox, stage, &stage->inbox, &err), &err);
-    must(faas_members_start(stage->gateway.rpc, &conf, &stage->gateway_members, &err), &err);
+    stage_must(faas_inbox_open(stage->gateway.rpc, on_inbox, stage, &stage->inbox, &err), &err);
+    stage_must(faas_members_start(stage->gateway.rpc, &conf, &stage->gateway_members, &err), &err);
+}
+
+static void leave_members(void *arg)
+{
+    struct stage *stage = arg;
+
+    faas_members_stop(stage->gateway_members);
+    stage->gateway_members = NULL;
+}
+
+void stage_gateway_leaves(struct stage *stage)
+{
+    process_on_loop(&stage->gateway, leave_members, stage);
 }
 
 static void close_inbox(void *arg)
@@ -470,7 +105,7 @@ static void close_inbox(void *arg)
     struct stage *stage = arg;
 
     faas_inbox_close(stage->inbox);
-    faas_members_stop(stage->gateway_members);
+    leave_members(stage);
 }
 
 struct sight {
@@ -499,7 +134,7 @@ static bool is_seen(void *arg)
 }
 
 /* The publisher hears what we hear, from the same server at the same time. */
-static bool publisher_sees(void *arg)
+bool stage_is_usable(void *arg)
 {
     struct actor *actor = arg;
     struct sight sight = {.stage = actor->stage, .service = "spawner", .id = actor->id};
@@ -507,7 +142,7 @@ static bool publisher_sees(void *arg)
     return is_seen(&sight);
 }
 
-static bool is_beat_heard(void *arg)
+bool stage_is_beat_heard(void *arg)
 {
     struct actor *actor = arg;
     struct sight sight = {.stage = actor->stage, .service = "spawner", .id = actor->id};
@@ -525,6 +160,7 @@ static void become_publisher(const struct stage *stage, const char *const *setti
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setenv("NATS_URL", nats_urls(stage->nats), 1);
     setenv("INSTANCE_ID", "p1", 1);
+    setenv("REPLICAS", stage->servers == 3 ? "3" : "1", 1);
     setenv("DATA_DIR", stage->dir, 1);
     setenv("LOG_LEVEL", getenv("FAAS_TEST_LOG") != NULL ? "debug" : "error", 1);
     for (; settings != NULL && *settings != NULL; settings++)
@@ -535,7 +171,7 @@ static void become_publisher(const struct stage *stage, const char *const *setti
     _exit(127);
 }
 
-void stage_open(struct stage *stage, const char *const *settings)
+void stage_open(struct stage *stage, int servers, const char *const *settings)
 {
     struct sight sight = {.stage = stage, .service = "publisher", .id = "p1"};
     faas_err err = {0};
@@ -549,16 +185,17 @@ void stage_open(struct stage *stage, const char *const *settings)
     }
     snprintf(stage->dir, sizeof stage->dir, "/tmp/faas-stage-XXXXXX");
     assert_non_null(mkdtemp(stage->dir));
-    stage->nats = nats_start(1, NULL);
+    stage->servers = servers;
+    stage->nats = nats_start(servers, NULL);
     process_start(
         &stage->gateway,
         &(struct process_conf){.urls = nats_urls(stage->nats), .service = "gateway", .id = "g1"});
     process_on_loop(&stage->gateway, open_inbox, stage);
     snprintf(stage->inbox_subject, sizeof stage->inbox_subject, "%s",
              faas_inbox_subject(stage->inbox));
-    must(faas_kv_open(stage->gateway.rpc, FAAS_BUCKET_FUNCTIONS, 1, faas_deadline_in_ms(20000),
-                      &stage->functions, &err),
-         &err);
+    stage_must(faas_kv_open(stage->gateway.rpc, FAAS_BUCKET_FUNCTIONS, servers,
+                            faas_deadline_in_ms(20000), &stage->functions, &err),
+               &err);
     stage->publisher = fork();
     if (stage->publisher == 0)
         become_publisher(stage, settings);
@@ -595,7 +232,7 @@ void stage_close(struct stage *stage)
 {
     for (int i = 0; i < STAGE_SPAWNERS; i++) {
         stage_crash(stage, i);
-        forget(&stage->spawners[i]);
+        stage_forget(&stage->spawners[i]);
     }
     if (stage->publisher > 0) {
         kill(stage->publisher, SIGTERM);
@@ -640,9 +277,9 @@ static void wait_applied(struct stage *stage, uint64_t seq)
 {
     faas_err err = {0};
 
-    must(faas_members_wait_applied(stage->gateway_members, FAAS_BUCKET_FUNCTIONS, seq,
-                                   faas_deadline_in_ms(15000), &err),
-         &err);
+    stage_must(faas_members_wait_applied(stage->gateway_members, FAAS_BUCKET_FUNCTIONS, seq,
+                                         faas_deadline_in_ms(15000), &err),
+               &err);
 }
 
 void stage_function(struct stage *stage, const char *name, int version, const char *more)
@@ -659,9 +296,9 @@ void stage_function(struct stage *stage, const char *name, int version, const ch
         "\",\"name\":\"%s\",\"reference\":\"docker.io/library/x:latest\",%s"
         "\"digest\":{\"kind\":\"docker-id\",\"value\":\"sha256:00\"},\"version\":%d}",
         op, strrchr(key, '.') + 1, name, more != NULL ? more : "", version);
-    must(faas_kv_put(stage->functions, key, revision_of(stage, key), text, strlen(text),
-                     faas_deadline_in_ms(5000), &seq, &err),
-         &err);
+    stage_must(faas_kv_put(stage->functions, key, revision_of(stage, key), text, strlen(text),
+                           faas_deadline_in_ms(5000), &seq, &err),
+               &err);
     wait_applied(stage, seq);
 }
 
@@ -672,9 +309,9 @@ void stage_function_delete(struct stage *stage, const char *name)
     faas_err err = {0};
 
     function_key(name, key);
-    must(faas_kv_delete(stage->functions, key, revision_of(stage, key), faas_deadline_in_ms(5000),
-                        &seq, &err),
-         &err);
+    stage_must(faas_kv_delete(stage->functions, key, revision_of(stage, key),
+                              faas_deadline_in_ms(5000), &seq, &err),
+               &err);
     wait_applied(stage, seq);
 }
 
@@ -705,14 +342,14 @@ void stage_call(struct stage *stage, const struct stage_call *call, char out_id[
     snprintf(attempt, sizeof attempt, "%" PRId64, call->attempt > 0 ? call->attempt : 1);
     if (call->timeout_ms > 0)
         json_object_set_new(meta, "timeout_ms", json_integer(call->timeout_ms));
-    must(faas_envelope_pack(meta, call->arg != NULL ? call->arg : "x",
-                            call->arg != NULL ? call->arg_len : 1, &msg, &len, &err),
-         &err);
-    publish(&stage->gateway, &(struct faas_out){.subject = "faas.publisher.i.p1.call",
-                                                .reply = stage->inbox_subject,
-                                                .headers = headers,
-                                                .data = msg,
-                                                .len = len});
+    stage_must(faas_envelope_pack(meta, call->arg != NULL ? call->arg : "x",
+                                  call->arg != NULL ? call->arg_len : 1, &msg, &len, &err),
+               &err);
+    stage_publish(&stage->gateway, &(struct faas_out){.subject = "faas.publisher.i.p1.call",
+                                                      .reply = stage->inbox_subject,
+                                                      .headers = headers,
+                                                      .data = msg,
+                                                      .len = len});
 }
 
 struct search {
@@ -777,7 +414,10 @@ void stage_ask(struct stage *stage, const char *what, const char *id, int64_t pl
     req.data = text;
     req.len = strlen(text);
     snprintf(subject, sizeof subject, "faas.publisher.i.p1.%s", what);
-    must(faas_rpc_wait(stage->gateway.rpc, &req, &reply, &err), &err);
+    if (faas_rpc_wait(stage->gateway.rpc, &req, &reply, &err) != FAAS_OK) {
+        out_state[0] = '\0';
+        return;
+    }
     doc = json_loadb(faas_msg_data(reply), faas_msg_len(reply), 0, NULL);
     state = json_string_value(json_object_get(doc, "state"));
     snprintf(out_state, 16, "%s", state != NULL ? state : "");

@@ -61,6 +61,7 @@ struct seen { /* a frame at the gateway's inbox */
 };
 struct stage {
     struct nats *nats;
+    int servers;
     pid_t publisher;
     char dir[64];
     struct process gateway;
@@ -74,10 +75,11 @@ struct stage {
     int seen_len;
 };
 
-/* NATS, the publisher program (id "p1") with the given "NAME=value" settings (NULL ends them), the
- * gateway "g1"; no spawner yet.  Returns once the publisher is ready. */
-void stage_open(struct stage *stage, const char *const *settings);
+/* NATS (1 or 3 servers), the publisher program (id "p1") with the given "NAME=value" settings (NULL
+ * ends them), the gateway "g1"; no spawner yet.  Returns once the publisher is ready. */
+void stage_open(struct stage *stage, int servers, const char *const *settings);
 void stage_close(struct stage *stage);
+void stage_gateway_leaves(struct stage *stage); /* says good-bye; its inbox goes on listening */
 /* A spawner comes (with 8 free slots, running calls) or says good-bye. */
 void stage_join(struct stage *stage, int which);
 void stage_leave(struct stage *stage, int which);
@@ -91,6 +93,9 @@ void stage_answers(struct stage *stage, int which, const char *fence, const char
 /* Ends the which-th spawner's idx-th placement with the outcome code. */
 void stage_end(struct stage *stage, int which, int idx, const char *code);
 int stage_placed(struct stage *stage, int which);
+int stage_fences(struct stage *stage, int which);
+int stage_cancels(struct stage *stage, int which);
+int stage_ends(struct stage *stage, int which); /* ends that were acknowledged */
 
 /* Writes the function's head record; more is spliced into the JSON ("\"max_wait_ms\":500,"). */
 void stage_function(struct stage *stage, const char *name, int version, const char *more);
