@@ -50,6 +50,16 @@ void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, v
     read_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);
 }
 
+void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_kv_done *done,
+                        void *arg)
+{
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_NEXT, "", deadline_ns);
+
+    if (op != NULL)
+        op->from = from;
+    read_async(kv, op, done, arg);
+}
+
 /* ---- blocking ---- */
 
 struct waiter {

@@ -15,7 +15,22 @@ struct faas_kv {
     LIST_HEAD(, faas_kv_op) pauses; /* operations between two tries */
 };
 
-enum faas_kv_op_kind { FAAS_KV_OPEN, FAAS_KV_GET, FAAS_KV_LAST, FAAS_KV_PUT, FAAS_KV_DELETE };
+/* A stored message. */
+struct faas_kv_message {
+    struct faas_kv_entry entry; /* first member */
+    const char *subject;
+    bool is_delete;
+    char op_id[33]; /* of a delete; "" when there is none */
+};
+
+enum faas_kv_op_kind {
+    FAAS_KV_OPEN,
+    FAAS_KV_GET,
+    FAAS_KV_LAST,
+    FAAS_KV_NEXT,
+    FAAS_KV_PUT,
+    FAAS_KV_DELETE
+};
 
 /* One operation from its start to done. */
 struct faas_kv_op {
@@ -29,6 +44,7 @@ struct faas_kv_op {
     size_t len;
     char op_id[33];
     int replicas;
+    uint64_t from; /* FAAS_KV_NEXT: first sequence wanted */
     uint64_t deadline_ns;
     ev_timer pause;
     int pauses;
@@ -48,6 +64,11 @@ void faas_kv_op_free(struct faas_kv_op *op); /* of one that was never run */
 void faas_kv_op_run(struct faas_kv_op *take_op, faas_kv_done *done, void *arg);
 /* Ends an operation that is between two tries with UNAVAILABLE. */
 void faas_kv_op_give_up(struct faas_kv_op *op);
+
+/* The bucket's first message at or after a sequence, asked from the leader; NOT_FOUND when there is
+ * none.  The entry given to done is the first member of a struct faas_kv_message. */
+void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_kv_done *done,
+                        void *arg);
 
 faas_rpc *faas_kv_rpc(const faas_kv *kv);
 /* Does this KV-Operation header (or NULL) take the key away? */

@@ -252,18 +252,6 @@ static bool decode(const json_t *text, void **out_bytes, size_t *out_len)
     return true;
 }
 
-/* A stored message. */
-struct stored {
-    struct faas_kv_entry entry; /* owned */
-    bool is_delete;
-    char op_id[33];
-};
-
-static void stored_done(struct stored *stored)
-{
-    faas_kv_entry_done(&stored->entry);
-}
-
 /* Value of a header in the raw block "NATS/1.0\r\nName: value\r\n...\r\n"; "" when absent. */
 static void raw_header(const char *block, const char *name, char *out_value, size_t room)
 {
@@ -290,30 +278,33 @@ bool faas_kv_is_delete(const char *operation)
     return operation != NULL && (strcmp(operation, "DEL") == 0 || strcmp(operation, "PURGE") == 0);
 }
 
-static bool stored_parse(const json_t *message, struct stored *out_stored)
+static bool stored_parse(const json_t *message, struct faas_kv_message *out_stored)
 {
     FAAS_AUTO(void) *headers = NULL;
     char operation[16];
     size_t len;
 
-    *out_stored = (struct stored){0};
+    *out_stored = (struct faas_kv_message){0};
     if (!decode(json_object_get(message, "hdrs"), &headers, &len))
         return false;
     raw_header(headers, H_OPERATION, operation, sizeof operation);
     raw_header(headers, H_OP_ID, out_stored->op_id, sizeof out_stored->op_id);
     out_stored->is_delete = faas_kv_is_delete(operation);
+    out_stored->subject = json_string_value(json_object_get(message, "subject"));
+    if (out_stored->subject == NULL)
+        return false;
     out_stored->entry.revision = (uint64_t)json_integer_value(json_object_get(message, "seq"));
     return decode(json_object_get(message, "data"), &out_stored->entry.value,
                   &out_stored->entry.len);
 }
 
-static void answer_read(struct faas_kv_op *op, const struct stored *stored)
+static void answer_read(struct faas_kv_op *op, const struct faas_kv_message *stored)
 {
     const faas_err none = {0};
 
     if (op->kind == FAAS_KV_LAST)
         succeed(op, stored != NULL ? stored->entry.revision : 0);
-    else if (stored == NULL || stored->is_delete)
+    else if (stored == NULL || (stored->is_delete && op->kind == FAAS_KV_GET))
         fail(op, FAAS_NOT_FOUND, "not found");
     else
         finish(op, FAAS_OK, &stored->entry, &none);
@@ -321,7 +312,7 @@ static void answer_read(struct faas_kv_op *op, const struct stored *stored)
 
 /* A write met "wrong sequence": was it our own earlier try, a tombstone, or somebody else?  When
  * nothing has changed, the write that was in the way is still on its way, and may be ours. */
-static void settle(struct faas_kv_op *op, const struct stored *stored)
+static void settle(struct faas_kv_op *op, const struct faas_kv_message *stored)
 {
     uint64_t revision = stored != NULL ? stored->entry.revision : 0;
     bool is_there = stored != NULL && !stored->is_delete;
@@ -352,9 +343,9 @@ static void on_read(void *arg, const struct faas_rpc_reply *reply)
 {
     struct faas_kv_op *op = arg;
     const faas_msg *msg = js_answer(op, reply);
-    struct stored stored = {0};
+    struct faas_kv_message stored = {0};
     struct js_reply js;
-    const struct stored *found = NULL;
+    const struct faas_kv_message *found = NULL;
 
     if (msg == NULL)
         return;
@@ -371,7 +362,7 @@ static void on_read(void *arg, const struct faas_rpc_reply *reply)
         else
             answer_read(op, found);
     }
-    stored_done(&stored);
+    faas_kv_entry_done(&stored.entry);
     json_decref(js.doc);
 }
 
@@ -381,8 +372,12 @@ static void start_read(struct faas_kv_op *op)
     struct faas_rpc_request req = {.subject = subject, .data = body, .attempt_ms = READ_ATTEMPT_MS};
 
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", op->kv->bucket);
-    (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"$KV.%s.%s\"}", op->kv->bucket,
-                   op->kind == FAAS_KV_LAST ? ">" : op->key);
+    if (op->kind == FAAS_KV_NEXT)
+        (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"$KV.%s.>\"}",
+                       op->from, op->kv->bucket);
+    else
+        (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"$KV.%s.%s\"}", op->kv->bucket,
+                       op->kind == FAAS_KV_LAST ? ">" : op->key);
     req.len = strlen(body);
     request(op, &req, on_read);
 }
@@ -446,6 +441,7 @@ static void start(void *arg)
         break;
     case FAAS_KV_GET:
     case FAAS_KV_LAST:
+    case FAAS_KV_NEXT:
         start_read(op);
         break;
     case FAAS_KV_PUT:
@@ -478,9 +474,14 @@ static bool is_key(const char *key)
                            "-/_=.")] == '\0';
 }
 
+static bool has_key(const struct faas_kv_op *op)
+{
+    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_PUT || op->kind == FAAS_KV_DELETE;
+}
+
 static void check(struct faas_kv_op *op)
 {
-    if (op->kind != FAAS_KV_OPEN && op->kind != FAAS_KV_LAST && !is_key(op->key))
+    if (has_key(op) && !is_key(op->key))
         faas_fail(&op->trouble, FAAS_INVALID, "store: not a key");
     else if (op->len > FAAS_KV_VALUE_MAX)
         faas_fail(&op->trouble, FAAS_TOO_LARGE, "record of %zu bytes: at most %d bytes are stored",
