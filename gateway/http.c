@@ -1,4 +1,4 @@
-#include "gateway/http.h"
+#include "gateway/http_internal.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -12,256 +12,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway/http_conn.h"
 
 #define HEAD_MEMORY    (64 * 1024) /* per connection: bounds the head of a request */
-#define HEADERS_MAX    12
-#define BODY_MIN       4096 /* of a body whose length was not declared */
+#define BODY_MIN       4096        /* of a body whose length was not declared */
 #define LAST_ANSWERS_S 1
-#define SEND_MS        60000 /* to take an answer, and ... */
-#define SEND_BYTE_NS   60000 /* ... this much more per byte: 16 KiB a second */
-
-struct answer {
-    int status;
-    const char *type;
-    void *body; /* or fd; owned */
-    int fd;
-    size_t len;
-    struct {
-        const char *name;
-        char value[HTTP_HEADER_MAX];
-    } headers[HEADERS_MAX];
-    size_t count;
-};
-
-struct http_private {
-    http_server *server;
-    struct MHD_Connection *connection;
-    struct http_conn *conn;
-    void (*task)(http_exchange *x);
-    struct http_watch watch;
-    struct answer answer;
-    size_t room;    /* of body */
-    size_t dropped; /* bytes of a body that was refused */
-    bool is_answered, is_ready_told, is_deferred;
-    bool is_closing; /* the connection ends with this answer */
-    bool is_sent;
-};
-
-struct http_server {
-    struct http_conf conf;
-    struct MHD_Daemon *daemon;
-    struct http_conns conns;
-    int listener;
-    _Atomic size_t active;
-    _Atomic bool is_draining;
-    pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
-    bool is_closing;          /* guarded by defer_mu */
-    size_t deferred;          /* exchanges that were and have not ended; guarded by defer_mu */
-    pthread_cond_t ended;     /* one of them did */
-};
-
-/* ---- exchanges ---- */
-
-static void exchange_free(http_exchange *x)
-{
-    if (x == NULL)
-        return;
-    if (x->own != NULL) {
-        free(x->own->answer.body);
-        if (x->own->answer.fd >= 0)
-            close(x->own->answer.fd);
-    }
-    for (size_t i = 0; i < HTTP_FIELDS; i++)
-        free(x->fields[i]);
-    free(x->own);
-    free(x->path);
-    free(x->body);
-    free(x);
-}
-FAAS_DEFINE_AUTO(http_exchange, exchange_free)
-
-/* "http://host/path" is the same as "/path". */
-static const char *origin_form(const char *target)
-{
-    const char *slash;
-
-    if (target[0] == '/')
-        return target;
-    slash = strstr(target, "://");
-    slash = slash == NULL ? NULL : strchr(slash + 3, '/');
-    return slash == NULL ? "/" : slash;
-}
-
-static bool set_target(http_exchange *x, const char *target)
-{
-    char *question;
-
-    x->path = strdup(origin_form(target));
-    if (x->path == NULL)
-        return false;
-    question = strchr(x->path, '?');
-    if (question != NULL) {
-        *question = '\0';
-        x->query = question + 1;
-    }
-    return true;
-}
-
-static http_exchange *exchange_new(http_server *server, struct MHD_Connection *connection,
-                                   const char *method)
-{
-    FAAS_AUTO(http_exchange) *x = calloc(1, sizeof *x);
-
-    if (x == NULL)
-        return NULL;
-    x->own = calloc(1, sizeof *x->own);
-    if (x->own == NULL)
-        return NULL;
-    x->own->answer.fd = -1;
-    x->own->server = server;
-    x->own->connection = connection;
-    x->own->conn = http_conn_of(connection);
-    x->began_ns = faas_now_ns();
-    x->code = "ok";
-    faas_uuid_new(x->id);
-    (void)snprintf(x->method, sizeof x->method, "%s", method);
-    if (x->own->conn == NULL || x->own->conn->target == NULL ||
-        !set_target(x, x->own->conn->target))
-        return NULL;
-    return FAAS_STEAL(x);
-}
-
-void *http_arg(const http_exchange *x)
-{
-    return x->own->server->conf.arg;
-}
-
-int http_status(const http_exchange *x)
-{
-    return x->own->answer.status;
-}
-
-size_t http_answer_len(const http_exchange *x)
-{
-    return x->own->answer.len;
-}
-
-bool http_is_sent(const http_exchange *x)
-{
-    return x->own->is_sent;
-}
-
-bool http_is_answered(const http_exchange *x)
-{
-    return x->own->is_answered;
-}
-
-/* ---- answering ---- */
-
-void http_header(http_exchange *x, const char *name, const char *fmt, ...)
-{
-    struct answer *answer = &x->own->answer;
-    char *value = answer->headers[answer->count < HEADERS_MAX ? answer->count : 0].value;
-    va_list args;
-    int len;
-
-    if (answer->count == HEADERS_MAX) {
-        FAAS_LOG(ERROR, "too many response headers", FAAS_LSTR("name", name));
-        return;
-    }
-    va_start(args, fmt);
-    len = vsnprintf(value, HTTP_HEADER_MAX, fmt, args);
-    va_end(args);
-    if (len < 0 || len >= HTTP_HEADER_MAX)
-        return;
-    for (int i = 0; i < len; i++) {
-        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
-            return;
-    }
-    answer->headers[answer->count++].name = name;
-}
-
-/* From here on x belongs to libmicrohttpd's thread again: nothing of it is touched after. */
-static void hand_back(http_exchange *x)
-{
-    struct http_private *own = x->own;
-    uint64_t send_ns = SEND_MS * FAAS_MS_NS + own->answer.len * SEND_BYTE_NS;
-
-    own->is_answered = true;
-    http_conn_set_deadline(own->conn, faas_now_ns() + send_ns);
-    http_watch_remove(&own->server->conns, &own->watch);
-    if (own->is_deferred)
-        MHD_resume_connection(own->connection);
-}
-
-void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len)
-{
-    struct answer *answer = &x->own->answer;
-
-    answer->status = status;
-    answer->type = type;
-    answer->body = take_body;
-    answer->len = len;
-    hand_back(x);
-}
-
-void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len)
-{
-    struct answer *answer = &x->own->answer;
-
-    answer->status = status;
-    answer->type = type;
-    answer->fd = take_fd;
-    answer->len = len;
-    hand_back(x);
-}
-
-static struct MHD_Response *make_response(struct answer *answer)
-{
-    struct MHD_Response *response;
-
-    if (answer->fd >= 0) {
-        response = MHD_create_response_from_fd64(answer->len, answer->fd);
-        if (response != NULL)
-            answer->fd = -1; /* closed with the response */
-        return response;
-    }
-    response = MHD_create_response_from_buffer(
-        answer->len, answer->body != NULL ? answer->body : "",
-        answer->body != NULL ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
-    if (response != NULL)
-        answer->body = NULL;
-    return response;
-}
-
-static void add_headers(struct MHD_Response *response, const http_exchange *x)
-{
-    const struct answer *answer = &x->own->answer;
-
-    (void)MHD_add_response_header(response, "X-Call-Id", x->id);
-    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
-    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (answer->type != NULL)
-        (void)MHD_add_response_header(response, "Content-Type", answer->type);
-    for (size_t i = 0; i < answer->count; i++)
-        (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
-    if (x->own->is_closing || atomic_load(&x->own->server->is_draining))
-        (void)MHD_add_response_header(response, "Connection", "close");
-}
-
-static enum MHD_Result send_answer(http_exchange *x)
-{
-    struct MHD_Response *response = make_response(&x->own->answer);
-    enum MHD_Result result;
-
-    if (response == NULL)
-        return MHD_NO; /* without memory the connection is closed */
-    add_headers(response, x);
-    result = MHD_queue_response(x->own->connection, (unsigned)x->own->answer.status, response);
-    MHD_destroy_response(response);
-    return result;
-}
 
 /* ---- waiting on the loop thread ---- */
 
@@ -373,7 +127,7 @@ static void check_head(http_exchange *x, const char *method, const char *version
 static enum MHD_Result begin(http_server *server, struct MHD_Connection *connection,
                              const char *method, const char *version, void **con_cls)
 {
-    http_exchange *x = exchange_new(server, connection, method);
+    http_exchange *x = http_exchange_new(server, connection, method);
     struct reading reading = {.x = x};
 
     if (x == NULL)
@@ -391,7 +145,7 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     if (!x->own->is_closing && !reading.is_continue_asked && x->guard.declared <= HTTP_DROP_MAX)
         return MHD_YES;
     x->own->is_closing = true;
-    return send_answer(x);
+    return http_send(x);
 }
 
 static bool make_room(http_exchange *x, size_t len)
@@ -462,7 +216,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         if (x->own->is_deferred)
             return MHD_YES; /* x may be answered by now: resuming brings us back */
     }
-    return send_answer(x);
+    return http_send(x);
 }
 
 static void note_ended(http_server *server)
@@ -490,7 +244,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     server->conf.on_done(server->conf.arg, x);
     if (x->own->is_deferred)
         note_ended(server);
-    exchange_free(x);
+    http_exchange_free(x);
     atomic_fetch_sub(&server->active, 1);
 }
 

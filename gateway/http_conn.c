@@ -94,7 +94,7 @@ struct http_conn *http_conn_open(struct http_conns *conns, struct MHD_Connection
 
     if (conn == NULL || info == NULL) {
         free(conn);
-        return NULL; /* its requests are refused: see exchange_new() */
+        return NULL; /* its requests are refused: see http_exchange_new() */
     }
     conn->conns = conns;
     conn->fd = info->connect_fd;

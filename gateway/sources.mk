@@ -1,7 +1,8 @@
 $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c \
-    gateway/http.c gateway/http_conn.c gateway/problem.c gateway/access.c gateway/status.c \
+    gateway/http.c gateway/http_exchange.c gateway/http_conn.c gateway/problem.c gateway/access.c gateway/status.c \
     gateway/forward.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
     gateway/invoke_answer.c))
+$(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))
 $(eval $(call test,params,gateway/routes.c gateway/params.c))

@@ -1,0 +1,214 @@
+#include "gateway/http_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define SEND_MS      60000 /* to take an answer, and ... */
+#define SEND_BYTE_NS 60000 /* ... this much more per byte: 16 KiB a second */
+
+/* ---- exchanges ---- */
+
+void http_exchange_free(http_exchange *x)
+{
+    if (x == NULL)
+        return;
+    if (x->own != NULL) {
+        free(x->own->answer.body);
+        if (x->own->answer.fd >= 0)
+            close(x->own->answer.fd);
+    }
+    for (size_t i = 0; i < HTTP_FIELDS; i++)
+        free(x->fields[i]);
+    free(x->own);
+    free(x->path);
+    free(x->body);
+    free(x);
+}
+FAAS_DEFINE_AUTO(http_exchange, http_exchange_free)
+
+/* "http://host/path" is the same as "/path". */
+static const char *origin_form(const char *target)
+{
+    const char *slash;
+
+    if (target[0] == '/')
+        return target;
+    slash = strstr(target, "://");
+    slash = slash == NULL ? NULL : strchr(slash + 3, '/');
+    return slash == NULL ? "/" : slash;
+}
+
+static bool set_target(http_exchange *x, const char *target)
+{
+    char *question;
+
+    x->path = strdup(origin_form(target));
+    if (x->path == NULL)
+        return false;
+    question = strchr(x->path, '?');
+    if (question != NULL) {
+        *question = '\0';
+        x->query = question + 1;
+    }
+    return true;
+}
+
+http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *connection,
+                                 const char *method)
+{
+    FAAS_AUTO(http_exchange) *x = calloc(1, sizeof *x);
+
+    if (x == NULL)
+        return NULL;
+    x->own = calloc(1, sizeof *x->own);
+    if (x->own == NULL)
+        return NULL;
+    x->own->answer.fd = -1;
+    x->own->server = server;
+    x->own->connection = connection;
+    x->own->conn = http_conn_of(connection);
+    x->began_ns = faas_now_ns();
+    x->code = "ok";
+    faas_uuid_new(x->id);
+    (void)snprintf(x->method, sizeof x->method, "%s", method);
+    if (x->own->conn == NULL || x->own->conn->target == NULL ||
+        !set_target(x, x->own->conn->target))
+        return NULL;
+    return FAAS_STEAL(x);
+}
+
+void *http_arg(const http_exchange *x)
+{
+    return x->own->server->conf.arg;
+}
+
+int http_status(const http_exchange *x)
+{
+    return x->own->answer.status;
+}
+
+size_t http_answer_len(const http_exchange *x)
+{
+    return x->own->answer.len;
+}
+
+bool http_is_sent(const http_exchange *x)
+{
+    return x->own->is_sent;
+}
+
+bool http_is_answered(const http_exchange *x)
+{
+    return x->own->is_answered;
+}
+
+/* ---- answering ---- */
+
+void http_header(http_exchange *x, const char *name, const char *fmt, ...)
+{
+    struct http_reply *answer = &x->own->answer;
+    char *value = answer->headers[answer->count < HTTP_HEADERS_MAX ? answer->count : 0].value;
+    va_list args;
+    int len;
+
+    if (answer->count == HTTP_HEADERS_MAX) {
+        FAAS_LOG(ERROR, "too many response headers", FAAS_LSTR("name", name));
+        return;
+    }
+    va_start(args, fmt);
+    len = vsnprintf(value, HTTP_HEADER_MAX, fmt, args);
+    va_end(args);
+    if (len < 0 || len >= HTTP_HEADER_MAX)
+        return;
+    for (int i = 0; i < len; i++) {
+        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f)
+            return;
+    }
+    answer->headers[answer->count++].name = name;
+}
+
+/* From here on x belongs to libmicrohttpd's thread again: nothing of it is touched after. */
+static void hand_back(http_exchange *x)
+{
+    struct http_private *own = x->own;
+    uint64_t send_ns = SEND_MS * FAAS_MS_NS + own->answer.len * SEND_BYTE_NS;
+
+    own->is_answered = true;
+    http_conn_set_deadline(own->conn, faas_now_ns() + send_ns);
+    http_watch_remove(&own->server->conns, &own->watch);
+    if (own->is_deferred)
+        MHD_resume_connection(own->connection);
+}
+
+void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len)
+{
+    struct http_reply *answer = &x->own->answer;
+
+    answer->status = status;
+    answer->type = type;
+    answer->body = take_body;
+    answer->len = len;
+    hand_back(x);
+}
+
+void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len)
+{
+    struct http_reply *answer = &x->own->answer;
+
+    answer->status = status;
+    answer->type = type;
+    answer->fd = take_fd;
+    answer->len = len;
+    hand_back(x);
+}
+
+static struct MHD_Response *make_response(struct http_reply *answer)
+{
+    struct MHD_Response *response;
+
+    if (answer->fd >= 0) {
+        response = MHD_create_response_from_fd64(answer->len, answer->fd);
+        if (response != NULL)
+            answer->fd = -1; /* closed with the response */
+        return response;
+    }
+    response = MHD_create_response_from_buffer(
+        answer->len, answer->body != NULL ? answer->body : "",
+        answer->body != NULL ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (response != NULL)
+        answer->body = NULL;
+    return response;
+}
+
+static void add_headers(struct MHD_Response *response, const http_exchange *x)
+{
+    const struct http_reply *answer = &x->own->answer;
+
+    (void)MHD_add_response_header(response, "X-Call-Id", x->id);
+    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (answer->type != NULL)
+        (void)MHD_add_response_header(response, "Content-Type", answer->type);
+    for (size_t i = 0; i < answer->count; i++)
+        (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+    if (x->own->is_closing || atomic_load(&x->own->server->is_draining))
+        (void)MHD_add_response_header(response, "Connection", "close");
+}
+
+enum MHD_Result http_send(http_exchange *x)
+{
+    struct MHD_Response *response = make_response(&x->own->answer);
+    enum MHD_Result result;
+
+    if (response == NULL)
+        return MHD_NO; /* without memory the connection is closed */
+    add_headers(response, x);
+    result = MHD_queue_response(x->own->connection, (unsigned)x->own->answer.status, response);
+    MHD_destroy_response(response);
+    return result;
+}

@@ -1,0 +1,62 @@
+/* http_internal.h - what http.c (the server and its reading) and http_exchange.c (one exchange and
+ * its answer) share.
+ */
+#ifndef GATEWAY_HTTP_INTERNAL_H
+#define GATEWAY_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "gateway/http_conn.h"
+
+#define HTTP_HEADERS_MAX 12 /* of ours per response */
+
+struct http_reply {
+    int status;
+    const char *type;
+    void *body; /* or fd; owned */
+    int fd;
+    size_t len;
+    struct {
+        const char *name;
+        char value[HTTP_HEADER_MAX];
+    } headers[HTTP_HEADERS_MAX];
+    size_t count;
+};
+
+struct http_private {
+    http_server *server;
+    struct MHD_Connection *connection;
+    struct http_conn *conn;
+    void (*task)(http_exchange *x);
+    struct http_watch watch;
+    struct http_reply answer;
+    size_t room;    /* of body */
+    size_t dropped; /* bytes of a body that was refused */
+    bool is_answered, is_ready_told, is_deferred;
+    bool is_closing; /* the connection ends with this answer */
+    bool is_sent;
+};
+
+struct http_server {
+    struct http_conf conf;
+    struct MHD_Daemon *daemon;
+    struct http_conns conns;
+    int listener;
+    _Atomic size_t active;
+    _Atomic bool is_draining;
+    pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
+    bool is_closing;          /* guarded by defer_mu */
+    size_t deferred;          /* exchanges that were and have not ended; guarded by defer_mu */
+    pthread_cond_t ended;     /* one of them did */
+};
+
+/* NULL without memory, or without the connection's target. */
+http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *connection,
+                                 const char *method);
+void http_exchange_free(http_exchange *x);
+/* libmicrohttpd's thread: queue the answer of an exchange that has one. */
+enum MHD_Result http_send(http_exchange *x);
+
+#endif
