@@ -1,17 +1,19 @@
 /* frames.h - a call's result on its way from the spawner to whoever waits: numbered frames under a
- * credit window (DESIGN.md 4.5). Message   one or more frames, each: 'F', version 1, header length
- * (32), type, u32 payload length, u32 place, u32 number, 16 bytes call id (integers big-endian).  A
- * reader skips header bytes past 32 and types it does not know. Types     numbered stream (from 0):
- * HEAD (JSON), STDOUT, STDERR (bytes), END (JSON).  Unnumbered control (number 0): TAKEN, ACCEPT,
- * FAIL (JSON, to the caller's inbox), CREDIT (payload u32 window; number = next frame wanted; to
- * the frames' reply subject). Sizes     a payload is at most FAAS_FRAME_MAX; a message at most
- * FAAS_FRAME_MAX plus headers. Sender    keeps frames until credit passes them; sends at most
- * `window` beyond the newest credit; sends again from the credited frame when a credit repeats, or
- * after 300 ms of silence; END repeats until acknowledged (credit = END's number + 1) or give-up.
+ * credit window (docs/PROTOCOL.md 4.5).
+ * Message   one or more frames, each: 'F', version 1, header length (32), type, u32 payload length,
+ *           u32 place, u32 number, 16 bytes call id (integers big-endian).  A reader skips header
+ *           bytes past 32 and types it does not know.
+ * Types     numbered stream (from 0): HEAD (JSON), STDOUT, STDERR (bytes), END (JSON).  Unnumbered
+ *           control (number 0): TAKEN, ACCEPT, FAIL (JSON, to the caller's inbox), CREDIT (payload
+ *           u32 window; number = next frame wanted; to the frames' reply subject).
+ * Sizes     a payload is at most FAAS_FRAME_MAX; a message at most FAAS_FRAME_MAX plus headers.
+ * Sender    keeps frames until credit passes them; sends at most `window` beyond the newest credit;
+ *           sends again from the credited frame when a credit repeats, or after 300 ms of silence;
+ *           END repeats until acknowledged (credit = END's number + 1) or give-up.
  * Receiver  accepts frames of one (call id, place) in order, drops the rest, answers with credit;
- * holds stdout in memory up to 1 MiB, then in an unlinked file; the first complete END wins.  The
- * END's count and BLAKE2b-128 hash of stdout are checked. Threads   all state belongs to the loop
- * thread.
+ *           holds stdout in memory up to 1 MiB, then in an unlinked file; the first complete END
+ *           wins.  The END's count and BLAKE2b-128 hash of stdout are checked.
+ * Threads   all state belongs to the loop thread.
  */
 #ifndef FAAS_FRAMES_H
 #define FAAS_FRAMES_H

@@ -146,6 +146,50 @@ static void only_these_rows_are_open_to_all(void **state)
     assert_string_equal(seen, open_rows);
 }
 
+/* ---- docs/openapi.yaml ---- */
+
+/* "  /path:" and "    get:" of the section "paths:"; other lines are of no interest. */
+static bool take_line(const char *line, char path[256], char method[16])
+{
+    char word[16];
+    int end = 0;
+
+    if (strncmp(line, "  /", 3) == 0) {
+        (void)snprintf(path, 256, "%.*s", (int)strcspn(line + 2, ":\n"), line + 2);
+        return false;
+    }
+    if (strncmp(line, "    ", 4) != 0 || sscanf(line + 4, "%15[a-z]:%n", word, &end) != 1 ||
+        end == 0)
+        return false;
+    for (size_t i = 0; i <= strlen(word); i++)
+        method[i] = (char)(word[i] >= 'a' ? word[i] - 'a' + 'A' : word[i]);
+    return strcmp(word, "parameters") != 0;
+}
+
+static void the_openapi_document_lists_the_same_operations(void **state)
+{
+    FILE *doc = fopen("docs/openapi.yaml", "re");
+    char line[512], path[256] = "", method[16];
+    size_t listed = 0, rows = 0;
+    bool is_inside = false;
+
+    (void)state;
+    assert_non_null(doc); /* tests run in the project's root */
+    while (fgets(line, sizeof line, doc) != NULL) {
+        if (line[0] != ' ')
+            is_inside = strncmp(line, "paths:", 6) == 0;
+        if (!is_inside || !take_line(line, path, method))
+            continue;
+        listed++;
+        if (look(method, path) != FAAS_OK || strcmp(match.route->path, path) != 0)
+            fail_msg("%s %s is documented and not served", method, path);
+    }
+    assert_int_equal(fclose(doc), 0);
+    for (const struct gw_route *route = gw_routes; route->method != NULL; route++)
+        rows++;
+    assert_int_equal(listed, rows); /* each row is documented: none twice, see above */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +202,7 @@ int main(void)
         cmocka_unit_test(another_method_names_those_there_are),
         cmocka_unit_test(head_is_answered_as_get),
         cmocka_unit_test(every_row_is_whole_and_finds_itself),
+        cmocka_unit_test(the_openapi_document_lists_the_same_operations),
         cmocka_unit_test(only_these_rows_are_open_to_all),
     };
 
