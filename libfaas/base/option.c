@@ -290,7 +290,7 @@ static faas_code read_arguments(tables_of tables, char **argv, const struct faas
         const char *value = NULL;
 
         FAAS_TRY(read_argument(tables, argv, &at, &row, &value, err));
-        if (row == wanted)
+        if (wanted != NULL && row == wanted)
             *out_value = value;
     }
     return FAAS_OK;

@@ -356,7 +356,7 @@ faas_code faas_token_verify(const faas_token_verifier *verifier, const char *tok
                             struct faas_token_claims *out_claims, const char **out_reason,
                             faas_err *err)
 {
-    const char *ignored, **reason = out_reason != NULL ? out_reason : &ignored;
+    const char *ignored = NULL, **reason = out_reason != NULL ? out_reason : &ignored;
     const struct faas_ec_key *key = NULL;
     const char *payload, *signature, *fault;
 
