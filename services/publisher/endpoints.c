@@ -165,12 +165,14 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
     free(call);
 }
 
-/* Known already: the gateway missed our first answer. */
-static void take_again(struct live *call)
+/* Known already: the gateway missed our first answer, and listens to its newest attempt only. */
+static void take_again(struct live *call, uint32_t attempt)
 {
     int64_t budget = RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS;
 
     metric_count(M_REPEATED);
+    if (attempt > call->attempt)
+        call->attempt = attempt;
     if (call->rec != NULL)
         budget = call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
     if (call->accepted_ns != 0)
@@ -202,7 +204,7 @@ static void on_call(void *state, faas_msg *take_msg)
     }
     /* Ended or fenced: whatever its caller waits for comes from elsewhere, so not a word. */
     if (page != NULL)
-        take_again((struct live *)page);
+        take_again((struct live *)page, (uint32_t)attempt);
     else
         metric_count(M_REPEATED);
     faas_msg_free(take_msg);
@@ -386,10 +388,10 @@ static void ev_busy(struct live *call, const struct event *event)
     }
     answer.reason = place_reason_parse(event->reason);
     call->err = (faas_err){0};
-    if (answer.reason == PLACE_ENGINE || answer.reason == PLACE_ISOLATION)
-        (void)faas_fail(&call->err, FAAS_UNAVAILABLE, "%s",
-                        event->detail[0] != '\0' ? event->detail
-                                                 : "no spawner can run this function");
+    if (answer.reason >= PLACE_ISOLATION)
+        (void)faas_fail(
+            &call->err, answer.reason == PLACE_INVALID ? FAAS_START_FAILED : FAAS_UNAVAILABLE, "%s",
+            event->detail[0] != '\0' ? event->detail : "no spawner can run this function");
     if (place_round_note(&call->round, &answer, &err) != FAAS_OK)
         FAAS_LOG(ERROR, "no memory for a spawner's answer", FAAS_LSTR("call", call->page.id));
     drive(call, CALL_EV_BUSY);

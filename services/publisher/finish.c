@@ -130,7 +130,7 @@ static struct wire_fail fail_of(const struct live *call)
     return (struct wire_fail){
         .inbox = call->inbox,
         .id = call->page.id,
-        .place = call->place > 0 ? call->place : call->attempt * 256,
+        .place = call->attempt * 256 + (call->place & 255),
         .err = &call->err,
         .component = "publisher",
     };

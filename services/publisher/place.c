@@ -104,7 +104,7 @@ enum place_reason place_reason_parse(const char *text)
     } words[] = {
         {"slots", PLACE_SLOTS},       {"epoch", PLACE_EPOCH},         {"stale", PLACE_STALE},
         {"no_image", PLACE_NO_IMAGE}, {"draining", PLACE_DRAINING},   {"fenced", PLACE_FENCED},
-        {"engine", PLACE_ENGINE},     {"isolation", PLACE_ISOLATION},
+        {"engine", PLACE_ENGINE},     {"isolation", PLACE_ISOLATION}, {"invalid", PLACE_INVALID},
     };
 
     for (size_t i = 0; text != NULL && i < FAAS_ARRAY_LEN(words); i++)
@@ -220,7 +220,7 @@ enum place_verdict place_why(const struct place_target *targets, size_t count,
             continue;
         if (said->reason == PLACE_NO_IMAGE && !round->is_pull && targets[i].free > 0)
             return PLACE_MAY_PULL;
-        unable += said->reason == PLACE_ENGINE || said->reason == PLACE_ISOLATION;
+        unable += said->reason >= PLACE_ISOLATION;
         is_passing = is_passing || (said->reason > PLACE_SLOTS && said->reason < PLACE_NO_IMAGE);
     }
     if (usable == 0)

@@ -61,6 +61,7 @@ enum place_reason {
     PLACE_FENCED,
     PLACE_ISOLATION,
     PLACE_ENGINE,
+    PLACE_INVALID, /* it cannot make sense of the call */
 };
 struct place_answer {
     char id[40];
@@ -86,7 +87,7 @@ size_t place_pick(struct place_target *targets, size_t count, const char *key,
 enum place_verdict {
     PLACE_MAY_PULL, /* somebody only lacked the image: set is_pull and pick again */
     PLACE_NOBODY,   /* no usable spawner at all */
-    PLACE_UNABLE,   /* every usable one said that it cannot (engine, isolation) */
+    PLACE_UNABLE,   /* every usable one said that it cannot (engine, isolation, invalid) */
     PLACE_PASSING,  /* stale or foreign numbers, lost messages: a newer beat will settle it */
     PLACE_ALL_BUSY,
 };

@@ -23,9 +23,9 @@
 
 /* Silence of a spawner is asked after (call FAAS_ACCEPT_MS, fence 300 ms); this bounds it all. */
 #define PLACE_BUDGET_MS 8000
-#define PLACE_SLACK_MS  2000 /* the gateway waits so much longer than we do */
-#define RUN_SLACK_MS    5000 /* past start_timeout + timeout the spawner must have spoken */
-#define PASSING_MS      1000 /* room for a newer beat when numbers were stale */
+#define PLACE_SLACK_MS  2000  /* the gateway waits so much longer than we do */
+#define RUN_SLACK_MS    15000 /* past start_timeout + timeout the spawner must have spoken */
+#define PASSING_MS      1000  /* room for a newer beat when numbers were stale */
 
 /* Tenths of a repeated placement: each call brings one, each repeat takes ten (DESIGN.md 4.7). */
 #define REPEAT_TOKENS_MAX  1000

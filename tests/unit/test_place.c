@@ -273,6 +273,7 @@ static void reasons_of_the_protocol_are_known(void **state)
     assert_int_equal(place_reason_parse("fenced"), PLACE_FENCED);
     assert_int_equal(place_reason_parse("isolation"), PLACE_ISOLATION);
     assert_int_equal(place_reason_parse("engine"), PLACE_ENGINE);
+    assert_int_equal(place_reason_parse("invalid"), PLACE_INVALID);
     assert_int_equal(place_reason_parse("of a later version"), PLACE_SLOTS);
     assert_int_equal(place_reason_parse(NULL), PLACE_SLOTS);
 }
