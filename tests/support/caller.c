@@ -30,16 +30,18 @@ struct caller {
     faas_pool *pool;
     faas_bus *bus;
     faas_rpc *rpc;
-    faas_sub *events, *beats;
+    faas_sub *events, *beats, *ends;
     pthread_t thread;
     const char *publisher;
     LIST_HEAD(, flight) flights;
     pthread_mutex_t mu; /* guards is_over, is_gone of flights, and heard */
     pthread_cond_t woken;
+    char ignored[FAAS_UUID_TEXT]; /* newest call whose end stays unanswered; loop thread */
     struct {
         char spawner[40];
         json_t *beat;
     } heard[BEATS_MAX];
+    char adopted[FAAS_UUID_TEXT]; /* newest call whose end came to any publisher */
 };
 
 static void die(const char *what, const faas_err *err)
@@ -140,7 +142,7 @@ static void take_event(struct flight *f, const char *name, json_t *event, const 
         if (name[0] == 'b' || f->order->is_deaf)
             over(f);
     }
-    if (faas_msg_reply(msg) != NULL && !f->order->ignores_end)
+    if (faas_msg_reply(msg) != NULL && strcmp(f->caller->ignored, f->result->id) != 0)
         faas_rpc_answer(f->caller->rpc, msg, "{\"ok\":true}", 11);
 }
 
@@ -157,8 +159,21 @@ static void on_event(void *arg, faas_msg *take_msg)
             break;
     if (f != NULL)
         take_event(f, json_string_value(json_object_get(event, "event")), event, msg);
-    else if (faas_msg_reply(msg) != NULL)
+    else if (faas_msg_reply(msg) != NULL && (id == NULL || strcmp(self->ignored, id) != 0))
         faas_rpc_answer(self->rpc, msg, "{\"ok\":true}", 11);
+}
+
+static void on_adopted(void *arg, faas_msg *take_msg)
+{
+    struct caller *self = arg;
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    const char *id = faas_msg_header(msg, FAAS_H_ID);
+
+    pthread_mutex_lock(&self->mu);
+    snprintf(self->adopted, sizeof self->adopted, "%s", id != NULL ? id : "");
+    pthread_cond_broadcast(&self->woken);
+    pthread_mutex_unlock(&self->mu);
+    faas_rpc_answer(self->rpc, msg, "{\"ok\":true}", 11);
 }
 
 static void on_timeout(struct ev_loop *ev, ev_timer *timer, int events)
@@ -208,6 +223,8 @@ static void launch(void *arg)
     else
         faas_uuid_new(f->result->id);
     memcpy(conf.id, f->result->id, sizeof conf.id);
+    if (f->order->ignores_end)
+        memcpy(f->caller->ignored, conf.id, sizeof conf.id);
     must(faas_inbox_open(f->caller->rpc, on_frames, f, &f->inbox, &err), "inbox", &err);
     must(faas_frames_in_new(&conf, &f->frames, &err), "frames", &err);
     LIST_INSERT_HEAD(&f->caller->flights, f, link);
@@ -322,6 +339,22 @@ json_t *caller_beat(struct caller *self, const char *spawner, int64_t ms)
     return beat;
 }
 
+bool caller_adopted(struct caller *self, const char *id, int64_t ms)
+{
+    struct timespec until;
+    bool is_adopted;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000 + 1;
+    pthread_mutex_lock(&self->mu);
+    while (strcmp(self->adopted, id) != 0)
+        if (pthread_cond_timedwait(&self->woken, &self->mu, &until) != 0)
+            break;
+    is_adopted = strcmp(self->adopted, id) == 0;
+    pthread_mutex_unlock(&self->mu);
+    return is_adopted;
+}
+
 json_t *caller_meta(const char *reference, const char *kind, const char *value)
 {
     return json_pack("{s:i,s:s,s:{s:s,s:{s:s,s:s},s:[]},s:s,s:{},s:i,s:i,s:s,s:s,s:s,s:b}", "v", 1,
@@ -365,6 +398,9 @@ struct caller *caller_open(const char *nats_urls, const char *publisher_id)
     must(faas_bus_subscribe(self->bus, FAAS_CONTROL, "faas.hb.spawner.*", NULL, on_beat, self,
                             &self->beats, &err),
          "beats", &err);
+    must(faas_bus_subscribe(self->bus, FAAS_CONTROL, FAAS_SUBJ_PUBLISHER_END, FAAS_QUEUE,
+                            on_adopted, self, &self->ends, &err),
+         "ends", &err);
     if (pthread_create(&self->thread, NULL, run_loop, self->loop) != 0)
         die("thread", &err);
     return self;
@@ -376,6 +412,7 @@ static void unsubscribe(void *arg)
 
     faas_sub_free(self->events);
     faas_sub_free(self->beats);
+    faas_sub_free(self->ends);
     faas_loop_stop(self->loop);
 }
 

@@ -52,7 +52,10 @@ json_t *caller_ask(struct caller *self, const char *spawner, const char *verb, c
 /* The newest heartbeat of a spawner (a copy), waited for up to ms; NULL: none came. */
 json_t *caller_beat(struct caller *self, const char *spawner, int64_t ms);
 
-/* An envelope's object for an image; limits may be NULL.  A new reference. */
+/* The end of that call came to the queue group of all publishers within ms, as the newest. */
+bool caller_adopted(struct caller *self, const char *id, int64_t ms);
+
+/* An envelope's object for an image.  A new reference. */
 json_t *caller_meta(const char *reference, const char *kind, const char *value);
 
 #endif
