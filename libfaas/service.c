@@ -13,11 +13,12 @@
 #include "contract.h"
 #include "net/rpc_internal.h"
 
-#define THREADS_DEFAULT   4
-#define QUEUE_PER_THREAD  64
-#define BUS_DRAIN_MS      1000
-#define ID_MAX            32
-#define URLS_TEXT         1024
+#define THREADS_DEFAULT  4
+#define QUEUE_PER_THREAD 64
+#define BUS_DRAIN_MS     1000
+#define STOP_GRACE_S     5.0 /* for threads whose requests were all cancelled */
+#define ID_MAX           32
+#define URLS_TEXT        1024
 
 enum phase { STARTING, RUNNING, DRAINING, STOPPING };
 
@@ -35,7 +36,7 @@ struct skeleton {
     enum phase phase;
     int exit_code;
     ev_signal on_term, on_int;
-    ev_timer drain_timer;
+    ev_timer drain_timer, stop_timer;
     bool has_left;    /* rpc is drained */
     bool has_drained; /* the service said so */
     pthread_t starter;
@@ -125,8 +126,7 @@ static faas_code serve(faas_err *err)
         {.name = NULL},
     };
 
-    (void)snprintf(sk.health_subject, sizeof sk.health_subject, "faas.%s.health",
-                   sk.service->name);
+    (void)snprintf(sk.health_subject, sizeof sk.health_subject, "faas.%s.health", sk.service->name);
     (void)snprintf(sk.probe_subject, sizeof sk.probe_subject, FAAS_SUBJ_PROBE, sk.service->name,
                    sk.id);
     return faas_rpc_serve(sk.rt.rpc, common, NULL, err);
@@ -152,6 +152,15 @@ static void *close_pool(void *arg)
     return NULL;
 }
 
+static void on_stop_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events;
+    FAAS_LOG(ERROR, "a thread does not end: leaving without it");
+    _exit(1);
+}
+
 static void stop_all(void)
 {
     int rc;
@@ -160,6 +169,8 @@ static void stop_all(void)
         return;
     sk.phase = STOPPING;
     ev_timer_stop(faas_loop_ev(sk.rt.loop), &sk.drain_timer);
+    ev_timer_init(&sk.stop_timer, on_stop_timer, STOP_GRACE_S, 0.0);
+    ev_timer_start(faas_loop_ev(sk.rt.loop), &sk.stop_timer);
     faas_rpc_cancel_all(sk.rt.rpc);
     rc = pthread_create(&sk.closer, NULL, close_pool, NULL);
     if (rc != 0) {
@@ -308,8 +319,7 @@ static faas_code join_urls(faas_err *err)
 
     if (sk.conf.url[0] != '\0') {
         if (strlen(sk.conf.url) >= sizeof sk.urls)
-            return faas_fail(err, FAAS_INVALID, "NATS_URL: at most %zu bytes",
-                             sizeof sk.urls - 1);
+            return faas_fail(err, FAAS_INVALID, "NATS_URL: at most %zu bytes", sizeof sk.urls - 1);
         memcpy(sk.urls, sk.conf.url, strlen(sk.conf.url) + 1);
         return FAAS_OK;
     }
@@ -340,8 +350,8 @@ static faas_code make_dir(const char *path, faas_err *err)
         if (slash != NULL)
             *slash = '\0';
         if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            rc = faas_fail(err, FAAS_INVALID, "DATA_DIR: cannot make %s: %s", copy,
-                           strerror(errno));
+            rc =
+                faas_fail(err, FAAS_INVALID, "DATA_DIR: cannot make %s: %s", copy, strerror(errno));
         if (slash != NULL)
             *slash = '/';
     }
@@ -460,8 +470,7 @@ int faas_service_main(const struct faas_service *service, int argc, char **argv)
         FAAS_OPT_STR(sk.conf.data_dir, "DATA_DIR", "/var/lib/faas", "where files are kept"),
         FAAS_OPT_INT(sk.conf.replicas, "REPLICAS", "1", 1, 5,
                      "copies of stored data; at most the number of servers, 3 survives one's loss"),
-        FAAS_OPT_INT(sk.conf.threads, "POOL_THREADS", threads, 1, 256,
-                     "threads that run requests"),
+        FAAS_OPT_INT(sk.conf.threads, "POOL_THREADS", threads, 1, 256, "threads that run requests"),
         FAAS_OPT_INT(sk.conf.drain_ms, "DRAIN_MS", "30000", 0, 3600000,
                      "longest wait for running work after SIGTERM, in milliseconds"),
         FAAS_OPT_END,

@@ -131,7 +131,7 @@ static void write_config(const struct nats *nats, int which, const char *extra)
         die("%s: %s", path, strerror(errno));
 }
 
-static void launch(struct nats *nats, int which)
+void nats_launch(struct nats *nats, int which)
 {
     struct server *server = &nats->servers[which];
     char path[PATH_TEXT];
@@ -348,7 +348,7 @@ struct nats *nats_start(int count, const char *extra)
     }
     for (int i = 0; i < count; i++) {
         write_config(nats, i, extra);
-        launch(nats, i);
+        nats_launch(nats, i);
     }
     for (int i = 0; i < count; i++)
         wait_up(nats, i);
@@ -371,10 +371,22 @@ void nats_kill(struct nats *nats, int which)
     server->pid = 0;
 }
 
+void nats_pause(struct nats *nats, int which)
+{
+    if (nats->servers[which].pid != 0)
+        kill(nats->servers[which].pid, SIGSTOP);
+}
+
+void nats_resume(struct nats *nats, int which)
+{
+    if (nats->servers[which].pid != 0)
+        kill(nats->servers[which].pid, SIGCONT);
+}
+
 void nats_restart(struct nats *nats, int which)
 {
     nats_kill(nats, which);
-    launch(nats, which);
+    nats_launch(nats, which);
     wait_up(nats, which);
 }
 

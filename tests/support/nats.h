@@ -27,7 +27,10 @@ int nats_server_of(const struct nats *nats, const char *client_name);
 int nats_leader_of(const struct nats *nats, const char *stream);
 void nats_kill(struct nats *nats, int which); /* SIGKILL, waited for */
 void nats_restart(struct nats *nats,
-                  int which); /* starts a killed one; waits until it is healthy */
+                  int which);                   /* starts a killed one; waits until it is healthy */
+void nats_launch(struct nats *nats, int which); /* the same without waiting */
+void nats_pause(struct nats *nats, int which);  /* SIGSTOP: alive, and answers nothing */
+void nats_resume(struct nats *nats, int which);
 /* GET path from a server's monitoring port.  The body is the caller's; NULL when there is none or
  * the status is not 200. */
 char *nats_get(const struct nats *nats, int which, const char *path);
