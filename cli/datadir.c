@@ -13,7 +13,7 @@
 #include "cli/args.h"
 #include "cli/file.h"
 
-#define OLD_CHILDREN_MS 10000
+#define OLD_SERVERS_MS 10000
 
 faas_code datadir_path(const char *given, char **out_path, faas_err *err)
 {
@@ -71,23 +71,22 @@ static pid_t read_pid(int fd)
     return args_int(text, 1, INT32_MAX, &pid) ? (pid_t)pid : 0;
 }
 
-/* Children of a supervisor that was killed die with it, but not in the same instant. */
-static faas_code wait_for_old_children(const struct datadir *dir, faas_err *err)
+/* Servers of a supervisor that was killed die with it, but not in the same instant. */
+static faas_code wait_for_old_servers(const struct datadir *dir, faas_err *err)
 {
-    uint64_t deadline_ns = faas_deadline_in_ms(OLD_CHILDREN_MS);
+    uint64_t deadline_ns = faas_deadline_in_ms(OLD_SERVERS_MS);
 
-    while (flock(dir->children_fd, LOCK_EX | LOCK_NB) != 0) {
+    while (flock(dir->nats_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return file_fail(err, "lock", dir->path, errno);
         if (faas_left_ms(deadline_ns) == 0)
             return faas_fail(err, FAAS_CONFLICT,
-                             "processes of an earlier `faas up` in %s still run; end them first",
+                             "nats-servers of an earlier `faas up` in %s still run; end them first",
                              dir->path);
         poll(NULL, 0, 10);
     }
-    /* From here on the descriptor that children inherit stands for "somebody lives". */
-    return flock(dir->children_fd, LOCK_SH) == 0 ? FAAS_OK
-                                                 : file_fail(err, "lock", dir->path, errno);
+    /* From here on the descriptor that servers inherit stands for "one lives". */
+    return flock(dir->nats_fd, LOCK_SH) == 0 ? FAAS_OK : file_fail(err, "lock", dir->path, errno);
 }
 
 static faas_code take_locks(struct datadir *dir, faas_err *err)
@@ -100,13 +99,13 @@ static faas_code take_locks(struct datadir *dir, faas_err *err)
                          dir->path, (int)read_pid(dir->lock_fd));
     }
     FAAS_TRY(datadir_claim(dir, err));
-    FAAS_TRY(open_in(dir->path, "children.lock", &dir->children_fd, err));
-    return wait_for_old_children(dir, err);
+    FAAS_TRY(open_in(dir->path, "nats.lock", &dir->nats_fd, err));
+    return wait_for_old_servers(dir, err);
 }
 
 faas_code datadir_open(const char *given, struct datadir *out_dir, faas_err *err)
 {
-    struct datadir dir = {.lock_fd = -1, .children_fd = -1};
+    struct datadir dir = {.lock_fd = -1, .nats_fd = -1};
     faas_code code = datadir_path(given, &dir.path, err);
 
     if (code == FAAS_OK)
@@ -127,10 +126,10 @@ void datadir_close(struct datadir *dir)
 {
     if (dir->lock_fd >= 0)
         close(dir->lock_fd);
-    if (dir->children_fd >= 0)
-        close(dir->children_fd);
+    if (dir->nats_fd >= 0)
+        close(dir->nats_fd);
     free(dir->path);
-    *dir = (struct datadir){.lock_fd = -1, .children_fd = -1};
+    *dir = (struct datadir){.lock_fd = -1, .nats_fd = -1};
 }
 
 faas_code datadir_claim(const struct datadir *dir, faas_err *err)

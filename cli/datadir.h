@@ -1,7 +1,7 @@
 /* datadir.h - the directory of one `faas up`: who uses it, what is kept in it.
  *   lock           flock held by the running supervisor; its process id is the text
- *   children.lock  shared flock held by every child through an inherited descriptor: when it can
- *                  be had alone, nothing of an earlier run lives any more
+ *   nats.lock      shared flock held by every nats-server through an inherited descriptor: when it
+ *                  can be had alone, none of an earlier run lives any more and writes to a store
  *   cluster.json   {"v":1,"id","nats":n,"route_password"}, 0600, made once
  *   ports.json     inner ports                keys/   signing key and NATS seeds, 0600, made once
  *   nats/          configuration files, nats/<n>/ stores      services/   DATA_DIR of the services
@@ -18,7 +18,7 @@
 
 struct datadir {
     char *path; /* absolute, no trailing slash */
-    int lock_fd, children_fd;
+    int lock_fd, nats_fd;
 };
 
 /* given NULL: $XDG_DATA_HOME/faas or ~/.local/share/faas.  The caller frees *out_path. */

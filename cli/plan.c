@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/args.h"
 #include "cli/file.h"
@@ -190,6 +191,14 @@ static faas_code write_nats_conf(const struct plan *plan, int index, const char 
     return file_write(path, text, strlen(text), 0600, err);
 }
 
+/* JetStream makes this directory when a server first starts. */
+static bool has_store(const struct plan *plan)
+{
+    FAAS_AUTO(char) *path = file_path("%s/nats/1/jetstream", plan->dir.path);
+
+    return path == NULL || access(path, F_OK) == 0;
+}
+
 static faas_code join_urls(struct plan *plan, faas_err *err)
 {
     char text[NATS_SERVERS_MAX * 32] = "";
@@ -315,7 +324,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"NATS2_URL", NULL},
         {"NATS3_URL", NULL},
         {"NATS_CA_FILE", NULL},
-        {"NATS_NKEY_FILE", plan->seed_paths[role]},
+        {"NATS_NKEY_FILE", NULL},
         {"INSTANCE_ID", id},
         {"DATA_DIR", data_dir},
         {"REPLICAS", replicas},
@@ -384,6 +393,7 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     FAAS_TRY(find_ports(plan, options, err));
     FAAS_TRY(check_listen(plan, options, err));
     FAAS_TRY(join_urls(plan, err));
+    plan->is_new_cluster = nats > 1 && !has_store(plan);
     plan->stream_replicas = nats < STREAM_REPLICAS ? nats : STREAM_REPLICAS;
     snprintf(plan->address, sizeof plan->address, "%s", options->address);
     plan->url = http_url(options->address, plan->port);
@@ -396,7 +406,7 @@ faas_code plan_make(const struct up_options *options, struct plan *out_plan, faa
 {
     faas_code code;
 
-    *out_plan = (struct plan){.dir = {.lock_fd = -1, .children_fd = -1}};
+    *out_plan = (struct plan){.dir = {.lock_fd = -1, .nats_fd = -1}};
     code = make(out_plan, options, err);
     if (code != FAAS_OK)
         plan_done(out_plan);
@@ -419,5 +429,5 @@ void plan_done(struct plan *plan)
     free(plan->nats_program);
     free(plan->bin_dir);
     datadir_close(&plan->dir);
-    *plan = (struct plan){.dir = {.lock_fd = -1, .children_fd = -1}};
+    *plan = (struct plan){.dir = {.lock_fd = -1, .nats_fd = -1}};
 }

@@ -42,8 +42,9 @@ struct plan {
     int port;         /* of the first one */
     struct nats_node nodes[NATS_SERVERS_MAX];
     int stream_replicas;
-    char *url;       /* http://ADDRESS:PORT of the first gateway */
-    char *nats_urls; /* comma-separated */
+    bool is_new_cluster; /* several NATS servers that hold no data yet */
+    char *url;           /* http://ADDRESS:PORT of the first gateway */
+    char *nats_urls;     /* comma-separated */
     char *state_path, *log_dir;
     char *seed_paths[ROLE_COUNT]; /* NATS seeds; ROLE_NATS: the supervisor's own, "cli" */
     char public_keys[ROLE_COUNT][FAAS_NKEY_PUBLIC_TEXT];

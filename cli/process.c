@@ -79,7 +79,7 @@ static void become(const struct process *process, int log_fd, pid_t parent)
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     setpgid(0, 0);
-    if (fcntl(process->children_fd, F_SETFD, 0) != 0)
+    if (process->kept_fd >= 0 && fcntl(process->kept_fd, F_SETFD, 0) != 0)
         fail_in_child("fcntl");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         fail_in_child("prctl");
@@ -129,7 +129,7 @@ faas_code process_init(struct process *process, const struct process_spec *spec,
     if (log_path == NULL)
         return faas_fail_sys(err, errno, "log path");
     *process = (struct process){.spec = spec, .ev = setup->ev, .last_status = -1};
-    process->children_fd = setup->children_fd;
+    process->kept_fd = setup->kept_fd;
     process->on_change = setup->on_change;
     process->arg = setup->arg;
     if (logfile_open(&process->log, log_path, spec->name, setup->is_echoed, err) != FAAS_OK) {

@@ -1,6 +1,6 @@
 /* process.h - one child of `faas up`: start, death, restart with back-off.
  * Start     its own process group, standard input empty, output into its log, SIGKILL when the
- *           supervisor dies (PR_SET_PDEATHSIG), the children's lock kept open.
+ *           supervisor dies (PR_SET_PDEATHSIG), one inherited descriptor (kept_fd).
  * Restart   the first at once, then after 100 ms, doubling to 5 s; a life of 10 s counts as success
  *           and begins anew.
  * States    see the enum; only process.c and supervisor.c change them.
@@ -42,7 +42,7 @@ struct process {
     int64_t since_ms;           /* wall clock of the last change */
     uint64_t started_ns;
     struct ev_loop *ev;
-    int children_fd;
+    int kept_fd;
     ev_child child;
     ev_timer retry;
     struct logfile log;
@@ -52,7 +52,7 @@ struct process {
 
 struct process_setup {
     struct ev_loop *ev;
-    int children_fd;
+    int kept_fd; /* handed down through exec; -1: none */
     bool is_echoed;
     void (*on_change)(struct process *process, void *arg);
     void *arg;

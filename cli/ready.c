@@ -26,7 +26,7 @@ struct ready {
     ready_done *done;
     void *arg;
     struct ev_loop *ev;
-    ev_async arrived;
+    ev_async arrived, formed;
     pthread_t thread;
     atomic_bool must_stop;
     uint64_t deadline_ns;
@@ -124,67 +124,84 @@ static faas_code check_store(const struct ready *ready, faas_err *err)
     return code;
 }
 
-/* ---- gateway ---- */
+/* ---- asking over HTTP ---- */
+
+struct page {
+    long status; /* 0: no answer */
+    char text[FAAS_ERR_MSG_MAX];
+};
 
 static size_t keep_text(char *data, size_t size, size_t count, void *arg)
 {
-    char *text = arg;
-    size_t at = strlen(text), len = size * count;
+    struct page *page = arg;
+    size_t at = strlen(page->text), len = size * count;
 
-    snprintf(text + at, FAAS_ERR_MSG_MAX - at, "%.*s", (int)len, data);
+    snprintf(page->text + at, sizeof page->text - at, "%.*s", (int)len, data);
     return len;
 }
 
-/* The HTTP status of one GET, 0 without an answer; the body's beginning in out_text. */
-static long ask(CURL *curl, char out_text[FAAS_ERR_MSG_MAX])
+static void ask(CURL *curl, struct page *out_page)
 {
-    long status = 0;
-
-    out_text[0] = '\0';
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out_text);
-    if (curl_easy_perform(curl) != CURLE_OK)
-        return 0;
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    return status;
+    *out_page = (struct page){0};
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out_page);
+    if (curl_easy_perform(curl) == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &out_page->status);
 }
 
-static faas_code poll_gateway(const struct ready *ready, CURL *curl, faas_err *err)
+/* Until the page says 200, the deadline, or the end of the program. */
+static bool ask_until_ok(const struct ready *ready, const char *url, struct page *out_page)
 {
-    char text[FAAS_ERR_MSG_MAX] = "";
-    long status = 0;
-
-    while (!atomic_load(&ready->must_stop)) {
-        status = ask(curl, text);
-        if (status == 200)
-            return FAAS_OK;
-        if (faas_left_ms(ready->deadline_ns) == 0)
-            break;
-        poll(NULL, 0, POLL_MS); /* the pace of asking; the answer decides */
-    }
-    if (status == 0)
-        return faas_fail(err, FAAS_UNAVAILABLE, "the gateway at %s does not answer",
-                         ready->conf.gateway_url);
-    return faas_fail(err, FAAS_UNAVAILABLE, "the gateway is not healthy (%ld): %s", status, text);
-}
-
-static faas_code check_gateway(const struct ready *ready, faas_err *err)
-{
-    FAAS_AUTO(char) *url = file_path("%s/healthz", ready->conf.gateway_url);
     CURL *curl = curl_easy_init();
-    faas_code code;
 
-    if (curl == NULL || url == NULL) {
-        curl_easy_cleanup(curl);
-        return faas_fail_sys(err, ENOMEM, "health check");
-    }
+    *out_page = (struct page){0};
+    if (curl == NULL)
+        return false;
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)ASK_MS);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_text);
-    code = poll_gateway(ready, curl, err);
+    for (;;) {
+        ask(curl, out_page);
+        if (out_page->status == 200 || atomic_load(&ready->must_stop) ||
+            faas_left_ms(ready->deadline_ns) == 0)
+            break;
+        poll(NULL, 0, POLL_MS); /* the pace of asking; the answer decides */
+    }
     curl_easy_cleanup(curl);
-    return code;
+    return out_page->status == 200;
+}
+
+static faas_code check_gateway(const struct ready *ready, faas_err *err)
+{
+    FAAS_AUTO(char) *url = file_path("%s/healthz", ready->conf.gateway_url);
+    struct page page;
+
+    if (url == NULL)
+        return faas_fail_sys(err, ENOMEM, "health check");
+    if (ask_until_ok(ready, url, &page))
+        return FAAS_OK;
+    if (page.status == 0)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the gateway at %s does not answer",
+                         ready->conf.gateway_url);
+    return faas_fail(err, FAAS_UNAVAILABLE, "the gateway is not healthy (%ld): %s", page.status,
+                     page.text);
+}
+
+static faas_code check_cluster(struct ready *ready, faas_err *err)
+{
+    struct page page;
+    char url[64];
+
+    for (size_t i = 0; i < ready->conf.monitor_count; i++) {
+        snprintf(url, sizeof url, "http://127.0.0.1:%d/healthz", ready->conf.monitor_ports[i]);
+        if (!ask_until_ok(ready, url, &page))
+            return faas_fail(err, FAAS_UNAVAILABLE, "the NATS cluster does not form (%s)",
+                             page.text);
+    }
+    if (ready->conf.monitor_count > 0)
+        ev_async_send(ready->ev, &ready->formed);
+    return FAAS_OK;
 }
 
 /* ---- the thread ---- */
@@ -193,7 +210,9 @@ static void *run(void *arg)
 {
     struct ready *ready = arg;
 
-    ready->code = check_store(ready, &ready->err);
+    ready->code = check_cluster(ready, &ready->err);
+    if (ready->code == FAAS_OK)
+        ready->code = check_store(ready, &ready->err);
     if (ready->code == FAAS_OK)
         ready->code = check_gateway(ready, &ready->err);
     ev_async_send(ready->ev, &ready->arrived);
@@ -210,6 +229,21 @@ static void on_arrived(struct ev_loop *ev, ev_async *watcher, int events)
     ready->done(ready->arg, ready->code, &ready->err);
 }
 
+static void on_formed(struct ev_loop *ev, ev_async *watcher, int events)
+{
+    struct ready *ready = watcher->data;
+
+    (void)events;
+    ev_async_stop(ev, watcher);
+    ready->conf.formed(ready->arg);
+}
+
+static void stop_watchers(struct ready *ready)
+{
+    ev_async_stop(ready->ev, &ready->arrived);
+    ev_async_stop(ready->ev, &ready->formed);
+}
+
 faas_code ready_start(const struct ready_conf *conf, struct ev_loop *ev, ready_done *done,
                       void *arg, struct ready **out_ready, faas_err *err)
 {
@@ -223,10 +257,12 @@ faas_code ready_start(const struct ready_conf *conf, struct ev_loop *ev, ready_d
     ready->ev = ev;
     ready->deadline_ns = faas_deadline_in_ms(READY_TIMEOUT_MS);
     ev_async_init(&ready->arrived, on_arrived);
-    ready->arrived.data = ready;
+    ev_async_init(&ready->formed, on_formed);
+    ready->arrived.data = ready->formed.data = ready;
     ev_async_start(ev, &ready->arrived);
+    ev_async_start(ev, &ready->formed);
     if (pthread_create(&ready->thread, NULL, run, ready) != 0) {
-        ev_async_stop(ev, &ready->arrived);
+        stop_watchers(ready);
         free(ready);
         return faas_fail_sys(err, EAGAIN, "readiness thread");
     }
@@ -241,6 +277,7 @@ void ready_end(struct ready *ready)
     atomic_store(&ready->must_stop, true);
     if (!ready->has_result)
         return;
+    stop_watchers(ready);
     pthread_join(ready->thread, NULL);
     free(ready);
 }

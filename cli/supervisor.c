@@ -168,8 +168,6 @@ static void fail_start(struct supervisor *sup, const char *text)
 
     (void)faas_fail(&err, FAAS_UNAVAILABLE, "logs are in %s; %s", sup->plan->log_dir, text);
     output_error(&err, false, NULL);
-    if (sup->setup->is_detached)
-        tell(sup, FAAS_LOG_ERROR, "faas", text);
     sup->has_failed = true;
     begin_stop(sup);
 }
@@ -238,10 +236,10 @@ static void on_ready(void *arg, faas_code code, const faas_err *err)
     write_state(sup); /* before the word: who reads it may ask for the status at once */
     printf("ready %s\n", sup->plan->url);
     fflush(stdout);
-    if (sup->setup->is_detached)
-        tell(sup, FAAS_LOG_INFO, "faas", "ready");
     if (sup->setup->on_ready != NULL)
         sup->setup->on_ready(sup->setup->arg);
+    if (sup->setup->is_detached)
+        tell(sup, FAAS_LOG_INFO, "faas", "ready");
 }
 
 static faas_code start_watchers(struct supervisor *sup, faas_err *err)
@@ -269,35 +267,54 @@ static faas_code start_processes(struct supervisor *sup, faas_err *err)
 {
     struct process_setup setup = {
         .ev = sup->ev,
-        .children_fd = sup->plan->dir.children_fd,
         .is_echoed = sup->setup->is_verbose && !sup->setup->is_detached,
         .on_change = on_change,
         .arg = sup,
     };
 
-    for (size_t i = 0; i < sup->plan->spec_count; i++)
+    for (size_t i = 0; i < sup->plan->spec_count; i++) {
+        /* Only an old nats-server could harm a new one: they share a store. */
+        setup.kept_fd = sup->plan->spec_roles[i] == ROLE_NATS ? sup->plan->dir.nats_fd : -1;
         FAAS_TRY(process_init(&sup->processes[i], &sup->plan->specs[i], &setup, err));
-    for (size_t i = 0; i < sup->plan->spec_count; i++)
-        process_start(&sup->processes[i]);
+    }
+    for (size_t i = 0; i < sup->plan->spec_count; i++) {
+        if (sup->plan->spec_roles[i] == ROLE_NATS || !sup->plan->is_new_cluster)
+            process_start(&sup->processes[i]);
+    }
     return FAAS_OK;
+}
+
+/* A new cluster has a leader that all its servers know: now services may make their buckets. */
+static void on_formed(void *arg)
+{
+    struct supervisor *sup = arg;
+
+    for (size_t i = 0; i < sup->plan->spec_count && !sup->is_stopping; i++) {
+        if (sup->plan->spec_roles[i] != ROLE_NATS)
+            process_start(&sup->processes[i]);
+    }
 }
 
 static faas_code start(struct supervisor *sup, faas_err *err)
 {
-    const struct ready_conf ready_conf = {
+    struct ready_conf ready_conf = {
         .nats_urls = sup->plan->nats_urls,
-        .nkey_file = sup->plan->seed_paths[ROLE_NATS],
+        .nkey_file = NULL,
         .gateway_url = sup->plan->url,
         .stream_replicas = sup->plan->stream_replicas,
+        .monitor_count = sup->plan->is_new_cluster ? (size_t)sup->plan->facts.nats : 0,
+        .formed = on_formed,
     };
     char engine[256];
 
+    for (size_t i = 0; i < ready_conf.monitor_count; i++)
+        ready_conf.monitor_ports[i] = sup->plan->nodes[i].monitor_port;
     sup->processes = calloc(sup->plan->spec_count, sizeof *sup->processes);
     sup->ev = ev_default_loop(EVFLAG_AUTO);
     if (sup->processes == NULL || sup->ev == NULL)
         return faas_fail_sys(err, ENOMEM, "supervisor");
+    FAAS_TRY(start_watchers(sup, err)); /* first: starting processes touches the timers */
     FAAS_TRY(start_processes(sup, err));
-    FAAS_TRY(start_watchers(sup, err));
     FAAS_TRY(ready_start(&ready_conf, sup->ev, on_ready, sup, &sup->ready, err));
     if (!engine_answers(engine, sizeof engine))
         output_note("no Docker Engine answers at %s: functions cannot be registered or called "

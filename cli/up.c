@@ -72,6 +72,7 @@ static void leave_terminal(void *arg)
     }
     if (log_fd >= 0)
         close(log_fd);
+    faas_log_setup("faas", "up", FAAS_LOG_INFO);
     report(detached->report_fd, CLI_OK);
 }
 
@@ -110,7 +111,7 @@ static int run(const struct up_options *options, const struct cli_args *args, in
     int status;
 
     umask(077);
-    faas_log_setup("faas", "up", FAAS_LOG_INFO);
+    faas_log_setup("faas", "up", FAAS_LOG_ERROR); /* stderr is the user's for now */
     if (plan_make(options, &plan, &err) != FAAS_OK) {
         output_error(&err, args->common.is_json, NULL);
         return exit_of(err.code);
