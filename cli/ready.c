@@ -188,7 +188,7 @@ static faas_code check_gateway(const struct ready *ready, faas_err *err)
                      page.text);
 }
 
-static faas_code check_cluster(struct ready *ready, faas_err *err)
+static faas_code check_cluster(const struct ready *ready, faas_err *err)
 {
     struct page page;
     char url[64];
@@ -199,8 +199,6 @@ static faas_code check_cluster(struct ready *ready, faas_err *err)
             return faas_fail(err, FAAS_UNAVAILABLE, "the NATS cluster does not form (%s)",
                              page.text);
     }
-    if (ready->conf.monitor_count > 0)
-        ev_async_send(ready->ev, &ready->formed);
     return FAAS_OK;
 }
 
@@ -213,6 +211,8 @@ static void *run(void *arg)
     ready->code = check_cluster(ready, &ready->err);
     if (ready->code == FAAS_OK)
         ready->code = check_store(ready, &ready->err);
+    if (ready->code == FAAS_OK && ready->conf.monitor_count > 0)
+        ev_async_send(ready->ev, &ready->formed);
     if (ready->code == FAAS_OK)
         ready->code = check_gateway(ready, &ready->err);
     ev_async_send(ready->ev, &ready->arrived);

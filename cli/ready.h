@@ -2,10 +2,11 @@
  * How       on a thread of its own with a bus connection of its own (NATS user "cli"): opens each
  *           bucket, writes and deletes the key "ready.up" there, then asks GET /healthz every 20 ms
  *           until it says 200.  Health of the gateway includes every service.
- * Cluster   with monitor ports, first until /healthz of each NATS server says 200; then `formed` is
- *           called.  A replicated stream made in the instant in which a new cluster has its first
- *           leader loses its first election and waits 5 s for the next (measured, 2.15.1); made when
- *           all servers know the leader it takes 0.2 s.
+ * Cluster   with monitor ports, first until /healthz of each NATS server says 200, and `formed` is
+ *           called after the writes: a new cluster gets its buckets from one writer, late enough.  A
+ *           replicated stream made in the instant of the first leader loses its first election and
+ *           waits 5 s for the next, and of several requests at once to make one stream some get no
+ *           answer (measured, 2.15.1); made like this it takes 0.2 s.
  * Result    posted to the loop of the supervisor; the thread ends by itself at its deadline.
  * Threads   ready_start() and the callback: the supervisor's loop thread.
  */

@@ -284,7 +284,7 @@ static faas_code start_processes(struct supervisor *sup, faas_err *err)
     return FAAS_OK;
 }
 
-/* A new cluster has a leader that all its servers know: now services may make their buckets. */
+/* A new cluster has a leader that all its servers know, and its buckets. */
 static void on_formed(void *arg)
 {
     struct supervisor *sup = arg;

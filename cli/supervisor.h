@@ -1,5 +1,5 @@
 /* supervisor.h - runs a plan: starts all, keeps all alive, says ready, stops in order.
- * Start     everything at once (the services of a new NATS cluster once it has formed, ready.h);
+ * Start     everything at once (the services of a new NATS cluster once it has its buckets);
  *           `ready URL` once ready.h says so.  A part that dies
  *           SUPERVISOR_START_DEATHS times in a row before that ends the start with its last words.
  * Restart   process.h; a NATS server that does not answer is killed and started again (watchdog.h).
