@@ -40,11 +40,9 @@ static faas_code check(const struct nats_conf *conf, faas_err *err)
                          conf->store_dir);
     if (!is_quotable(conf->cluster) || !is_quotable(conf->route_password))
         return faas_fail(err, FAAS_INVALID, "NATS cluster name and password are plain text");
-    for (size_t i = 0; i < conf->user_count; i++) {
-        const struct nats_user *user = &conf->users[i];
-
-        if (!is_quotable(user->public_key))
-            return faas_fail(err, FAAS_INVALID, "NATS key of %s is not plain text", user->name);
+    for (const struct faas_bus_key *key = conf->keys; key->service != NULL; key++) {
+        if (!is_quotable(key->public_key))
+            return faas_fail(err, FAAS_INVALID, "NATS key of %s is not plain text", key->service);
     }
     return FAAS_OK;
 }
@@ -79,31 +77,6 @@ static void write_cluster(const struct nats_conf *conf, FILE *to)
     fputs("  ]\n}\n", to);
 }
 
-static void write_subjects(const char *verb, const char *const *subjects, FILE *to)
-{
-    fprintf(to, "        %s: { allow: [", verb);
-    for (size_t i = 0; subjects != NULL && subjects[i] != NULL; i++)
-        fprintf(to, "%s\n          \"%s\"", i > 0 ? "," : "", subjects[i]);
-    fputs("\n        ] }\n", to);
-}
-
-static void write_users(const struct nats_conf *conf, FILE *to)
-{
-    fputs("authorization {\n  users: [\n", to);
-    for (size_t i = 0; i < conf->user_count; i++) {
-        const struct nats_user *user = &conf->users[i];
-
-        fprintf(to, "    { # %s\n      nkey: \"%s\"\n      permissions: {\n", user->name,
-                user->public_key);
-        write_subjects("publish", user->publish, to);
-        write_subjects("subscribe", user->subscribe, to);
-        if (user->allow_responses)
-            fputs("        allow_responses: { max: 1, expires: \"5m\" }\n", to);
-        fputs("      }\n    }\n", to);
-    }
-    fputs("  ]\n}\n", to);
-}
-
 faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err *err)
 {
     char *text = NULL;
@@ -118,8 +91,7 @@ faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err
     write_listeners(conf, to);
     if (conf->node_count > 1)
         write_cluster(conf, to);
-    if (conf->user_count > 0)
-        write_users(conf, to);
+    faas_contract_authorization(conf->keys, to);
     if (fclose(to) != 0) {
         free(text);
         return faas_fail_sys(err, errno, "nats-server configuration");

@@ -1,6 +1,7 @@
 /* nats_conf.h - the configuration file of one nats-server, as text.
  * Contents  loopback listeners for clients, routes and monitoring; JetStream with an fsync per
- *           write; routes with a password; one nkey user per service with its allow-lists.
+ *           write; routes with a password; one nkey user per service with the allow-lists of
+ *           contract.h.
  * Text      values are quoted; a value with a quote, backslash or control character is refused, so
  *           nothing can end its string early.
  * Ownership conf borrows everything; the text is the caller's.
@@ -15,6 +16,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "contract.h"
 
 #define NATS_SERVERS_MAX 5
 
@@ -22,21 +24,13 @@ struct nats_node {
     int client_port, route_port, monitor_port;
 };
 
-struct nats_user {
-    const char *name;                              /* a comment in the file */
-    const char *public_key;                        /* "U..." */
-    const char *const *publish, *const *subscribe; /* NULL-terminated subject lists */
-    bool allow_responses;                          /* may answer any request it received, once */
-};
-
 struct nats_conf {
     const char *cluster;        /* unique per data directory */
     const char *store_dir;      /* of this server */
     const char *route_password; /* letters and digits */
     const struct nats_node *nodes;
-    size_t node_count, own; /* own: index of this server */
-    const struct nats_user *users;
-    size_t user_count; /* 0: no authorization */
+    size_t node_count, own;          /* own: index of this server */
+    const struct faas_bus_key *keys; /* the users and their public halves; "cli" must be there */
 };
 
 FAAS_MUST_CHECK faas_code nats_conf_text(const struct nats_conf *conf, char **out_text,

@@ -102,6 +102,12 @@ static faas_code in_dir(const struct plan *plan, const char *name, char **out_pa
     return *out_path != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
 }
 
+/* Each program is a user of the bus; in place of the servers the supervisor itself. */
+static const char *bus_user(int role)
+{
+    return role == ROLE_NATS ? "cli" : plan_roles[role].name;
+}
+
 static faas_code make_keys(struct plan *plan, faas_err *err)
 {
     FAAS_TRY(keys_token(plan->dir.path, &plan->token_key_path, err));
@@ -175,6 +181,7 @@ static faas_code write_nats_conf(const struct plan *plan, int index, const char 
     FAAS_AUTO(char) *store = file_path("%s/nats/%d", plan->dir.path, index + 1);
     FAAS_AUTO(char) *cluster = file_path("faas-%s", plan->facts.id);
     FAAS_AUTO(char) *text = NULL;
+    struct faas_bus_key keys[ROLE_COUNT + 1] = {{NULL, NULL}};
     struct nats_conf conf = {
         .cluster = cluster,
         .store_dir = store,
@@ -182,10 +189,13 @@ static faas_code write_nats_conf(const struct plan *plan, int index, const char 
         .nodes = plan->nodes,
         .node_count = (size_t)plan->facts.nats,
         .own = (size_t)index,
+        .keys = keys,
     };
 
     if (store == NULL || cluster == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    for (int role = 0; role < ROLE_COUNT; role++)
+        keys[role] = (struct faas_bus_key){bus_user(role), plan->public_keys[role]};
     FAAS_TRY(file_make_dirs(store, err));
     FAAS_TRY(nats_conf_text(&conf, &text, err));
     return file_write(path, text, strlen(text), 0600, err);
@@ -324,7 +334,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"NATS2_URL", NULL},
         {"NATS3_URL", NULL},
         {"NATS_CA_FILE", NULL},
-        {"NATS_NKEY_FILE", NULL},
+        {"NATS_NKEY_FILE", plan->seed_paths[role]},
         {"INSTANCE_ID", id},
         {"DATA_DIR", data_dir},
         {"REPLICAS", replicas},

@@ -299,7 +299,7 @@ static faas_code start(struct supervisor *sup, faas_err *err)
 {
     struct ready_conf ready_conf = {
         .nats_urls = sup->plan->nats_urls,
-        .nkey_file = NULL,
+        .nkey_file = sup->plan->seed_paths[ROLE_NATS],
         .gateway_url = sup->plan->url,
         .stream_replicas = sup->plan->stream_replicas,
         .monitor_count = sup->plan->is_new_cluster ? (size_t)sup->plan->facts.nats : 0,
