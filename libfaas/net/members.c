@@ -326,6 +326,22 @@ bool faas_member_is_silent(const struct faas_member_record *record, uint64_t now
     return now > record->pub.seen_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS;
 }
 
+/* Long enough for a death, and not because we were deaf ourselves. */
+static bool may_be_dead(const faas_members *members, const struct faas_member_record *record)
+{
+    uint64_t now = faas_now_ns();
+
+    return faas_member_is_silent(record, now) &&
+           now > members->back_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS;
+}
+
+static void on_back(void *arg)
+{
+    faas_members *members = arg;
+
+    members->back_ns = faas_now_ns();
+}
+
 static bool probe_says_alive(const struct probe *probe, const struct faas_rpc_reply *reply)
 {
     FAAS_AUTO(json_t) *doc = NULL;
@@ -369,8 +385,7 @@ static void on_probed(void *arg, const struct faas_rpc_reply *reply)
     record->is_probing = false;
     record->probe_ns = faas_now_ns() + PROBE_AGAIN_MS * FAAS_MS_NS;
     /* Our own trouble is not their death: without a connection nobody can answer us. */
-    if (probe_says_alive(probe, reply) || record->pub.is_dead ||
-        !faas_member_is_silent(record, faas_now_ns()) ||
+    if (probe_says_alive(probe, reply) || record->pub.is_dead || !may_be_dead(members, record) ||
         !faas_bus_lane_is_up(faas_rpc_bus(members->rpc), FAAS_CONTROL))
         return;
     declare_dead(members, record);
@@ -405,8 +420,7 @@ static void look_for_silent(faas_members *members)
         if (record->pub.is_dead) {
             if (now > record->died_ns + (uint64_t)DEAD_KEPT_MS * FAAS_MS_NS && !record->is_probing)
                 remove_at(members, i);
-        } else if (faas_member_is_silent(record, now) && !record->is_probing &&
-                   now >= record->probe_ns) {
+        } else if (may_be_dead(members, record) && !record->is_probing && now >= record->probe_ns) {
             send_probe(members, record);
         }
     }
@@ -461,6 +475,8 @@ faas_code faas_members_start(faas_rpc *rpc, const struct faas_members_conf *conf
         members_free(members);
         return rc;
     }
+    members->watch = (struct faas_bus_watch){.lane = FAAS_CONTROL, .task = on_back, .arg = members};
+    faas_bus_watch_add(faas_rpc_bus(rpc), &members->watch);
     ev_timer_start(faas_loop_ev(members->loop), &members->beat_timer);
     *out_members = members;
     return FAAS_OK;
@@ -474,6 +490,7 @@ void faas_members_stop(faas_members *members)
     ev_timer_stop(faas_loop_ev(members->loop), &members->beat_timer);
     ev_timer_stop(faas_loop_ev(members->loop), &members->soon_timer);
     faas_sub_free(members->sub);
+    faas_bus_watch_remove(&members->watch);
     members->is_stopped = true;
     if (members->probes == 0)
         members_free(members);

@@ -29,6 +29,8 @@ struct faas_members {
     char subject[FAAS_SUBJECT_MAX];
     uint64_t beats;
     faas_sub *sub;
+    struct faas_bus_watch watch;
+    uint64_t back_ns;    /* when our own connection came back; before that we could hear nobody */
     ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
     ev_timer soon_timer; /* a beat asked for */
     int probes;          /* on their way; stop waits for none: their done finds is_stopped */

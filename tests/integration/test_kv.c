@@ -27,7 +27,7 @@ static int start(void **state)
     (void)state;
     nats = nats_start(3, NULL);
     for (int i = 0; i < REPLICAS; i++) {
-        char id[8];
+        char id[16];
 
         (void)snprintf(id, sizeof id, "m%d", i);
         process_start(&members[i],

@@ -433,6 +433,7 @@ static void draining_answers_what_was_taken_and_leaves(void **state)
     assert_false(atomic_load(&is_drained));
     pthread_mutex_unlock(&gate);
     wait_until(drained, NULL, 3000, "drained");
+    json_decref(FAAS_STEAL(doc));
     wait_until(has_4, &tally, 3000, "the answers of what ran");
     assert_int_equal(atomic_load(&tally.busy), 0);
     assert_int_equal(ask("test.echo", "{}", 1000, &doc, &err), FAAS_UNAVAILABLE);
