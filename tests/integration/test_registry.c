@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -348,6 +349,61 @@ static void updates_at_the_same_time_all_count_unless_they_name_a_version(void *
     shop_refuses("update", "{\"name\":\"busy\",\"version\":6}", FAAS_CONFLICT, "at version 7");
 }
 
+/* ---- read your writes ---- */
+
+struct write {
+    const char *op, *body;
+    faas_code rc;
+    faas_err err;
+    _Atomic bool has_ended;
+};
+
+static void *run_write(void *arg)
+{
+    struct write *write = arg;
+    FAAS_AUTO(json_t) *reply = NULL;
+
+    write->rc = shop_ask(SHOP_ANN, write->op, write->body, &reply, &write->err);
+    write->has_ended = true;
+    return NULL;
+}
+
+/* The gateway's beats reach every registry within this. */
+static void pause_for_beats(void)
+{
+    const struct timespec time = {.tv_nsec = 3 * FAAS_BEAT_MS * 1000000L};
+
+    nanosleep(&time, NULL);
+}
+
+static void every_write_waits_for_the_slowest_reader(void **state)
+{
+    static const char *const writes[][2] = {
+        {"register", "{\"name\":\"slow\",\"payload\":\"good\"}"},
+        {"update", "{\"name\":\"slow\",\"timeout_ms\":500}"},
+        {"replace", "{\"name\":\"slow\",\"payload\":\"good\"}"},
+        {"delete", "{\"name\":\"slow\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(writes); i++) {
+        struct write write = {.op = writes[i][0], .body = writes[i][1]};
+        pthread_t thread;
+
+        shop_gateway_applied = 0;
+        pause_for_beats();
+        assert_int_equal(pthread_create(&thread, NULL, run_write, &write), 0);
+        pause_for_beats();
+        assert_false(write.has_ended);
+        shop_gateway_applied = INT64_MAX;
+        pthread_join(thread, NULL);
+        if (write.rc != FAAS_OK)
+            fail_msg("%s: %s", write.op, write.err.msg);
+    }
+    shop_gateway_applied = -1;
+    pause_for_beats();
+}
+
 /* ---- stored values ---- */
 
 static void fields_of_a_later_release_survive_an_update(void **state)
@@ -417,6 +473,7 @@ int main(void)
         cmocka_unit_test(too_many_versions_are_refused_with_the_number),
         cmocka_unit_test(one_of_twenty_registrations_of_a_name_wins),
         cmocka_unit_test(updates_at_the_same_time_all_count_unless_they_name_a_version),
+        cmocka_unit_test(every_write_waits_for_the_slowest_reader),
         cmocka_unit_test(fields_of_a_later_release_survive_an_update),
         cmocka_unit_test(a_missing_version_entry_is_made_by_the_next_writer),
     };

@@ -12,6 +12,7 @@
 
 struct shop shop;
 _Atomic int shop_build = 1;
+_Atomic int64_t shop_gateway_applied = -1;
 
 /* ---- spawners ---- */
 
@@ -180,9 +181,18 @@ void shop_wait_ready(int registries)
     wait_until(has_wanted, &view, SHOP_LONG_MS, "the registries are ready");
 }
 
+static void fill_gateway(void *arg, struct faas_beat *out_beat)
+{
+    (void)arg;
+    if (shop_gateway_applied < 0)
+        return;
+    out_beat->applied[0].bucket = FAAS_BUCKET_FUNCTIONS;
+    out_beat->applied[0].seq = (uint64_t)shop_gateway_applied;
+}
+
 static void start_gateway_members(void *arg)
 {
-    const struct faas_members_conf conf = {.service = "gateway", .id = "g1"};
+    const struct faas_members_conf conf = {.service = "gateway", .id = "g1", .fill = fill_gateway};
     faas_err err = {0};
 
     (void)arg;

@@ -42,6 +42,8 @@ struct shop {
 };
 extern struct shop shop;
 extern _Atomic int shop_build;
+/* What the gateway says in its beats to have applied of the bucket; -1: it is no reader. */
+extern _Atomic int64_t shop_gateway_applied;
 
 int shop_open(void **state); /* three NATS servers, three registries, two spawners */
 int shop_close(void **state);
