@@ -106,20 +106,37 @@ static faas_code with_bus(const struct ready *ready, faas_loop *loop, faas_bus *
     return code;
 }
 
-static faas_code check_store(const struct ready *ready, faas_err *err)
+/* One try with a connection of its own.  *out_is_lost: the connection itself ended. */
+static faas_code try_store(const struct ready *ready, bool *out_is_lost, faas_err *err)
 {
     faas_loop *loop = NULL;
     faas_bus *bus = NULL;
     faas_rpc *rpc = NULL;
     faas_code code;
 
+    *out_is_lost = false;
     FAAS_TRY(faas_loop_new(&loop, err));
     code = with_bus(ready, loop, &bus, &rpc, err);
     if (rpc != NULL)
         faas_rpc_close(rpc);
-    if (bus != NULL)
+    if (bus != NULL) {
+        *out_is_lost = faas_bus_is_lost(bus);
         faas_bus_close(bus, DRAIN_MS);
+    }
     faas_loop_free(loop);
+    return code;
+}
+
+/* A connection may end for good while its server is still starting: then with a new one. */
+static faas_code check_store(const struct ready *ready, faas_err *err)
+{
+    bool is_lost;
+    faas_code code = try_store(ready, &is_lost, err);
+
+    while (is_lost && !atomic_load(&ready->must_stop) && faas_left_ms(ready->deadline_ns) > 0) {
+        poll(NULL, 0, POLL_MS);
+        code = try_store(ready, &is_lost, err);
+    }
     faas_bus_end();
     return code;
 }

@@ -12,7 +12,7 @@
 
 #include "cli/plan.h"
 
-#define SUPERVISOR_START_DEATHS 6
+#define SUPERVISOR_START_DEATHS 7
 
 struct supervisor_setup {
     bool is_verbose;             /* children's lines to the terminal too */

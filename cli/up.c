@@ -14,6 +14,9 @@
 #include "cli/supervisor.h"
 #include "cli/verb.h"
 
+/* While standard error is the user's it gets sentences of ours, and no log lines of the library. */
+#define NO_LOG ((enum faas_log_level)(FAAS_LOG_ERROR + 1))
+
 static const char *data, *listen_text = "127.0.0.1:8080";
 static struct cli_list replicas;
 static bool is_detached;
@@ -111,7 +114,7 @@ static int run(const struct up_options *options, const struct cli_args *args, in
     int status;
 
     umask(077);
-    faas_log_setup("faas", "up", FAAS_LOG_ERROR); /* stderr is the user's for now */
+    faas_log_setup("faas", "up", NO_LOG);
     if (plan_make(options, &plan, &err) != FAAS_OK) {
         output_error(&err, args->common.is_json, NULL);
         return exit_of(err.code);
