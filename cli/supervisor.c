@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "cli/engine_probe.h"
 #include "cli/output.h"
@@ -166,15 +167,26 @@ static void fail_start(struct supervisor *sup, const char *text)
 {
     faas_err err = {0};
 
-    (void)faas_fail(&err, FAAS_UNAVAILABLE, "logs are in %s; %s", sup->plan->log_dir, text);
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "%.300s; logs are in %s", text, sup->plan->log_dir);
     output_error(&err, false, NULL);
     sup->has_failed = true;
     begin_stop(sup);
 }
 
+/* What a process said last: of a log line in JSON only its error or message. */
+static void last_words(const struct process *process, char *out_text, size_t room)
+{
+    FAAS_AUTO(json_t) *line = json_loads(process->log.last, 0, NULL);
+    const char *error = json_string_value(json_object_get(line, "error"));
+
+    if (error == NULL)
+        error = json_string_value(json_object_get(line, "msg"));
+    snprintf(out_text, room, "%s", error != NULL ? error : process->log.last);
+}
+
 static void on_death(struct supervisor *sup, struct process *process)
 {
-    char how[64], text[FAAS_ERR_MSG_MAX + LOGFILE_LINE_MAX];
+    char how[64], words[LOGFILE_LINE_MAX], text[FAAS_ERR_MSG_MAX + LOGFILE_LINE_MAX];
 
     if (sup->is_stopping && (int)role_of(sup, process) >= sup->stopping_role) {
         stop_next(sup);
@@ -182,8 +194,8 @@ static void on_death(struct supervisor *sup, struct process *process)
     }
     process_status_text(process->last_status, how, sizeof how);
     if (!sup->is_ready && !sup->is_stopping && process->quick_deaths >= SUPERVISOR_START_DEATHS) {
-        snprintf(text, sizeof text, "%s does not start (%s): %s", process->spec->name, how,
-                 process->log.last);
+        last_words(process, words, sizeof words);
+        snprintf(text, sizeof text, "%s does not start (%s): %s", process->spec->name, how, words);
         fail_start(sup, text);
         return;
     }
