@@ -5,7 +5,6 @@
 
 #include "call_spec.h"
 #include "contract.h"
-#include "outcome.h"
 
 #define BODY_MAX (1024 * 1024)
 
@@ -16,7 +15,6 @@ struct run {
     char *out;
     size_t len, room, max;
     bool is_full, is_cancelled;
-    struct stderr_tail tail;
 };
 
 static void run_free(struct run *run)
@@ -56,14 +54,11 @@ static bool on_out(void *arg, const void *data, size_t len)
 
 static void on_err(void *arg, const void *data, size_t len)
 {
-    struct run *run = arg;
-
-    stderr_tail_add(&run->tail, data, len);
+    (void)arg, (void)data, (void)len; /* errors are logged, and logs hold no output */
 }
 
 static void answer(struct run *run, const struct rt_outcome *outcome)
 {
-    FAAS_AUTO(char) *tail = stderr_tail_text(&run->tail, 256);
     faas_rpc *rpc = run->direct->rt->rpc;
     faas_err err = {0};
 
@@ -72,9 +67,7 @@ static void answer(struct run *run, const struct rt_outcome *outcome)
                         "more than %zu bytes of output: the bus's max_payload; use the platform",
                         run->max);
     else if (outcome->code != FAAS_OK)
-        (void)faas_fail(&err, outcome->code, "%s%s%s", outcome->detail,
-                        tail != NULL && tail[0] != '\0' ? "; stderr: " : "",
-                        tail != NULL ? tail : "");
+        (void)faas_fail(&err, outcome->code, "%s", outcome->detail);
     if (err.code != FAAS_OK)
         faas_rpc_answer_err(rpc, run->msg, &err);
     else

@@ -7,8 +7,9 @@
 #include "base/text.h"
 
 #define NOBODY     65534
-#define ID_MAX     2147483647L /* above it, engines of the past wrapped to 0 */
-#define MEMORY_MIN (6 * 1024 * 1024)
+#define ID_MAX     2147483647L       /* above it, engines of the past wrapped to 0 */
+#define MEMORY_MIN (6 * 1024 * 1024) /* less, and less CPU, the engine refuses */
+#define CPUS_MIN   0.01
 #define SHM_BYTES  (8 * 1024 * 1024)
 #define INODES_MAX 16384
 #define FILES_MAX  1024
@@ -118,7 +119,8 @@ static json_t *tmpfs_of(const struct docker_spec *spec)
 static json_t *limits_of(const struct docker_spec *spec)
 {
     const struct rt_spec *call = spec->call;
-    double cpus = call->cpus < spec->engine_cpus ? call->cpus : spec->engine_cpus;
+    double most = call->cpus < spec->engine_cpus ? call->cpus : spec->engine_cpus;
+    double cpus = most > CPUS_MIN ? most : CPUS_MIN;
     json_int_t memory = (json_int_t)call->memory_mb * MIB;
 
     if (memory < MEMORY_MIN)

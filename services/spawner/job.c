@@ -354,10 +354,10 @@ static void on_end(void *arg, const struct rt_outcome *told)
                  FAAS_LSTR("why", err.msg));
         self->is_frames_done = true;
     }
-    if (outcome.code != FAAS_OK)
+    if (outcome.code != FAAS_OK) /* without detail: it may show the argument */
         FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", self->spec.id),
                  FAAS_LSTR("code", faas_code_slug(outcome.code)),
-                 FAAS_LSTR("detail", outcome.detail));
+                 FAAS_LINT("exit_code", outcome.exit_code));
     answer_cancels(self, outcome.code);
     if (end != NULL)
         tell_end_event(self, end);

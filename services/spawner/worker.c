@@ -47,7 +47,8 @@ static bool has_room(const worker *self)
     struct runtime *runtime = self->conf.runtime;
     int64_t lingering = self->sent + (int64_t)runtime->ops->lingering(runtime);
 
-    return self->used < self->conf.slots && lingering < WORKER_LINGER * self->conf.slots;
+    return self->used < self->conf.slots &&
+           lingering < WORKER_LINGER * self->conf.slots + WORKER_LINGER_MIN;
 }
 
 faas_code worker_take_slot(worker *self, faas_err *err)

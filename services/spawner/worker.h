@@ -1,7 +1,7 @@
 /* worker.h - takes calls from the bus, gives each a slot, and remembers what became of them.
  * Slots     a call holds one from its message until nothing of it runs any more; containers that
  *           are still being removed, and results that wait for their receivers, are bounded besides
- *           (WORKER_LINGER times the slots).
+ *           (WORKER_LINGER times the slots and WORKER_LINGER_MIN more).
  * Refusals  draining, foreign epoch, stale heartbeat, fenced or ended id, no slot, no engine, no
  *           image (which starts a pull): PROTOCOL.md 4.3.  A repeated message of a running call is
  *           accepted again.
@@ -14,7 +14,8 @@
 #include "runtime.h"
 #include "service.h"
 
-#define WORKER_LINGER 2
+#define WORKER_LINGER     2
+#define WORKER_LINGER_MIN 16 /* but never fewer: one slot must do for one call after the other */
 
 typedef struct worker worker;
 
