@@ -106,7 +106,7 @@ static const struct faas_member *spawner_of(const struct live *call)
 
 /* ---- fence ---- */
 
-static void note_silent(struct live *call)
+void ask_never(struct live *call)
 {
     struct place_answer answer = call->at;
     faas_err err;
@@ -132,7 +132,7 @@ static void nobody_there(struct live *call)
     }
     if (call->nobody_ns != 0 && beat == call->nobody_beat &&
         now - call->nobody_ns >= (NOBODY_MS - 10) * FAAS_MS_NS) {
-        note_silent(call);
+        ask_never(call);
         return;
     }
     call->nobody_ns = now;
@@ -149,7 +149,7 @@ static void fence_state(struct live *call, const faas_msg *msg)
         (member != NULL && strcmp(member->epoch, call->at.epoch) != 0))
         drive(call, CALL_EV_DIED); /* a new process knows nothing of the old one's calls */
     else if (strcmp(state, "never") == 0)
-        note_silent(call);
+        ask_never(call);
     else if (strcmp(state, "running") == 0 || strcmp(state, "done") == 0)
         drive(call, CALL_EV_ADOPTED);
     else
@@ -162,7 +162,7 @@ static void on_fence(struct live *call, const struct faas_rpc_reply *reply)
         return;
     if (reply->code == FAAS_OK)
         fence_state(call, reply->msg);
-    else if (reply->code == FAAS_UNAVAILABLE)
+    else if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL)
         nobody_there(call);
     else if (reply->code == FAAS_TIMEOUT)
         drive(call, CALL_EV_SILENT);

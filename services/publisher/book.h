@@ -2,8 +2,9 @@
  * again.
  * Live      by id, and in order of arrival.
  * Tombs     an id with a number: a call of that id is refused when attempt x 256 + 255 is at or
- * below it.  Left by ended calls, by fences and by cancels of unknown calls; FAAS_FENCE_KEEP_MS, at
- * most TOMBS_MAX (the oldest goes first). Threads   the loop thread.
+ *           below it.  Left by ended calls, by fences and by cancels of unknown calls;
+ *           FAAS_FENCE_KEEP_MS, at most BOOK_TOMBS_MAX (the oldest goes first).
+ * Threads   the loop thread.
  */
 #ifndef PUBLISHER_BOOK_H
 #define PUBLISHER_BOOK_H

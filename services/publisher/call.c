@@ -45,6 +45,7 @@ static const struct call_move moves[CALL_STATE_END][CALL_EVENT_END] =
                 [CALL_EV_STARTED] = MOVE(RUNNING, START),
                 [CALL_EV_END] = MOVE(ENDED, FINISH),
                 [CALL_EV_BUSY] = MOVE(SEEKING, SEEK),
+                [CALL_EV_NEVER] = MOVE(SEEKING, SEEK),
                 [CALL_EV_SILENT] = MOVE(FENCING, FENCE),
                 [CALL_EV_DIED] = MOVE(ENDED, LOSE),
                 [CALL_EV_CANCEL] = MOVE(ABANDONING, FENCE),

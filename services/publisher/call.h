@@ -2,9 +2,10 @@
  * States    what the publisher knows of a call; ENDED is final.
  * Events    what happened: said by the caller, the store, a spawner, a timer or the members list.
  * Move      (state, event) -> next state and the action that goes with it.  An event that has no
- * row for a state means nothing there: late or repeated news, counted and ignored. Safety    a call
- * leaves PLACING or FENCING for another spawner only by BUSY (it refused) or NEVER (it has not seen
- * the call and will not take it): DESIGN.md 4.4. Pure      no input, no output, no clock.
+ *           row for a state means nothing there: late or repeated news, counted and ignored.
+ * Safety    a call leaves PLACING or FENCING for another spawner only by BUSY (it refused) or
+ *           NEVER (it has not begun there and will not): DESIGN.md 4.4.
+ * Pure      no input, no output, no clock.
  */
 #ifndef PUBLISHER_CALL_H
 #define PUBLISHER_CALL_H
@@ -34,7 +35,7 @@
     X(ACCEPT)                                                                                      \
     X(BUSY)    /* the spawner refused */                                                           \
     X(SILENT)  /* no answer in time to what was last asked */                                      \
-    X(NEVER)   /* fence: not seen, and refused from now on */                                      \
+    X(NEVER)   /* it has not begun there, and will not: a fence, or an orderly good-bye */         \
     X(ADOPTED) /* fence: it has begun there */                                                     \
     X(STARTED)                                                                                     \
     X(END)                                                                                         \

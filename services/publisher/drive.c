@@ -106,13 +106,13 @@ static bool is_capped(struct live *call)
         return false;
     if (of_function > 0 && tally_of(&pub->by_function, call->rec->id) >= of_function) {
         (void)faas_fail(&call->err, FAAS_BUSY,
-                        "the function runs %lld calls already, the most it may at once",
+                        "the function runs as many calls as it may at once (%lld)",
                         (long long)of_function);
         return true;
     }
     if (of_tenant > 0 && tally_of(&pub->by_tenant, call->tenant) >= of_tenant) {
         (void)faas_fail(&call->err, FAAS_BUSY,
-                        "your functions run %lld calls already, the most they may at once",
+                        "your functions run as many calls as they may at once (%lld)",
                         (long long)of_tenant);
         return true;
     }
@@ -233,6 +233,18 @@ static void no_room(struct live *call, bool is_passing)
     drive(call, now < call->wait_until_ns ? CALL_EV_FULL : CALL_EV_REFUSED);
 }
 
+/* Was there one a moment ago?  Then it may be restarting. */
+static bool spawner_may_return(const struct publisher *pub)
+{
+    const struct faas_member *member;
+    uint64_t now = faas_now_ns();
+
+    for (size_t i = 0; (member = faas_members_at(pub->rt->members, "spawner", i)) != NULL; i++)
+        if (now < member->seen_ns + RESTART_MS * FAAS_MS_NS)
+            return true;
+    return false;
+}
+
 static bool has_token(struct live *call)
 {
     if (!call->is_repeat)
@@ -279,7 +291,7 @@ static void do_seek(struct live *call)
         return;
     }
     explain(call, why);
-    no_room(call, why == PLACE_PASSING);
+    no_room(call, why == PLACE_PASSING || (why == PLACE_NOBODY && spawner_may_return(call->pub)));
 }
 
 /* ---- WAITING ---- */

@@ -447,8 +447,9 @@ static void on_event(void *state, faas_msg *take_msg)
         faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) != FAAS_OK ||
         faas_json_decode(doc, event_fields, FAAS_JSON_TOLERANT, &event, &err) != FAAS_OK) {
         metric_count(M_MALFORMED);
-        FAAS_LOG(WARN, "an event cannot be read", FAAS_LSTR("call", id != NULL ? id : ""),
-                 FAAS_LSTR("msg", err.msg));
+        if (err.code == FAAS_OK)
+            (void)faas_fail(&err, FAAS_INVALID, "header " FAAS_H_ID ": required");
+        faas_rpc_answer_err(pub->rt->rpc, msg, &err); /* logs it, too */
         return;
     }
     event.doc = doc;

@@ -1,9 +1,11 @@
 /* fair.h - calls that wait for room: first come first served within a tenant, turns between
- * tenants. Turns     one call of each tenant after the other, so that a tenant with a thousand
- * waiting calls delays another's first by one call. Skipping  a call that may not go now (its
- * function is at its cap) does not hold up those behind it. Limits    in all and per tenant; past
- * them push says BUSY. Ownership items are embedded in the caller's calls; the queue owns its lines
- * only. Pure      no clock: who waits too long is the caller's business (fair_remove).
+ * tenants.
+ * Turns     one call of each tenant after the other, so that a tenant with a thousand waiting calls
+ *           delays another's first by one call.
+ * Skipping  a call that may not go now (its function is at its cap) holds up nobody behind it.
+ * Limits    in all and per tenant; past them push says BUSY.
+ * Ownership items are embedded in the caller's calls; the queue owns its lines only.
+ * Pure      no clock: who waits too long is the caller's business (fair_remove).
  */
 #ifndef PUBLISHER_FAIR_H
 #define PUBLISHER_FAIR_H

@@ -147,8 +147,19 @@ static void fill(void *state, struct faas_beat *beat)
 
 /* ---- who is alive ---- */
 
-static void spawner_lost(struct publisher *pub, const struct faas_member *member, bool is_restart)
+/* Its last word was a good-bye: what it had accepted it has ended, and said so before. */
+static void tell_call(struct live *call, enum faas_member_change change)
 {
+    if (change == FAAS_MEMBER_LEFT && call->accepted_ns == 0)
+        ask_never(call);
+    else
+        drive(call, CALL_EV_DIED);
+}
+
+static void spawner_lost(struct publisher *pub, const struct faas_member *member,
+                         enum faas_member_change change)
+{
+    bool is_restart = change == FAAS_MEMBER_RESTARTED;
     struct book_page *page, *next;
     int count = 0;
 
@@ -161,10 +172,11 @@ static void spawner_lost(struct publisher *pub, const struct faas_member *member
             is_same == is_restart)
             continue;
         count++;
-        drive(call, CALL_EV_DIED);
+        tell_call(call, change);
     }
-    FAAS_LOG(WARN, "a spawner is gone", FAAS_LSTR("spawner", member->id),
-             FAAS_LINT("calls_lost", count));
+    if (count > 0)
+        FAAS_LOG(WARN, "a spawner is gone with calls", FAAS_LSTR("spawner", member->id),
+                 FAAS_LINT("calls", count));
     drive_pump(pub);
 }
 
@@ -202,7 +214,7 @@ static void watch(void *state, const struct faas_member *member, enum faas_membe
     if (change == FAAS_MEMBER_JOINED)
         drive_pump(pub);
     else if (strcmp(member->service, "spawner") == 0)
-        spawner_lost(pub, member, change == FAAS_MEMBER_RESTARTED);
+        spawner_lost(pub, member, change);
     else if (strcmp(member->service, "gateway") == 0)
         gateway_lost(pub, member, change == FAAS_MEMBER_RESTARTED);
 }

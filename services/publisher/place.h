@@ -1,6 +1,7 @@
 /* place.h - which spawner gets a call: affinity, bounded load, what it said before.
  * Order     rendezvous weight of (tenant/function/version, spawner id): one function's calls meet
- * the same few spawners, and a membership change moves only the share of the one that changed.
+ *           the same few spawners, and a membership change moves only the share of the one that
+ *           changed.
  * Bound     a spawner is passed over while its load is above 1.25 x its fair share of all load
  *           (shares are by slots), unless nobody under the bound has room.
  * Room      free slots of its newest beat, corrected by what we placed there since (the ledger).

@@ -1,8 +1,8 @@
-/* publisher.h - the state of this program; see ARCHITECTURE in docs and DESIGN.md section 4.
+/* publisher.h - the state of this program; DESIGN.md section 4 gives the rules.
  * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
- * spawner's acceptance; finish.c ends calls; ask.c asks spawners; wire.c writes to the wire;
- *           resolve.c, place.c, fair.c, book.c decide and remember.
- * Threads   everything belongs to the loop thread, from publisher_attach() to publisher_stop().
+ *           spawner's acceptance; finish.c ends calls; ask.c asks spawners; wire.c writes to the
+ *           wire; resolve.c, place.c, fair.c, book.c decide and remember.
+ * Threads   everything belongs to the loop thread, from attaching (main.c) to stop.
  */
 #ifndef PUBLISHER_PUBLISHER_H
 #define PUBLISHER_PUBLISHER_H
@@ -23,9 +23,10 @@
 
 /* Silence of a spawner is asked after (call FAAS_ACCEPT_MS, fence 300 ms); this bounds it all. */
 #define PLACE_BUDGET_MS 8000
-#define PLACE_SLACK_MS  2000  /* the gateway waits so much longer than we do */
+#define PLACE_SLACK_MS  4000  /* the gateway waits so much longer than we do */
 #define RUN_SLACK_MS    15000 /* past start_timeout + timeout the spawner must have spoken */
-#define PASSING_MS      1000  /* room for a newer beat when numbers were stale */
+#define PASSING_MS      2000  /* room for a newer beat when numbers were stale, or for a restart */
+#define RESTART_MS      5000  /* a spawner heard so lately may be restarting */
 
 /* Tenths of a repeated placement: each call brings one, each repeat takes ten (DESIGN.md 4.7). */
 #define REPEAT_TOKENS_MAX  1000
@@ -126,6 +127,7 @@ void finish_ledger(struct live *call, enum place_news news);
 
 /* ---- ask.c: questions to spawners ---- */
 void ask_fence(struct live *call);
+void ask_never(struct live *call);             /* the spawner does not have it: the next one may */
 void ask_cancel(struct live *call);            /* GONE, SILENT come of it */
 void ask_cancel_only(const struct live *call); /* nothing comes of it */
 

@@ -1,8 +1,9 @@
 /* record.h - a function's head record (docs/PROTOCOL.md section 6) as the publisher uses it.
- * Shape     stored JSON, read tolerantly: unknown fields are ignored, absent ones have their
- * defaults. Ownership reference counted: the cache holds one, each live call one; a call keeps the
- * version it was taken with, whatever happens to the function meanwhile. Errors    INTERNAL for a
- * value that no registry of ours wrote. Threads   the loop thread.
+ * Shape     stored JSON, read tolerantly: unknown fields are ignored, absent ones have defaults.
+ * Ownership reference counted: the cache holds one, each live call one; a call keeps the version it
+ *           was taken with, whatever happens to the function meanwhile.
+ * Errors    INTERNAL for a value that no registry of ours wrote.
+ * Threads   the loop thread.
  */
 #ifndef PUBLISHER_RECORD_H
 #define PUBLISHER_RECORD_H

@@ -1,5 +1,5 @@
-/* Calls, refusals, waiting and caps: a real publisher and nats-server, spawners as the test tells them
- * (tests/support/stage.h). */
+/* Calls, refusals, waiting and caps: a real publisher and nats-server, spawners as the test tells
+ * them (tests/support/stage.h). */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -301,7 +301,7 @@ static void concurrency_holds_and_hands_over(void **state)
     call_now("rude", id); /* another function is not held up */
     wait_placed(0, 2, 3000);
     call_now("rude", id);
-    fails_with(id, "busy", "runs 1 calls already");
+    fails_with(id, "busy", "at once (1)");
     stage_end(&stage, 0, 0, "ok");
     wait_placed(0, 3, 1000);
     assert_string_equal(stage.spawners[0].placements[2].id, ids[1]); /* first come */
@@ -330,11 +330,11 @@ static void the_platforms_caps_hold_where_a_function_names_none(void **state)
         wait_placed(0, i, 3000);
     }
     call_now("plain", id);
-    fails_with(id, "busy", "the function runs 2 calls already");
+    fails_with(id, "busy", "as it may at once (2)");
     call_now("wide", id);
     wait_placed(0, 3, 3000);
     call_now("wide", id);
-    fails_with(id, "busy", "your functions run 3 calls already");
+    fails_with(id, "busy", "as they may at once (3)");
     stage_end(&stage, 0, 0, "ok");
     wait_state(stage.spawners[0].placements[0].id, "done");
     call_now("wide", id);

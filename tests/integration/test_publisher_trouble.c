@@ -1,5 +1,5 @@
-/* Silence, death, fences, leaving callers, elections: a real publisher and nats-server, spawners as the
- * test tells them (tests/support/stage.h). */
+/* Silence, death, fences, leaving callers, elections: a real publisher and nats-server, spawners as
+ * the test tells them (tests/support/stage.h). */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,6 +125,25 @@ static void a_call_sent_into_the_void_goes_to_the_next(void **state)
     stage_free(&stage, 1, 8);
     wait_placed(1, 1, 3000);
     assert_int_equal(stage.spawners[1].placements[0].place, 258);
+    wait_state(id, "done");
+    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+}
+
+/* A rolling restart: the only spawner leaves and comes back while a call is on its way to it. */
+static void a_spawner_that_says_good_bye_loses_nothing(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_SILENT, NULL);
+    stage_answers(&stage, 0, NULL, NULL);
+    call_now("plain", id);
+    wait_placed(0, 1, 3000);
+    stage_leave(&stage, 0);
+    stage_join(&stage, 0);
+    wait_placed(0, 1, 3000);
+    assert_int_equal(stage.spawners[0].placements[0].place, 258);
     wait_state(id, "done");
     assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
 }
@@ -343,6 +362,7 @@ int main(void)
         cmocka_unit_test_teardown(a_spawner_that_dies_loses_its_calls_and_says_may_have_run, clear),
         cmocka_unit_test_teardown(a_restarted_spawner_is_another_one, clear),
         cmocka_unit_test_teardown(a_call_sent_into_the_void_goes_to_the_next, clear),
+        cmocka_unit_test_teardown(a_spawner_that_says_good_bye_loses_nothing, clear),
         cmocka_unit_test_teardown(a_fenced_call_is_refused_without_a_word, clear),
         cmocka_unit_test_teardown(events_of_strangers_change_nothing, clear),
         cmocka_unit_test_teardown(a_cancel_is_answered_when_nothing_runs, clear),

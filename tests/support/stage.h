@@ -1,8 +1,8 @@
 /* stage.h - everything around one real publisher: a real nats-server, a gateway's inbox, and
  * spawners that do what a test tells them.  No container runs: what is shown is what the publisher
- * makes of each answer, also of those that a sound spawner gives rarely. Threads   each member runs
- * its own loop; the test's thread reads copies under a lock. Errors    what goes wrong here fails
- * the running cmocka test.
+ * makes of each answer, also of those that a sound spawner gives rarely.
+ * Threads   each member runs its own loop; the test's thread reads copies under a lock.
+ * Errors    what goes wrong here fails the running cmocka test.
  */
 #ifndef FAAS_TEST_STAGE_H
 #define FAAS_TEST_STAGE_H

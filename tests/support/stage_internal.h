@@ -1,4 +1,5 @@
-/* stage_internal.h - what stage.c (gateway, publisher, store) and stage_actor.c (spawners) share. */
+/* stage_internal.h - what stage.c (gateway, publisher, store) and stage_actor.c (spawners) share.
+ */
 #ifndef FAAS_TEST_STAGE_INTERNAL_H
 #define FAAS_TEST_STAGE_INTERNAL_H
 
