@@ -1,4 +1,6 @@
 # What libfaas/net and libfaas/service.c claim, against real servers.
+$(eval $(call test,nkey,))
+$(eval $(call test,contract,))
 $(eval $(call integration,rpc))
 $(eval $(call integration,kv))
 $(eval $(call integration,feed))

@@ -311,6 +311,18 @@ static void no_change_is_missed_over_the_death_of_servers(void **state)
     process_on_loop(&reader, stop_feed, &seen);
 }
 
+static bool do_agree(void *arg)
+{
+    (void)arg;
+    return nats_streams_agree(nats);
+}
+
+static void the_servers_hold_the_same_afterwards(void **state)
+{
+    (void)state;
+    wait_until(do_agree, NULL, LONG_MS, "the same streams on all servers");
+}
+
 /* Last: two of three servers stay dead.  A leader that is left alone notices after 10 to 20 s. */
 static void without_a_leader_the_age_grows(void **state)
 {
@@ -339,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_reader_with_a_future_sequence_starts_anew),
         cmocka_unit_test(a_long_bucket_is_read_whole),
         cmocka_unit_test(no_change_is_missed_over_the_death_of_servers),
+        cmocka_unit_test(the_servers_hold_the_same_afterwards),
         cmocka_unit_test(without_a_leader_the_age_grows),
     };
 

@@ -368,6 +368,19 @@ static void writes_wait_for_a_new_leader_and_none_is_lost(void **state)
     nats_restart(nats, leader);
 }
 
+static bool do_agree(void *arg)
+{
+    (void)arg;
+    return nats_streams_agree(nats);
+}
+
+/* After races and an election: no server has more, less or other messages than the next. */
+static void the_servers_hold_the_same_afterwards(void **state)
+{
+    (void)state;
+    wait_until(do_agree, NULL, LONG_MS, "the same streams on all servers");
+}
+
 static void without_servers_the_store_is_unavailable_at_the_deadline(void **state)
 {
     uint64_t began = faas_now_ns();
@@ -398,6 +411,7 @@ int main(void)
         cmocka_unit_test(of_50_concurrent_creates_one_wins),
         cmocka_unit_test(of_50_concurrent_updates_one_wins),
         cmocka_unit_test(writes_wait_for_a_new_leader_and_none_is_lost),
+        cmocka_unit_test(the_servers_hold_the_same_afterwards),
         cmocka_unit_test(without_servers_the_store_is_unavailable_at_the_deadline),
     };
 

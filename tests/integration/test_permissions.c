@@ -136,9 +136,12 @@ static const struct faas_endpoint registry_rows[] = {
     {.name = NULL},
 };
 static const struct faas_endpoint publisher_rows[] = {
-    ROW("call", FAAS_SUBJ_PUBLISHER_CALL, NULL),     ROW("cancel", FAAS_SUBJ_PUBLISHER_CANCEL, NULL),
-    ROW("fence", FAAS_SUBJ_PUBLISHER_FENCE, NULL),   ROW("events", FAAS_SUBJ_PUBLISHER_EVENTS, NULL),
-    ROW("end", FAAS_SUBJ_PUBLISHER_END, FAAS_QUEUE), {.name = NULL},
+    ROW("call", FAAS_SUBJ_PUBLISHER_CALL, NULL),
+    ROW("cancel", FAAS_SUBJ_PUBLISHER_CANCEL, NULL),
+    ROW("fence", FAAS_SUBJ_PUBLISHER_FENCE, NULL),
+    ROW("events", FAAS_SUBJ_PUBLISHER_EVENTS, NULL),
+    ROW("end", FAAS_SUBJ_PUBLISHER_END, FAAS_QUEUE),
+    {.name = NULL},
 };
 static const struct faas_endpoint spawner_rows[] = {
     ROW("call", FAAS_SUBJ_SPAWNER_CALL, NULL),

@@ -307,6 +307,49 @@ int nats_leader_of(const struct nats *nats, const char *stream)
     return found;
 }
 
+/* {"<account>/<stream>": "messages first last"} of one /jsz?streams=1 page. */
+static json_t *states_in(const char *body)
+{
+    json_t *doc = json_loads(body, JSON_DECODE_INT_AS_REAL, NULL), *account, *detail;
+    json_t *states = json_object();
+    size_t i, k;
+
+    json_array_foreach (json_object_get(doc, "account_details"), i, account) {
+        json_array_foreach (json_object_get(account, "stream_detail"), k, detail) {
+            const json_t *state = json_object_get(detail, "state");
+
+            json_object_set_new(
+                states, json_string_value(json_object_get(detail, "name")),
+                json_sprintf("%.0f messages, %.0f to %.0f",
+                             json_number_value(json_object_get(state, "messages")),
+                             json_number_value(json_object_get(state, "first_seq")),
+                             json_number_value(json_object_get(state, "last_seq"))));
+        }
+    }
+    json_decref(doc);
+    return states;
+}
+
+bool nats_streams_agree(const struct nats *nats)
+{
+    json_t *first = NULL;
+    bool is_same = true;
+
+    for (int i = 0; i < nats->count; i++) {
+        char *body = nats_get(nats, i, "/jsz?accounts=1&streams=1");
+        json_t *states = body != NULL ? states_in(body) : json_object();
+
+        if (first == NULL)
+            first = json_incref(states);
+        is_same =
+            is_same && body != NULL && json_object_size(states) > 0 && json_equal(first, states);
+        json_decref(states);
+        free(body);
+    }
+    json_decref(first);
+    return is_same;
+}
+
 const char *nats_urls(const struct nats *nats)
 {
     return nats->urls;

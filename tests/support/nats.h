@@ -10,6 +10,8 @@
 #ifndef FAAS_TEST_NATS_H
 #define FAAS_TEST_NATS_H
 
+#include <stdbool.h>
+
 #define NATS_MAX 3
 
 struct nats;
@@ -25,6 +27,8 @@ const char *nats_dir(const struct nats *nats);
 int nats_server_of(const struct nats *nats, const char *client_name);
 /* Index of the server that leads the stream, -1 while there is none. */
 int nats_leader_of(const struct nats *nats, const char *stream);
+/* Every server holds the same of every stream: messages, first and last sequence. */
+bool nats_streams_agree(const struct nats *nats);
 void nats_kill(struct nats *nats, int which); /* SIGKILL, waited for */
 void nats_restart(struct nats *nats,
                   int which);                   /* starts a killed one; waits until it is healthy */
