@@ -15,7 +15,7 @@
 /* Resolving an image may pull it; a write waits until every reader has applied it. */
 #define RESOLVE_MS 60000
 #define WRITE_MS   20000
-#define READ_MS    5000
+#define READ_MS    15000 /* reads ask the leader of a bucket; electing one takes 4 to 9 s */
 /* No call outlives this; what one may really take, the publisher and the spawner say. */
 #define CALL_MS (FAAS_TIMEOUT_MS_MAX + 600000)
 

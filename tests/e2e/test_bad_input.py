@@ -1,5 +1,6 @@
 """Input that breaks a rule gets an answer that names what to change; nothing crashes and nothing is stored."""
 import json
+import re
 import time
 
 import pytest
@@ -157,7 +158,8 @@ def test_parameters_from_query_or_body_but_not_both(client, functions):
 ])
 def test_malformed_framing_is_refused_and_the_connection_closed(platform, request_bytes):
     got = raw(platform.url, request_bytes + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", timeout=15)
-    assert got.count(b"HTTP/1.1 ") <= 1 and b" 200 " not in got.split(b"\r\n")[0], got[:300]
+    statuses = re.findall(rb"^HTTP/1\.1 (\d+)", got, re.M)  # libmicrohttpd 0.9.75 writes its own refusals' head twice
+    assert all(s.startswith(b"4") for s in statuses) and len(statuses) <= 2 and b"OK" not in got.split(b"\r\n\r\n")[-1], got[:300]
     assert Client(platform.url).get("/healthz").status == 200
 
 
