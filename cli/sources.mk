@@ -5,3 +5,10 @@ CLI_UP := cli/up.c cli/down.c cli/status.c cli/plan.c cli/programs.c cli/datadir
     cli/watchdog.c cli/ready.c cli/engine_probe.c
 
 $(eval $(call program,faas,$(CLI_CLIENT) $(CLI_UP)))
+$(eval $(call test,cli_args,cli/args.c))
+$(eval $(call test,cli_output,cli/output.c))
+$(eval $(call test,cli_nats_conf,cli/nats_conf.c))
+$(eval $(call test,cli_plan,cli/plan.c cli/programs.c cli/datadir.c cli/ports.c cli/keys.c cli/file.c \
+    cli/nats_conf.c cli/process.c cli/logfile.c cli/output.c cli/args.c))
+$(eval $(call test,cli_files,cli/credentials.c cli/datadir.c cli/ports.c cli/keys.c cli/file.c \
+    cli/args.c))
