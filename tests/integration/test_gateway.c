@@ -1,0 +1,480 @@
+/* What a real gateway makes of tokens, calls and bus requests: a real nats-server, services as the
+ * test tells them (tests/support/gate.h). */
+#include "tests/support/gate.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/unit/unit.h"
+
+static struct gate gate;
+static struct reply reply;
+
+static int open_gate(void **state)
+{
+    (void)state;
+    gate_open(&gate, NULL);
+    return 0;
+}
+
+static int open_calls(void **state)
+{
+    (void)state;
+    gate_open(&gate, NULL);
+    gate_join(&gate, 0, false);
+    gate_join(&gate, 1, false);
+    return 0;
+}
+
+static int open_first_deaf(void **state)
+{
+    (void)state;
+    gate_open(&gate, NULL);
+    gate_join(&gate, 0, true);
+    gate_join(&gate, 1, false);
+    return 0;
+}
+
+static int close_gate(void **state)
+{
+    (void)state;
+    gate_close(&gate);
+    return 0;
+}
+
+static int calm(void **state)
+{
+    (void)state;
+    reply_done(&reply);
+    gate_calm(&gate);
+    return 0;
+}
+
+/* Calls a function that "p1" owns. */
+static void call(const char *fields)
+{
+    char name[16], path[32];
+
+    gate_name(0, name);
+    (void)snprintf(path, sizeof path, "/function/%s", name);
+    gate_ask(&gate, "POST", path, fields, "argument", &reply);
+}
+
+static void assert_problem(int status, const char *code)
+{
+    FAAS_AUTO(json_t) *doc = json_loads(reply.body, 0, NULL);
+
+    assert_int_equal(reply.status, status);
+    assert_string_equal(reply_field(&reply, "Content-Type"), "application/problem+json");
+    assert_non_null(doc);
+    assert_string_equal(json_string_value(json_object_get(doc, "code")), code);
+    assert_int_equal(json_integer_value(json_object_get(doc, "status")), status);
+    assert_string_equal(json_string_value(json_object_get(doc, "call_id")),
+                        reply_field(&reply, "X-Call-Id"));
+}
+
+/* ---- calls ---- */
+
+static void a_result_comes_with_its_headers(void **state)
+{
+    (void)state;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "abcde");
+    assert_string_equal(reply_field(&reply, "Content-Type"), "text/plain; charset=utf-8");
+    assert_string_equal(reply_field(&reply, "X-Start"), "cold");
+    assert_string_equal(reply_field(&reply, "X-Duration-Ms"), "7.500");
+    assert_string_equal(reply_field(&reply, "X-Exit-Code"), "0");
+    assert_string_equal(reply_field(&reply, "X-Served-By"), "s1");
+    assert_contains(reply_field(&reply, "Server-Timing"),
+                    "place;dur=0.500, start;dur=12.250, run;dur=7.500");
+    assert_int_equal(gate.publishers[0].calls, 1);
+    assert_int_equal(gate.publishers[1].calls, 0);
+    assert_int_equal(gate.publishers[0].attempt, 1);
+}
+
+static void a_failed_function_is_a_problem_with_its_stderr(void **state)
+{
+    (void)state;
+    gate.publishers[0].code = "function_failed";
+    gate.publishers[0].result_len = 0;
+    call(NULL);
+    assert_problem(502, "function_failed");
+    assert_contains(reply.body, "\"component\":\"function\"");
+    assert_contains(reply.body, "\"exit_code\":3");
+    assert_contains(reply.body, "\"stderr\":\"went wrong\"");
+    assert_string_equal(reply_field(&reply, "X-Exit-Code"), "3");
+}
+
+static void a_lost_part_of_a_long_result_is_sent_again(void **state)
+{
+    (void)state;
+    gate.publishers[0].result_len = 3 * 1024 * 1024 + 11; /* spills to a file */
+    gate.publishers[0].lose = 3;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(reply.len, gate.publishers[0].result_len);
+    for (size_t i = 0; i < reply.len; i++) {
+        if (reply.body[i] != (char)('a' + (i ^ i >> 8) % 26))
+            fail_msg("byte %zu differs", i);
+    }
+}
+
+static bool is_cancelled(void *arg)
+{
+    struct gate *g = arg;
+
+    return g->publishers[0].cancels > 0 && g->spawner_cancels > 0;
+}
+
+static void a_damaged_result_is_not_delivered(void **state)
+{
+    (void)state;
+    gate.publishers[0].result_len = 100000;
+    gate.publishers[0].is_tampering = true;
+    call(NULL);
+    assert_problem(503, "unavailable");
+    wait_until(is_cancelled, &gate, 3000, "publisher and spawner are told");
+}
+
+static void the_publishers_refusal_is_told(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_FAILS;
+    call(NULL);
+    assert_problem(429, "busy");
+    assert_string_equal(reply_field(&reply, "Retry-After"), "7");
+    assert_contains(reply.body, "\"component\":\"publisher\"");
+    assert_null(strstr(reply.body, "retry_after_s"));
+}
+
+static void an_owner_that_never_saw_the_call_gets_it_again(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "never";
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[0].calls, 2);
+    assert_int_equal(gate.publishers[0].attempt, 2);
+    assert_int_equal(gate.publishers[0].fences, 1);
+}
+
+static void words_of_an_older_attempt_do_not_count(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "never";
+    gate.publishers[0].later = MOOD_STALE;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[0].attempt, 2);
+}
+
+static void a_call_that_goes_on_is_waited_for(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "running";
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[0].calls, 1);
+}
+
+static void silence_everywhere_is_lost_and_not_sent_again(void **state)
+{
+    uint64_t began = faas_now_ns();
+
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    call(NULL);
+    assert_problem(502, "lost");
+    assert_contains(reply.body, "\"may_have_run\":true");
+    assert_int_equal(gate.publishers[0].calls, 1);
+    assert_int_equal(gate.publishers[1].calls, 0);
+    assert_in_range((faas_now_ns() - began) / FAAS_MS_NS, 500, 5000);
+}
+
+static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_TAKES;
+    gate.publishers[0].fence = "never";
+    call(NULL);
+    assert_problem(502, "lost");
+    assert_int_equal(gate.publishers[0].calls, 1);
+}
+
+static bool has_call(void *arg)
+{
+    struct puppet *p = arg;
+
+    return p->calls > 0;
+}
+
+static void send_call(int fd)
+{
+    FAAS_AUTO(char) *token = gate_token(&gate, 0, 3600);
+    char name[16], text[2048];
+    int len;
+
+    gate_name(0, name);
+    len = snprintf(text, sizeof text,
+                   "POST /function/%s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"
+                   "Authorization: Bearer %s\r\n\r\n",
+                   name, token);
+    assert_int_equal(send(fd, text, (size_t)len, MSG_NOSIGNAL), len);
+    wait_until(has_call, &gate.publishers[0], 3000, "the call arrives");
+    /* What the publisher sent before came over the same road as this request's reply. */
+    gate_ask(&gate, "GET", "/auth/.well-known/jwks.json", NULL, NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    reply_done(&reply);
+}
+
+static void a_client_that_leaves_cancels_its_call(void **state)
+{
+    int fd = gate_connect(&gate);
+
+    (void)state;
+    gate.publishers[0].mood = MOOD_ACCEPTS;
+    send_call(fd);
+    close(fd);
+    wait_until(is_cancelled, &gate, 3000, "publisher and spawner are told");
+    assert_int_equal(gate.publishers[0].cancels, 1);
+    assert_int_equal(gate.spawner_cancels, 1);
+}
+
+static void a_client_that_closed_its_side_can_read_why(void **state)
+{
+    int fd = gate_connect(&gate);
+
+    (void)state;
+    gate.publishers[0].mood = MOOD_ACCEPTS;
+    send_call(fd);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    gate_read(fd, &reply);
+    assert_problem(499, "client_gone");
+}
+
+static void timeouts_and_labels_are_checked(void **state)
+{
+    (void)state;
+    call("X-Timeout: soon\r\n");
+    assert_problem(400, "invalid_request");
+    assert_contains(reply.body, "X-Timeout");
+    reply_done(&reply);
+    call("X-Call-Id: \xc3\xbc\r\n");
+    assert_problem(400, "invalid_request");
+    assert_contains(reply.body, "X-Call-Id");
+    assert_int_equal(gate.publishers[0].calls, 0);
+}
+
+/* ---- owners ---- */
+
+static void nobody_listens_so_the_next_owner_gets_it(void **state)
+{
+    (void)state;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[1].calls, 1);
+    assert_int_equal(gate.publishers[1].attempt, 2);
+}
+
+static void no_publisher_is_said_and_nothing_started(void **state)
+{
+    (void)state;
+    call(NULL);
+    assert_problem(503, "unavailable");
+    assert_contains(reply.body, "not started");
+}
+
+/* ---- tokens ---- */
+
+static void a_new_signing_key_is_fetched_when_a_token_names_it(void **state)
+{
+    FAAS_AUTO(char) *old = gate_token(&gate, 0, 3600);
+    char field[2048];
+
+    (void)state;
+    usleep(1100 * 1000); /* keys are fetched at most once a second for tokens */
+    atomic_store(&gate.key, 1);
+    gate_ask(&gate, "GET", "/auth/validate", NULL, NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_contains(reply.body, "\"id\":\"" GATE_USER "\"");
+    reply_done(&reply);
+    (void)snprintf(field, sizeof field, "Authorization: Bearer %s\r\n", old);
+    gate_ask(&gate, "GET", "/auth/validate", field, NULL, &reply); /* its key is gone */
+    assert_problem(401, "unauthenticated");
+}
+
+static void unknown_keys_do_not_make_a_storm(void **state)
+{
+    FAAS_AUTO(char) *foreign = gate_token(&gate, 1 - atomic_load(&gate.key), 3600);
+    int before = gate.jwks_calls;
+    char field[2048];
+
+    (void)state;
+    (void)snprintf(field, sizeof field, "Authorization: Bearer %s\r\n", foreign);
+    for (int i = 0; i < 30; i++) {
+        gate_ask(&gate, "GET", "/auth/validate", field, NULL, &reply);
+        assert_problem(401, "unauthenticated");
+        assert_contains(reply_field(&reply, "WWW-Authenticate"), "invalid");
+        reply_done(&reply);
+    }
+    assert_in_range(gate.jwks_calls - before, 0, 3);
+}
+
+static void an_expired_token_says_so(void **state)
+{
+    FAAS_AUTO(char) *token = gate_token(&gate, atomic_load(&gate.key), 1);
+    char field[2048];
+
+    (void)state;
+    (void)snprintf(field, sizeof field, "Authorization: %s\r\n", token);
+    for (int i = 0; i < 60; i++) { /* until the second is over; from the cache, too */
+        gate_ask(&gate, "GET", "/auth/validate", field, NULL, &reply);
+        if (reply.status != 200)
+            break;
+        reply_done(&reply);
+        usleep(50 * 1000);
+    }
+    assert_problem(401, "unauthenticated");
+    assert_contains(reply.body, "\"reason\":\"expired\"");
+}
+
+/* ---- bus requests ---- */
+
+static void *serve_late(void *arg)
+{
+    usleep(500 * 1000);
+    gate_serve_registry(arg);
+    return NULL;
+}
+
+static void a_change_waits_for_a_service_that_is_not_there_yet(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, serve_late, &gate), 0);
+    gate_ask(&gate, "POST", "/registry/register", NULL, "{\"name\":\"x\"}", &reply);
+    pthread_join(thread, NULL);
+    assert_int_equal(reply.status, 201);
+    assert_string_equal(reply.body, "{\"got\":{\"name\":\"x\"},\"user\":\"" GATE_USER "\"}");
+    assert_int_equal(gate.registry_calls, 1);
+}
+
+static void errors_of_services_become_problems(void **state)
+{
+    (void)state;
+    gate_ask(&gate, "POST", "/registry/register", NULL, "{\"fail\":1}", &reply);
+    assert_problem(409, "conflict");
+    assert_contains(reply.body, "as the test says");
+    assert_contains(reply.body, "\"component\":\"registry\"");
+}
+
+static void a_silent_read_is_asked_again_a_change_is_not(void **state)
+{
+    (void)state;
+    atomic_store(&gate.is_registry_silent, true);
+    gate_ask(&gate, "GET", "/v1/functions/x", NULL, NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.registry_calls, 2);
+    reply_done(&reply);
+    atomic_store(&gate.registry_calls, 0);
+    gate_ask(&gate, "POST", "/registry/register", NULL, "{}", &reply);
+    assert_int_equal(reply.status, 201);
+    assert_int_equal(gate.registry_calls, 1);
+    atomic_store(&gate.is_registry_silent, false);
+}
+
+static void a_204_has_no_body(void **state)
+{
+    (void)state;
+    gate_ask(&gate, "DELETE", "/registry/delete?name=x", NULL, NULL, &reply);
+    assert_int_equal(reply.status, 204);
+    assert_int_equal(reply.len, 0);
+}
+
+static bool has_seen_the_spawner(void *arg)
+{
+    (void)arg;
+    reply_done(&reply);
+    gate_ask(&gate, "GET", "/healthz", NULL, NULL, &reply);
+    return strstr(reply.body, "spawner") == NULL;
+}
+
+static void health_names_what_is_missing(void **state)
+{
+    (void)state;
+    wait_until(has_seen_the_spawner, NULL, 3000, "the spawner's heartbeat counts");
+    assert_problem(503, "unavailable");
+    assert_contains(reply.body, "missing: auth, registry, publisher\"");
+}
+
+/* ---- leaving ---- */
+
+static void *call_in_background(void *arg)
+{
+    (void)arg;
+    call(NULL);
+    return NULL;
+}
+
+static void work_left_after_the_drain_is_answered(void **state)
+{
+    pthread_t thread;
+
+    (void)state;
+    gate.publishers[0].mood = MOOD_ACCEPTS;
+    assert_int_equal(pthread_create(&thread, NULL, call_in_background, NULL), 0);
+    wait_until(has_call, &gate.publishers[0], 3000, "the call arrives");
+    assert_int_equal(kill(gate.gateway, SIGTERM), 0);
+    pthread_join(thread, NULL); /* DRAIN_MS later */
+    assert_problem(502, "lost");
+    gate.gateway = -1;
+}
+
+#define test(f) cmocka_unit_test_teardown(f, calm)
+
+int main(void)
+{
+    const struct CMUnitTest calls[] = {
+        test(a_result_comes_with_its_headers),
+        test(a_failed_function_is_a_problem_with_its_stderr),
+        test(a_lost_part_of_a_long_result_is_sent_again),
+        test(a_damaged_result_is_not_delivered),
+        test(the_publishers_refusal_is_told),
+        test(an_owner_that_never_saw_the_call_gets_it_again),
+        test(words_of_an_older_attempt_do_not_count),
+        test(a_call_that_goes_on_is_waited_for),
+        test(silence_everywhere_is_lost_and_not_sent_again),
+        test(a_taken_call_whose_owner_forgot_it_is_lost),
+        test(a_client_that_leaves_cancels_its_call),
+        test(a_client_that_closed_its_side_can_read_why),
+        test(timeouts_and_labels_are_checked),
+        test(work_left_after_the_drain_is_answered),
+    };
+    const struct CMUnitTest owners[] = {test(nobody_listens_so_the_next_owner_gets_it)};
+    const struct CMUnitTest alone[] = {
+        test(health_names_what_is_missing),
+        test(no_publisher_is_said_and_nothing_started),
+        test(a_change_waits_for_a_service_that_is_not_there_yet),
+        test(errors_of_services_become_problems),
+        test(a_silent_read_is_asked_again_a_change_is_not),
+        test(a_204_has_no_body),
+        test(an_expired_token_says_so),
+        test(a_new_signing_key_is_fetched_when_a_token_names_it),
+        test(unknown_keys_do_not_make_a_storm),
+    };
+    int failed = cmocka_run_group_tests_name("calls", calls, open_calls, close_gate);
+
+    failed += cmocka_run_group_tests_name("owners", owners, open_first_deaf, close_gate);
+    failed += cmocka_run_group_tests_name("alone", alone, open_gate, close_gate);
+    return failed;
+}

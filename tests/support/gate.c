@@ -1,0 +1,606 @@
+#include "tests/support/gate.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "contract.h"
+#include "tests/support/program.h"
+#include "tests/unit/unit.h"
+
+static void must(faas_code rc, const faas_err *err)
+{
+    if (rc != FAAS_OK)
+        fail_msg("%s: %s (%s)", faas_code_slug(rc), err->msg, err->detail);
+}
+
+/* ---- auth and registry ---- */
+
+static faas_code on_jwks(void *state, const struct faas_call *call, json_t **out_reply,
+                         faas_err *err)
+{
+    struct gate *gate = state;
+    const char *const file = gate->keys[atomic_load(&gate->key)].public_file;
+
+    (void)call;
+    atomic_fetch_add(&gate->jwks_calls, 1);
+    return faas_token_jwks(&file, 1, out_reply, err);
+}
+
+static faas_code on_registry(void *state, const struct faas_call *call, json_t **out_reply,
+                             faas_err *err)
+{
+    struct gate *gate = state;
+    bool is_first = atomic_fetch_add(&gate->registry_calls, 1) == 0;
+
+    if (json_object_get(call->body, "fail") != NULL)
+        return faas_fail(err, FAAS_CONFLICT, "as the test says");
+    if (is_first && atomic_load(&gate->is_registry_silent))
+        usleep(1500 * 1000); /* longer than the gateway's patience with a read */
+    *out_reply = json_pack("{s:O, s:s}", "got", call->body, "user", call->ctx->user);
+    return FAAS_OK;
+}
+
+static const struct faas_endpoint auth_endpoints[] = {
+    {.name = "jwks",
+     .subject = FAAS_SUBJ_AUTH_JWKS,
+     .queue = FAAS_QUEUE,
+     .body_max = 1024,
+     .handler = on_jwks},
+    {.name = NULL},
+};
+static const struct faas_endpoint registry_endpoints[] = {
+    {.name = "register",
+     .subject = FAAS_SUBJ_REGISTRY_REGISTER,
+     .queue = FAAS_QUEUE,
+     .body_max = 65536,
+     .handler = on_registry},
+    {.name = "retrieve",
+     .subject = FAAS_SUBJ_REGISTRY_RETRIEVE,
+     .queue = FAAS_QUEUE,
+     .body_max = 65536,
+     .handler = on_registry},
+    {.name = "delete",
+     .subject = FAAS_SUBJ_REGISTRY_DELETE,
+     .queue = FAAS_QUEUE,
+     .body_max = 65536,
+     .handler = on_registry},
+    {.name = NULL},
+};
+
+void gate_serve_registry(struct gate *gate)
+{
+    const struct process_conf conf = {.urls = nats_urls(gate->nats),
+                                      .service = "registry",
+                                      .id = "r1",
+                                      .endpoints = registry_endpoints,
+                                      .state = gate};
+
+    process_start(&gate->registry, &conf);
+}
+
+/* ---- the spawner: only what the gateway asks it ---- */
+
+static void answer_state(faas_rpc *rpc, faas_msg *msg, const char *state)
+{
+    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s}", "v", 1, "state", state);
+
+    faas_rpc_answer_json(rpc, msg, doc);
+    faas_msg_free(msg);
+}
+
+static void on_spawner_cancel(void *arg, faas_msg *take_msg)
+{
+    struct gate *gate = arg;
+
+    atomic_fetch_add(&gate->spawner_cancels, 1);
+    answer_state(gate->spawner.rpc, take_msg, "cancelled");
+}
+
+static void on_spawner_fence(void *arg, faas_msg *take_msg)
+{
+    struct gate *gate = arg;
+
+    atomic_fetch_add(&gate->spawner_fences, 1);
+    answer_state(gate->spawner.rpc, take_msg, "done");
+}
+
+static void join_spawner(void *arg)
+{
+    struct gate *gate = arg;
+    const struct faas_members_conf conf = {.service = "spawner", .id = "s1"};
+    faas_err err = {0};
+
+    must(faas_members_start(gate->spawner.rpc, &conf, &gate->spawner_members, &err), &err);
+}
+
+static void leave_spawner(void *arg)
+{
+    struct gate *gate = arg;
+
+    faas_members_stop(gate->spawner_members);
+    gate->spawner_members = NULL;
+}
+
+static void start_spawner(struct gate *gate)
+{
+    static const struct faas_endpoint endpoints[] = {
+        {.name = "cancel",
+         .subject = FAAS_SUBJ_SPAWNER_CANCEL,
+         .body_max = 1024,
+         .on_message = on_spawner_cancel,
+         .lane = FAAS_CONTROL},
+        {.name = "fence",
+         .subject = FAAS_SUBJ_SPAWNER_FENCE,
+         .body_max = 1024,
+         .on_message = on_spawner_fence,
+         .lane = FAAS_CONTROL},
+        {.name = NULL},
+    };
+    const struct process_conf conf = {.urls = nats_urls(gate->nats),
+                                      .service = "spawner",
+                                      .id = "s1",
+                                      .endpoints = endpoints,
+                                      .state = gate};
+
+    process_start(&gate->spawner, &conf);
+    process_on_loop(&gate->spawner, join_spawner, gate);
+}
+
+/* ---- a publisher ---- */
+
+static void publish_from(struct puppet *p, const char *reply, const void *msg, size_t len)
+{
+    const struct faas_out out = {.subject = p->inbox, .reply = reply, .data = msg, .len = len};
+    faas_err err = {0};
+
+    must(faas_bus_publish(p->process.bus, FAAS_DATA, &out, &err), &err);
+}
+
+static void say(struct puppet *p, const char *id, struct faas_frame frame, json_t *take_doc)
+{
+    FAAS_AUTO(json_t) *doc = take_doc;
+    FAAS_AUTO(char) *text = faas_json_text(doc, &frame.len);
+    uint8_t msg[1024];
+
+    assert_non_null(text);
+    frame.payload = text;
+    memcpy(frame.id, id, sizeof frame.id);
+    publish_from(p, NULL, msg, faas_frame_write(&frame, msg));
+}
+
+static void say_fail(struct puppet *p, const char *id, uint32_t place)
+{
+    say(p, id, (struct faas_frame){.type = FAAS_FRAME_FAIL, .place = place},
+        json_pack("{s:i, s:s, s:s, s:s, s:i}", "v", 1, "code", "busy", "detail", "as the test says",
+                  "component", "publisher", "retry_after_s", 7));
+}
+
+static void send_frames(void *arg, const void *msg, size_t len)
+{
+    struct puppet *p = arg;
+    FAAS_AUTO(char) *copy = malloc(len);
+
+    assert_non_null(copy);
+    memcpy(copy, msg, len);
+    if (p->is_tampering)
+        copy[FAAS_FRAME_HEAD + 1] ^= 1;
+    if (++p->sent != p->lose)
+        publish_from(p, faas_inbox_subject(p->credits), copy, len);
+}
+
+static void on_frames_done(void *arg, bool is_acknowledged)
+{
+    (void)arg;
+    (void)is_acknowledged;
+}
+
+static void on_credit(void *arg, faas_msg *take_msg)
+{
+    struct puppet *p = arg;
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    struct faas_frame frame;
+    size_t pos = 0;
+    bool more = false;
+
+    assert_ok(faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, &frame, &more, NULL));
+    if (more && p->out != NULL)
+        faas_frames_out_credit(p->out, &frame);
+}
+
+static void forget_result(struct puppet *p)
+{
+    faas_frames_out_free(p->out);
+    p->out = NULL;
+    faas_inbox_close(p->credits);
+    p->credits = NULL;
+}
+
+static void send_result(struct puppet *p, const char *id, uint32_t place)
+{
+    struct faas_frames_out_conf conf = {.loop = p->process.loop,
+                                        .place = place,
+                                        .send = send_frames,
+                                        .done = on_frames_done,
+                                        .arg = p,
+                                        .give_up_ms = 3000};
+    FAAS_AUTO(json_t) *head = json_pack("{s:s, s:s}", "spawner", "s1", "start", "cold");
+    FAAS_AUTO(json_t) *end =
+        json_pack("{s:s, s:s, s:i, s:s, s:s, s:{s:f, s:f, s:f}, s:s}", "code", p->code, "detail",
+                  "exit status 3", "exit_code", strcmp(p->code, "ok") == 0 ? 0 : 3, "stderr_tail",
+                  "went wrong", "start", "cold", "times_ms", "place", 0.5, "start", 12.25, "run",
+                  7.5, "spawner", "s1");
+    FAAS_AUTO(char) *bytes = malloc(p->result_len + 1);
+    faas_err err = {0};
+
+    forget_result(p);
+    p->sent = 0;
+    memcpy(conf.id, id, sizeof conf.id);
+    must(faas_inbox_open(p->process.rpc, on_credit, p, &p->credits, &err), &err);
+    must(faas_frames_out_new(&conf, &p->out, &err), &err);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < p->result_len; i++)
+        bytes[i] = (char)('a' + (i ^ i >> 8) % 26);
+    must(faas_frames_out_head(p->out, head, &err), &err);
+    must(faas_frames_out_write(p->out, FAAS_FRAME_STDOUT, bytes, p->result_len, &err), &err);
+    must(faas_frames_out_end(p->out, end, &err), &err);
+}
+
+static void act(struct puppet *p, const char *id, uint32_t attempt)
+{
+    const struct faas_frame taken = {.type = FAAS_FRAME_TAKEN, .place = attempt * 256};
+    const struct faas_frame accept = {.type = FAAS_FRAME_ACCEPT, .place = attempt * 256 + 1};
+    int budget_ms = p->mood == MOOD_TAKES ? 100 : 20000;
+
+    if (p->mood == MOOD_STALE)
+        say_fail(p, id, (attempt - 1) * 256);
+    if (p->mood == MOOD_SILENT)
+        return;
+    say(p, id, taken,
+        json_pack("{s:i, s:s, s:i, s:i}", "v", 1, "publisher", p->id, "budget_ms", budget_ms,
+                  "version", 1));
+    if (p->mood == MOOD_TAKES)
+        return;
+    if (p->mood == MOOD_FAILS) {
+        say_fail(p, id, attempt * 256);
+        return;
+    }
+    say(p, id, accept,
+        json_pack("{s:i, s:s, s:s, s:i}", "v", 1, "spawner", "s1", "epoch", "e", "budget_ms",
+                  20000));
+    if (p->mood != MOOD_ACCEPTS)
+        send_result(p, id, attempt * 256 + 1);
+}
+
+static void on_call(void *arg, faas_msg *take_msg)
+{
+    struct puppet *p = arg;
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    int64_t attempt = faas_msg_header_int(msg, FAAS_H_ATTEMPT, 0);
+
+    (void)snprintf(p->inbox, sizeof p->inbox, "%s", faas_msg_reply(msg));
+    atomic_store(&p->attempt, (int)attempt);
+    act(p, faas_msg_header(msg, FAAS_H_ID), (uint32_t)attempt);
+    atomic_fetch_add(&p->calls, 1);
+}
+
+static void on_fence(void *arg, faas_msg *take_msg)
+{
+    struct puppet *p = arg;
+
+    atomic_fetch_add(&p->fences, 1);
+    if (p->fence == NULL) {
+        faas_msg_free(take_msg);
+        return;
+    }
+    if (strcmp(p->fence, "running") == 0) { /* found again: it goes on */
+        p->mood = MOOD_RUNS;
+        send_result(p, faas_msg_header(take_msg, FAAS_H_ID), 257);
+    }
+    answer_state(p->process.rpc, take_msg, p->fence);
+    if (strcmp(p->fence, "never") == 0)
+        p->mood = p->later;
+}
+
+static void on_cancel(void *arg, faas_msg *take_msg)
+{
+    struct puppet *p = arg;
+
+    atomic_fetch_add(&p->cancels, 1);
+    answer_state(p->process.rpc, take_msg, "cancelled");
+}
+
+static const struct faas_endpoint publisher_endpoints[] = {
+    {.name = "fence",
+     .subject = FAAS_SUBJ_PUBLISHER_FENCE,
+     .body_max = 1024,
+     .on_message = on_fence,
+     .lane = FAAS_CONTROL},
+    {.name = "cancel",
+     .subject = FAAS_SUBJ_PUBLISHER_CANCEL,
+     .body_max = 1024,
+     .on_message = on_cancel,
+     .lane = FAAS_CONTROL},
+    {.name = "call",
+     .subject = FAAS_SUBJ_PUBLISHER_CALL,
+     .body_max = 2 * 1024 * 1024,
+     .on_message = on_call},
+    {.name = NULL},
+};
+
+static void join(void *arg)
+{
+    struct puppet *p = arg;
+    const struct faas_members_conf conf = {.service = "publisher", .id = p->id};
+    faas_err err = {0};
+
+    must(faas_members_start(p->process.rpc, &conf, &p->members, &err), &err);
+}
+
+static void leave(void *arg)
+{
+    struct puppet *p = arg;
+
+    forget_result(p);
+    faas_members_stop(p->members);
+    p->members = NULL;
+}
+
+void gate_join(struct gate *gate, int which, bool is_deaf)
+{
+    struct puppet *p = &gate->publishers[which];
+    static const struct faas_endpoint none[] = {{.name = NULL}};
+    struct process_conf conf = {.urls = nats_urls(gate->nats),
+                                .service = "publisher",
+                                .id = p->id,
+                                .endpoints = is_deaf ? none : publisher_endpoints,
+                                .state = p};
+
+    process_start(&p->process, &conf);
+    process_on_loop(&p->process, join, p);
+    p->is_deaf = is_deaf;
+    usleep(1300 * 1000); /* an owner has at least a second of heartbeats: no event tells */
+}
+
+void gate_leave(struct gate *gate, int which)
+{
+    struct puppet *p = &gate->publishers[which];
+
+    process_stop(&p->process, leave, p);
+}
+
+static void calm_one(void *arg)
+{
+    struct puppet *p = arg;
+
+    p->mood = p->later = MOOD_RUNS;
+    p->fence = NULL;
+    p->result_len = 5;
+    p->code = "ok";
+    p->lose = 0;
+    p->is_tampering = false;
+    p->calls = p->fences = p->cancels = p->attempt = 0;
+}
+
+void gate_calm(struct gate *gate)
+{
+    for (int i = 0; i < 2; i++) {
+        struct puppet *p = &gate->publishers[i];
+
+        p->gate = gate;
+        (void)snprintf(p->id, sizeof p->id, "p%d", i + 1);
+        if (p->process.loop != NULL) /* a repeated question may still be on its way to it */
+            process_on_loop(&p->process, calm_one, p);
+        else
+            calm_one(p);
+    }
+    gate->spawner_cancels = gate->spawner_fences = gate->registry_calls = 0;
+}
+
+void gate_name(int owner, char out_name[16])
+{
+    char key[FAAS_UUID_TEXT + 16];
+
+    for (int i = 0;; i++) {
+        (void)snprintf(out_name, 16, "f%d", i);
+        (void)snprintf(key, sizeof key, "%s/%s", GATE_TENANT, out_name);
+        if ((faas_rendezvous(key, "p2") > faas_rendezvous(key, "p1")) == (owner == 1))
+            return;
+    }
+}
+
+/* ---- the gateway ---- */
+
+static int free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port;
+
+    assert_true(fd >= 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    for (port = 20000 + getpid() % 9000;; port++) {
+        at.sin_port = htons((uint16_t)port);
+        if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0)
+            break;
+        assert_true(port < 32000);
+    }
+    close(fd);
+    return port;
+}
+
+static bool is_ready(void *arg)
+{
+    struct gate *gate = arg;
+    FAAS_AUTO(char) *token = NULL;
+    struct reply reply;
+    int fd = gate_connect(gate);
+    bool is;
+
+    if (fd < 0)
+        return false;
+    close(fd);
+    gate_ask(gate, "GET", "/auth/validate", NULL, NULL, &reply);
+    is = reply.status == 200;
+    reply_done(&reply);
+    return is;
+}
+
+static void start_gateway(struct gate *gate, const char *const *settings)
+{
+    char listen[64], urls[256], data[96], log[96];
+    const char *all[16] = {urls, listen, data, "INSTANCE_ID=g1", "DRAIN_MS=2000"};
+    size_t count = 5;
+
+    (void)snprintf(listen, sizeof listen, "LISTEN_ADDR=127.0.0.1:%d", gate->port);
+    (void)snprintf(urls, sizeof urls, "NATS_URL=%s", nats_urls(gate->nats));
+    (void)snprintf(data, sizeof data, "DATA_DIR=%s", gate->dir);
+    (void)snprintf(log, sizeof log, "%s/gateway.log", gate->dir);
+    for (; settings != NULL && *settings != NULL && count < FAAS_ARRAY_LEN(all) - 1; settings++)
+        all[count++] = *settings;
+    gate->gateway = program_start("gateway", all, log);
+    wait_until(is_ready, gate, 10000, "the gateway answers");
+}
+
+void gate_open(struct gate *gate, const char *const *settings)
+{
+    struct process_conf auth = {
+        .service = "auth", .id = "a1", .endpoints = auth_endpoints, .state = gate};
+
+    memset(gate, 0, sizeof *gate);
+    gate_calm(gate);
+    forge_init();
+    for (int i = 0; i < 2; i++)
+        forge_key_new(&gate->keys[i], "P-256", 0600);
+    gate->nats = nats_start(1, NULL);
+    (void)snprintf(gate->dir, sizeof gate->dir, "%s/gateway", nats_dir(gate->nats));
+    assert_int_equal(mkdir(gate->dir, 0700), 0);
+    auth.urls = nats_urls(gate->nats);
+    process_start(&gate->auth, &auth);
+    start_spawner(gate);
+    gate->port = free_port();
+    start_gateway(gate, settings);
+}
+
+void gate_close(struct gate *gate)
+{
+    if (gate->gateway > 0)
+        assert_int_equal(program_stop(gate->gateway, SIGTERM, 10000), 0);
+    for (int i = 0; i < 2; i++) {
+        gate_leave(gate, i);
+        forge_key_done(&gate->keys[i]);
+    }
+    process_stop(&gate->registry, NULL, NULL);
+    process_stop(&gate->spawner, leave_spawner, gate);
+    process_stop(&gate->auth, NULL, NULL);
+    nats_stop(gate->nats);
+    forge_done();
+}
+
+/* ---- HTTP ---- */
+
+char *gate_token(struct gate *gate, int key, int64_t ttl_s)
+{
+    struct faas_token_claims claims = {
+        .user = GATE_USER, .tenant = GATE_TENANT, .username = "alice"};
+    faas_token_signer *signer = NULL;
+    char *token = NULL;
+    faas_err err = {0};
+
+    must(faas_token_signer_open(gate->keys[key].private_file, &signer, &err), &err);
+    must(faas_token_sign(signer, &claims, ttl_s, &token, &err), &err);
+    faas_token_signer_free(signer);
+    return token;
+}
+
+int gate_connect(struct gate *gate)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)gate->port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+void gate_read(int fd, struct reply *out_reply)
+{
+    size_t room = 65536, used = 0;
+    char *text = malloc(room + 1), *end;
+    ssize_t got;
+
+    memset(out_reply, 0, sizeof *out_reply);
+    assert_non_null(text);
+    while ((got = recv(fd, text + used, room - used, 0)) > 0) {
+        used += (size_t)got;
+        if (used == room) {
+            room *= 2;
+            text = realloc(text, room + 1);
+            assert_non_null(text);
+        }
+    }
+    close(fd);
+    text[used] = '\0';
+    end = strstr(text, "\r\n\r\n");
+    if (end != NULL && (size_t)(end - text) < sizeof out_reply->head &&
+        strncmp(text, "HTTP/1.1 ", 9) == 0) {
+        memcpy(out_reply->head, text, (size_t)(end - text) + 2);
+        out_reply->status = (int)strtol(text + 9, NULL, 10);
+        out_reply->len = used - (size_t)(end + 4 - text);
+        memmove(text, end + 4, out_reply->len + 1);
+    }
+    out_reply->body = text;
+}
+
+void reply_done(struct reply *reply)
+{
+    free(reply->body);
+    reply->body = NULL;
+}
+
+const char *reply_field(const struct reply *reply, const char *name)
+{
+    static char value[512];
+    const char *line = strstr(reply->head, "\r\n");
+
+    for (; line != NULL; line = strstr(line + 2, "\r\n")) {
+        size_t len = strlen(name);
+
+        if (strncasecmp(line + 2, name, len) != 0 || line[2 + len] != ':')
+            continue;
+        (void)snprintf(value, sizeof value, "%.*s", (int)strcspn(line + 4 + len, "\r"),
+                       line + 4 + len);
+        return value;
+    }
+    return "";
+}
+
+void gate_ask(struct gate *gate, const char *method, const char *path, const char *fields,
+              const char *body, struct reply *out_reply)
+{
+    bool has_token = fields != NULL && strstr(fields, "Authorization:") != NULL;
+    FAAS_AUTO(char) *token = gate_token(gate, atomic_load(&gate->key), 3600);
+    FAAS_AUTO(char) *text = NULL;
+    int fd = gate_connect(gate), len;
+
+    assert_true(fd >= 0);
+    len = asprintf(&text,
+                   "%s %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n%s%s%s%s"
+                   "Content-Length: %zu\r\n\r\n%s",
+                   method, path, has_token ? "" : "Authorization: Bearer ", has_token ? "" : token,
+                   has_token ? "" : "\r\n", fields != NULL ? fields : "",
+                   body != NULL ? strlen(body) : 0, body != NULL ? body : "");
+    assert_true(len > 0);
+    assert_int_equal(send(fd, text, (size_t)len, MSG_NOSIGNAL), len);
+    gate_read(fd, out_reply);
+}
