@@ -1,5 +1,6 @@
 #include "engine_internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +93,27 @@ static void tell_heads(engine *eng)
     }
 }
 
+/* Notes where tcp:// requests really go, so that attach needs no name resolution of its own. */
+static void note_peer(engine *eng, CURL *easy)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    char *ip = NULL;
+    long port = 0;
+
+    if (eng->unix_path != NULL || curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &ip) != CURLE_OK ||
+        curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &port) != CURLE_OK || ip == NULL)
+        return;
+    v4.sin_port = v6.sin6_port = htons((uint16_t)port);
+    if (inet_pton(AF_INET, ip, &v4.sin_addr) == 1) {
+        memcpy(&eng->peer, &v4, sizeof v4);
+        eng->peer_len = sizeof v4;
+    } else if (inet_pton(AF_INET6, ip, &v6.sin6_addr) == 1) {
+        memcpy(&eng->peer, &v6, sizeof v6);
+        eng->peer_len = sizeof v6;
+    }
+}
+
 static void finish(engine_req *req, CURLcode rc)
 {
     struct engine_call call = req->call;
@@ -107,6 +129,8 @@ static void finish(engine_req *req, CURLcode rc)
     };
     engine *eng = req->eng;
 
+    if (rc == CURLE_OK)
+        note_peer(eng, req->easy);
     if (rc != CURLE_OK && rc != CURLE_OPERATION_TIMEDOUT && eng->probe != req)
         engine_suspect(eng);
     if (call.done != NULL)
@@ -199,19 +223,6 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *s
     return 0;
 }
 
-/* Notes where tcp:// requests really go, so that attach needs no name resolution of its own. */
-static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
-{
-    engine *eng = arg;
-
-    (void)purpose;
-    if (eng->unix_path == NULL && addr->addrlen <= sizeof eng->peer) {
-        memcpy(&eng->peer, &addr->addr, addr->addrlen);
-        eng->peer_len = addr->addrlen;
-    }
-    return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
-}
-
 /* ---- requests ---- */
 
 static faas_code req_setup(engine_req *req, const char *prefix, faas_err *err)
@@ -244,8 +255,6 @@ static faas_code req_setup(engine_req *req, const char *prefix, faas_err *err)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, req->headers);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, eng);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, req);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
