@@ -14,6 +14,7 @@
 #include "cli/file.h"
 
 #define OLD_SERVERS_MS 10000
+#define LOOK_MS        100
 
 faas_code datadir_path(const char *given, char **out_path, faas_err *err)
 {
@@ -89,10 +90,25 @@ static faas_code wait_for_old_servers(const struct datadir *dir, faas_err *err)
     return flock(dir->nats_fd, LOCK_SH) == 0 ? FAAS_OK : file_fail(err, "lock", dir->path, errno);
 }
 
+/* `faas status` and `faas down` look whether the lock is held by holding it for an instant. */
+static bool is_held_for_long(int fd)
+{
+    uint64_t deadline_ns = faas_deadline_in_ms(LOOK_MS);
+
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return true;
+        if (faas_left_ms(deadline_ns) == 0)
+            return true;
+        poll(NULL, 0, 5);
+    }
+    return false;
+}
+
 static faas_code take_locks(struct datadir *dir, faas_err *err)
 {
     FAAS_TRY(open_in(dir->path, "lock", &dir->lock_fd, err));
-    if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (is_held_for_long(dir->lock_fd)) {
         if (errno != EWOULDBLOCK)
             return file_fail(err, "lock", dir->path, errno);
         return faas_fail(err, FAAS_CONFLICT, "%s is in use by process %d; `faas down` ends it",

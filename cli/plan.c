@@ -2,9 +2,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/args.h"
 #include "cli/file.h"
 #include "cli/keys.h"
@@ -14,6 +16,7 @@
 #define SERVICE_STOP_MS 35000 /* their own DRAIN_MS default, and a margin */
 #define NATS_STOP_MS    10000
 #define STREAM_REPLICAS 3
+#define OLD_GATEWAY_MS  500
 
 const struct role_facts plan_roles[ROLE_COUNT] = {
     [ROLE_NATS] = {"nats", NULL, NATS_SERVERS_MAX, NATS_STOP_MS},
@@ -158,13 +161,26 @@ static faas_code find_ports(struct plan *plan, const struct up_options *options,
     return code;
 }
 
+/* A gateway of a supervisor that was just killed may hold its port for another moment. */
+static bool becomes_free(const char *address, int port)
+{
+    uint64_t deadline_ns = faas_deadline_in_ms(OLD_GATEWAY_MS);
+
+    while (!port_is_free(address, port)) {
+        if (faas_left_ms(deadline_ns) == 0)
+            return false;
+        poll(NULL, 0, 10);
+    }
+    return true;
+}
+
 static faas_code check_listen(const struct plan *plan, const struct up_options *options,
                               faas_err *err)
 {
     for (int i = 0; i < options->replicas[ROLE_GATEWAY]; i++) {
         int port = plan->port + i;
 
-        if (port > 65535 || !port_is_free(options->address, port))
+        if (port > 65535 || !becomes_free(options->address, port))
             return faas_fail(err, FAAS_UNAVAILABLE,
                              "%s port %d cannot be listened on: in use, not allowed, or not an "
                              "address of this machine; choose another --listen",
