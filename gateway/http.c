@@ -276,7 +276,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     return NULL;
 }
 
-static void on_mhd_log(void *cls, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_mhd_log(void *cls, const char *fmt,
+                                                             va_list args)
 {
     char text[256];
 

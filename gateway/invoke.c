@@ -298,7 +298,8 @@ static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
 {
     bool is_words = frame->type == FAAS_FRAME_TAKEN || frame->type == FAAS_FRAME_FAIL;
 
-    return strcmp(frame->id, inv->x->id) == 0 && (!is_words || frame->place == 0 || frame->place >> 8 == inv->attempt);
+    return strcmp(frame->id, inv->x->id) == 0 &&
+           (!is_words || frame->place == 0 || frame->place >> 8 == inv->attempt);
 }
 
 enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED };

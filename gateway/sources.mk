@@ -7,4 +7,5 @@ $(eval $(call test,frames,))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))
 $(eval $(call test,params,gateway/routes.c gateway/params.c))
 $(eval $(call test,guard,gateway/guard.c))
-$(eval $(call integration,gateway,tests/support/gate.c tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -501,106 +500,4 @@ void gate_close(struct gate *gate)
     process_stop(&gate->auth, NULL, NULL);
     nats_stop(gate->nats);
     forge_done();
-}
-
-/* ---- HTTP ---- */
-
-char *gate_token(struct gate *gate, int key, int64_t ttl_s)
-{
-    struct faas_token_claims claims = {
-        .user = GATE_USER, .tenant = GATE_TENANT, .username = "alice"};
-    faas_token_signer *signer = NULL;
-    char *token = NULL;
-    faas_err err = {0};
-
-    must(faas_token_signer_open(gate->keys[key].private_file, &signer, &err), &err);
-    must(faas_token_sign(signer, &claims, ttl_s, &token, &err), &err);
-    faas_token_signer_free(signer);
-    return token;
-}
-
-int gate_connect(struct gate *gate)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)gate->port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-void gate_read(int fd, struct reply *out_reply)
-{
-    size_t room = 65536, used = 0;
-    char *text = malloc(room + 1), *end;
-    ssize_t got;
-
-    memset(out_reply, 0, sizeof *out_reply);
-    assert_non_null(text);
-    while ((got = recv(fd, text + used, room - used, 0)) > 0) {
-        used += (size_t)got;
-        if (used == room) {
-            room *= 2;
-            text = realloc(text, room + 1);
-            assert_non_null(text);
-        }
-    }
-    close(fd);
-    text[used] = '\0';
-    end = strstr(text, "\r\n\r\n");
-    if (end != NULL && (size_t)(end - text) < sizeof out_reply->head &&
-        strncmp(text, "HTTP/1.1 ", 9) == 0) {
-        memcpy(out_reply->head, text, (size_t)(end - text) + 2);
-        out_reply->status = (int)strtol(text + 9, NULL, 10);
-        out_reply->len = used - (size_t)(end + 4 - text);
-        memmove(text, end + 4, out_reply->len + 1);
-    }
-    out_reply->body = text;
-}
-
-void reply_done(struct reply *reply)
-{
-    free(reply->body);
-    reply->body = NULL;
-}
-
-const char *reply_field(const struct reply *reply, const char *name)
-{
-    static char value[512];
-    const char *line = strstr(reply->head, "\r\n");
-
-    for (; line != NULL; line = strstr(line + 2, "\r\n")) {
-        size_t len = strlen(name);
-
-        if (strncasecmp(line + 2, name, len) != 0 || line[2 + len] != ':')
-            continue;
-        (void)snprintf(value, sizeof value, "%.*s", (int)strcspn(line + 4 + len, "\r"),
-                       line + 4 + len);
-        return value;
-    }
-    return "";
-}
-
-void gate_ask(struct gate *gate, const char *method, const char *path, const char *fields,
-              const char *body, struct reply *out_reply)
-{
-    bool has_token = fields != NULL && strstr(fields, "Authorization:") != NULL;
-    FAAS_AUTO(char) *token = gate_token(gate, atomic_load(&gate->key), 3600);
-    FAAS_AUTO(char) *text = NULL;
-    int fd = gate_connect(gate), len;
-
-    assert_true(fd >= 0);
-    len = asprintf(&text,
-                   "%s %s HTTP/1.1\r\nHost: test\r\nConnection: close\r\n%s%s%s%s"
-                   "Content-Length: %zu\r\n\r\n%s",
-                   method, path, has_token ? "" : "Authorization: Bearer ", has_token ? "" : token,
-                   has_token ? "" : "\r\n", fields != NULL ? fields : "",
-                   body != NULL ? strlen(body) : 0, body != NULL ? body : "");
-    assert_true(len > 0);
-    assert_int_equal(send(fd, text, (size_t)len, MSG_NOSIGNAL), len);
-    gate_read(fd, out_reply);
 }
