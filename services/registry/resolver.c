@@ -14,8 +14,8 @@
 #define WATCH_MS      250  /* how often a waiting caller looks whether its spawner lives */
 #define STORE_LEFT_MS 4000 /* of the caller's time, kept for storing what was resolved */
 
-/* Something done on the loop thread that a pool thread waits for.  Both hold a reference, since
- * either may be gone first. */
+/* Something done on the loop thread that a pool thread waits for.  Both hold a reference (the
+ * loop's is taken when it is posted), since either may be gone first. */
 struct task {
     _Atomic int refs;
     pthread_mutex_t mu;
@@ -46,9 +46,14 @@ struct ask {
 
 static void task_init(struct task *task)
 {
-    atomic_init(&task->refs, 2);
+    atomic_init(&task->refs, 1);
     pthread_mutex_init(&task->mu, NULL);
     pthread_cond_init(&task->ended, NULL);
+}
+
+static void task_ref(struct task *task)
+{
+    atomic_fetch_add(&task->refs, 1);
 }
 
 static bool task_unref(struct task *task)
@@ -139,6 +144,7 @@ static faas_code look_around(struct resolver *resolver, const char *image, int64
     task_init(&survey->task);
     survey->members = resolver->members;
     snprintf(survey->image, sizeof survey->image, "%s", image);
+    task_ref(&survey->task);
     faas_loop_post(resolver->loop, take_survey, survey);
     if (!task_wait(&survey->task, wait_ms)) {
         survey_unref(survey);
@@ -220,6 +226,7 @@ static faas_code send_ask(struct resolver *resolver, const struct faas_ctx *ctx,
 
     if (text == NULL || !faas_subject(subject, FAAS_SUBJ_SPAWNER_RESOLVE, who->id))
         return faas_fail_sys(err, ENOMEM, "resolve request");
+    task_ref(&ask->task);
     faas_rpc_call(resolver->rpc, &req, on_answer, ask);
     return FAAS_OK;
 }
@@ -254,12 +261,8 @@ static faas_code ask_one(struct resolver *resolver, const struct faas_ctx *ctx,
         return faas_fail_sys(err, errno, "resolve request");
     task_init(&ask->task);
     rc = send_ask(resolver, ctx, who, image, ask, err);
-    if (rc != FAAS_OK) {
-        ask_unref(ask); /* the loop's reference: nothing was sent */
-        ask_unref(ask);
-        return rc;
-    }
-    rc = await(resolver, ctx, who, ask, err);
+    if (rc == FAAS_OK)
+        rc = await(resolver, ctx, who, ask, err);
     if (rc == FAAS_OK) {
         rc = ask->code;
         if (rc == FAAS_OK)

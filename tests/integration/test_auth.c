@@ -118,7 +118,7 @@ static int start(void **state)
     (void)snprintf(log_file, sizeof log_file, "%s/auth.log", nats_dir(nats));
     (void)snprintf(keys, sizeof keys, "%s,%s", key_file, old_key_file);
     for (int i = 0; i < REPLICAS; i++) {
-        char id[8];
+        char id[16];
 
         (void)snprintf(id, sizeof id, "a%d", i);
         pids[i] = start_auth(id, keys, "open", log_file);
@@ -442,7 +442,7 @@ static void a_closed_sign_up_lets_nobody_in(void **state)
     }
     assert_int_equal(program_stop(pid, SIGTERM, LONG_MS), 0);
     for (int i = 0; i < REPLICAS; i++) {
-        char id[8];
+        char id[16];
 
         (void)snprintf(id, sizeof id, "b%d", i);
         pids[i] = start_auth(id, key_file, "open", log_file);
