@@ -113,6 +113,7 @@ struct sight {
     const char *service, *id;
     bool is_there;
     int64_t free;
+    char epoch[33];
 };
 
 static void look(void *arg)
@@ -123,6 +124,8 @@ static void look(void *arg)
 
     sight->is_there = member != NULL && faas_member_is_usable(member);
     sight->free = member != NULL ? member->free : -1;
+    if (member != NULL)
+        memcpy(sight->epoch, member->epoch, sizeof sight->epoch);
 }
 
 static bool is_seen(void *arg)
@@ -139,7 +142,7 @@ bool stage_is_usable(void *arg)
     struct actor *actor = arg;
     struct sight sight = {.stage = actor->stage, .service = "spawner", .id = actor->id};
 
-    return is_seen(&sight);
+    return is_seen(&sight) && strcmp(sight.epoch, actor->epoch) == 0;
 }
 
 bool stage_is_beat_heard(void *arg)
