@@ -151,19 +151,27 @@ static natsStatus on_sign(char **out_why, unsigned char **out_signature, int *ou
                           const char *nonce, void *closure)
 {
     const struct faas_bus_lane *lane = closure;
+    unsigned char *signature = malloc(FAAS_NKEY_SIGNATURE); /* libnats frees it */
     char seed[FAAS_NKEY_SEED_TEXT];
     faas_err err = {0};
-    natsStatus status;
+    faas_code rc;
 
     (void)out_why;
-    if (faas_nkey_read(lane->bus->nkey_file, seed, &err) != FAAS_OK) {
-        FAAS_LOG(ERROR, "cannot read the bus key", FAAS_LSTR("msg", err.msg),
+    if (signature == NULL)
+        return NATS_NO_MEMORY;
+    rc = faas_nkey_read(lane->bus->nkey_file, seed, &err);
+    if (rc == FAAS_OK)
+        rc = faas_nkey_sign(seed, nonce, signature, &err);
+    sodium_memzero(seed, sizeof seed);
+    if (rc != FAAS_OK) {
+        FAAS_LOG(ERROR, "cannot sign in with the bus key", FAAS_LSTR("error", err.msg),
                  FAAS_LSTR("detail", err.detail));
+        free(signature);
         return NATS_ERR;
     }
-    status = nats_Sign(seed, nonce, out_signature, out_len);
-    sodium_memzero(seed, sizeof seed);
-    return status;
+    *out_signature = signature;
+    *out_len = FAAS_NKEY_SIGNATURE;
+    return NATS_OK;
 }
 
 /* ---- opening ---- */

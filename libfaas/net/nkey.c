@@ -12,6 +12,7 @@
 #define PREFIX_SEED 144 /* 'S' in the first five bits */
 #define PREFIX_USER 160 /* 'U' */
 #define KEY_BYTES   32
+#define TRIES_MAX   16 /* each fails once in 256 */
 #define SEED_RAW    (2 + KEY_BYTES + 2)
 #define PUBLIC_RAW  (1 + KEY_BYTES + 2)
 
@@ -120,6 +121,64 @@ faas_code faas_nkey_public(const char *seed, char out_public[FAAS_NKEY_PUBLIC_TE
     public_of(raw + 2, out_public);
     sodium_memzero(raw, sizeof raw);
     return FAAS_OK;
+}
+
+/* Ed25519 as in RFC 8032, section 5.1.6, but for step 2: r is random and not derived from the text,
+ * so that another signature of the same text exists.  Verifiers cannot tell. */
+static void sign_again(const uint8_t secret[crypto_sign_SECRETKEYBYTES], const char *text,
+                       uint8_t out_signature[FAAS_NKEY_SIGNATURE])
+{
+    const uint8_t *public_key = secret + KEY_BYTES;
+    uint8_t a[32], r[32], k[32], ka[32], hash[crypto_hash_sha512_BYTES];
+    crypto_hash_sha512_state state;
+
+    crypto_core_ed25519_scalar_random(r);
+    (void)crypto_scalarmult_ed25519_base_noclamp(out_signature, r); /* fails for r = 0 only */
+    crypto_hash_sha512_init(&state);
+    crypto_hash_sha512_update(&state, out_signature, 32);
+    crypto_hash_sha512_update(&state, public_key, KEY_BYTES);
+    crypto_hash_sha512_update(&state, (const uint8_t *)text, strlen(text));
+    crypto_hash_sha512_final(&state, hash);
+    crypto_core_ed25519_scalar_reduce(k, hash);
+    (void)crypto_sign_ed25519_sk_to_curve25519(a, secret); /* the clamped secret scalar */
+    crypto_core_ed25519_scalar_mul(ka, k, a);
+    crypto_core_ed25519_scalar_add(out_signature + 32, r, ka);
+    sodium_memzero(a, sizeof a);
+    sodium_memzero(r, sizeof r);
+    sodium_memzero(ka, sizeof ka);
+}
+
+static bool sign(const uint8_t secret[crypto_sign_SECRETKEYBYTES], const char *text,
+                 uint8_t out_signature[FAAS_NKEY_SIGNATURE])
+{
+    const uint8_t *message = (const uint8_t *)text;
+
+    crypto_sign_detached(out_signature, NULL, message, strlen(text), secret);
+    for (int tries = 0; out_signature[0] == 0 && tries < TRIES_MAX; tries++)
+        sign_again(secret, text, out_signature);
+    return out_signature[0] != 0 &&
+           crypto_sign_verify_detached(out_signature, message, strlen(text), secret + KEY_BYTES) ==
+               0;
+}
+
+faas_code faas_nkey_sign(const char *seed, const char *text,
+                         unsigned char out_signature[FAAS_NKEY_SIGNATURE], faas_err *err)
+{
+    uint8_t raw[SEED_RAW], secret[crypto_sign_SECRETKEYBYTES], public_key[KEY_BYTES];
+    faas_code rc = FAAS_OK;
+
+    if (sodium_init() < 0)
+        return faas_fail_sys(err, ENOSYS, "start libsodium");
+    if (!seed_decode(seed, raw)) {
+        rc = faas_fail(err, FAAS_INVALID, "nkey: not the seed of a user key (SU...)");
+    } else {
+        crypto_sign_seed_keypair(public_key, secret, raw + 2);
+        if (!sign(secret, text, out_signature))
+            rc = faas_fail(err, FAAS_INTERNAL, "nkey: cannot sign");
+        sodium_memzero(secret, sizeof secret);
+    }
+    sodium_memzero(raw, sizeof raw);
+    return rc;
 }
 
 /* The text of the file, without its newline. */

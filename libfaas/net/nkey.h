@@ -21,6 +21,13 @@ FAAS_MUST_CHECK faas_code faas_nkey_new(char out_seed[FAAS_NKEY_SEED_TEXT],
                                         char out_public[FAAS_NKEY_PUBLIC_TEXT], faas_err *err);
 FAAS_MUST_CHECK faas_code faas_nkey_public(const char *seed, char out_public[FAAS_NKEY_PUBLIC_TEXT],
                                            faas_err *err);
+/* Ed25519 over text (a server's nonce).  The signature never begins with a zero byte: libnats 3.4
+ * takes the bytes for a string, would leave such a one out of its CONNECT, and one sign-in
+ * in 256 would be refused. */
+#define FAAS_NKEY_SIGNATURE 64
+FAAS_MUST_CHECK faas_code faas_nkey_sign(const char *seed, const char *text,
+                                         unsigned char out_signature[FAAS_NKEY_SIGNATURE],
+                                         faas_err *err);
 /* The checked seed held by the file. */
 FAAS_MUST_CHECK faas_code faas_nkey_read(const char *path, char out_seed[FAAS_NKEY_SEED_TEXT],
                                          faas_err *err);

@@ -1,5 +1,6 @@
 /* NATS user keys: shape, checksum, files. */
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -69,6 +70,54 @@ static void text_that_is_no_seed_is_refused(void **state)
         assert_int_equal(faas_nkey_public(bad[i], public_key, &err), FAAS_INVALID);
         assert_contains(err.msg, "SU");
     }
+}
+
+static void decode(const char *text, uint8_t *out_raw, size_t len)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    uint32_t bits = 0;
+    int count = 0;
+
+    for (size_t used = 0; used < len; text++) {
+        bits = bits << 5 | (uint32_t)(strchr(letters, *text) - letters);
+        count += 5;
+        if (count >= 8) {
+            count -= 8;
+            out_raw[used++] = (uint8_t)(bits >> count);
+        }
+    }
+}
+
+/* One text in 256 has a plain Ed25519 signature that begins with a zero byte; ours never does, and
+ * every one of them is valid. */
+static void signatures_are_valid_and_never_begin_with_a_zero_byte(void **state)
+{
+    char seed[FAAS_NKEY_SEED_TEXT], public_text[FAAS_NKEY_PUBLIC_TEXT], text[32];
+    uint8_t seed_raw[2 + 32], public_raw[1 + 32], public_key[32], secret[64];
+    uint8_t plain[64], ours[FAAS_NKEY_SIGNATURE];
+    int zeros = 0;
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(faas_nkey_new(seed, public_text, &err));
+    decode(seed, seed_raw, sizeof seed_raw);
+    decode(public_text, public_raw, sizeof public_raw);
+    crypto_sign_seed_keypair(public_key, secret, seed_raw + 2);
+    assert_memory_equal(public_key, public_raw + 1, sizeof public_key);
+    for (int i = 0; i < 4000; i++) {
+        size_t len = (size_t)snprintf(text, sizeof text, "nonce %d", i);
+
+        crypto_sign_detached(plain, NULL, (const uint8_t *)text, len, secret);
+        assert_ok(faas_nkey_sign(seed, text, ours, &err));
+        assert_int_not_equal(ours[0], 0);
+        assert_int_equal(crypto_sign_verify_detached(ours, (const uint8_t *)text, len, public_key),
+                         0);
+        if (plain[0] == 0)
+            zeros++;
+        else
+            assert_memory_equal(ours, plain, sizeof plain);
+    }
+    assert_true(zeros > 0); /* (255/256)^4000: this test met the case it is about */
 }
 
 /* ---- files ---- */
@@ -156,6 +205,7 @@ int main(void)
         cmocka_unit_test(two_keys_differ),
         cmocka_unit_test(a_seed_with_a_wrong_character_is_refused),
         cmocka_unit_test(text_that_is_no_seed_is_refused),
+        cmocka_unit_test(signatures_are_valid_and_never_begin_with_a_zero_byte),
         cmocka_unit_test(a_seed_is_read_with_or_without_its_newline),
         cmocka_unit_test(a_file_that_others_can_read_is_refused),
         cmocka_unit_test(a_file_with_something_else_is_refused_without_echo),
