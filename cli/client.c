@@ -58,6 +58,14 @@ const struct credential *client_credential(const cli_client *client)
     return &client->credential;
 }
 
+faas_code client_require_login(const cli_client *client, faas_err *err)
+{
+    if (client->credential.token != NULL)
+        return FAAS_OK;
+    return faas_fail(err, FAAS_UNAUTHENTICATED, "not logged in to %s, run `faas login`",
+                     client->credential.server);
+}
+
 void client_answer_done(struct client_answer *answer)
 {
     free(answer->body);
@@ -318,9 +326,8 @@ faas_code client_send(cli_client *client, const struct client_request *request,
     faas_code code;
 
     *out_answer = (struct client_answer){0};
-    if (!request->is_public && client->credential.token == NULL)
-        return faas_fail(err, FAAS_UNAUTHENTICATED, "not logged in to %s, run `faas login`",
-                         client->credential.server);
+    if (!request->is_public)
+        FAAS_TRY(client_require_login(client, err));
     code = perform(client, request, &transfer, err);
     if (client->is_verbose)
         output_note("%s %s%s: status %ld, call %s, %" PRIu64 " ms", request->method,

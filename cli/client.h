@@ -45,6 +45,8 @@ FAAS_MUST_CHECK faas_code client_open(const struct cli_common *common, cli_clien
                                       faas_err *err);
 void client_close(cli_client *client);
 FAAS_DEFINE_AUTO(cli_client, client_close)
+/* UNAUTHENTICATED when there is no token for the server. */
+FAAS_MUST_CHECK faas_code client_require_login(const cli_client *client, faas_err *err);
 const struct credential *client_credential(const cli_client *client);
 
 /* out_answer is filled as far as known on failure too: client_answer_done() in every case. */

@@ -1,5 +1,6 @@
 /* invoke.c - `faas invoke`: one call; standard output is the function's, byte for byte. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -7,7 +8,8 @@
 #include "cli/output.h"
 
 #define STDIN_MAX         (64 * 1024 * 1024) /* far above the platform's limit, which answers 413 */
-#define CALL_TIMEOUT_S    4000               /* longest run, start and a margin */
+#define SILENCE_MS        3000
+#define CALL_TIMEOUT_S    4000 /* longest run, start and a margin */
 #define CALL_TIMEOUT_TEXT "longest wait for the answer (4000); the call is cancelled after it"
 
 static int64_t timeout_s = CALL_TIMEOUT_S;
@@ -53,6 +55,16 @@ static faas_code read_stdin(struct bytes *out, faas_err *err)
     }
 }
 
+/* A pipe that nobody writes to looks like a hanging call: say what is waited for. */
+static void tell_if_silent(void)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    if (poll(&input, 1, SILENCE_MS) == 0)
+        output_note("waiting for the argument on standard input; give an ARGUMENT, or </dev/null "
+                    "for an empty one");
+}
+
 /* The argument as given, standard input for "-" or where nothing was given and input is not a
  * terminal, else nothing. */
 static faas_code get_argument(const struct cli_args *args, struct bytes *out, faas_err *err)
@@ -68,6 +80,7 @@ static faas_code get_argument(const struct cli_args *args, struct bytes *out, fa
         out->data = strdup("");
         return out->data != NULL ? FAAS_OK : faas_fail_sys(err, errno, "argument");
     }
+    tell_if_silent();
     return read_stdin(out, err);
 }
 
@@ -87,6 +100,7 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
 
     if (path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(client_require_login(client, err)); /* before standard input is read */
     code = get_argument(args, &argument, err);
     request.body = argument.data;
     request.body_len = argument.len;

@@ -317,7 +317,7 @@ void output_error(const faas_err *err, bool is_json, const json_t *extra)
     free(clean);
 }
 
-static void line(FILE *to, const char *fmt, va_list args)
+FAAS_PRINTF(2, 0) static void line(FILE *to, const char *fmt, va_list args)
 {
     char text[2048], *clean;
 

@@ -20,11 +20,11 @@
 
 const struct role_facts plan_roles[ROLE_COUNT] = {
     [ROLE_NATS] = {"nats", NULL, NATS_SERVERS_MAX, NATS_STOP_MS},
-    [ROLE_AUTH] = {"auth", "faas-auth", 16, SERVICE_STOP_MS},
-    [ROLE_REGISTRY] = {"registry", "faas-registry", 16, SERVICE_STOP_MS},
-    [ROLE_SPAWNER] = {"spawner", "faas-spawner", 16, SERVICE_STOP_MS},
-    [ROLE_PUBLISHER] = {"publisher", "faas-publisher", 16, SERVICE_STOP_MS},
-    [ROLE_GATEWAY] = {"gateway", "faas-gateway", 16, SERVICE_STOP_MS},
+    [ROLE_AUTH] = {"auth", "faas-auth", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
+    [ROLE_REGISTRY] = {"registry", "faas-registry", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
+    [ROLE_SPAWNER] = {"spawner", "faas-spawner", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
+    [ROLE_PUBLISHER] = {"publisher", "faas-publisher", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
+    [ROLE_GATEWAY] = {"gateway", "faas-gateway", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
 };
 
 /* ---- options ---- */
@@ -140,9 +140,11 @@ static faas_code take_ports(struct plan *plan, const struct up_options *options,
         FAAS_TRY(take_port(book, "nats-route", i + 1, &plan->nodes[i].route_port, err));
         FAAS_TRY(take_port(book, "nats-monitor", i + 1, &plan->nodes[i].monitor_port, err));
     }
-    plan->port = options->port;
-    if (plan->port == 0)
-        FAAS_TRY(take_port(book, "gateway", 1, &plan->port, err));
+    for (int i = 0; i < options->replicas[ROLE_GATEWAY]; i++) {
+        plan->ports[i] = options->port + i;
+        if (options->port == 0)
+            FAAS_TRY(take_port(book, "gateway", i + 1, &plan->ports[i], err));
+    }
     return FAAS_OK;
 }
 
@@ -178,7 +180,7 @@ static faas_code check_listen(const struct plan *plan, const struct up_options *
                               faas_err *err)
 {
     for (int i = 0; i < options->replicas[ROLE_GATEWAY]; i++) {
-        int port = plan->port + i;
+        int port = plan->ports[i];
 
         if (port > 65535 || !becomes_free(options->address, port))
             return faas_fail(err, FAAS_UNAVAILABLE,
@@ -362,7 +364,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
     snprintf(id, sizeof id, "%s%d", plan_roles[role].name, number);
     snprintf(replicas, sizeof replicas, "%d", plan->stream_replicas);
     if (role == ROLE_GATEWAY) {
-        int port = plan->port + number - 1;
+        int port = plan->ports[number - 1];
 
         listen = strchr(plan->address, ':') != NULL ? file_path("[%s]:%d", plan->address, port)
                                                     : file_path("%s:%d", plan->address, port);
@@ -422,7 +424,7 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     plan->is_new_cluster = nats > 1 && !has_store(plan);
     plan->stream_replicas = nats < STREAM_REPLICAS ? nats : STREAM_REPLICAS;
     snprintf(plan->address, sizeof plan->address, "%s", options->address);
-    plan->url = http_url(options->address, plan->port);
+    plan->url = http_url(options->address, plan->ports[0]);
     if (plan->url == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
     return add_all(plan, options, err);

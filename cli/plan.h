@@ -16,7 +16,8 @@
 #include "net/nkey.h"
 
 enum role { ROLE_NATS, ROLE_AUTH, ROLE_REGISTRY, ROLE_SPAWNER, ROLE_PUBLISHER, ROLE_GATEWAY };
-#define ROLE_COUNT (ROLE_GATEWAY + 1)
+#define ROLE_COUNT         (ROLE_GATEWAY + 1)
+#define PLAN_REPLICAS_MOST 16
 
 struct role_facts {
     const char *name, *program;
@@ -28,7 +29,7 @@ extern const struct role_facts plan_roles[ROLE_COUNT];
 struct up_options {
     const char *data; /* NULL: the default */
     char address[64]; /* IPv4 or IPv6, without brackets */
-    int port;         /* 0: a free one, kept */
+    int port;         /* of the first gateway, others follow; 0: free ones, kept */
     int replicas[ROLE_COUNT];
 };
 
@@ -38,8 +39,8 @@ struct plan {
     struct process_spec *specs;
     enum role *spec_roles; /* beside specs */
     size_t spec_count;
-    char address[64]; /* of the gateways */
-    int port;         /* of the first one */
+    char address[64];              /* of the gateways */
+    int ports[PLAN_REPLICAS_MOST]; /* of the gateways, in order */
     struct nats_node nodes[NATS_SERVERS_MAX];
     int stream_replicas;
     bool is_new_cluster; /* several NATS servers that hold no data yet */

@@ -189,9 +189,9 @@ static bool ask_until_ok(const struct ready *ready, const char *url, struct page
     return out_page->status == 200;
 }
 
-static faas_code check_gateway(const struct ready *ready, faas_err *err)
+static faas_code check_gateway(const struct ready *ready, const char *gateway_url, faas_err *err)
 {
-    FAAS_AUTO(char) *url = file_path("%s/healthz", ready->conf.gateway_url);
+    FAAS_AUTO(char) *url = file_path("%s/healthz", gateway_url);
     struct page page;
 
     if (url == NULL)
@@ -199,8 +199,7 @@ static faas_code check_gateway(const struct ready *ready, faas_err *err)
     if (ask_until_ok(ready, url, &page))
         return FAAS_OK;
     if (page.status == 0)
-        return faas_fail(err, FAAS_UNAVAILABLE, "the gateway at %s does not answer",
-                         ready->conf.gateway_url);
+        return faas_fail(err, FAAS_UNAVAILABLE, "the gateway at %s does not answer", gateway_url);
     return faas_fail(err, FAAS_UNAVAILABLE, "the gateway is not healthy (%ld): %s", page.status,
                      page.text);
 }
@@ -230,8 +229,8 @@ static void *run(void *arg)
         ready->code = check_store(ready, &ready->err);
     if (ready->code == FAAS_OK && ready->conf.monitor_count > 0)
         ev_async_send(ready->ev, &ready->formed);
-    if (ready->code == FAAS_OK)
-        ready->code = check_gateway(ready, &ready->err);
+    for (size_t i = 0; i < ready->conf.gateway_count && ready->code == FAAS_OK; i++)
+        ready->code = check_gateway(ready, ready->conf.gateway_urls[i], &ready->err);
     ev_async_send(ready->ev, &ready->arrived);
     return NULL;
 }

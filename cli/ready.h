@@ -1,7 +1,7 @@
 /* ready.h - when may `ready` be printed?  After a write to every bucket and a healthy gateway.
  * How       on a thread of its own with a bus connection of its own (NATS user "cli"): opens each
- *           bucket, writes and deletes the key "ready.up" there, then asks GET /healthz every 20 ms
- *           until it says 200.  Health of the gateway includes every service.
+ *           bucket, writes and deletes the key "ready.up" there, then asks GET /healthz of each
+ *           gateway every 20 ms until it says 200.  Health of a gateway includes every service.
  * Cluster   with monitor ports, first until /healthz of each NATS server says 200, and `formed` is
  *           called after the writes: a new cluster gets its buckets from one writer, late enough.  A
  *           replicated stream made in the instant of the first leader loses its first election and
@@ -16,12 +16,14 @@
 #include <ev.h>
 #include <stdint.h>
 
-#include "cli/nats_conf.h"
+#include "cli/plan.h"
 
 #define READY_TIMEOUT_MS 90000
 
 struct ready_conf { /* strings live until the result */
-    const char *nats_urls, *nkey_file, *gateway_url;
+    const char *nats_urls, *nkey_file;
+    const char *gateway_urls[PLAN_REPLICAS_MOST];
+    size_t gateway_count;
     int stream_replicas;
     int monitor_ports[NATS_SERVERS_MAX];
     size_t monitor_count; /* 0: do not wait for the cluster, formed is not called */

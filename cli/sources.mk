@@ -12,3 +12,4 @@ $(eval $(call test,cli_plan,cli/plan.c cli/programs.c cli/datadir.c cli/ports.c 
     cli/nats_conf.c cli/process.c cli/logfile.c cli/output.c cli/args.c))
 $(eval $(call test,cli_files,cli/credentials.c cli/datadir.c cli/ports.c cli/keys.c cli/file.c \
     cli/args.c))
+$(eval $(call test,cli_logfile,cli/logfile.c cli/file.c cli/output.c))

@@ -312,7 +312,6 @@ static faas_code start(struct supervisor *sup, faas_err *err)
     struct ready_conf ready_conf = {
         .nats_urls = sup->plan->nats_urls,
         .nkey_file = sup->plan->seed_paths[ROLE_NATS],
-        .gateway_url = sup->plan->url,
         .stream_replicas = sup->plan->stream_replicas,
         .monitor_count = sup->plan->is_new_cluster ? (size_t)sup->plan->facts.nats : 0,
         .formed = on_formed,
@@ -321,6 +320,10 @@ static faas_code start(struct supervisor *sup, faas_err *err)
 
     for (size_t i = 0; i < ready_conf.monitor_count; i++)
         ready_conf.monitor_ports[i] = sup->plan->nodes[i].monitor_port;
+    for (size_t i = 0; i < sup->plan->spec_count; i++) {
+        if (sup->plan->spec_roles[i] == ROLE_GATEWAY)
+            ready_conf.gateway_urls[ready_conf.gateway_count++] = sup->plan->specs[i].url;
+    }
     sup->processes = calloc(sup->plan->spec_count, sizeof *sup->processes);
     sup->ev = ev_default_loop(EVFLAG_AUTO);
     if (sup->processes == NULL || sup->ev == NULL)
