@@ -1,6 +1,7 @@
 #include "tests/support/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +71,7 @@ char *test_run(const char *const *argv)
     char *text;
     pid_t pid;
 
-    if (pipe(ends) != 0)
+    if (pipe2(ends, O_CLOEXEC) != 0) /* or the engine would hold its end for ever */
         die("no pipe");
     pid = spawn_with_pipe(argv, ends[1]);
     close(ends[1]);
