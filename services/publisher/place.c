@@ -150,17 +150,19 @@ faas_code place_round_note(struct place_round *round, const struct place_answer 
     return FAAS_OK;
 }
 
-static bool may_ask(const struct place_target *target, const struct place_round *round)
+/* is_again: those that have answered already, but said something newer since. */
+static bool may_ask(const struct place_target *target, const struct place_round *round,
+                    bool is_again)
 {
     const struct place_answer *said = answer_find(round, target);
 
     if (!target->is_usable || target->free <= 0)
         return false;
     if (said == NULL)
-        return true;
+        return !is_again;
     if (said->reason == PLACE_NO_IMAGE)
-        return round->is_pull;
-    return said->reason < PLACE_NO_IMAGE && target->beat > said->beat;
+        return round->is_pull && !is_again;
+    return said->reason < PLACE_NO_IMAGE && is_again && target->beat > said->beat;
 }
 
 /* Would one more call keep the target within c times its share of all load? */
@@ -178,8 +180,8 @@ static bool is_under_bound(const struct place_target *targets, size_t count, siz
     return mine * LOAD_DEN * slots < LOAD_NUM * (load + 1) * targets[idx].slots;
 }
 
-size_t place_pick(struct place_target *targets, size_t count, const char *key,
-                  const struct place_round *round)
+static size_t pick(const struct place_target *targets, size_t count, const char *key,
+                   const struct place_round *round, bool is_again)
 {
     size_t best = PLACE_NONE, spare = PLACE_NONE;
     uint64_t best_weight = 0, spare_weight = 0;
@@ -187,7 +189,7 @@ size_t place_pick(struct place_target *targets, size_t count, const char *key,
     for (size_t i = 0; i < count; i++) {
         uint64_t weight;
 
-        if (!may_ask(&targets[i], round))
+        if (!may_ask(&targets[i], round, is_again))
             continue;
         weight = faas_rendezvous(key, targets[i].id);
         if (spare == PLACE_NONE || weight > spare_weight) {
@@ -202,6 +204,14 @@ size_t place_pick(struct place_target *targets, size_t count, const char *key,
         }
     }
     return best != PLACE_NONE ? best : spare;
+}
+
+size_t place_pick(const struct place_target *targets, size_t count, const char *key,
+                  const struct place_round *round)
+{
+    size_t idx = pick(targets, count, key, round, false);
+
+    return idx != PLACE_NONE ? idx : pick(targets, count, key, round, true);
 }
 
 enum place_verdict place_why(const struct place_target *targets, size_t count,

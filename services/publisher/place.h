@@ -80,9 +80,9 @@ void place_round_done(struct place_round *round);
 FAAS_MUST_CHECK faas_code place_round_note(struct place_round *round,
                                            const struct place_answer *answer, faas_err *err);
 
-/* Index of the spawner to ask, or PLACE_NONE.  Rewrites free of every target with the corrected
- * number. */
-size_t place_pick(struct place_target *targets, size_t count, const char *key,
+/* Index of the spawner to ask, or PLACE_NONE; free of each target is corrected already.  Those that
+ * were not asked yet come first. */
+size_t place_pick(const struct place_target *targets, size_t count, const char *key,
                   const struct place_round *round);
 
 enum place_verdict {

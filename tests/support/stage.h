@@ -47,7 +47,7 @@ struct actor { /* a spawner */
     uint64_t beat;
     enum actor_mood mood;
     const char *reason; /* ACTOR_REFUSES */
-    const char *fence;  /* what it says to a fence; NULL: nothing */
+    const char *fence;  /* what it says to a fence; NULL: nothing; "": the truth */
     const char *cancel; /* what it says to a cancel; NULL: nothing */
     int64_t free, slots;
     struct placement placements[STAGE_KEPT];

@@ -80,8 +80,9 @@ static void say_end(struct actor *actor, const struct placement *p, const char *
     FAAS_AUTO(json_t) *doc = event_of(actor, p, "end");
     FAAS_AUTO(char) *text = NULL;
     char subject[FAAS_SUBJECT_MAX];
-    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(1000)};
-    struct faas_rpc_request req = {.subject = subject, .ctx = &ctx};
+    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(3000)};
+    struct faas_rpc_request req = {
+        .subject = subject, .ctx = &ctx, .retry = FAAS_RPC_SAFE, .attempt_ms = 300};
 
     json_object_set_new(doc, "code", json_string(code));
     json_object_set_new(doc, "exit_code", json_integer(strcmp(code, "ok") == 0 ? 0 : 1));
@@ -168,6 +169,18 @@ static void answer(struct actor *actor, const faas_msg *msg, const char *state)
     faas_rpc_answer_json(actor->process.rpc, msg, doc);
 }
 
+/* mu is held.  What a sound spawner says to a fence. */
+static const char *truth(const struct actor *actor, const faas_msg *msg)
+{
+    FAAS_AUTO(json_t) *doc = json_loadb(faas_msg_data(msg), faas_msg_len(msg), 0, NULL);
+    const char *id = json_string_value(json_object_get(doc, "id"));
+
+    for (int i = 0; id != NULL && i < STAGE_KEPT; i++)
+        if (strcmp(actor->placements[i].id, id) == 0 && actor->mood == ACTOR_RUNS)
+            return "done";
+    return "never";
+}
+
 static void on_fence(void *state, faas_msg *take_msg)
 {
     FAAS_AUTO(faas_msg) *msg = take_msg;
@@ -177,6 +190,8 @@ static void on_fence(void *state, faas_msg *take_msg)
     pthread_mutex_lock(&actor->mu);
     actor->fences++;
     word = actor->fence;
+    if (word != NULL && word[0] == '\0')
+        word = truth(actor, msg);
     pthread_mutex_unlock(&actor->mu);
     answer(actor, msg, word);
 }
@@ -267,7 +282,7 @@ void stage_join(struct stage *stage, int which)
     faas_random_token(actor->epoch);
     actor->mood = ACTOR_RUNS;
     actor->free = actor->slots = 8;
-    actor->fence = "never";
+    actor->fence = "";
     actor->cancel = "cancelled";
     actor->reason = "slots";
     actor->beat = 0;

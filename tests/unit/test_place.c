@@ -156,23 +156,31 @@ static void over_the_bound_is_better_than_nowhere(void **state)
     assert_int_equal(place_why(fleet.targets, MANY, &fleet.round), PLACE_ALL_BUSY);
 }
 
-static void who_said_busy_is_asked_again_only_after_a_newer_beat(void **state)
+static void who_said_busy_is_asked_again_after_a_newer_beat_and_after_all_others(void **state)
 {
     struct fleet fleet;
-    size_t first;
+    size_t first, last = PLACE_NONE;
 
     (void)state;
     fleet_init(&fleet, 64, 64);
     first = pick(&fleet, "t/f/1");
+    says(&fleet, first, PLACE_SILENT);
+    fleet.targets[first].beat++;
+    for (int i = 1; i < MANY; i++) {
+        last = pick(&fleet, "t/f/1");
+        assert_int_not_equal(last, first);
+        says(&fleet, last, PLACE_SLOTS);
+    }
+    assert_int_equal(pick(&fleet, "t/f/1"), first);
     says(&fleet, first, PLACE_SLOTS);
-    assert_int_not_equal(pick(&fleet, "t/f/1"), first);
-    fleet.targets[first].beat++;
-    assert_int_equal(pick(&fleet, "t/f/1"), first);
-    says(&fleet, first, PLACE_DRAINING);
-    fleet.targets[first].beat++;
-    assert_int_not_equal(pick(&fleet, "t/f/1"), first);
-    fleet.targets[first].epoch = "e2"; /* a new process has said nothing yet */
-    assert_int_equal(pick(&fleet, "t/f/1"), first);
+    assert_int_equal(pick(&fleet, "t/f/1"), PLACE_NONE);
+    fleet.targets[last].beat++;
+    assert_int_equal(pick(&fleet, "t/f/1"), last);
+    says(&fleet, last, PLACE_DRAINING);
+    fleet.targets[last].beat++;
+    assert_int_equal(pick(&fleet, "t/f/1"), PLACE_NONE);
+    fleet.targets[last].epoch = "e2"; /* a new process has said nothing yet */
+    assert_int_equal(pick(&fleet, "t/f/1"), last);
     place_round_done(&fleet.round);
 }
 
@@ -287,7 +295,7 @@ int main(void)
         cmocka_unit_test(a_hot_function_spreads_under_the_bound),
         cmocka_unit_test(shares_follow_the_slots),
         cmocka_unit_test(over_the_bound_is_better_than_nowhere),
-        cmocka_unit_test(who_said_busy_is_asked_again_only_after_a_newer_beat),
+        cmocka_unit_test(who_said_busy_is_asked_again_after_a_newer_beat_and_after_all_others),
         cmocka_unit_test(all_without_the_image_are_asked_again_to_pull),
         cmocka_unit_test(why_tells_nobody_from_stale_from_full),
         cmocka_unit_test(the_ledger_corrects_a_beat_until_the_next),
