@@ -148,7 +148,7 @@ void drive_count_out(struct live *call)
 static bool target_room(struct publisher *pub)
 {
     size_t want = pub->targets_cap == 0 ? 16 : pub->targets_cap * 2;
-    struct place_target *bigger = reallocarray(pub->targets, want, sizeof *bigger);
+    struct place_target *bigger = realloc(pub->targets, want * sizeof *bigger);
 
     if (bigger == NULL)
         return false;
