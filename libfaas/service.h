@@ -1,15 +1,21 @@
 /* service.h - the main() all services share: options, log, loop, bus, rpc, members, signals, drain.
  * Start     load options; ignore SIGPIPE; open loop, pool, bus, rpc, members; run `start` on a
- * thread of its own (it may block: open buckets, make first requests) while the loop runs; then
- * state "ready".  A failing start logs why and exits 1. Ready     is_ready (may be NULL) is asked
- * on the loop thread for each beat: not ready while it says no. Drain     SIGTERM or SIGINT: state
- * draining, leave queue groups, `drain` (may be NULL; loop thread) calls faas_service_drained()
- * when its work is done, bounded by DRAIN_MS; then `stop`, close all, exit 0.  A second signal
- * exits at once with 1. Health    every service answers faas.<name>.health (queue group) with
- * {"ok":true} while ready, UNAVAILABLE otherwise, and faas.<name>.i.<id>.probe always. Options
- * common rows: NATS_URL (comma list; aliases NATS1_URL, NATS2_URL, NATS3_URL), NATS_NKEY_FILE,
- * NATS_CA_FILE, INSTANCE_ID (default random), LOG_LEVEL, DATA_DIR, REPLICAS (JetStream, 1..5),
- * POOL_THREADS, DRAIN_MS.
+ *           thread of its own (it may block: open buckets, make first requests) while the loop
+ *           runs; then serve the endpoints; then state "ready".  A failing start logs why and
+ *           exits 1.
+ * Ready     is_ready (may be NULL) is asked on the loop thread for each beat: not ready while it
+ *           says no.
+ * Drain     SIGTERM or SIGINT: state draining, leave queue groups and direct subjects (the CONTROL
+ *           lane answers on), `drain` (may be NULL; loop thread) calls faas_service_drained() when
+ *           its work is done, bounded by DRAIN_MS; then every request of ours still open fails,
+ *           `stop`, close all, exit 0.  Threads that do not end then for 5 s are left: exit 1.  A
+ *           second signal exits at once with 1.
+ * Bus       refused for good: exit 1.
+ * Health    every service answers faas.<name>.health (queue group) with {"ok":true} while ready,
+ *           UNAVAILABLE otherwise, and faas.<name>.i.<id>.probe always.
+ * Options   common rows: NATS_URL (comma list; else NATS1_URL, NATS2_URL, NATS3_URL),
+ *           NATS_NKEY_FILE, NATS_CA_FILE, INSTANCE_ID (default random), LOG_LEVEL, DATA_DIR,
+ *           REPLICAS (JetStream, 1..5), POOL_THREADS, DRAIN_MS.
  */
 #ifndef FAAS_SERVICE_H
 #define FAAS_SERVICE_H

@@ -1,12 +1,15 @@
 /* feed.h - every change of a bucket, in order, once, on the loop thread (DESIGN.md 3.4).
  * Source    RePublish: core subscription rp.<bucket>.>; apply when Nats-Sequence = last + 1, skip
- * when <= last, else fetch the gap from the stream with a pull consumer.  Superseded values may be
- * skipped (history 1); the newest of each key never is. Age       every 250 ms the leader is asked
- * for the bucket's newest sequence; age counts from SENDING the last question whose answer has been
- * applied.  Under FAAS_FEED_FRESH_MS the reader may answer from memory; older: ask the leader per
- * look-up; with no leader serve on until FAAS_FEED_STALE_MS. Applied   faas_feed_applied() travels
- * in heartbeats (members.h), at once on applying. Threads   start: any; age and
- * applied: any (atomic); the rest: loop thread only.
+ *           when <= last, else read the gap from the stream.  Superseded values may be skipped
+ *           (history 1); the newest of each key never is.
+ * Age       every 250 ms the leader is asked for the bucket's newest sequence; age counts from
+ *           SENDING the last question whose answer has been applied.  Under FAAS_FEED_FRESH_MS the
+ *           reader may answer from memory; older: ask the leader per look-up; with no leader serve
+ *           on until FAAS_FEED_STALE_MS.
+ * Applied   faas_feed_applied() travels in heartbeats (members.h), at once on applying.
+ * Anew      a bucket whose newest sequence is below what the reader has applied is not the one it
+ *           was read from: logged, and read again from its beginning.
+ * Threads   start: any; age and applied: any (atomic); the rest: loop thread only.
  */
 #ifndef FAAS_FEED_H
 #define FAAS_FEED_H

@@ -1,14 +1,18 @@
 /* kv.h - a JetStream key-value bucket, seen as key -> (bytes, revision).
  * Keys      ids and hashes only; never user text, checked or not.
  * Values    opaque bytes, up to FAAS_KV_VALUE_MAX; an entry owns its copy until
- * faas_kv_entry_done().  Each value must carry an operation id ("op") that no other writer uses: a
- * write whose answer was lost is settled by reading back and comparing bytes. Revision  the stream
- * sequence of the key's last write; 0 as an expectation means "must not exist" (deleted counts so).
+ *           faas_kv_entry_done().  Each value must carry an operation id ("op") that no other
+ *           writer uses: a write whose answer was lost is settled by reading back and comparing
+ *           bytes.
+ * Revision  the stream sequence of the key's last write; 0 as an expectation means "must not exist"
+ *           (deleted counts so).
  * Reads     go to the leader ($JS.API.STREAM.MSG.GET), never direct: direct reads were stale in 2
- * of 2,000. Writes    retry on no-responders and silence until the deadline (an election takes 4 to
- * 9 s). Time      deadline_ns is an absolute faas_now_ns() instant. Threads   sync calls from any
- * but the loop thread; *_async from any, done on the loop thread. Errors    NOT_FOUND, CONFLICT
- * (revision moved on), TOO_LARGE, UNAVAILABLE (no leader until the deadline; includes time-outs).
+ *           of 2,000.
+ * Writes    retry on no-responders and silence until the deadline (an election takes 4 to 9 s).
+ * Time      deadline_ns is an absolute faas_now_ns() instant.
+ * Threads   blocking calls from any but the loop thread; *_async from any, done on the loop thread.
+ * Errors    NOT_FOUND, CONFLICT (revision moved on), TOO_LARGE, INVALID (not a key), UNAVAILABLE
+ *           (no leader until the deadline; includes time-outs).
  * Spec      NATS ADR-8 (buckets), ADR-6 (kv-key-name).
  */
 #ifndef FAAS_KV_H
@@ -39,6 +43,7 @@ FAAS_MUST_CHECK faas_code faas_kv_get(faas_kv *kv, const char *key, uint64_t dea
 FAAS_MUST_CHECK faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected,
                                       const void *value, size_t len, uint64_t deadline_ns,
                                       uint64_t *out_revision, faas_err *err);
+/* expected 0: whatever is there. */
 FAAS_MUST_CHECK faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected,
                                          uint64_t deadline_ns, uint64_t *out_revision,
                                          faas_err *err);

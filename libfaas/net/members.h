@@ -1,13 +1,15 @@
 /* members.h - who is alive: heartbeats of every service instance (DESIGN.md 4.7).
- * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and at once on
- * faas_members_beat_now().  JSON: {"v":1,"epoch":text,
- *           "beat":n,"state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,"applied":{bucket:seq}}.
+ * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and soon after
+ *           faas_members_beat_now().  JSON: {"v":1,"epoch":text,"beat":n,
+ *           "state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,
+ *           "applied":{bucket:seq},"bye":true?}; the last beat of a process says bye.
  * Epoch     random per process start; a restarted instance under the same id is another epoch.
  * States    a member is usable while its newest beat is under FAAS_BEAT_FRESH_MS old (3 missed
- * beats) and its state is ready; dead after FAAS_BEAT_DEAD_MS of silence and a failed probe
- * (faas.<service>.i.<id>.probe, 300 ms, CONTROL lane); dead members stay listed for an hour. Ages
- * are measured by the receiver's clock from arrival. Threads   everything on the loop thread,
- * except faas_members_wait_applied (pool threads).
+ *           beats) and its state is ready; dead after FAAS_BEAT_DEAD_MS of silence and a failed
+ *           probe (faas.<service>.i.<id>.probe, 300 ms, CONTROL lane), never while our own
+ *           connection is or was just away; dead members stay listed for an hour.  Ages are
+ *           measured by the receiver's clock from arrival.
+ * Threads   everything on the loop thread, except faas_members_wait_applied (pool threads).
  */
 #ifndef FAAS_MEMBERS_H
 #define FAAS_MEMBERS_H

@@ -1,17 +1,22 @@
 /* rpc.h - request and reply over the bus; endpoints that others find through the NATS service
- * protocol (ADR-32). Client    faas_rpc_call is asynchronous: done runs exactly once, on the loop
- * thread, by reply, failure or deadline; never before faas_rpc_call returned.  faas_rpc_wait blocks
- * a pool thread; never the loop thread. Retry     FAAS_RPC_ONCE sends once.  FAAS_RPC_SAFE (reads,
- * and writes that carry an operation id) sends again on no-responders and lost connections after 2,
- * 4, 8 .. 50 ms with jitter, and after attempt_ms of silence, until the deadline. Errors    a reply
- * with Nats-Service-Error becomes the code named by Faas-Code (or by Nats-Service-Error-Code) and
- * its text; no responders: UNAVAILABLE; deadline: TIMEOUT. Inboxes   a token below the process's
- * inbox with a handler, for streams of messages (frames, credits). Server    an endpoint is a row:
- * pool endpoints decode JSON, run a handler on a pool thread and answer; loop endpoints get the raw
- *           message on the loop thread and answer themselves.  ADR-32 PING, INFO, STATS come from
- * the same rows. Threads   faas_rpc_call: any thread; faas_rpc_wait: any but the loop's; inboxes:
- * loop thread only. Headers   written and read here: Faas-Proto, Faas-Id, Faas-User, Faas-Tenant,
- * Faas-Time-Left-Ms, traceparent.
+ * protocol (ADR-32).
+ * Client    faas_rpc_call is asynchronous: done runs exactly once, on the loop thread, by reply,
+ *           failure or deadline; never before faas_rpc_call returned.  faas_rpc_wait blocks a pool
+ *           thread; never the loop thread.
+ * Retry     FAAS_RPC_ONCE sends once.  FAAS_RPC_SAFE (reads, and writes that carry an operation id)
+ *           sends again on no-responders and lost connections after 2, 4, 8 .. 50 ms with jitter,
+ *           and after attempt_ms of silence, until the deadline.
+ * Errors    a reply with Nats-Service-Error becomes the code named by Faas-Code (or by
+ *           Nats-Service-Error-Code) and its text; no responders: UNAVAILABLE; deadline: TIMEOUT.
+ * Inboxes   a token below the process's inbox with a handler, for streams of messages (frames,
+ *           credits).
+ * Server    an endpoint is a row: pool endpoints decode JSON, run a handler on a pool thread and
+ *           answer; loop endpoints get the raw message on the loop thread and answer themselves.
+ *           ADR-32 PING, INFO, STATS come from the same rows; STATS also holds "metrics", the
+ *           process's metrics as Prometheus text.
+ * Threads   faas_rpc_call: any thread; faas_rpc_wait: any but the loop's; inboxes: loop thread only.
+ * Headers   written and read here: Faas-Proto, Faas-Id, Faas-User, Faas-Tenant, Faas-Time-Left-Ms,
+ *           traceparent.
  */
 #ifndef FAAS_RPC_H
 #define FAAS_RPC_H
