@@ -96,8 +96,8 @@
  */
 bool faas_subject(char out_subject[FAAS_SUBJECT_MAX], const char *pattern, const char *id);
 
-/* What a program may do on the bus: the one table from which servers' allow-lists are written.  A user
- * is a program, with one key; its inbox is _INBOX_<service>.>. */
+/* What a program may do on the bus: the one table from which servers' allow-lists are written.  A
+ * user is a program, with one key; its inbox is _INBOX_<service>.>. */
 struct faas_bus_user {
     const char *service;          /* "gateway"; "cli" is `faas up` itself */
     const char *const *publish;   /* subjects allowed, NULL ends */

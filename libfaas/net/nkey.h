@@ -1,6 +1,6 @@
-/* nkey.h - NATS user keys: an Ed25519 seed kept by the service, its public half known to the server.
+/* nkey.h - NATS user keys: a seed kept by the service, its public half known to the server.
  * Shapes    seed text "SU..." of 58 characters, public text "U..." of 56: base32 (RFC 4648, no
- *           padding) of prefix, 32 bytes and a CRC-16 (XMODEM).
+ *           padding) of prefix, 32 bytes (Ed25519) and a CRC-16 (XMODEM).
  * Files     a seed file holds the seed text and at most one newline; it must be a regular file that
  *           neither group nor others can read.
  * Ownership buffers are the caller's; wipe seeds with sodium_memzero() when done.

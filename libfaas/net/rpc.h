@@ -14,7 +14,7 @@
  *           answer; loop endpoints get the raw message on the loop thread and answer themselves.
  *           ADR-32 PING, INFO, STATS come from the same rows; STATS also holds "metrics", the
  *           process's metrics as Prometheus text.
- * Threads   faas_rpc_call: any thread; faas_rpc_wait: any but the loop's; inboxes: loop thread only.
+ * Threads   faas_rpc_call: any; faas_rpc_wait: any but the loop's; inboxes: loop thread only.
  * Headers   written and read here: Faas-Proto, Faas-Id, Faas-User, Faas-Tenant, Faas-Time-Left-Ms,
  *           traceparent.
  */
@@ -95,8 +95,8 @@ faas_bus *faas_rpc_bus(const faas_rpc *rpc);
  * handlers. */
 FAAS_MUST_CHECK faas_code faas_rpc_serve(faas_rpc *rpc, const struct faas_endpoint *endpoints,
                                          void *state, faas_err *err);
-/* Leave every queue group and direct subject of the DATA lane; running handlers finish; done runs on
- * the loop thread when none is left or time is up.  Endpoints of the CONTROL lane (probe, cancel,
+/* Leave every queue group and direct subject of the DATA lane; running handlers finish; done runs
+ * on the loop thread when none is left or time is up.  Endpoints of the CONTROL lane (probe, cancel,
  * fence) answer until the end: silence there would read as death. */
 void faas_rpc_drain(faas_rpc *rpc, int64_t timeout_ms, faas_task *done, void *arg);
 
