@@ -145,61 +145,52 @@ void drive_count_out(struct live *call)
 
 /* ---- SEEKING: spawner ---- */
 
-static bool target_room(struct publisher *pub)
-{
-    size_t want = pub->targets_cap == 0 ? 16 : pub->targets_cap * 2;
-    struct place_target *bigger = realloc(pub->targets, want * sizeof *bigger);
-
-    if (bigger == NULL)
-        return false;
-    pub->targets = bigger;
-    pub->targets_cap = want;
-    return true;
-}
-
-/* The spawners of this moment with corrected room, in pub->targets; their number. */
-static size_t gather(struct publisher *pub)
+/* The spawners of this moment with corrected room. */
+static const struct place_fleet *gather(struct publisher *pub)
 {
     const struct faas_member *member;
-    size_t n = 0;
 
+    pub->fleet.len = 0;
     for (size_t i = 0; (member = faas_members_at(pub->rt->members, "spawner", i)) != NULL; i++) {
         struct place_target target = {.id = member->id,
                                       .epoch = member->epoch,
                                       .beat = member->beat,
                                       .free = member->free,
-                                      .slots = member->slots};
+                                      .slots = member->slots,
+                                      .is_usable = faas_member_is_usable(member)};
 
-        if (member->is_dead || (n == pub->targets_cap && !target_room(pub)))
+        if (member->is_dead)
             continue;
-        target.is_usable = faas_member_is_usable(member);
         target.free = place_ledger_free(&pub->ledger, &target);
-        pub->targets[n++] = target;
+        place_fleet_add(&pub->fleet, &target);
     }
-    return n;
+    return &pub->fleet;
+}
+
+static size_t pick(const struct live *call, const struct place_fleet *fleet)
+{
+    return place_pick(fleet->targets, fleet->len, call->rec->affinity, &call->round);
 }
 
 /* Sets call->at and says yes, or says why not. */
 static bool choose(struct live *call, enum place_verdict *out_why)
 {
-    struct publisher *pub = call->pub;
-    size_t count = gather(pub), idx;
+    const struct place_fleet *fleet = gather(call->pub);
+    size_t idx = pick(call, fleet);
 
-    idx = place_pick(pub->targets, count, call->rec->affinity, &call->round);
     if (idx == PLACE_NONE) {
-        *out_why = place_why(pub->targets, count, &call->round);
+        *out_why = place_why(fleet->targets, fleet->len, &call->round);
         if (*out_why != PLACE_MAY_PULL)
             return false;
         call->round.is_pull = true;
-        idx = place_pick(pub->targets, count, call->rec->affinity, &call->round);
-        if (idx == PLACE_NONE) {
-            *out_why = PLACE_ALL_BUSY;
-            return false;
-        }
+        idx = pick(call, fleet);
+        *out_why = PLACE_ALL_BUSY;
     }
-    snprintf(call->at.id, sizeof call->at.id, "%s", pub->targets[idx].id);
-    snprintf(call->at.epoch, sizeof call->at.epoch, "%s", pub->targets[idx].epoch);
-    call->at.beat = pub->targets[idx].beat;
+    if (idx == PLACE_NONE)
+        return false;
+    snprintf(call->at.id, sizeof call->at.id, "%s", fleet->targets[idx].id);
+    snprintf(call->at.epoch, sizeof call->at.epoch, "%s", fleet->targets[idx].epoch);
+    call->at.beat = fleet->targets[idx].beat;
     return true;
 }
 
@@ -348,10 +339,10 @@ static bool may_go(void *arg, struct fair_item *item)
 
 static bool any_room(struct publisher *pub)
 {
-    size_t count = gather(pub);
+    const struct place_fleet *fleet = gather(pub);
 
-    for (size_t i = 0; i < count; i++)
-        if (pub->targets[i].is_usable && pub->targets[i].free > 0)
+    for (size_t i = 0; i < fleet->len; i++)
+        if (fleet->targets[i].is_usable && fleet->targets[i].free > 0)
             return true;
     return false;
 }

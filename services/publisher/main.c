@@ -273,8 +273,7 @@ static void stop(void *state)
     tally_done(&pub->by_tenant);
     tally_done(&pub->waiting_by_function);
     place_ledger_done(&pub->ledger);
-    free(pub->targets);
-    pub->targets = NULL;
+    place_fleet_done(&pub->fleet);
     faas_kv_close(functions);
     functions = NULL;
 }

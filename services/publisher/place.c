@@ -10,6 +10,34 @@
 #define LOAD_NUM 5
 #define LOAD_DEN 4
 
+static void *grow(void *list, size_t *cap, size_t size)
+{
+    size_t want = *cap == 0 ? 8 : *cap * 2;
+    void *bigger = reallocarray(list, want, size);
+
+    if (bigger != NULL)
+        *cap = want;
+    return bigger;
+}
+
+void place_fleet_done(struct place_fleet *fleet)
+{
+    free(fleet->targets);
+    *fleet = (struct place_fleet){0};
+}
+
+void place_fleet_add(struct place_fleet *fleet, const struct place_target *target)
+{
+    if (fleet->len == fleet->cap) {
+        void *bigger = grow(fleet->targets, &fleet->cap, sizeof *target);
+
+        if (bigger == NULL)
+            return;
+        fleet->targets = bigger;
+    }
+    fleet->targets[fleet->len++] = *target;
+}
+
 void place_ledger_done(struct place_ledger *ledger)
 {
     free(ledger->entries);
@@ -22,16 +50,6 @@ static struct place_entry *entry_find(struct place_ledger *ledger, const char *i
         if (strcmp(ledger->entries[i].id, id) == 0)
             return &ledger->entries[i];
     return NULL;
-}
-
-static void *grow(void *list, size_t *cap, size_t size)
-{
-    size_t want = *cap == 0 ? 8 : *cap * 2;
-    void *bigger = reallocarray(list, want, size);
-
-    if (bigger != NULL)
-        *cap = want;
-    return bigger;
 }
 
 static struct place_entry *entry_add(struct place_ledger *ledger, const char *id, const char *epoch)

@@ -26,6 +26,14 @@ struct place_target { /* one spawner, as its newest beat described it; texts are
     bool is_usable;
 };
 
+struct place_fleet { /* zeroed is empty; kept from one choice to the next for its memory */
+    struct place_target *targets;
+    size_t len, cap;
+};
+void place_fleet_done(struct place_fleet *fleet);
+/* Without memory the spawner is not added: it is not asked this time. */
+void place_fleet_add(struct place_fleet *fleet, const struct place_target *target);
+
 /* ---- ledger: calls of ours that a spawner's beats may not show yet ---- */
 struct place_entry {
     char id[40];

@@ -47,11 +47,10 @@ struct publisher {
     struct fair fair;
     struct tally by_function, by_tenant, waiting_by_function;
     struct place_ledger ledger;
-    struct place_target *targets; /* scratch for one choice */
-    size_t targets_cap;
-    size_t bytes_held; /* of messages of calls that are not accepted yet */
-    ev_timer tick;     /* 100 ms: was this process late? */
-    ev_timer pump;     /* while calls wait: is there room? */
+    struct place_fleet fleet; /* for one choice */
+    size_t bytes_held;        /* of messages of calls that are not accepted yet */
+    ev_timer tick;            /* 100 ms: was this process late? */
+    ev_timer pump;            /* while calls wait: is there room? */
     bool is_pump_posted, is_draining;
     uint64_t tick_due_ns, attached_ns;
     int repeat_tokens;
