@@ -356,6 +356,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"INSTANCE_ID", id},
         {"DATA_DIR", data_dir},
         {"REPLICAS", replicas},
+        {"CLUSTER", role == ROLE_SPAWNER ? plan->facts.id : NULL}, /* one engine, two platforms */
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {NULL, NULL},

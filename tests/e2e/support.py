@@ -154,9 +154,15 @@ class Platform:
     def pids(self, service):
         return [p["pid"] for p in self.status()["processes"] if p["service"] == service]
 
-    def containers(self):
-        done = subprocess.run(["docker", "ps", "-aq", "--filter", "label=faas.spawner"], env=self.env, text=True, capture_output=True)
+    def containers(self, *more):
+        """Ids of this platform's containers, dead ones included; more: further arguments of docker ps."""
+        cluster = json.loads(pathlib.Path(self.data, "cluster.json").read_text())["id"]
+        done = subprocess.run(["docker", "ps", "-q", "--filter", f"label=faas.cluster={cluster}", *(more or ("-a",))], env=self.env, text=True,
+                              capture_output=True, check=True)
         return done.stdout.split()
+
+    def running(self):
+        return self.containers("--filter", "status=running")
 
     def logs(self):
         return {p.name: p.read_text(errors="replace")[-3000:] for p in pathlib.Path(self.data, "log").glob("*.log")}

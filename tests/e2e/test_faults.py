@@ -54,7 +54,7 @@ def test_idle_calls_during_a_nats_kill_all_succeed_or_tell(platform, client, fun
 def test_a_killed_spawner_loses_its_calls_loudly_and_leaves_no_container(platform, client, functions):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(client.call, "fail", "sleep 8000") for _ in range(6)]
-        wait_until(lambda: len(running(platform)) >= 6, 20, "six containers run")
+        wait_until(lambda: len(platform.running()) >= 6, 20, "six containers run")
         for pid in platform.pids("spawner")[:1]:
             os.kill(pid, signal.SIGKILL)
         got = [f.result() for f in futures]
@@ -63,19 +63,14 @@ def test_a_killed_spawner_loses_its_calls_loudly_and_leaves_no_container(platfor
     for answer in lost:
         doc = answer.problem(502, "lost")
         assert doc["may_have_run"] is True
-    wait_until(lambda: running(platform) == [], 40, "containers of the dead spawner are swept")
+    wait_until(lambda: platform.running() == [], 40, "containers of the dead spawner are swept")
     platform.wait_healthy()
-
-
-def running(platform):
-    done = subprocess.run(["docker", "ps", "-q", "--filter", "label=faas.spawner"], env=platform.env, text=True, capture_output=True, check=True)
-    return done.stdout.split()
 
 
 def test_a_killed_publisher_does_not_lose_a_running_call(platform, client, functions):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(client.call, "fail", "sleep 3000")
-        wait_until(lambda: running(platform), 20, "the container runs")
+        wait_until(lambda: platform.running(), 20, "the container runs")
         for pid in platform.pids("publisher"):
             os.kill(pid, signal.SIGKILL)
         assert call.result().status == 200

@@ -123,13 +123,8 @@ def test_a_client_that_leaves_ends_its_call(platform, client, functions):
     with socket.create_connection((client.url.hostname, client.url.port)) as s:
         s.sendall(b"POST /publisher/publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + client.token.encode()
                   + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
-        wait_until(lambda: platform_running(platform), 20, "the container runs")
-    wait_until(lambda: not platform_running(platform), 10, "the container is gone after its client left")
-
-
-def platform_running(platform):
-    done = subprocess.run(["docker", "ps", "-q", "--filter", "label=faas.spawner"], env=platform.env, text=True, capture_output=True, check=True)
-    return done.stdout.split()
+        wait_until(lambda: platform.running(), 20, "the container runs")
+    wait_until(lambda: not platform.running(), 10, "the container is gone after its client left")
 
 
 def test_no_container_is_left_behind(platform, client, functions):
