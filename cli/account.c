@@ -36,7 +36,8 @@ static faas_code read_line(int fd, char *out, faas_err *err)
         if (n < 0 && errno == EINTR && !was_interrupted)
             continue;
         if (n < 0)
-            return faas_fail(err, FAAS_INVALID, "the password cannot be read");
+            return faas_fail(err, FAAS_INVALID,
+                             was_interrupted ? "interrupted" : "the password cannot be read");
         if (n == 0 || c == '\n')
             break;
         if (c == '\0' || len == PASSWORD_MAX)
@@ -72,9 +73,9 @@ static faas_code prompt(const char *question, char *out, faas_err *err)
     }
     silent = before;
     silent.c_lflag &= ~(tcflag_t)ECHO;
-    dprintf(tty, "%s: ", question);
     sigaction(SIGINT, &action, &default_action);
-    tcsetattr(tty, TCSAFLUSH, &silent);
+    tcsetattr(tty, TCSAFLUSH, &silent); /* drops what was typed before the question */
+    dprintf(tty, "%s: ", question);
     code = read_line(tty, out, err);
     tcsetattr(tty, TCSAFLUSH, &before);
     sigaction(SIGINT, &default_action, NULL);

@@ -1,7 +1,9 @@
 /* status.c - `faas status`: what runs in a data directory, by asking what runs. */
 #include <curl/curl.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
 #include "cli/output.h"
@@ -99,13 +101,35 @@ static enum output_colour colour_of(const char *text)
     return strcmp(text, "restarting") == 0 ? OUTPUT_YELLOW : OUTPUT_RED;
 }
 
+/* "12s", "5m", "3h", "2d" since an RFC 3339 instant; "" when there is none. */
+static void age_text(const char *since, char *out_text, size_t room)
+{
+    struct tm parts = {0};
+    int64_t age_s;
+
+    out_text[0] = '\0';
+    if (since == NULL || strptime(since, "%Y-%m-%dT%H:%M:%S", &parts) == NULL)
+        return;
+    age_s = faas_wall_ms() / 1000 - (int64_t)timegm(&parts);
+    if (age_s < 120)
+        snprintf(out_text, room, "%ds", age_s > 0 ? (int)age_s : 0);
+    else if (age_s < 120 * 60)
+        snprintf(out_text, room, "%dm", (int)(age_s / 60));
+    else if (age_s < 48 * 3600)
+        snprintf(out_text, room, "%dh", (int)(age_s / 3600));
+    else
+        snprintf(out_text, room, "%dd", (int)(age_s / 86400));
+}
+
 static void add_row(output_table *table, const json_t *process)
 {
     const char *state = json_string_value(json_object_get(process, "state"));
     const char *health = json_string_value(json_object_get(process, "health"));
     const json_t *pid = json_object_get(process, "pid");
     json_int_t monitor = json_integer_value(json_object_get(process, "monitor_port"));
+    char age[16];
 
+    age_text(json_string_value(json_object_get(process, "since")), age, sizeof age);
     output_table_add(table, json_string_value(json_object_get(process, "name")));
     output_table_add_coloured(table, state, colour_of(state));
     output_table_add_coloured(table, health, colour_of(health));
@@ -115,7 +139,7 @@ static void add_row(output_table *table, const json_t *process)
         output_table_add(table, NULL);
     output_table_addf(table, "%" JSON_INTEGER_FORMAT,
                       json_integer_value(json_object_get(process, "restarts")));
-    output_table_add(table, json_string_value(json_object_get(process, "since")));
+    output_table_add(table, age);
     output_table_add(table, json_string_value(json_object_get(process, "last_exit")));
     if (monitor > 0)
         output_table_addf(table, "http://127.0.0.1:%d", (int)monitor);
@@ -127,7 +151,7 @@ static faas_code show(const json_t *state, faas_err *err)
 {
     static const struct output_column columns[] = {
         {"PROCESS", false, false},  {"STATE", false, false},   {"HEALTH", false, false},
-        {"PID", false, true},       {"RESTARTS", false, true}, {"SINCE", true, false},
+        {"PID", false, true},       {"RESTARTS", false, true}, {"FOR", false, true},
         {"LAST EXIT", true, false}, {"HTTP", true, false},
     };
     FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
