@@ -102,7 +102,9 @@ static void print_subjects(const char *verb, const char *const *subjects, FILE *
 
 void faas_contract_authorization(const struct faas_bus_key *keys, FILE *to)
 {
-    (void)fprintf(to, "authorization {\n  users: [\n");
+    /* A client starved of processor for the server's default of 2 s would be told that its key is
+     * wrong, and libnats gives up after hearing that twice. */
+    (void)fprintf(to, "authorization {\n  timeout: 10\n  users: [\n");
     for (; keys->service != NULL; keys++) {
         const struct faas_bus_user *user = faas_contract_permissions(keys->service);
 

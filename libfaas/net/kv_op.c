@@ -13,7 +13,7 @@
 
 #define READ_ATTEMPT_MS  500
 #define WRITE_ATTEMPT_MS 1000
-#define OPEN_ATTEMPT_MS  5000
+#define OPEN_ATTEMPT_MS  1000 /* a request that met no leader is dropped without an answer */
 #define PAUSE_MIN_MS     20
 #define PAUSE_MAX_MS     500
 #define NUMBER_TEXT      24
