@@ -25,6 +25,7 @@
 enum {
     JS_MESSAGE_TOO_LARGE = 10054,
     JS_NAME_IN_USE = 10058,
+    JS_NO_PEERS = 10005, /* servers that have not met yet; comes with status 400 */
     JS_NO_MESSAGE = 10037,
     JS_WRONG_SEQUENCE = 10071,
     JS_OVERTAKEN = 10164, /* the same, found by a leader that has the other write in flight */
@@ -139,7 +140,7 @@ static bool js_parse(struct faas_kv_op *op, const faas_msg *msg, struct js_reply
 static bool js_may_pass(const struct js_reply *reply)
 {
     return reply->status == 503 || reply->status == 500 || reply->status == 408 ||
-           reply->status == 429;
+           reply->status == 429 || reply->error == JS_NO_PEERS;
 }
 
 static void on_js_error(struct faas_kv_op *op, const struct js_reply *reply)
