@@ -67,7 +67,7 @@ static faas_code write_all(const struct ready *ready, faas_rpc *rpc, faas_err *e
             code = write_one(kv, ready->deadline_ns, err);
         faas_kv_close(kv);
         if (code != FAAS_OK) {
-            char why[FAAS_ERR_MSG_MAX]; /* who starts the platform may see what is only logged else */
+            char why[FAAS_ERR_MSG_MAX]; /* the operator may see what else is only logged */
 
             snprintf(why, sizeof why, "%s", err->detail[0] != '\0' ? err->detail : err->msg);
             return faas_fail(err, code, "the store takes no write (bucket %s): %s", buckets[i],
