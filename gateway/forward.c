@@ -44,13 +44,13 @@ static void component_of(const char *subject, char out_name[COMPONENT_TEXT])
     (void)snprintf(out_name, COMPONENT_TEXT, "%.*s", (int)strcspn(name, "."), name);
 }
 
-static void answer_failure(struct forward *f, const struct faas_rpc_reply *reply)
+void forward_answer_failure(http_exchange *x, const struct faas_rpc_reply *reply)
 {
     char component[COMPONENT_TEXT];
     const char *named = reply->msg == NULL ? NULL : faas_msg_header(reply->msg, FAAS_H_COMPONENT);
     faas_err err = {.code = reply->code};
 
-    component_of(f->x->match.route->subject, component);
+    component_of(x->match.route->subject, component);
     if (reply->msg != NULL)
         err = *reply->err;
     else if (reply->code == FAAS_UNAVAILABLE)
@@ -64,7 +64,7 @@ static void answer_failure(struct forward *f, const struct faas_rpc_reply *reply
                         component);
     else
         err = *reply->err;
-    problem_from_err(f->x, &err, named != NULL ? named : component);
+    problem_from_err(x, &err, named != NULL ? named : component);
 }
 
 static void answer_success(struct forward *f, const struct faas_rpc_reply *reply)
@@ -126,7 +126,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
     if (reply->code == FAAS_OK)
         answer_success(f, reply);
     else
-        answer_failure(f, reply);
+        forward_answer_failure(f->x, reply);
     forward_free(f);
 }
 
@@ -167,7 +167,7 @@ static void start(http_exchange *x)
     send(f);
 }
 
-static void fill_ctx(struct faas_ctx *ctx, const http_exchange *x)
+void forward_fill_ctx(struct faas_ctx *ctx, const http_exchange *x)
 {
     memcpy(ctx->id, x->id, sizeof ctx->id);
     memcpy(ctx->user, x->caller.user, sizeof ctx->user);
@@ -188,7 +188,7 @@ static faas_code make(struct gateway *gw, http_exchange *x, struct forward *f, f
     f->again_ms = AGAIN_MIN_MS;
     ev_init(&f->again, on_again);
     f->again.data = f;
-    fill_ctx(&f->ctx, x);
+    forward_fill_ctx(&f->ctx, x);
     if (x->match.route->what == GW_HEALTH) {
         component_of(x->match.route->subject, component);
         return status_check(&gw->status, component, err);

@@ -14,4 +14,9 @@ void forward_begin(struct gateway *gw, http_exchange *x);
 /* Answer what still waits with UNAVAILABLE; the bus's calls may end later. */
 void forward_stop(struct gateway *gw);
 
+/* For whoever asks the bus in other ways: the request's identity and deadline; the problem that a
+ * failed request to the route's subject comes to. */
+void forward_fill_ctx(struct faas_ctx *ctx, const http_exchange *x);
+void forward_answer_failure(http_exchange *x, const struct faas_rpc_reply *reply);
+
 #endif

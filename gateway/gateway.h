@@ -1,6 +1,6 @@
 /* gateway.h - the state of this program and the road of a request through its files.
  * Road      http.c reads the head -> main.c: routes, access -> the body -> forward.c (one bus
- *           request), invoke.c (a call) or status.c; problem.c for whatever fails.
+ *           request), listing.c, invoke.c (a call) or status.c; problem.c for whatever fails.
  * Threads   http.c says which thread runs what; the lists here belong to the loop thread.
  */
 #ifndef GATEWAY_GATEWAY_H
@@ -15,6 +15,7 @@
 
 struct forward;
 struct invoke;
+struct listing;
 
 struct gateway {
     struct {
@@ -27,6 +28,7 @@ struct gateway {
     struct status status;
     TAILQ_HEAD(, forward) forwards; /* loop thread */
     TAILQ_HEAD(, invoke) invokes;   /* loop thread */
+    TAILQ_HEAD(, listing) listings; /* loop thread */
     int64_t running;                /* invokes; loop thread */
     ev_timer drain;
     bool is_stopped;

@@ -6,6 +6,7 @@
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
 #include "gateway/invoke.h"
+#include "gateway/listing.h"
 #include "gateway/problem.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
@@ -32,7 +33,7 @@ static const struct faas_option options[] = {
     FAAS_OPT_INT(conf.token_cache, "GATEWAY_TOKEN_CACHE", "8192", 1, 1000000,
                  "verified tokens remembered"),
     FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
-                 "folder for results over 1 MiB while they arrive"),
+                 "folder for results and lists over 1 MiB while they arrive"),
     FAAS_OPT_END,
 };
 
@@ -60,6 +61,9 @@ static void dispatch(http_exchange *x)
     case GW_FORWARD:
     case GW_HEALTH:
         forward_begin(gw, x);
+        break;
+    case GW_LIST:
+        listing_begin(gw, x);
         break;
     case GW_CALL:
     case GW_PUBLISH:
@@ -284,6 +288,7 @@ static void stop(void *state)
     access_stop(gw->access);
     invoke_stop(gw);
     forward_stop(gw);
+    listing_stop(gw);
     http_close_begin(gw->http);
     faas_loop_stop(gw->rt->loop);
     faas_loop_run(gw->rt->loop);
@@ -309,6 +314,7 @@ int main(int argc, char **argv)
 
     TAILQ_INIT(&gateway.forwards);
     TAILQ_INIT(&gateway.invokes);
+    TAILQ_INIT(&gateway.listings);
     exit_code = faas_service_main(&service, argc, argv);
     access_free(gateway.access); /* the bus's last replies have used it */
     return exit_code;

@@ -16,6 +16,7 @@
 #define RESOLVE_MS 60000
 #define WRITE_MS   20000
 #define READ_MS    15000 /* reads ask the leader of a bucket; electing one takes 4 to 9 s */
+#define LIST_MS    60000 /* up to FAAS_LIST_MAX records in pages */
 /* No call outlives this; what one may really take, the publisher and the spawner say. */
 #define CALL_MS (FAAS_TIMEOUT_MS_MAX + 600000)
 
@@ -35,7 +36,7 @@ const struct gw_route gw_routes[] = {
 
     {"POST",   "/registry/register",                      GW_FORWARD,  R(REGISTER),  GW_USER,   RECORD,      RESOLVE_MS, 201},
     {"GET",    "/registry/retrieve",                      GW_FORWARD,  R(RETRIEVE),  GW_USER,   QUERY,       READ_MS,    200},
-    {"GET",    "/registry/list",                          GW_FORWARD,  R(LIST),      GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/registry/list",                          GW_LIST,     R(PAGE),      GW_USER,   QUERY,       LIST_MS,    200},
     {"PUT",    "/registry/update",                        GW_FORWARD,  R(UPDATE),    GW_USER,   RECORD,      RESOLVE_MS, 200},
     {"POST",   "/registry/update",                        GW_FORWARD,  R(UPDATE),    GW_USER,   RECORD,      RESOLVE_MS, 200},
     {"DELETE", "/registry/delete",                        GW_FORWARD,  R(DELETE),    GW_USER,   QUERY,       WRITE_MS,   204},

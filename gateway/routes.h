@@ -17,6 +17,7 @@
 
 enum gw_what {
     GW_FORWARD,  /* one bus request; its JSON reply is the answer */
+    GW_LIST,     /* pages of subject, joined */
     GW_PUBLISH,  /* a call; {"name","argument"} in the body */
     GW_CALL,     /* a call; the body is the argument */
     GW_VALIDATE, /* who the token says the caller is */

@@ -1,6 +1,6 @@
 $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c \
     gateway/http.c gateway/http_exchange.c gateway/http_conn.c gateway/problem.c gateway/access.c gateway/status.c \
-    gateway/forward.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
+    gateway/forward.c gateway/listing.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
     gateway/invoke_answer.c))
 $(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
@@ -8,4 +8,6 @@ $(eval $(call test,routes,gateway/routes.c gateway/params.c))
 $(eval $(call test,params,gateway/routes.c gateway/params.c))
 $(eval $(call test,guard,gateway/guard.c))
 $(eval $(call integration,gateway,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,listing,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))

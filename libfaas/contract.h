@@ -80,7 +80,8 @@
 #define FAAS_ENV_MAX          64            /* entries */
 #define FAAS_ENV_BYTES_MAX    (16 * 1024)   /* all names and values */
 #define FAAS_LABELS_MAX       32
-#define FAAS_LIST_MAX         10000 /* records of /registry/list */
+#define FAAS_LIST_MAX         10000               /* records of /registry/list */
+#define FAAS_LIST_BYTES_MAX   (256 * 1024 * 1024) /* of /registry/list */
 #define FAAS_TIMEOUT_MS       30000
 #define FAAS_TIMEOUT_MS_MIN   100
 #define FAAS_TIMEOUT_MS_MAX   3600000

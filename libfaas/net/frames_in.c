@@ -1,12 +1,11 @@
 #include "net/frames.h"
 
+#include "base/spill.h"
+
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MEMORY_MAX (1024 * 1024)
 #define STDOUT_MAX (64 * 1024 * 1024)
@@ -20,9 +19,7 @@ struct faas_frames_in {
     bool is_credit_due;
     json_t *head, *end;
 
-    uint8_t *bytes; /* stdout while it is small */
-    size_t len, room;
-    int fd; /* all of stdout once it is not; else -1 */
+    struct faas_spill out; /* stdout */
     crypto_generichash_state hash;
 
     bool is_text;      /* UTF-8 so far */
@@ -38,13 +35,10 @@ faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf, faas_frames
     if (in == NULL)
         return faas_fail_sys(err, errno, "allocate frame receiver");
     in->conf = *conf;
-    if (in->conf.memory_max == 0)
-        in->conf.memory_max = MEMORY_MAX;
     if (in->conf.stdout_max == 0)
         in->conf.stdout_max = STDOUT_MAX;
-    if (in->conf.spill_dir == NULL)
-        in->conf.spill_dir = "/tmp";
-    in->fd = -1;
+    faas_spill_init(&in->out, conf->memory_max != 0 ? conf->memory_max : MEMORY_MAX,
+                    conf->spill_dir != NULL ? conf->spill_dir : "/tmp");
     in->is_text = true;
     crypto_generichash_init(&in->hash, NULL, 0, HASH_BYTES);
     *out_in = in;
@@ -57,9 +51,7 @@ void faas_frames_in_free(faas_frames_in *in)
         return;
     json_decref(in->head);
     json_decref(in->end);
-    free(in->bytes);
-    if (in->fd >= 0)
-        close(in->fd);
+    faas_spill_done(&in->out);
     free(in);
 }
 
@@ -80,7 +72,7 @@ bool faas_frames_in_is_text(const faas_frames_in *in)
 
 size_t faas_frames_in_bytes(const faas_frames_in *in)
 {
-    return in->len;
+    return in->out.len;
 }
 
 /* ---- keeping stdout ---- */
@@ -109,76 +101,15 @@ static void check_text(faas_frames_in *in, const uint8_t *data, size_t len)
     }
 }
 
-static int open_spill(const char *dir)
-{
-    char path[256];
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-    if (fd >= 0 || (size_t)snprintf(path, sizeof path, "%s/faas-XXXXXX", dir) >= sizeof path)
-        return fd;
-    fd = mkostemp(path, O_CLOEXEC); /* a file system without O_TMPFILE */
-    if (fd >= 0)
-        (void)unlink(path);
-    return fd;
-}
-
-static bool write_all(int fd, const uint8_t *data, size_t len)
-{
-    ssize_t done;
-
-    while (len > 0) {
-        done = write(fd, data, len);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        data += done;
-        len -= (size_t)done;
-    }
-    return true;
-}
-
-static bool spill(faas_frames_in *in)
-{
-    in->fd = open_spill(in->conf.spill_dir);
-    if (in->fd < 0 || !write_all(in->fd, in->bytes, in->len))
-        return false;
-    free(in->bytes);
-    in->bytes = NULL;
-    in->room = 0;
-    return true;
-}
-
-static bool keep_in_memory(faas_frames_in *in, const void *data, size_t len)
-{
-    size_t room = in->room;
-    uint8_t *grown;
-
-    if (in->len + len > room) {
-        room = room * 2 < in->len + len ? in->len + len : room * 2;
-        grown = realloc(in->bytes, room);
-        if (grown == NULL)
-            return false;
-        in->bytes = grown;
-        in->room = room;
-    }
-    memcpy(in->bytes + in->len, data, len);
-    return true;
-}
-
 static bool keep(faas_frames_in *in, const void *data, size_t len)
 {
     if (len == 0)
         return true;
-    if (len > in->conf.stdout_max - in->len)
-        return false;
-    if (in->fd < 0 && in->len + len > in->conf.memory_max && !spill(in))
-        return false;
-    if (in->fd >= 0 ? !write_all(in->fd, data, len) : !keep_in_memory(in, data, len))
+    if (len > in->conf.stdout_max - in->out.len ||
+        faas_spill_add(&in->out, data, len, NULL) != FAAS_OK)
         return false;
     crypto_generichash_update(&in->hash, data, len);
     check_text(in, data, len);
-    in->len += len;
     return true;
 }
 
@@ -193,7 +124,7 @@ static bool is_whole(faas_frames_in *in)
 
     crypto_generichash_final(&in->hash, hash, sizeof hash);
     sodium_bin2hex(mine, sizeof mine, hash, sizeof hash);
-    return json_is_integer(bytes) && json_integer_value(bytes) == (json_int_t)in->len &&
+    return json_is_integer(bytes) && json_integer_value(bytes) == (json_int_t)in->out.len &&
            json_is_string(text) && strcmp(json_string_value(text), mine) == 0;
 }
 
@@ -265,12 +196,5 @@ void faas_frames_in_credit(faas_frames_in *in, const char *reply)
 
 void *faas_frames_in_steal(faas_frames_in *in, size_t *out_len, int *out_fd)
 {
-    void *bytes = in->bytes;
-
-    *out_len = in->len;
-    *out_fd = in->fd;
-    in->bytes = NULL;
-    in->fd = -1;
-    in->room = 0;
-    return bytes;
+    return faas_spill_steal(&in->out, out_len, out_fd);
 }
