@@ -19,7 +19,8 @@
 #define DRAIN_MS  200
 #define READY_KEY "ready.up"
 
-static const char *const buckets[] = {FAAS_BUCKET_USERS, FAAS_BUCKET_FUNCTIONS};
+static const char *const buckets[] = {FAAS_BUCKET_USERS, FAAS_BUCKET_FUNCTIONS,
+                                      FAAS_BUCKET_REVOCATIONS};
 
 struct ready {
     struct ready_conf conf;

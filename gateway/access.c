@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
+#include "gateway/revoked.h"
 
 #define FETCH_MS       30000
 #define FETCH_RETRY_MS 300  /* until the first keys are there */
@@ -44,6 +46,11 @@ struct access {
     pthread_mutex_t mu; /* guards the cache */
     struct entry *cache;
     size_t entries;
+
+    struct revoked revoked;
+    _Atomic(faas_feed *) feed; /* of the revocations; NULL until it was started */
+    faas_task *on_applied;     /* immutable once feed is set */
+    void *on_applied_arg;
 
     /* loop thread */
     ev_timer timer;
@@ -182,6 +189,22 @@ static uint64_t generation_now(struct access *access)
     return generation;
 }
 
+/* What holds for a good token at this moment, cached or not. */
+static faas_code judge(struct access *access, struct access_verdict *verdict, faas_err *err)
+{
+    faas_feed *feed = atomic_load(&access->feed);
+
+    if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
+        return refuse(verdict, "expired", err);
+    if (feed == NULL || faas_feed_age_ms(feed) > FAAS_FEED_STALE_MS)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the store of ended sessions does not answer, so tokens cannot be "
+                         "checked; try again");
+    if (revoked_has(&access->revoked, &verdict->caller))
+        return refuse(verdict, "revoked", err);
+    return FAAS_OK;
+}
+
 faas_code access_check(struct access *access, const char *header,
                        struct access_verdict *out_verdict, faas_err *err)
 {
@@ -201,13 +224,13 @@ faas_code access_check(struct access *access, const char *header,
                        access->hash_key, sizeof access->hash_key);
     generation = generation_now(access);
     if (generation > 0 && recall(access, hash, generation, &out_verdict->caller))
-        return out_verdict->caller.expires_at > faas_wall_ms() / 1000
-                   ? FAAS_OK
-                   : refuse(out_verdict, "expired", err);
+        return judge(access, out_verdict, err);
     rc = verify(access, token, out_verdict, &generation, err);
-    if (rc == FAAS_OK)
+    if (rc == FAAS_OK) {
         remember(access, hash, generation, &out_verdict->caller);
-    else if (rc == FAAS_UNAUTHENTICATED)
+        return judge(access, out_verdict, err);
+    }
+    if (rc == FAAS_UNAUTHENTICATED)
         return refuse(out_verdict, out_verdict->reason != NULL ? out_verdict->reason : "invalid",
                       err);
     return rc;
@@ -294,6 +317,7 @@ static void on_fetched(void *arg, const struct faas_rpc_reply *reply)
         take_keys(access, jwks);
     else if (access->jwks != NULL)
         FAAS_LOG(WARN, "signing keys not fetched", FAAS_LSTR("code", faas_code_slug(rc)));
+    revoked_sweep(&access->revoked, faas_wall_ms() / 1000);
     arm(access, access->jwks == NULL ? FETCH_RETRY_MS : FETCH_MS);
     wake_waiting(access);
 }
@@ -340,6 +364,55 @@ void access_refresh(struct access *access, access_done *done, void *arg)
     fetch(access);
 }
 
+/* ---- revocations ---- */
+
+static void on_change(void *arg, const struct faas_feed_event *event)
+{
+    struct access *access = arg;
+    faas_err err = {0};
+
+    if (revoked_apply(&access->revoked, event->key, event->value, event->is_delete ? 0 : event->len,
+                      &err) != FAAS_OK)
+        FAAS_LOG(ERROR, "revocations cannot be read", FAAS_LSTR("key", event->key),
+                 FAAS_LSTR("detail", err.detail));
+}
+
+static void on_applied(void *arg)
+{
+    struct access *access = arg;
+
+    access->on_applied(access->on_applied_arg);
+}
+
+faas_code access_follow(struct access *access, faas_kv *kv, faas_task *applied, void *arg,
+                        faas_err *err)
+{
+    const struct faas_feed_conf conf = {
+        .kv = kv, .apply = on_change, .on_applied = on_applied, .arg = access};
+    faas_feed *feed = NULL;
+
+    access->on_applied = applied;
+    access->on_applied_arg = arg;
+    FAAS_TRY(faas_feed_start(&conf, &feed, err));
+    atomic_store(&access->feed, feed);
+    return FAAS_OK;
+}
+
+bool access_applied(const struct access *access, uint64_t *out_seq)
+{
+    faas_feed *feed = access != NULL ? atomic_load(&access->feed) : NULL;
+
+    if (feed != NULL)
+        *out_seq = faas_feed_applied(feed);
+    return feed != NULL;
+}
+
+void access_unfollow(struct access *access)
+{
+    if (access != NULL)
+        faas_feed_stop(atomic_exchange(&access->feed, NULL));
+}
+
 /* ---- life ---- */
 
 faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access, faas_err *err)
@@ -358,6 +431,7 @@ faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
     randombytes_buf(access->hash_key, sizeof access->hash_key);
     pthread_rwlock_init(&access->lock, NULL);
     pthread_mutex_init(&access->mu, NULL);
+    revoked_init(&access->revoked);
     STAILQ_INIT(&access->waiting);
     ev_init(&access->timer, on_timer);
     access->timer.data = access;
@@ -381,7 +455,9 @@ void access_stop(struct access *access)
 
 bool access_is_ready(struct access *access)
 {
-    return access != NULL && generation_now(access) > 0;
+    faas_feed *feed = access != NULL ? atomic_load(&access->feed) : NULL;
+
+    return feed != NULL && faas_feed_age_ms(feed) < INT64_MAX && generation_now(access) > 0;
 }
 
 void access_free(struct access *access)
@@ -392,6 +468,7 @@ void access_free(struct access *access)
     json_decref(access->jwks);
     sodium_memzero(access->cache, access->entries * sizeof *access->cache);
     free(access->cache);
+    revoked_done(&access->revoked);
     pthread_rwlock_destroy(&access->lock);
     pthread_mutex_destroy(&access->mu);
     free(access);

@@ -4,15 +4,18 @@
  *           second, when a token names a key that is not known yet.
  * Cache     a verified token is remembered under a keyed hash of its text until it expires or the
  *           keys change; the cache has a fixed size, a newer token takes the place of an older one.
- * Errors    UNAUTHENTICATED with reason missing, invalid or expired; UNAVAILABLE while there are no
- *           keys.
+ * Revoked   tokens that were logged out, or are older than their user's password, are refused,
+ *           cached or not: a feed of the bucket tells within moments.  While the feed has not
+ *           begun, or is over FAAS_FEED_STALE_MS old, no token can be judged.
+ * Errors    UNAUTHENTICATED with reason missing, invalid, expired or revoked; UNAVAILABLE while
+ *           there are no keys, or revocations cannot be known.
  * Threads   access_check: any; everything else: the loop's.
  */
 #ifndef GATEWAY_ACCESS_H
 #define GATEWAY_ACCESS_H
 
 #include "crypto/token.h"
-#include "net/rpc.h"
+#include "net/feed.h"
 
 struct access;
 typedef void access_done(void *arg);
@@ -21,6 +24,12 @@ typedef void access_done(void *arg);
 FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
                                       faas_err *err);
 void access_start(struct access *access);
+/* Follow the revocations in kv (borrowed); on_applied(arg) on the loop thread after each batch. */
+FAAS_MUST_CHECK faas_code access_follow(struct access *access, faas_kv *kv, faas_task *on_applied,
+                                        void *arg, faas_err *err);
+bool access_applied(const struct access *access, uint64_t *out_seq); /* false: not following */
+/* The loop has stopped, and nobody checks any more. */
+void access_unfollow(struct access *access);
 /* After the bus's calls have ended (their done functions use it). */
 void access_free(struct access *access);
 void access_stop(struct access *access); /* no more fetching */

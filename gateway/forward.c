@@ -14,6 +14,7 @@
 #define AGAIN_MIN_MS   10
 #define AGAIN_MAX_MS   100
 #define COMPONENT_TEXT 32
+#define AUTH           "faas.auth."
 
 struct forward {
     TAILQ_ENTRY(forward) link;
@@ -132,12 +133,35 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 
 /* ---- sending ---- */
 
+/* What auth is told of the caller, besides what every service is. */
+struct caller_headers {
+    char token_end[24];
+    struct faas_header list[4];
+};
+
+static void fill_headers(struct caller_headers *headers, const http_exchange *x)
+{
+    size_t n = 0;
+
+    (void)snprintf(headers->token_end, sizeof headers->token_end, "%lld",
+                   (long long)x->caller.expires_at);
+    if (x->caller.user[0] != '\0') {
+        headers->list[n++] = (struct faas_header){FAAS_H_USERNAME, x->caller.username};
+        headers->list[n++] = (struct faas_header){FAAS_H_TOKEN, x->caller.jti};
+        headers->list[n++] = (struct faas_header){FAAS_H_TOKEN_END, headers->token_end};
+    }
+    headers->list[n] = (struct faas_header){NULL, NULL};
+}
+
 static void send(struct forward *f)
 {
     const struct gw_route *route = f->x->match.route;
     bool is_read = strcmp(route->method, "GET") == 0;
+    bool is_auth = strncmp(route->subject, AUTH, strlen(AUTH)) == 0;
+    struct caller_headers headers;
     struct faas_rpc_request req = {
         .subject = route->subject,
+        .headers = is_auth ? headers.list : NULL,
         .ctx = &f->ctx,
         .data = f->body != NULL ? (const void *)f->body : f->x->body,
         .len = f->len,
@@ -145,6 +169,8 @@ static void send(struct forward *f)
         .attempt_ms = READ_AGAIN_MS,
     };
 
+    if (is_auth)
+        fill_headers(&headers, f->x);
     faas_rpc_call(f->gw->rt->rpc, &req, on_reply, f);
 }
 

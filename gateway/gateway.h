@@ -25,6 +25,7 @@ struct gateway {
     const struct faas_runtime *rt;
     http_server *http;
     struct access *access;
+    faas_kv *revocations;
     struct status status;
     TAILQ_HEAD(, forward) forwards; /* loop thread */
     TAILQ_HEAD(, invoke) invokes;   /* loop thread */

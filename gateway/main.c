@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "contract.h"
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
 #include "gateway/invoke.h"
@@ -12,6 +13,7 @@
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
 #define PATH_LOG_MAX   256
+#define STORE_WAIT_MS  60000
 
 static struct gateway gateway;
 #define conf gateway.conf
@@ -206,6 +208,14 @@ static void start_on_loop(void *arg)
     http_start(gw->http);
 }
 
+static void on_applied(void *arg)
+{
+    struct gateway *gw = arg;
+
+    if (!gw->is_stopped)
+        faas_members_beat_now(gw->rt->members);
+}
+
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
     struct gateway *gw = state;
@@ -232,7 +242,9 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(http_open(&http, &gw->http, err));
     faas_loop_post(rt->loop, start_on_loop, gw);
     FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
-    return FAAS_OK;
+    FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_REVOCATIONS, rt->replicas,
+                          faas_deadline_in_ms(STORE_WAIT_MS), &gw->revocations, err));
+    return access_follow(gw->access, gw->revocations, on_applied, gw, err);
 }
 
 static bool is_ready(void *state)
@@ -247,6 +259,8 @@ static void fill(void *state, struct faas_beat *beat)
     struct gateway *gw = state;
 
     beat->running = gw->running;
+    if (access_applied(gw->access, &beat->applied[0].seq))
+        beat->applied[0].bucket = FAAS_BUCKET_REVOCATIONS;
 }
 
 static void watch(void *state, const struct faas_member *member, enum faas_member_change change)
@@ -293,6 +307,8 @@ static void stop(void *state)
     faas_loop_stop(gw->rt->loop);
     faas_loop_run(gw->rt->loop);
     http_close(gw->http);
+    access_unfollow(gw->access);
+    faas_kv_close(gw->revocations);
 }
 
 int main(int argc, char **argv)

@@ -31,6 +31,8 @@ const struct gw_route gw_routes[] = {
     {"POST",   "/auth/register",                          GW_FORWARD,  A(REGISTER),  GW_PUBLIC, CREDENTIALS, WRITE_MS,   201},
     {"POST",   "/auth/login",                             GW_FORWARD,  A(LOGIN),     GW_PUBLIC, CREDENTIALS, WRITE_MS,   200},
     {"GET",    "/auth/validate",                          GW_VALIDATE, NULL,         GW_USER,   QUERY,       0,          200},
+    {"POST",   "/auth/logout",                            GW_FORWARD,  A(LOGOUT),    GW_USER,   CREDENTIALS, WRITE_MS,   204},
+    {"PUT",    "/auth/password",                          GW_FORWARD,  A(PASSWORD),  GW_USER,   CREDENTIALS, WRITE_MS,   204},
     {"GET",    "/auth/.well-known/jwks.json",             GW_FORWARD,  A(JWKS),      GW_PUBLIC, 0,           READ_MS,    200},
     {"GET",    "/auth/health",                            GW_HEALTH,   A(HEALTH),    GW_PUBLIC, 0,           READ_MS,    200},
 

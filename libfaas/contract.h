@@ -25,8 +25,11 @@
 #define FAAS_H_EPOCH       "Faas-Epoch"     /* of the target: a spawner refuses a foreign one */
 #define FAAS_H_BEAT        "Faas-Beat"      /* the target's newest heartbeat the sender knows */
 #define FAAS_H_TRACE       "traceparent"
-#define FAAS_H_CODE        "Faas-Code"      /* slug, on errors */
-#define FAAS_H_COMPONENT   "Faas-Component" /* who failed, on errors */
+#define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */
+#define FAAS_H_USERNAME    "Faas-User-Name"     /* the caller's, to auth only */
+#define FAAS_H_TOKEN_END   "Faas-Token-Expires" /* its exp, seconds since 1970 */
+#define FAAS_H_CODE        "Faas-Code"          /* slug, on errors */
+#define FAAS_H_COMPONENT   "Faas-Component"     /* who failed, on errors */
 #define FAAS_H_SERVICE_ERR "Nats-Service-Error"
 #define FAAS_H_SERVICE_NUM "Nats-Service-Error-Code"
 #define FAAS_PROTO         "1"
@@ -37,6 +40,8 @@
 #define FAAS_SUBJ_AUTH_REGISTER     "faas.auth.register"
 #define FAAS_SUBJ_AUTH_LOGIN        "faas.auth.login"
 #define FAAS_SUBJ_AUTH_JWKS         "faas.auth.jwks"
+#define FAAS_SUBJ_AUTH_LOGOUT       "faas.auth.logout"
+#define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_REGISTRY_REGISTER "faas.registry.register"
 #define FAAS_SUBJ_REGISTRY_RETRIEVE "faas.registry.retrieve"
@@ -66,8 +71,9 @@
 #define FAAS_SUBJ_BEAT_ALL          "faas.hb.>"
 #define FAAS_SUBJ_PROBE             "faas.%s.i.%s.probe" /* service, id */
 
-#define FAAS_BUCKET_USERS     "users"
-#define FAAS_BUCKET_FUNCTIONS "functions"
+#define FAAS_BUCKET_USERS       "users"
+#define FAAS_BUCKET_FUNCTIONS   "functions"
+#define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
 
 #define FAAS_SUBJECT_MAX 256
 

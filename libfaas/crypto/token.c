@@ -62,7 +62,8 @@ static bool add_claims(jwt_t *jwt, const struct faas_token_claims *claims)
            jwt_add_grant(jwt, "preferred_username", claims->username) == 0 &&
            jwt_add_grant(jwt, "jti", claims->jti) == 0 &&
            jwt_add_grant_int(jwt, "iat", claims->issued_at) == 0 &&
-           jwt_add_grant_int(jwt, "exp", claims->expires_at) == 0;
+           jwt_add_grant_int(jwt, "exp", claims->expires_at) == 0 &&
+           jwt_add_grant_int(jwt, "gen", claims->generation) == 0;
 }
 
 /* jwt_encode_str allocates with malloc as long as nobody sets other allocators; 1.10 has no
@@ -218,7 +219,7 @@ static const struct faas_json_field header_fields[] = {
 
 struct payload {
     const char *iss, *aud, *sub, *tid, *username, *jti;
-    int64_t iat, exp, nbf;
+    int64_t iat, exp, nbf, gen;
 };
 
 static const struct faas_json_field payload_fields[] = {
@@ -231,6 +232,7 @@ static const struct faas_json_field payload_fields[] = {
     FAAS_FIELD(INT, struct payload, iat, "iat", 0, MAX_TIME_S, true),
     FAAS_FIELD(INT, struct payload, exp, "exp", 0, MAX_TIME_S, true),
     FAAS_FIELD(INT, struct payload, nbf, "nbf", 0, MAX_TIME_S, false),
+    FAAS_FIELD(INT, struct payload, gen, "gen", 0, MAX_TIME_S, false),
     FAAS_FIELD_END,
 };
 
@@ -317,6 +319,7 @@ static void fill_claims(const struct payload *p, struct faas_token_claims *out_c
     snprintf(out_claims->username, sizeof out_claims->username, "%s", p->username);
     out_claims->issued_at = p->iat;
     out_claims->expires_at = p->exp;
+    out_claims->generation = p->gen;
 }
 
 static faas_code expired(int64_t at_s, const char **out_reason, faas_err *err)

@@ -1,6 +1,7 @@
 /* token.h - access tokens: JWT, ES256 only, through libjwt; every claim checked by us.
  * Claims    iss "faas", aud "faas-api", sub (user uuid), tid (tenant uuid), preferred_username,
- *           iat, exp, jti (uuid); nbf is respected.  iat and nbf may be 60 s ahead.
+ *           iat, exp, jti (uuid); gen, the generation of the user's sessions (absent: 0); nbf is
+ *           respected.  iat and nbf may be 60 s ahead.
  * Header    typ "JWT", alg exactly "ES256", kid = first 16 hex of SHA-256 over the public key's
  *           SPKI DER; nothing else.
  * Keys      PEM, EC P-256.  A signer holds one private key; a verifier holds up to FAAS_TOKEN_KEYS
@@ -31,6 +32,7 @@ struct faas_token_claims {
     char jti[FAAS_UUID_TEXT];
     char username[FAAS_USER_NAME_MAX + 1];
     int64_t issued_at, expires_at; /* seconds since 1970 */
+    int64_t generation;            /* tokens of an earlier one than the user's are revoked */
 };
 
 typedef struct faas_token_signer faas_token_signer;

@@ -20,6 +20,20 @@ faas_code account_read(const json_t *body, struct account_req *out_req, faas_err
     return FAAS_OK;
 }
 
+faas_code account_read_change(const json_t *body, struct account_change *out_change, faas_err *err)
+{
+    static const struct faas_json_field fields[] = {
+        FAAS_FIELD(STR, struct account_change, current, "current_password", 0, 0, true),
+        FAAS_FIELD(STR, struct account_change, wanted, "new_password", 0, 0, true),
+        FAAS_FIELD_END,
+    };
+    struct account_change change = {0};
+
+    FAAS_TRY(faas_json_decode(body, fields, FAAS_JSON_STRICT, &change, err));
+    *out_change = change;
+    return FAAS_OK;
+}
+
 void account_init(struct account *account, const char *folded_name)
 {
     *account = (struct account){.created_at = faas_wall_ms()};
@@ -123,5 +137,21 @@ faas_code account_parse_user(const void *value, size_t len, const char *id,
     snprintf(out_account->tenant, sizeof out_account->tenant, "%s", stored.tenant);
     snprintf(out_account->username, sizeof out_account->username, "%s", stored.username);
     snprintf(out_account->password, sizeof out_account->password, "%s", stored.password);
+    return FAAS_OK;
+}
+
+faas_code account_with_password(const void *value, size_t len, const char *hash,
+                                json_t **out_record, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    char op[33];
+
+    if (faas_json_parse(value, len, false, &doc, NULL) != FAAS_OK)
+        return faas_fail_sys(err, EPROTO, "stored account: not JSON");
+    faas_random_token(op);
+    if (json_object_set_new(doc, "op", json_string(op)) != 0 ||
+        json_object_set_new(doc, "password", json_string(hash)) != 0)
+        return faas_fail_sys(err, ENOMEM, "account record");
+    *out_record = FAAS_STEAL(doc);
     return FAAS_OK;
 }

@@ -1,5 +1,5 @@
 /* account.h - who may have an account, and what is kept of one.
- * Bodies    {"username","password"}, strict; the name is folded to lower case before any use.
+ * Bodies    {"username","password"}, {"current_password","new_password"}, strict; the name is folded to lower case before any use.
  * Records   two stored values (PROTOCOL.md section 6): the name's, keyed by a hash of the folded
  *           name, leads to the user's, keyed by its UUID.  Neither key holds user text.
  * Passwords are kept as argon2id hashes; the text itself is borrowed from the body and goes
@@ -29,10 +29,18 @@ struct account {
     char username[FAAS_USER_NAME_MAX + 1]; /* folded */
     char password[FAAS_PASSWORD_HASH_MAX]; /* argon2id */
     int64_t created_at;                    /* milliseconds since 1970 */
+    int64_t generation;                    /* of the sessions; kept apart: sessions.h */
+    uint64_t revision;                     /* of the stored value; 0: not stored yet */
+};
+
+struct account_change {
+    const char *current, *wanted; /* passwords; borrowed from the body */
 };
 
 FAAS_MUST_CHECK faas_code account_read(const json_t *body, struct account_req *out_req,
                                        faas_err *err);
+FAAS_MUST_CHECK faas_code account_read_change(const json_t *body, struct account_change *out_change,
+                                              faas_err *err);
 /* A new account with fresh ids; the password's hash is the caller's to fill in. */
 void account_init(struct account *account, const char *folded_name);
 
@@ -45,5 +53,8 @@ FAAS_MUST_CHECK faas_code account_parse_name(const void *value, size_t len,
                                              char out_id[FAAS_UUID_TEXT], faas_err *err);
 FAAS_MUST_CHECK faas_code account_parse_user(const void *value, size_t len, const char *id,
                                              struct account *out_account, faas_err *err);
+/* The stored value with another password; fields that are not known here stay.  A new reference. */
+FAAS_MUST_CHECK faas_code account_with_password(const void *value, size_t len, const char *hash,
+                                                json_t **out_record, faas_err *err);
 
 #endif

@@ -8,10 +8,12 @@
 #include <stdint.h>
 
 #include "crypto/token.h"
-#include "net/kv.h"
+#include "net/members.h"
+#include "store.h"
 
 struct auth {
-    faas_kv *users;
+    struct store store;
+    faas_members *members;
     faas_token_signer *signer; /* the newest key */
     json_t *jwks;              /* public halves of all keys, newest first */
     int64_t ttl_s;             /* of a token */

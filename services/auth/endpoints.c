@@ -12,6 +12,7 @@
 
 #define BODY_MAX     (16 * 1024)
 #define HASH_WAIT_MS 3000 /* in the queue for a hash; then BUSY */
+#define ANSWER_MS    300  /* of the caller's time, kept for the answer's way back */
 
 /* A hash may wait only a part of the request's time, so that the answer still arrives in it. */
 static uint64_t hash_deadline(const struct faas_ctx *ctx)
@@ -36,12 +37,12 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
     FAAS_TRY(account_read(call->body, &req, err));
     FAAS_TRY(faas_user_name_fold(req.username, name, err));
     FAAS_TRY(faas_password_check(req.password, name, auth->is_any_password, err));
-    FAAS_TRY(store_is_taken(auth->users, name, call->ctx->deadline_ns, &is_taken, err));
+    FAAS_TRY(store_is_taken(&auth->store, name, call->ctx->deadline_ns, &is_taken, err));
     if (is_taken)
         return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
     account_init(&account, name);
     FAAS_TRY(faas_password_hash(req.password, hash_deadline(call->ctx), account.password, err));
-    FAAS_TRY(store_add(auth->users, &account, call->ctx->deadline_ns, err));
+    FAAS_TRY(store_add(&auth->store, &account, call->ctx->deadline_ns, err));
     *out_reply = json_pack("{s:s, s:s}", "id", account.id, "username", account.username);
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
 }
@@ -55,6 +56,7 @@ static faas_code give_token(const struct auth *auth, const struct account *accou
     memcpy(claims.user, account->id, sizeof claims.user);
     memcpy(claims.tenant, account->tenant, sizeof claims.tenant);
     memcpy(claims.username, account->username, sizeof claims.username);
+    claims.generation = account->generation;
     FAAS_TRY(faas_token_sign(auth->signer, &claims, auth->ttl_s, &token, err));
     *out_reply = json_pack("{s:s, s:s, s:I}", "token", token, "token_type", "Bearer", "expires_in",
                            (json_int_t)auth->ttl_s);
@@ -82,12 +84,88 @@ static faas_code on_login(void *state, const struct faas_call *call, json_t **ou
     if (faas_user_name_fold(req.username, name, NULL) != FAAS_OK ||
         strlen(req.password) > ACCOUNT_PASSWORD_MAX)
         return refuse(err);
-    FAAS_TRY(store_find(auth->users, name, call->ctx->deadline_ns, &account, &is_found, err));
+    FAAS_TRY(store_find(&auth->store, name, call->ctx->deadline_ns, &account, &is_found, err));
     FAAS_TRY(faas_password_verify(is_found ? account.password : faas_password_dummy(), req.password,
                                   hash_deadline(call->ctx), &is_match, err));
     if (!is_found || !is_match)
         return refuse(err);
     return give_token(auth, &account, out_reply, err);
+}
+
+/* ---- ending sessions ---- */
+
+/* From the answer on, no gateway takes the tokens any more. */
+static faas_code end_sessions(const struct auth *auth, const struct faas_ctx *ctx,
+                              const struct session *session, faas_err *err)
+{
+    uint64_t revision = 0;
+    faas_code rc;
+
+    FAAS_TRY(
+        store_end_sessions(&auth->store, ctx->user, session, ctx->deadline_ns, &revision, err));
+    rc = faas_members_wait_applied(auth->members, FAAS_BUCKET_REVOCATIONS, revision,
+                                   ctx->deadline_ns - ANSWER_MS * FAAS_MS_NS, err);
+    if (rc == FAAS_TIMEOUT)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "it is stored, but not every gateway has confirmed in time that it sees "
+                         "it");
+    return rc;
+}
+
+/* faas.auth.logout: the token that came with the request ends. */
+static faas_code on_logout(void *state, const struct faas_call *call, json_t **out_reply,
+                           faas_err *err)
+{
+    static const struct faas_json_field no_fields[] = {FAAS_FIELD_END};
+    const char *jti = faas_msg_header(call->msg, FAAS_H_TOKEN);
+    char none;
+    const struct session session = {
+        .jti = jti, .expires_at = faas_msg_header_int(call->msg, FAAS_H_TOKEN_END, 0)};
+
+    (void)out_reply;
+    FAAS_TRY(faas_json_decode(call->body, no_fields, FAAS_JSON_STRICT, &none, err));
+    if (call->ctx->user[0] == '\0' || jti == NULL || !faas_uuid_is(jti))
+        return faas_fail(err, FAAS_INVALID, "no token came with the request");
+    return end_sessions(state, call->ctx, &session, err);
+}
+
+/* The caller's account, when the password is theirs. */
+static faas_code check_owner(const struct auth *auth, const struct faas_call *call,
+                             const char *password, struct account *out_account, faas_err *err)
+{
+    const char *name = faas_msg_header(call->msg, FAAS_H_USERNAME);
+    char folded[FAAS_USER_NAME_MAX + 1];
+    bool is_found = false, is_match = false;
+
+    if (name == NULL || faas_user_name_fold(name, folded, NULL) != FAAS_OK)
+        return faas_fail(err, FAAS_INVALID, "no token came with the request");
+    FAAS_TRY(store_find(&auth->store, folded, call->ctx->deadline_ns, out_account, &is_found, err));
+    if (!is_found || strcmp(out_account->id, call->ctx->user) != 0)
+        return faas_fail(err, FAAS_NOT_FOUND, "there is no such account any more");
+    if (strlen(password) <= ACCOUNT_PASSWORD_MAX)
+        FAAS_TRY(faas_password_verify(out_account->password, password, hash_deadline(call->ctx),
+                                      &is_match, err));
+    if (!is_match)
+        return faas_fail(err, FAAS_DENIED, "current_password: wrong");
+    return FAAS_OK;
+}
+
+/* faas.auth.password: another password; every token there is ends.  CONFLICT when it was changed
+ * by somebody else at the same time. */
+static faas_code on_password(void *state, const struct faas_call *call, json_t **out_reply,
+                             faas_err *err)
+{
+    const struct auth *auth = state;
+    struct account_change change;
+    struct account account = {0};
+
+    (void)out_reply;
+    FAAS_TRY(account_read_change(call->body, &change, err));
+    FAAS_TRY(check_owner(auth, call, change.current, &account, err));
+    FAAS_TRY(faas_password_check(change.wanted, account.username, auth->is_any_password, err));
+    FAAS_TRY(faas_password_hash(change.wanted, hash_deadline(call->ctx), account.password, err));
+    FAAS_TRY(store_set_password(&auth->store, &account, call->ctx->deadline_ns, err));
+    return end_sessions(auth, call->ctx, NULL, err);
 }
 
 /* faas.auth.jwks */
@@ -115,6 +193,20 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = on_login,
+    },
+    {
+        .name = "logout",
+        .subject = FAAS_SUBJ_AUTH_LOGOUT,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = on_logout,
+    },
+    {
+        .name = "password",
+        .subject = FAAS_SUBJ_AUTH_PASSWORD,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = on_password,
     },
     {
         .name = "jwks",

@@ -52,7 +52,10 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(keys_open(conf.key_files, &self->signer, &self->jwks, err));
     FAAS_TRY(faas_password_setup((int)(conf.hash_memory_mb / HASH_MB), err));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_USERS, rt->replicas,
-                          faas_deadline_in_ms(STORE_WAIT_MS), &self->users, err));
+                          faas_deadline_in_ms(STORE_WAIT_MS), &self->store.users, err));
+    FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_REVOCATIONS, rt->replicas,
+                          faas_deadline_in_ms(STORE_WAIT_MS), &self->store.revocations, err));
+    self->members = rt->members;
     return FAAS_OK;
 }
 
@@ -60,7 +63,8 @@ static void stop(void *state)
 {
     struct auth *self = state;
 
-    faas_kv_close(self->users);
+    faas_kv_close(self->store.users);
+    faas_kv_close(self->store.revocations);
     faas_token_signer_free(self->signer);
     json_decref(self->jwks);
 }

@@ -1,4 +1,5 @@
 $(eval $(call program,faas-auth,services/auth/main.c services/auth/endpoints.c \
-    services/auth/account.c services/auth/keys.c services/auth/store.c))
+    services/auth/account.c services/auth/keys.c services/auth/store.c services/auth/sessions.c))
 $(eval $(call test,account,services/auth/account.c))
+$(eval $(call test,sessions,services/auth/sessions.c gateway/revoked.c))
 $(eval $(call integration,auth,tests/support/program.c))

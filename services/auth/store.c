@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TAKE_BACK_MS 5000
+#define ROUNDS_MAX   10 /* lost races before a change is given up */
 
 /* NOT_FOUND is an answer here, not a failure. */
 static faas_code look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
@@ -22,14 +23,14 @@ static faas_code look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
     return rc;
 }
 
-faas_code store_is_taken(faas_kv *kv, const char *folded_name, uint64_t deadline_ns,
+faas_code store_is_taken(const struct store *store, const char *folded_name, uint64_t deadline_ns,
                          bool *out_is_taken, faas_err *err)
 {
     char key[ACCOUNT_KEY_MAX];
     struct faas_kv_entry entry = {0};
 
     account_name_key(folded_name, key);
-    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, out_is_taken, err));
+    FAAS_TRY(look_up(store->users, key, deadline_ns, &entry, out_is_taken, err));
     faas_kv_entry_done(&entry);
     return FAAS_OK;
 }
@@ -45,8 +46,10 @@ static faas_code create(faas_kv *kv, const char *key, json_t *take_record, uint6
     return faas_kv_put(kv, key, 0, text, strlen(text), deadline_ns, out_revision, err);
 }
 
-faas_code store_add(faas_kv *kv, const struct account *account, uint64_t deadline_ns, faas_err *err)
+faas_code store_add(const struct store *store, const struct account *account, uint64_t deadline_ns,
+                    faas_err *err)
 {
+    faas_kv *kv = store->users;
     char user_key[ACCOUNT_KEY_MAX], name_key[ACCOUNT_KEY_MAX];
     uint64_t revision = 0;
     faas_code rc;
@@ -63,16 +66,34 @@ faas_code store_add(faas_kv *kv, const struct account *account, uint64_t deadlin
     return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
 }
 
-faas_code store_find(faas_kv *kv, const char *folded_name, uint64_t deadline_ns,
+static faas_code read_generation(faas_kv *kv, const char *user, uint64_t deadline_ns,
+                                 int64_t *out_generation, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+    bool is_found;
+    faas_code rc = FAAS_OK;
+
+    account_user_key(user, key);
+    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &is_found, err));
+    *out_generation = 0;
+    if (is_found)
+        rc = sessions_generation(entry.value, entry.len, out_generation, err);
+    faas_kv_entry_done(&entry);
+    return rc;
+}
+
+faas_code store_find(const struct store *store, const char *folded_name, uint64_t deadline_ns,
                      struct account *out_account, bool *out_is_found, faas_err *err)
 {
     char key[ACCOUNT_KEY_MAX], id[FAAS_UUID_TEXT];
     struct faas_kv_entry entry = {0};
     bool has_name, has_user;
+    int64_t generation;
     faas_code rc = FAAS_OK;
 
     account_name_key(folded_name, key);
-    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &has_name, err));
+    FAAS_TRY(look_up(store->users, key, deadline_ns, &entry, &has_name, err));
     if (has_name)
         rc = account_parse_name(entry.value, entry.len, id, err);
     else
@@ -80,12 +101,76 @@ faas_code store_find(faas_kv *kv, const char *folded_name, uint64_t deadline_ns,
     faas_kv_entry_done(&entry);
     FAAS_TRY(rc);
 
+    FAAS_TRY(read_generation(store->revocations, id, deadline_ns, &generation, err));
     account_user_key(id, key);
-    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &has_user, err));
+    FAAS_TRY(look_up(store->users, key, deadline_ns, &entry, &has_user, err));
     if (has_user)
         rc = account_parse_user(entry.value, entry.len, id, out_account, err);
+    out_account->generation = generation;
+    out_account->revision = entry.revision;
     faas_kv_entry_done(&entry);
     FAAS_TRY(rc);
     *out_is_found = has_user;
     return FAAS_OK;
+}
+
+faas_code store_set_password(const struct store *store, const struct account *account,
+                             uint64_t deadline_ns, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *record = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    faas_code rc;
+
+    account_user_key(account->id, key);
+    FAAS_TRY(faas_kv_get(store->users, key, deadline_ns, &entry, err));
+    rc = account_with_password(entry.value, entry.len, account->password, &record, err);
+    faas_kv_entry_done(&entry);
+    FAAS_TRY(rc);
+    text = faas_json_text(record, NULL);
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "account record");
+    rc = faas_kv_put(store->users, key, account->revision, text, strlen(text), deadline_ns, NULL,
+                     err);
+    if (rc == FAAS_CONFLICT)
+        return faas_fail(err, FAAS_CONFLICT, "the password was changed at the same time elsewhere");
+    return rc;
+}
+
+/* CONFLICT: somebody else ended a session of the same user in between; another round. */
+static faas_code end_round(faas_kv *kv, const char *key, const struct session *session,
+                           uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
+{
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *record = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    bool is_found;
+    uint64_t revision;
+    faas_code rc;
+
+    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &is_found, err));
+    rc = sessions_end(entry.value, entry.len, session, faas_wall_ms() / 1000, &record, err);
+    revision = entry.revision;
+    faas_kv_entry_done(&entry);
+    FAAS_TRY(rc);
+    text = faas_json_text(record, NULL);
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "sessions record");
+    return faas_kv_put(kv, key, revision, text, strlen(text), deadline_ns, out_revision, err);
+}
+
+faas_code store_end_sessions(const struct store *store, const char *user,
+                             const struct session *session, uint64_t deadline_ns,
+                             uint64_t *out_revision, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+    faas_code rc = FAAS_CONFLICT;
+
+    account_user_key(user, key);
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++)
+        rc = end_round(store->revocations, key, session, deadline_ns, out_revision, err);
+    if (rc == FAAS_CONFLICT)
+        return faas_fail(err, FAAS_BUSY, "too many sessions end at the same time; try again");
+    return rc;
 }

@@ -396,6 +396,8 @@ static void what_is_not_its_work_is_refused(void **state)
         {AUTH, "faas.registry.delete"},
         {SPAWNER, "faas.hb.publisher.x1"},
         {PUBLISHER, "$KV.functions.f"},
+        {GATEWAY, "$KV.revocations.u"},
+        {GATEWAY, "$JS.API.STREAM.MSG.GET.KV_users"},
         {REGISTRY, "$JS.API.STREAM.PURGE.KV_functions"},
     };
     faas_sub *sub = NULL;

@@ -94,7 +94,8 @@ static void each_bucket_has_one_writer(void **state)
 {
     static const struct {
         const char *subject, *service;
-    } writers[] = {{"$KV.users.>", "auth"}, {"$KV.functions.>", "registry"}};
+    } writers[] = {
+        {"$KV.users.>", "auth"}, {"$KV.functions.>", "registry"}, {"$KV.revocations.>", "auth"}};
     const struct faas_bus_user *user;
 
     (void)state;

@@ -1,0 +1,165 @@
+/* Ended sessions: what auth writes, and what a gateway makes of it. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/revoked.h"
+#include "services/auth/sessions.h"
+#include "tests/unit/unit.h"
+
+#define USER  "0190a000-0000-7000-8000-000000000001"
+#define OTHER "0190a000-0000-7000-8000-000000000002"
+#define JTI   "0190a000-0000-7000-8000-00000000000a"
+
+static struct revoked revoked;
+static char *stored; /* the user's record */
+
+static int begin(void **state)
+{
+    (void)state;
+    revoked_init(&revoked);
+    stored = NULL;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    revoked_done(&revoked);
+    free(stored);
+    return 0;
+}
+
+/* auth writes, the gateway applies. */
+static void end_session(const char *jti, int64_t expires_at, int64_t now_s)
+{
+    const struct session session = {jti, expires_at};
+    FAAS_AUTO(json_t) *record = NULL;
+    faas_err err = {0};
+
+    assert_ok(sessions_end(stored, stored != NULL ? strlen(stored) : 0,
+                           jti != NULL ? &session : NULL, now_s, &record, &err));
+    free(stored);
+    stored = faas_json_text(record, NULL);
+    assert_non_null(stored);
+    assert_ok(revoked_apply(&revoked, "u." USER, stored, strlen(stored), &err));
+}
+
+static bool is_revoked(const char *user, const char *jti, int64_t generation)
+{
+    struct faas_token_claims claims = {.generation = generation};
+
+    (void)snprintf(claims.user, sizeof claims.user, "%s", user);
+    (void)snprintf(claims.jti, sizeof claims.jti, "%s", jti);
+    return revoked_has(&revoked, &claims);
+}
+
+static int64_t generation(void)
+{
+    int64_t value = -1;
+    faas_err err = {0};
+
+    assert_ok(sessions_generation(stored, stored != NULL ? strlen(stored) : 0, &value, &err));
+    return value;
+}
+
+static void one_session_ends_and_no_other(void **state)
+{
+    (void)state;
+    assert_false(is_revoked(USER, JTI, 0));
+    end_session(JTI, 200, 100);
+    assert_true(is_revoked(USER, JTI, 0));
+    assert_false(is_revoked(USER, OTHER, 0));
+    assert_false(is_revoked(OTHER, JTI, 0));
+    assert_int_equal(generation(), 0);
+}
+
+static void a_new_generation_ends_all_before_it(void **state)
+{
+    (void)state;
+    assert_int_equal(generation(), 0);
+    end_session(NULL, 0, 100);
+    assert_int_equal(generation(), 1);
+    assert_true(is_revoked(USER, JTI, 0));
+    assert_false(is_revoked(USER, JTI, 1));
+    assert_false(is_revoked(OTHER, JTI, 0));
+}
+
+static void too_many_sessions_end_all_of_them(void **state)
+{
+    char jti[FAAS_UUID_TEXT];
+
+    (void)state;
+    for (int i = 0; i <= SESSIONS_MAX; i++) {
+        assert_int_equal(generation(), 0);
+        (void)snprintf(jti, sizeof jti, "0190a000-0000-7000-8000-0000000001%02x", (unsigned)i);
+        end_session(jti, 200, 100);
+    }
+    assert_int_equal(generation(), 1);
+    assert_true(is_revoked(USER, jti, 0));
+}
+
+static void what_has_expired_takes_no_room(void **state)
+{
+    (void)state;
+    end_session(JTI, 200, 100);
+    end_session(OTHER, 300, 200);
+    assert_null(strstr(stored, JTI));
+    assert_non_null(strstr(stored, OTHER));
+    revoked_sweep(&revoked, 299);
+    assert_true(is_revoked(USER, OTHER, 0));
+    revoked_sweep(&revoked, 300);
+    assert_false(is_revoked(USER, OTHER, 0));
+    assert_null(revoked.users);
+}
+
+static void a_generation_is_never_swept(void **state)
+{
+    (void)state;
+    end_session(NULL, 0, 100);
+    revoked_sweep(&revoked, 1000000);
+    assert_true(is_revoked(USER, JTI, 0));
+}
+
+static void fields_of_later_versions_stay(void **state)
+{
+    (void)state;
+    stored = strdup("{\"v\":1,\"generation\":4,\"revoked\":{},\"later\":[1]}");
+    end_session(NULL, 0, 100);
+    assert_non_null(strstr(stored, "\"later\":[1]"));
+    assert_int_equal(generation(), 5);
+}
+
+static void an_unreadable_value_changes_nothing(void **state)
+{
+    static const char *const bad[] = {"x", "[]", "{\"v\":1}", "{\"generation\":1,\"revoked\":1}"};
+    json_t *record = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    end_session(JTI, 200, 100);
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++) {
+        assert_int_equal(revoked_apply(&revoked, "u." USER, bad[i], strlen(bad[i]), &err),
+                         FAAS_INTERNAL);
+        assert_int_equal(sessions_end(bad[i], strlen(bad[i]), NULL, 100, &record, &err),
+                         FAAS_INTERNAL);
+    }
+    assert_true(is_revoked(USER, JTI, 0));
+    assert_ok(revoked_apply(&revoked, "ready.up", "x", 1, &err));
+    assert_ok(revoked_apply(&revoked, "u." USER, NULL, 0, &err)); /* deleted */
+    assert_false(is_revoked(USER, JTI, 0));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_session_ends_and_no_other, begin, end),
+        cmocka_unit_test_setup_teardown(a_new_generation_ends_all_before_it, begin, end),
+        cmocka_unit_test_setup_teardown(too_many_sessions_end_all_of_them, begin, end),
+        cmocka_unit_test_setup_teardown(what_has_expired_takes_no_room, begin, end),
+        cmocka_unit_test_setup_teardown(a_generation_is_never_swept, begin, end),
+        cmocka_unit_test_setup_teardown(fields_of_later_versions_stay, begin, end),
+        cmocka_unit_test_setup_teardown(an_unreadable_value_changes_nothing, begin, end),
+    };
+
+    return run_unit(tests);
+}
