@@ -136,7 +136,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 /* What auth is told of the caller, besides what every service is. */
 struct caller_headers {
     char token_end[24];
-    struct faas_header list[4];
+    struct faas_header list[5];
 };
 
 static void fill_headers(struct caller_headers *headers, const http_exchange *x)
@@ -145,6 +145,8 @@ static void fill_headers(struct caller_headers *headers, const http_exchange *x)
 
     (void)snprintf(headers->token_end, sizeof headers->token_end, "%lld",
                    (long long)x->caller.expires_at);
+    if (x->client[0] != '\0')
+        headers->list[n++] = (struct faas_header){FAAS_H_CLIENT, x->client};
     if (x->caller.user[0] != '\0') {
         headers->list[n++] = (struct faas_header){FAAS_H_USERNAME, x->caller.username};
         headers->list[n++] = (struct faas_header){FAAS_H_TOKEN, x->caller.jti};

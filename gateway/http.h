@@ -26,8 +26,9 @@
 #include "gateway/guard.h"
 #include "gateway/routes.h"
 
-#define HTTP_DROP_MAX   (8 * 1024 * 1024)
-#define HTTP_HEADER_MAX 256 /* bytes of a response header's value, with NUL */
+#define HTTP_DROP_MAX    (8 * 1024 * 1024)
+#define HTTP_HEADER_MAX  256 /* bytes of a response header's value, with NUL */
+#define HTTP_CLIENT_TEXT 48
 
 enum http_field { HTTP_AUTHORIZATION, HTTP_CALL_ID, HTTP_TIMEOUT, HTTP_TRACE, HTTP_FIELDS };
 
@@ -38,8 +39,9 @@ struct http_exchange {
     /* What came.  Texts are owned by the exchange; fields are NULL when absent. */
     char id[FAAS_UUID_TEXT]; /* of this request; a call has the same */
     char method[16];
-    char *path;        /* as received, without query */
-    const char *query; /* as received; NULL: none */
+    char client[HTTP_CLIENT_TEXT]; /* address; an IPv6 one as its /64 network */
+    char *path;                    /* as received, without query */
+    const char *query;             /* as received; NULL: none */
     char *fields[HTTP_FIELDS];
     struct guard guard; /* declared length, chunked or not */
     uint8_t *body;

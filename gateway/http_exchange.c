@@ -1,8 +1,11 @@
 #include "gateway/http_internal.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -58,6 +61,32 @@ static bool set_target(http_exchange *x, const char *target)
     return true;
 }
 
+/* Whoever has one IPv6 address has its /64 network; IPv4 is the same with and without mapping. */
+static void set_client(http_exchange *x)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->own->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct sockaddr_in four;
+    struct sockaddr_in6 six;
+
+    if (info == NULL || info->client_addr == NULL)
+        return;
+    if (info->client_addr->sa_family == AF_INET) {
+        memcpy(&four, info->client_addr, sizeof four);
+        (void)inet_ntop(AF_INET, &four.sin_addr, x->client, sizeof x->client);
+        return;
+    }
+    if (info->client_addr->sa_family != AF_INET6)
+        return;
+    memcpy(&six, info->client_addr, sizeof six);
+    if (IN6_IS_ADDR_V4MAPPED(&six.sin6_addr)) {
+        (void)inet_ntop(AF_INET, &six.sin6_addr.s6_addr[12], x->client, sizeof x->client);
+        return;
+    }
+    memset(&six.sin6_addr.s6_addr[8], 0, 8);
+    (void)inet_ntop(AF_INET6, &six.sin6_addr, x->client, sizeof x->client);
+}
+
 http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *connection,
                                  const char *method)
 {
@@ -73,6 +102,7 @@ http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *con
     x->own->connection = connection;
     x->own->conn = http_conn_of(connection);
     x->began_ns = faas_now_ns();
+    set_client(x);
     x->code = "ok";
     faas_uuid_new(x->id);
     (void)snprintf(x->method, sizeof x->method, "%s", method);

@@ -63,7 +63,10 @@ void problem_answer(http_exchange *x, const struct problem *problem)
 
 void problem_from_err(http_exchange *x, const faas_err *err, const char *component)
 {
-    const struct problem problem = {.code = err->code, .detail = err->msg, .component = component};
+    const struct problem problem = {.code = err->code,
+                                    .detail = err->msg,
+                                    .component = component,
+                                    .retry_after_s = err->retry_after_s};
 
     problem_answer(x, &problem);
 }

@@ -73,7 +73,23 @@ faas_code faas_fail(faas_err *err, faas_code code, const char *fmt, ...)
     va_end(args);
     err->code = code;
     err->detail[0] = '\0';
+    err->retry_after_s = 0;
     return code;
+}
+
+faas_code faas_fail_busy(faas_err *err, int retry_after_s, const char *fmt, ...)
+{
+    char text[FAAS_ERR_MSG_MAX];
+    va_list args;
+
+    if (err == NULL)
+        return FAAS_BUSY;
+    va_start(args, fmt);
+    fill(text, fmt, args);
+    va_end(args);
+    (void)faas_fail(err, FAAS_BUSY, "%s", text);
+    err->retry_after_s = retry_after_s;
+    return FAAS_BUSY;
 }
 
 faas_code faas_fail_sys(faas_err *err, int errnum, const char *fmt, ...)

@@ -44,6 +44,7 @@ typedef struct faas_err {
     char msg[FAAS_ERR_MSG_MAX];    /* for the client: what is wrong and what to change */
     char detail[FAAS_ERR_MSG_MAX]; /* for our log: errno, subjects, paths; never leaves the process
                                     */
+    int retry_after_s;             /* with BUSY: when to try again; 0: not said */
 } faas_err;
 
 /* Fill err (which may be NULL) and return code, so that `return faas_fail(...)` reads as one step.
@@ -52,6 +53,8 @@ typedef struct faas_err {
 faas_code faas_fail(faas_err *err, faas_code code, const char *fmt, ...) FAAS_PRINTF(3, 4);
 /* INTERNAL with a constant message for the client; the text and strerror(errnum) go to detail. */
 faas_code faas_fail_sys(faas_err *err, int errnum, const char *fmt, ...) FAAS_PRINTF(3, 4);
+/* BUSY, and when to try again; rpc carries the seconds to the client's Retry-After. */
+faas_code faas_fail_busy(faas_err *err, int retry_after_s, const char *fmt, ...) FAAS_PRINTF(3, 4);
 /* Set err->detail (log only) and return err->code, keeping code and msg; INTERNAL for NULL. */
 faas_code faas_err_detail(faas_err *err, const char *fmt, ...) FAAS_PRINTF(2, 3);
 

@@ -144,6 +144,7 @@ static faas_code error_of(const faas_msg *msg, const char *subject, faas_err *er
         return FAAS_OK;
     faas_fail(err, slug != NULL ? faas_code_from_slug(slug) : code_from_number(number), "%s",
               text != NULL ? text : "error without text");
+    err->retry_after_s = (int)faas_msg_header_int(msg, FAAS_H_RETRY_AFTER, 0);
     return faas_err_detail(err, "answered by %s on %s", component != NULL ? component : "?",
                            subject);
 }

@@ -154,7 +154,7 @@ void faas_rpc_answer_json(faas_rpc *rpc, const faas_msg *msg, const json_t *doc)
 
 static void send_error(faas_rpc *rpc, const faas_msg *msg, const faas_err *failure)
 {
-    char number[16];
+    char number[16], retry[16];
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
         {FAAS_H_SERVICE_ERR,
@@ -162,6 +162,7 @@ static void send_error(faas_rpc *rpc, const faas_msg *msg, const faas_err *failu
         {FAAS_H_SERVICE_NUM, number},
         {FAAS_H_CODE, faas_code_slug(failure->code)},
         {FAAS_H_COMPONENT, rpc->conf.service},
+        {FAAS_H_RETRY_AFTER, failure->retry_after_s > 0 ? retry : NULL},
         {NULL, NULL},
     };
     struct faas_out out = {.subject = faas_msg_reply(msg), .headers = headers};
@@ -170,6 +171,7 @@ static void send_error(faas_rpc *rpc, const faas_msg *msg, const faas_err *failu
     if (out.subject == NULL)
         return;
     (void)snprintf(number, sizeof number, "%d", faas_code_status(failure->code));
+    (void)snprintf(retry, sizeof retry, "%d", failure->retry_after_s);
     if (faas_bus_publish(rpc->bus, lane_of(msg), &out, &err) != FAAS_OK)
         log_failure(msg, &err);
 }

@@ -10,10 +10,12 @@
 #include "crypto/token.h"
 #include "net/members.h"
 #include "store.h"
+#include "throttle.h"
 
 struct auth {
     struct store store;
     faas_members *members;
+    throttle *throttle;
     faas_token_signer *signer; /* the newest key */
     json_t *jwks;              /* public halves of all keys, newest first */
     int64_t ttl_s;             /* of a token */

@@ -22,6 +22,11 @@ static uint64_t hash_deadline(const struct faas_ctx *ctx)
     return ctx->deadline_ns < brief ? ctx->deadline_ns : brief;
 }
 
+static const char *client_of(const struct faas_call *call)
+{
+    return faas_msg_header(call->msg, FAAS_H_CLIENT);
+}
+
 /* faas.auth.register.  CONFLICT when somebody has the name. */
 static faas_code on_register(void *state, const struct faas_call *call, json_t **out_reply,
                              faas_err *err)
@@ -31,6 +36,7 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
     struct account account;
     char name[FAAS_USER_NAME_MAX + 1];
     bool is_taken;
+    struct throttle_try attempt;
 
     if (!auth->is_signup_open)
         return faas_fail(err, FAAS_DENIED, "sign-up is closed here; ask the operator");
@@ -43,6 +49,8 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
     account_init(&account, name);
     FAAS_TRY(faas_password_hash(req.password, hash_deadline(call->ctx), account.password, err));
     FAAS_TRY(store_add(&auth->store, &account, call->ctx->deadline_ns, err));
+    throttle_name(auth->throttle, name, client_of(call), &attempt);
+    throttle_passed(auth->throttle, &attempt, faas_now_ns());
     *out_reply = json_pack("{s:s, s:s}", "id", account.id, "username", account.username);
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
 }
@@ -63,9 +71,51 @@ static faas_code give_token(const struct auth *auth, const struct account *accou
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
 }
 
+/* The throttle learns how an attempt ended.  What is neither a pass nor a wrong password (no memory
+ * for the hash, no store) was no guess. */
+static void tell_throttle(const struct auth *auth, const struct throttle_try *attempt,
+                          faas_code outcome, bool is_match)
+{
+    if (outcome != FAAS_OK)
+        throttle_undo(auth->throttle, attempt, faas_now_ns());
+    else if (is_match)
+        throttle_passed(auth->throttle, attempt, faas_now_ns());
+    else
+        throttle_failed(auth->throttle, attempt, faas_now_ns());
+}
+
 static faas_code refuse(faas_err *err)
 {
     return faas_fail(err, FAAS_UNAUTHENTICATED, "the user name or the password is wrong");
+}
+
+/* The account of that name, when the password is its own. */
+static faas_code verify(const struct auth *auth, const struct faas_call *call,
+                        const struct account_req *req, struct account *out_account,
+                        bool *out_is_match, faas_err *err)
+{
+    bool is_found, is_match;
+
+    FAAS_TRY(store_find(&auth->store, req->username, call->ctx->deadline_ns, out_account, &is_found,
+                        err));
+    FAAS_TRY(faas_password_verify(is_found ? out_account->password : faas_password_dummy(),
+                                  req->password, hash_deadline(call->ctx), &is_match, err));
+    *out_is_match = is_found && is_match;
+    return FAAS_OK;
+}
+
+static faas_code verify_throttled(const struct auth *auth, const struct faas_call *call,
+                                  const struct account_req *req, struct account *out_account,
+                                  bool *out_is_match, faas_err *err)
+{
+    struct throttle_try attempt;
+    faas_code rc;
+
+    throttle_name(auth->throttle, req->username, client_of(call), &attempt);
+    FAAS_TRY(throttle_begin(auth->throttle, &attempt, faas_now_ns(), err));
+    rc = verify(auth, call, req, out_account, out_is_match, err);
+    tell_throttle(auth, &attempt, rc, rc == FAAS_OK && *out_is_match);
+    return rc;
 }
 
 /* faas.auth.login.  A name that nobody has costs the same reads and the same hash as one that
@@ -77,17 +127,16 @@ static faas_code on_login(void *state, const struct faas_call *call, json_t **ou
     struct account_req req;
     struct account account;
     char name[FAAS_USER_NAME_MAX + 1];
-    bool is_found, is_match;
+    bool is_match;
 
     FAAS_TRY(account_read(call->body, &req, err));
     /* Names and passwords that the rules exclude belong to nobody, which tells nothing. */
     if (faas_user_name_fold(req.username, name, NULL) != FAAS_OK ||
         strlen(req.password) > ACCOUNT_PASSWORD_MAX)
         return refuse(err);
-    FAAS_TRY(store_find(&auth->store, name, call->ctx->deadline_ns, &account, &is_found, err));
-    FAAS_TRY(faas_password_verify(is_found ? account.password : faas_password_dummy(), req.password,
-                                  hash_deadline(call->ctx), &is_match, err));
-    if (!is_found || !is_match)
+    req.username = name;
+    FAAS_TRY(verify_throttled(auth, call, &req, &account, &is_match, err));
+    if (!is_match)
         return refuse(err);
     return give_token(auth, &account, out_reply, err);
 }
@@ -135,17 +184,14 @@ static faas_code check_owner(const struct auth *auth, const struct faas_call *ca
 {
     const char *name = faas_msg_header(call->msg, FAAS_H_USERNAME);
     char folded[FAAS_USER_NAME_MAX + 1];
-    bool is_found = false, is_match = false;
+    struct account_req req = {.username = folded, .password = password};
+    bool is_match = false;
 
     if (name == NULL || faas_user_name_fold(name, folded, NULL) != FAAS_OK)
         return faas_fail(err, FAAS_INVALID, "no token came with the request");
-    FAAS_TRY(store_find(&auth->store, folded, call->ctx->deadline_ns, out_account, &is_found, err));
-    if (!is_found || strcmp(out_account->id, call->ctx->user) != 0)
-        return faas_fail(err, FAAS_NOT_FOUND, "there is no such account any more");
     if (strlen(password) <= ACCOUNT_PASSWORD_MAX)
-        FAAS_TRY(faas_password_verify(out_account->password, password, hash_deadline(call->ctx),
-                                      &is_match, err));
-    if (!is_match)
+        FAAS_TRY(verify_throttled(auth, call, &req, out_account, &is_match, err));
+    if (!is_match || strcmp(out_account->id, call->ctx->user) != 0)
         return faas_fail(err, FAAS_DENIED, "current_password: wrong");
     return FAAS_OK;
 }

@@ -55,6 +55,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
                           faas_deadline_in_ms(STORE_WAIT_MS), &self->store.users, err));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_REVOCATIONS, rt->replicas,
                           faas_deadline_in_ms(STORE_WAIT_MS), &self->store.revocations, err));
+    FAAS_TRY(throttle_new(&self->throttle, err));
     self->members = rt->members;
     return FAAS_OK;
 }
@@ -63,6 +64,7 @@ static void stop(void *state)
 {
     struct auth *self = state;
 
+    throttle_free(self->throttle);
     faas_kv_close(self->store.users);
     faas_kv_close(self->store.revocations);
     faas_token_signer_free(self->signer);

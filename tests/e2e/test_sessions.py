@@ -92,3 +92,28 @@ def healthy(url):
         return Client(url).get("/healthz", timeout=5).status == 200
     except OSError:
         return False
+
+
+def test_guessing_is_slowed_down_and_keeps_nobody_out(engine, tmp_path):
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, engine)
+    plat.up()
+    try:
+        guess(plat.url)
+    finally:
+        plat.down()
+        plat.check_logs()
+
+
+def guess(url):
+    name, password = account(url)
+    other = account(url)
+    for victim in (name, unique("nobody")):  # the answers do not tell which one there is
+        for _ in range(5):
+            Client(url).post("/auth/login", {"username": victim, "password": "a wrong guess"}).problem(401, "unauthenticated")
+        answer = Client(url).post("/auth/login", {"username": victim, "password": password})
+        doc = answer.problem(429, "busy")
+        assert doc["component"] == "auth" and "too many failed logins" in doc["detail"], doc
+        assert 1 <= int(answer.headers["Retry-After"]) <= 2, answer.headers["Retry-After"]
+    assert login(url, *other)
+    wait_until(lambda: Client(url).post("/auth/login", {"username": name, "password": password}).status == 200, 10, "the wait is over")
+    assert login(url, name, password)
