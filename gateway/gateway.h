@@ -10,6 +10,7 @@
 
 #include "gateway/access.h"
 #include "gateway/http.h"
+#include "gateway/rate.h"
 #include "gateway/status.h"
 #include "service.h"
 
@@ -21,12 +22,15 @@ struct gateway {
     struct {
         char *listen, *server_address, *spill_dir;
         int64_t connections, per_address, threads, idle_s, read_ms, token_cache;
+        int64_t rate_user, rate_address, rate_burst_s;
     } conf;
     const struct faas_runtime *rt;
     http_server *http;
     struct access *access;
     faas_kv *revocations;
     struct status status;
+    struct rate *users, *addresses; /* requests allowed */
+    ev_timer share;                 /* of the limits */
     TAILQ_HEAD(, forward) forwards; /* loop thread */
     TAILQ_HEAD(, invoke) invokes;   /* loop thread */
     TAILQ_HEAD(, listing) listings; /* loop thread */

@@ -86,6 +86,10 @@ void http_close_begin(http_server *server);
 void http_close(http_server *server);
 
 /* ---- during an exchange ---- */
+#define HTTP_ADDRESS_MAX 8
+/* What one client can hardly have many of: its IPv4 address, or the first half of its IPv6 one.
+ * The length; 0 when unknown. */
+size_t http_address(const http_exchange *x, uint8_t out_address[HTTP_ADDRESS_MAX]);
 void *http_arg(const http_exchange *x); /* conf.arg */
 /* In on_ready: suspend, then run task on the loop thread.  On the loop thread: run it now.  False
  * after http_close_begin(): nothing was done, answer now. */

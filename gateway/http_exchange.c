@@ -117,6 +117,30 @@ void *http_arg(const http_exchange *x)
     return x->own->server->conf.arg;
 }
 
+size_t http_address(const http_exchange *x, uint8_t out_address[HTTP_ADDRESS_MAX])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->own->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *at = info == NULL ? NULL : info->client_addr;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    if (at != NULL && at->sa_family == AF_INET) {
+        memcpy(&v4, at, sizeof v4);
+        memcpy(out_address, &v4.sin_addr, sizeof v4.sin_addr);
+        return sizeof v4.sin_addr;
+    }
+    if (at == NULL || at->sa_family != AF_INET6)
+        return 0;
+    memcpy(&v6, at, sizeof v6);
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+        memcpy(out_address, v6.sin6_addr.s6_addr + 12, sizeof v4.sin_addr);
+        return sizeof v4.sin_addr;
+    }
+    memcpy(out_address, v6.sin6_addr.s6_addr, HTTP_ADDRESS_MAX);
+    return HTTP_ADDRESS_MAX;
+}
+
 int http_status(const http_exchange *x)
 {
     return x->own->answer.status;

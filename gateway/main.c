@@ -14,6 +14,8 @@
 #define DRAIN_LOOK_S   0.02
 #define PATH_LOG_MAX   256
 #define STORE_WAIT_MS  60000
+#define SHARE_S        0.25  /* between looks at how many gateways there are */
+#define RATE_ENTRIES   65536 /* callers remembered, of each kind: 1 MiB */
 
 static struct gateway gateway;
 #define conf gateway.conf
@@ -34,6 +36,13 @@ static const struct faas_option options[] = {
                  "longest time to send a request's head, and again its body, in milliseconds"),
     FAAS_OPT_INT(conf.token_cache, "GATEWAY_TOKEN_CACHE", "8192", 1, 1000000,
                  "verified tokens remembered"),
+    FAAS_OPT_INT(conf.rate_user, "RATE_USER", "500", 0, 1000000,
+                 "requests a second of one user, at all gateways together; 0: no limit"),
+    FAAS_OPT_INT(conf.rate_address, "RATE_ADDRESS", "0", 0, 1000000,
+                 "requests a second of one client address (IPv6: of its /64), at all gateways "
+                 "together; 0: no limit (behind a proxy)"),
+    FAAS_OPT_INT(conf.rate_burst_s, "RATE_BURST_S", "2", 1, 60,
+                 "so many seconds' worth of requests may come at once"),
     FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
                  "folder for results and lists over 1 MiB while they arrive"),
     FAAS_OPT_END,
@@ -93,6 +102,43 @@ static void refuse_token(http_exchange *x, const faas_err *err,
     problem_answer(x, &problem);
 }
 
+/* ---- how often ---- */
+
+static void refuse_rate(http_exchange *x, const struct rate *rate, const char *of, int64_t wait_s)
+{
+    faas_err err = {0};
+    struct problem problem = {.code = FAAS_BUSY, .detail = err.msg, .retry_after_s = wait_s};
+
+    (void)faas_fail(&err, FAAS_BUSY,
+                    "more than %lld requests a second from this %s; try again in %lld s",
+                    (long long)rate_limit(rate), of, (long long)wait_s);
+    problem_answer(x, &problem);
+}
+
+/* False: x was answered.  The gateway's own state stays visible to whoever watches it. */
+static bool is_address_in_rate(struct gateway *gw, http_exchange *x)
+{
+    uint8_t address[HTTP_ADDRESS_MAX];
+    size_t len = http_address(x, address);
+    int64_t wait_s;
+
+    if (x->match.route != NULL && x->match.route->what == GW_HEALTHZ)
+        return true;
+    wait_s = rate_take(gw->addresses, address, len, x->began_ns);
+    if (wait_s > 0)
+        refuse_rate(x, gw->addresses, "address", wait_s);
+    return wait_s == 0;
+}
+
+static bool is_user_in_rate(struct gateway *gw, http_exchange *x)
+{
+    int64_t wait_s = rate_take(gw->users, x->caller.user, strlen(x->caller.user), x->began_ns);
+
+    if (wait_s > 0)
+        refuse_rate(x, gw->users, "user", wait_s);
+    return wait_s == 0;
+}
+
 /* False: x was answered. */
 static bool admit(struct gateway *gw, http_exchange *x, bool is_last_try)
 {
@@ -102,7 +148,7 @@ static bool admit(struct gateway *gw, http_exchange *x, bool is_last_try)
     if (access_check(gw->access, x->fields[HTTP_AUTHORIZATION], &verdict, &err) == FAAS_OK) {
         x->caller = verdict.caller;
         x->is_key_unknown = false;
-        return true;
+        return is_user_in_rate(gw, x);
     }
     x->is_key_unknown = verdict.is_key_unknown;
     if (x->is_key_unknown && !is_last_try)
@@ -141,6 +187,8 @@ static void on_head(void *arg, http_exchange *x)
     faas_err err = {0};
     faas_code rc = gw_match_route(x->method, x->path, &x->match, &err);
 
+    if (!is_address_in_rate(gw, x))
+        return;
     if (rc != FAAS_OK) {
         if (rc == FAAS_METHOD)
             http_header(x, "Allow", "%s", x->match.allow);
@@ -197,6 +245,17 @@ static void on_done(void *arg, const http_exchange *x)
 
 /* ---- the service ---- */
 
+static void on_share(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct gateway *gw = timer->data;
+    size_t gateways = faas_members_usable(gw->rt->members, "gateway");
+
+    (void)ev;
+    (void)events;
+    rate_set_share(gw->users, gateways);
+    rate_set_share(gw->addresses, gateways);
+}
+
 static void start_on_loop(void *arg)
 {
     struct gateway *gw = arg;
@@ -206,6 +265,9 @@ static void start_on_loop(void *arg)
     status_start(&gw->status, gw->rt);
     access_start(gw->access);
     http_start(gw->http);
+    ev_timer_init(&gw->share, on_share, SHARE_S, SHARE_S);
+    gw->share.data = gw;
+    ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->share);
 }
 
 static void on_applied(void *arg)
@@ -239,6 +301,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     gw->rt = rt;
     status_init(&gw->status);
     FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, &gw->access, err));
+    FAAS_TRY(rate_new(conf.rate_user, conf.rate_burst_s, RATE_ENTRIES, &gw->users, err));
+    FAAS_TRY(rate_new(conf.rate_address, conf.rate_burst_s, RATE_ENTRIES, &gw->addresses, err));
     FAAS_TRY(http_open(&http, &gw->http, err));
     faas_loop_post(rt->loop, start_on_loop, gw);
     FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
@@ -299,6 +363,7 @@ static void stop(void *state)
     gw->is_stopped = true;
     status_stop(&gw->status);
     ev_timer_stop(faas_loop_ev(gw->rt->loop), &gw->drain);
+    ev_timer_stop(faas_loop_ev(gw->rt->loop), &gw->share);
     access_stop(gw->access);
     invoke_stop(gw);
     forward_stop(gw);
@@ -309,6 +374,8 @@ static void stop(void *state)
     http_close(gw->http);
     access_unfollow(gw->access);
     faas_kv_close(gw->revocations);
+    rate_free(gw->users);
+    rate_free(gw->addresses);
 }
 
 int main(int argc, char **argv)

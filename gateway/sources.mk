@@ -1,4 +1,4 @@
-$(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c \
+$(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c gateway/rate.c \
     gateway/http.c gateway/http_exchange.c gateway/http_conn.c gateway/problem.c gateway/access.c gateway/revoked.c gateway/status.c \
     gateway/forward.c gateway/listing.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
     gateway/invoke_answer.c))
@@ -7,6 +7,7 @@ $(eval $(call test,frames,))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))
 $(eval $(call test,params,gateway/routes.c gateway/params.c))
 $(eval $(call test,guard,gateway/guard.c))
+$(eval $(call test,rate,gateway/rate.c))
 $(eval $(call integration,gateway,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,listing,tests/support/gate.c tests/support/gate_http.c \

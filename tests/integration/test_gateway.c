@@ -78,6 +78,64 @@ static void assert_problem(int status, const char *code)
                         reply_field(&reply, "X-Call-Id"));
 }
 
+/* ---- how often ---- */
+
+static int open_limited(void **state)
+{
+    static const char *const settings[] = {"RATE_USER=2", "RATE_BURST_S=1", NULL};
+
+    (void)state;
+    gate_open(&gate, settings);
+    return 0;
+}
+
+static int open_address_limited(void **state)
+{
+    static const char *const settings[] = {"RATE_ADDRESS=2", "RATE_BURST_S=1", NULL};
+
+    (void)state;
+    gate_open(&gate, settings);
+    return 0;
+}
+
+/* Asks until it is refused: a limit of two a second cannot let twenty at once pass. */
+static void ask_until_busy(const char *path, const char *fields)
+{
+    for (int i = 0; i < 20; i++) {
+        reply_done(&reply);
+        gate_ask(&gate, "GET", path, fields, NULL, &reply);
+        if (reply.status == 429)
+            return;
+    }
+    fail_msg("20 requests at once have passed");
+}
+
+static void a_user_over_the_limit_is_told_when_to_come_back(void **state)
+{
+    (void)state;
+    ask_until_busy("/auth/validate", NULL);
+    assert_problem(429, "busy");
+    assert_contains(reply.body, "more than 2 requests a second from this user; try again in 1 s");
+    assert_string_equal(reply_field(&reply, "Retry-After"), "1");
+    reply_done(&reply); /* who is not that user is not concerned */
+    gate_ask(&gate, "GET", "/auth/validate", "Authorization: Bearer x\r\n", NULL, &reply);
+    assert_problem(401, "unauthenticated");
+}
+
+static void an_address_over_the_limit_is_refused_before_its_token_is_looked_at(void **state)
+{
+    (void)state;
+    ask_until_busy("/auth/validate", "Authorization: Bearer x\r\n");
+    assert_problem(429, "busy");
+    assert_contains(reply.body, "from this address");
+    ask_until_busy("/no/such/path", NULL);
+    for (int i = 0; i < 10; i++) {
+        reply_done(&reply);
+        gate_ask(&gate, "GET", "/healthz", NULL, NULL, &reply);
+        assert_int_equal(reply.status, 503); /* parts are missing here; never 429 */
+    }
+}
+
 /* ---- calls ---- */
 
 static void a_result_comes_with_its_headers(void **state)
@@ -472,9 +530,15 @@ int main(void)
         test(a_new_signing_key_is_fetched_when_a_token_names_it),
         test(unknown_keys_do_not_make_a_storm),
     };
+    const struct CMUnitTest limited[] = {test(a_user_over_the_limit_is_told_when_to_come_back)};
+    const struct CMUnitTest address[] = {
+        test(an_address_over_the_limit_is_refused_before_its_token_is_looked_at),
+    };
     int failed = cmocka_run_group_tests_name("calls", calls, open_calls, close_gate);
 
     failed += cmocka_run_group_tests_name("owners", owners, open_first_deaf, close_gate);
     failed += cmocka_run_group_tests_name("alone", alone, open_gate, close_gate);
+    failed += cmocka_run_group_tests_name("limited", limited, open_limited, close_gate);
+    failed += cmocka_run_group_tests_name("address", address, open_address_limited, close_gate);
     return failed;
 }
