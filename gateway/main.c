@@ -189,6 +189,11 @@ static void on_head(void *arg, http_exchange *x)
 
     if (!is_address_in_rate(gw, x))
         return;
+    if (rc == FAAS_METHOD && strcmp(x->method, "OPTIONS") == 0) {
+        http_header(x, "Allow", "%s, OPTIONS", x->match.allow);
+        http_answer_bytes(x, 204, NULL, NULL, 0);
+        return;
+    }
     if (rc != FAAS_OK) {
         if (rc == FAAS_METHOD)
             http_header(x, "Allow", "%s", x->match.allow);

@@ -12,3 +12,5 @@ $(eval $(call integration,gateway,tests/support/gate.c tests/support/gate_http.c
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,listing,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway_door,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))

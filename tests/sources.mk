@@ -37,6 +37,8 @@ $(eval $(call fuzz,stream,services/spawner/stream.c))
 $(eval $(call fuzz,token,tests/support/forge.c))
 $(eval $(call fuzz,frames,))
 $(eval $(call fuzz,image_ref,services/registry/image_ref.c))
+$(eval $(call fuzz,guard,gateway/guard.c))
+$(eval $(call fuzz,query,gateway/routes.c gateway/params.c))
 $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
 
 fuzzers: $(FUZZERS)
