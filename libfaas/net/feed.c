@@ -125,10 +125,10 @@ static void take_first_answer(faas_feed *feed, uint64_t seq)
     if (!feed->is_placed) {
         atomic_store(&feed->applied, seq);
         feed->is_placed = true;
-    } else if (seq < faas_feed_applied(feed)) {
+    } else if (seq < feed->conf.applied) { /* what came live since may well be newer than this */
         FAAS_LOG(ERROR, "the bucket is older than what was read from it: reading it anew",
                  FAAS_LSTR("bucket", faas_kv_bucket(feed->conf.kv)),
-                 FAAS_LINT("applied", (int64_t)faas_feed_applied(feed)),
+                 FAAS_LINT("applied", (int64_t)feed->conf.applied),
                  FAAS_LINT("newest", (int64_t)seq));
         atomic_store(&feed->applied, 0);
     }
