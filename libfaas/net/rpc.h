@@ -11,7 +11,8 @@
  * Inboxes   a token below the process's inbox with a handler, for streams of messages (frames,
  *           credits).
  * Server    an endpoint is a row: pool endpoints decode JSON, run a handler on a pool thread and
- *           answer; loop endpoints get the raw message on the loop thread and answer themselves.
+ *           answer, with a tenth of the caller's time (at most 300 ms) kept for the way back; loop
+ *           endpoints get the raw message on the loop thread and answer themselves.
  *           ADR-32 PING, INFO, STATS come from the same rows; STATS also holds "metrics", the
  *           process's metrics as Prometheus text.
  * Threads   faas_rpc_call: any; faas_rpc_wait: any but the loop's; inboxes: loop thread only.

@@ -12,9 +12,7 @@
 
 #define BODY_MAX     (16 * 1024)
 #define HASH_WAIT_MS 3000 /* in the queue for a hash; then BUSY */
-#define ANSWER_MS    300  /* of the caller's time, kept for the answer's way back */
 
-/* A hash may wait only a part of the request's time, so that the answer still arrives in it. */
 static uint64_t hash_deadline(const struct faas_ctx *ctx)
 {
     uint64_t brief = faas_deadline_in_ms(HASH_WAIT_MS);
@@ -153,7 +151,7 @@ static faas_code end_sessions(const struct auth *auth, const struct faas_ctx *ct
     FAAS_TRY(
         store_end_sessions(&auth->store, ctx->user, session, ctx->deadline_ns, &revision, err));
     rc = faas_members_wait_applied(auth->members, FAAS_BUCKET_REVOCATIONS, revision,
-                                   ctx->deadline_ns - ANSWER_MS * FAAS_MS_NS, err);
+                                   ctx->deadline_ns, err);
     if (rc == FAAS_TIMEOUT)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "it is stored, but not every gateway has confirmed in time that it sees "

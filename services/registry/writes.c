@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define SEEN_MS    15000 /* longest wait for the readers of the bucket */
-#define ANSWER_MS  300   /* of the caller's time, kept for the answer's way back */
 #define ROUNDS_MAX 10    /* lost races before a change is given up */
 #define TAKEN      "name: you have a function of this name already; update it, or choose another"
 
@@ -45,7 +44,7 @@ static faas_code seen_everywhere(struct registry *reg, const struct faas_ctx *ca
                                  faas_err *err)
 {
     int64_t left = faas_left_ms(caller->deadline_ns);
-    int64_t wait = left - ANSWER_MS < SEEN_MS ? left - ANSWER_MS : SEEN_MS;
+    int64_t wait = left < SEEN_MS ? left : SEEN_MS;
     faas_code rc = faas_members_wait_applied(reg->members, FAAS_BUCKET_FUNCTIONS, seq,
                                              faas_deadline_in_ms(wait), err);
 

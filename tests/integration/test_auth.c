@@ -267,7 +267,7 @@ static void *racer(void *arg)
     } else if (rc == FAAS_BUSY) {
         race->busy++;
     } else {
-        print_error("a racer got %s: %s\n", faas_code_slug(rc), err.msg);
+        print_error("a racer got %s: %s (%s)\n", faas_code_slug(rc), err.msg, err.detail);
         race->other++;
     }
     return NULL;

@@ -52,6 +52,28 @@ static faas_code on_gate(void *state, const struct faas_call *call, json_t **out
     return FAAS_OK;
 }
 
+/* As handlers do that wait for a store which does not come back. */
+static faas_code on_wait(void *state, const struct faas_call *call, json_t **out_reply,
+                         faas_err *err)
+{
+    pthread_cond_t never;
+    pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+    pthread_condattr_t attr;
+    const struct timespec until = {.tv_sec = (time_t)(call->ctx->deadline_ns / FAAS_S_NS),
+                                   .tv_nsec = (long)(call->ctx->deadline_ns % FAAS_S_NS)};
+
+    (void)state;
+    (void)out_reply;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&never, &attr);
+    pthread_mutex_lock(&mu);
+    while (pthread_cond_timedwait(&never, &mu, &until) == 0)
+        ;
+    pthread_mutex_unlock(&mu);
+    return faas_fail(err, FAAS_UNAVAILABLE, "the store is away");
+}
+
 static void on_raw(void *state, faas_msg *take_msg)
 {
     (void)state;
@@ -73,6 +95,7 @@ static const struct faas_endpoint endpoints[] = {
      .body_max = 64,
      .handler = on_refuse},
     {.name = "gate", .subject = "test.gate", .queue = "q", .body_max = 64, .handler = on_gate},
+    {.name = "wait", .subject = "test.wait", .queue = "q", .body_max = 64, .handler = on_wait},
     {.name = "raw", .subject = "test.i.%s.raw", .body_max = 2000000, .on_message = on_raw},
     {.name = "silence", .subject = "test.silence", .body_max = 64, .on_message = on_silence},
     {.name = NULL},
@@ -204,6 +227,16 @@ static void silence_is_a_timeout_at_the_deadline(void **state)
     assert_int_equal(ask("test.silence", "{}", 150, &doc, &err), FAAS_TIMEOUT);
     assert_true(faas_now_ns() >= began + MS(150));
     assert_true(faas_now_ns() < began + MS(1000));
+}
+
+static void a_handler_that_used_all_its_time_still_says_why(void **state)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    assert_int_equal(ask("test.wait", "{}", 3000, &doc, &err), FAAS_UNAVAILABLE);
+    assert_contains(err.msg, "the store is away");
 }
 
 static void a_request_whose_time_is_up_is_not_run(void **state)
@@ -449,6 +482,7 @@ int main(void)
         cmocka_unit_test(a_body_above_the_limit_is_refused_with_the_limit),
         cmocka_unit_test(nobody_listening_is_unavailable_at_once),
         cmocka_unit_test(silence_is_a_timeout_at_the_deadline),
+        cmocka_unit_test(a_handler_that_used_all_its_time_still_says_why),
         cmocka_unit_test(a_request_whose_time_is_up_is_not_run),
         cmocka_unit_test(loop_endpoints_get_and_return_raw_bytes),
         cmocka_unit_test(a_full_queue_answers_busy),
