@@ -152,6 +152,7 @@ static faas_code keep_login(const cli_client *client, const char *username, cons
                             struct credential *out_kept, faas_err *err)
 {
     const char *token = json_string_value(json_object_get(doc, "token"));
+    const char *ca_file = client_credential(client)->ca_file;
     json_int_t expires_in = json_integer_value(json_object_get(doc, "expires_in"));
 
     if (token == NULL || expires_in <= 0)
@@ -160,7 +161,10 @@ static faas_code keep_login(const cli_client *client, const char *username, cons
     out_kept->username = strdup(username);
     out_kept->token = strdup(token);
     out_kept->expires_at_ms = faas_wall_ms() + (int64_t)expires_in * 1000;
-    if (out_kept->server == NULL || out_kept->username == NULL || out_kept->token == NULL)
+    if (ca_file != NULL)
+        out_kept->ca_file = strdup(ca_file);
+    if (out_kept->server == NULL || out_kept->username == NULL || out_kept->token == NULL ||
+        (ca_file != NULL && out_kept->ca_file == NULL))
         return faas_fail_sys(err, errno, "login");
     return credential_save(out_kept, err);
 }

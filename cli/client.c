@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <sodium.h>
 #include <string.h>
 #include <strings.h>
@@ -15,6 +16,7 @@ struct cli_client {
     CURL *curl;
     struct credential credential;
     bool is_verbose;
+    char reason[CURL_ERROR_SIZE]; /* of the last failure, libcurl's */
 };
 
 struct transfer {
@@ -26,6 +28,24 @@ struct transfer {
 };
 
 /* ---- opening ---- */
+
+/* The file is kept with a login, so its path must hold in every directory. */
+static faas_code choose_ca_file(const struct cli_common *common, struct credential *credential,
+                                faas_err *err)
+{
+    const char *asked = common->ca_file != NULL ? common->ca_file : getenv("FAAS_CA_FILE");
+    char path[PATH_MAX];
+
+    if (asked == NULL || asked[0] == '\0')
+        return FAAS_OK;
+    if (realpath(asked, path) == NULL)
+        return faas_fail(err, FAAS_INVALID, "%s %s: %s",
+                         common->ca_file != NULL ? "--ca-file" : "FAAS_CA_FILE", asked,
+                         strerror(errno));
+    free(credential->ca_file);
+    credential->ca_file = strdup(path);
+    return credential->ca_file != NULL ? FAAS_OK : faas_fail_sys(err, errno, "CA file");
+}
 
 faas_code client_open(const struct cli_common *common, cli_client **out_client, faas_err *err)
 {
@@ -40,6 +60,7 @@ faas_code client_open(const struct cli_common *common, cli_client **out_client, 
         return faas_fail_sys(err, ENOMEM, "curl handle");
     client->is_verbose = common->is_verbose;
     FAAS_TRY(credential_load(common->server, &client->credential, err));
+    FAAS_TRY(choose_ca_file(common, &client->credential, err));
     *out_client = FAAS_STEAL(client);
     return FAAS_OK;
 }
@@ -210,12 +231,38 @@ static void set_options(cli_client *client, const struct client_request *request
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "faas");
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, client->reason);
+    if (client->credential.ca_file != NULL) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client->credential.ca_file);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+    }
     if (is_loopback(client->credential.server))
         curl_easy_setopt(curl, CURLOPT_PROXY, "");
     if (request->body != NULL) {
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_len);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->body);
     }
+}
+
+static faas_code explain_tls(const cli_client *client, CURLcode rc, faas_err *err)
+{
+    const char *server = client->credential.server, *ca_file = client->credential.ca_file;
+
+    if (rc == CURLE_SSL_CACERT_BADFILE)
+        return faas_fail(err, FAAS_INVALID, "%s holds no certificate that can be used", ca_file);
+    if (rc == CURLE_PEER_FAILED_VERIFICATION)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the certificate of %s is not trusted (%s); name the file to trust with "
+                         "--ca-file or FAAS_CA_FILE: `faas up --tls` prints its own",
+                         server, client->reason);
+    return faas_fail(err, FAAS_UNAVAILABLE, "%s does not speak TLS as asked (%s); is it http://?",
+                     server, client->reason);
+}
+
+static bool is_tls_failure(CURLcode rc)
+{
+    return rc == CURLE_SSL_CACERT_BADFILE || rc == CURLE_PEER_FAILED_VERIFICATION ||
+           rc == CURLE_SSL_CONNECT_ERROR;
 }
 
 static faas_code explain(const cli_client *client, const struct transfer *transfer, CURLcode rc,
@@ -228,6 +275,8 @@ static faas_code explain(const cli_client *client, const struct transfer *transf
                          CLIENT_BODY_MAX);
     if (transfer->has_sink_failed)
         return faas_fail(err, FAAS_INTERNAL, "standard output cannot be written");
+    if (is_tls_failure(rc))
+        return explain_tls(client, rc, err);
     if (rc == CURLE_OPERATION_TIMEDOUT && transfer->answer->status == 0)
         return faas_fail(err, FAAS_TIMEOUT, "%s gave no answer in time", server);
     if (rc == CURLE_COULDNT_CONNECT || rc == CURLE_COULDNT_RESOLVE_HOST)
@@ -238,7 +287,8 @@ static faas_code explain(const cli_client *client, const struct transfer *transf
     if (transfer->answer->status != 0)
         return faas_fail(err, FAAS_UNAVAILABLE, "%s: the answer was cut short (%s)", server,
                          curl_easy_strerror(rc));
-    return faas_fail(err, FAAS_UNAVAILABLE, "%s: %s", server, curl_easy_strerror(rc));
+    return faas_fail(err, FAAS_UNAVAILABLE, "%s: %s%s", server, curl_easy_strerror(rc),
+                     strncmp(server, "http://", 7) == 0 ? "; is it https://?" : "");
 }
 
 /* ---- failures the platform reported ---- */

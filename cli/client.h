@@ -5,7 +5,9 @@
  *           token names the time and `faas login`; no connection, a cut answer and silence are
  *           UNAVAILABLE or TIMEOUT naming the server.
  * Security  http and https only, no redirects, the token goes to the server that gave it, loopback
- *           addresses never through a proxy.
+ *           addresses never through a proxy.  A server's certificate is always verified: against
+ *           --ca-file or FAAS_CA_FILE alone where there is one, else the one kept with the login,
+ *           else the system's.
  * Threads   the main thread only.
  */
 #ifndef CLI_CLIENT_H

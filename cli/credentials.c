@@ -147,6 +147,17 @@ static faas_code copy_login(const json_t *login, struct credential *credential, 
     return FAAS_OK;
 }
 
+/* Which certificates to trust is kept with the login, and holds without it, too. */
+static faas_code copy_ca_file(const json_t *login, struct credential *credential, faas_err *err)
+{
+    const char *ca_file = json_string_value(json_object_get(login, "ca_file"));
+
+    if (ca_file == NULL)
+        return FAAS_OK;
+    credential->ca_file = strdup(ca_file);
+    return credential->ca_file != NULL ? FAAS_OK : faas_fail_sys(err, errno, "login");
+}
+
 /* FAAS_TOKEN is for machines that have no home directory: it replaces the kept login. */
 static faas_code copy_environment(struct credential *credential, bool *out_is_there, faas_err *err)
 {
@@ -164,15 +175,18 @@ faas_code credential_load(const char *asked_server, struct credential *out_crede
 {
     FAAS_AUTO(json_t) *doc = NULL;
     struct credential credential = {0};
+    const json_t *login;
     bool has_token = false;
     faas_code code;
 
     FAAS_TRY(load_document(&doc, err));
     FAAS_TRY(credential_server_url(pick_server(asked_server, doc), &credential.server, err));
+    login = json_object_get(json_object_get(doc, "servers"), credential.server);
     code = copy_environment(&credential, &has_token, err);
     if (code == FAAS_OK && !has_token)
-        code = copy_login(json_object_get(json_object_get(doc, "servers"), credential.server),
-                          &credential, err);
+        code = copy_login(login, &credential, err);
+    if (code == FAAS_OK)
+        code = copy_ca_file(login, &credential, err);
     if (code != FAAS_OK) {
         credential_done(&credential);
         return code;
@@ -187,8 +201,9 @@ faas_code credential_save(const struct credential *credential, faas_err *err)
     json_t *login;
 
     FAAS_TRY(load_document(&doc, err));
-    login = json_pack("{s:s,s:s,s:I}", "username", credential->username, "token", credential->token,
-                      "expires_at", (json_int_t)credential->expires_at_ms);
+    login = json_pack("{s:s,s:s,s:I,s:s*}", "username", credential->username, "token",
+                      credential->token, "expires_at", (json_int_t)credential->expires_at_ms,
+                      "ca_file", credential->ca_file);
     if (login == NULL ||
         json_object_set_new(json_object_get(doc, "servers"), credential->server, login) != 0 ||
         json_object_set_new(doc, "default", json_string(credential->server)) != 0)
@@ -213,5 +228,6 @@ void credential_done(struct credential *credential)
     free(credential->token);
     free(credential->username);
     free(credential->server);
+    free(credential->ca_file);
     *credential = (struct credential){0};
 }

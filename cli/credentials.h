@@ -2,8 +2,8 @@
  * File      $XDG_CONFIG_HOME/faas/credentials.json (else ~/.config/...), mode 0600; replaced whole
  *           by rename.  A file that the group or others may read is refused, not repaired: its
  *           token may be known already.
- * Shape     {"v":1,"default":URL,"servers":{URL:{"username","token","expires_at"}}}; a token is
- *           only ever sent to the server that gave it.
+ * Shape     {"v":1,"default":URL,"servers":{URL:{"username","token","expires_at","ca_file"?}}}; a
+ *           token is only ever sent to the server that gave it.
  * Ownership strings of struct credential belong to it until credential_done(), which wipes.
  * Errors    INVALID naming the file and what to do; NOT_FOUND never: a missing file reads as empty.
  * Threads   the main thread only.
@@ -22,6 +22,7 @@ struct credential {
     char *username; /* NULL when not logged in */
     char *token;    /* likewise */
     int64_t expires_at_ms;
+    char *ca_file; /* absolute path; NULL: the system's certificates */
 };
 
 /* The server to use (asked_server, FAAS_URL, OPENFAAS_URL, the last login's, the built-in one, in

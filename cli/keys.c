@@ -25,7 +25,7 @@ static faas_code keys_path(const char *data_dir, const char *name, const char *s
     return FAAS_OK;
 }
 
-static faas_code write_pem(EVP_PKEY *key, const char *path, faas_err *err)
+faas_code keys_write_pem(EVP_PKEY *key, const char *path, faas_err *err)
 {
     BIO *memory = BIO_new(BIO_s_mem());
     faas_code code;
@@ -34,7 +34,7 @@ static faas_code write_pem(EVP_PKEY *key, const char *path, faas_err *err)
 
     if (memory == NULL || PEM_write_bio_PrivateKey(memory, key, NULL, NULL, 0, NULL, NULL) != 1) {
         BIO_free(memory);
-        return faas_fail(err, FAAS_INTERNAL, "the signing key cannot be written as PEM");
+        return faas_fail(err, FAAS_INTERNAL, "the key cannot be written as PEM");
     }
     len = BIO_get_mem_data(memory, &text);
     code = file_write(path, text, (size_t)len, 0600, err);
@@ -54,7 +54,7 @@ faas_code keys_token(const char *data_dir, char **out_path, faas_err *err)
         key = EVP_EC_gen("P-256");
         if (key == NULL)
             return faas_fail(err, FAAS_INTERNAL, "OpenSSL makes no P-256 key");
-        code = write_pem(key, path, err);
+        code = keys_write_pem(key, path, err);
         EVP_PKEY_free(key);
         FAAS_TRY(code);
     }

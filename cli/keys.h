@@ -1,5 +1,6 @@
 /* keys.h - keys of one data directory, made once: the token signing key, a NATS seed per user.
- * Files     keys/token-1.pem (EC P-256, PKCS#8 PEM) and keys/nats-<user>.seed, all 0600 in 0700.
+ * Files     keys/token-1.pem (EC P-256, PKCS#8 PEM) and keys/nats-<user>.seed, all 0600 in 0700;
+ *           keys/tls.pem (0644), a self-signed certificate, and keys/tls-key.pem.
  * Errors    INVALID (a file is damaged or readable by others), INTERNAL.
  * Threads   the main thread.
  */
@@ -14,5 +15,15 @@ FAAS_MUST_CHECK faas_code keys_token(const char *data_dir, char **out_path, faas
  * half. */
 FAAS_MUST_CHECK faas_code keys_nats(const char *data_dir, const char *user, char **out_path,
                                     char out_public[FAAS_NKEY_PUBLIC_TEXT], faas_err *err);
+
+struct evp_pkey_st; /* OpenSSL's */
+struct keys_pair {  /* paths, the caller's to free */
+    char *cert_path, *key_path;
+};
+/* Makes keys/tls.pem and its key unless they are there, hold for a month and name the address. */
+FAAS_MUST_CHECK faas_code keys_tls(const char *data_dir, const char *address,
+                                   struct keys_pair *out_pair, faas_err *err);
+/* The private key alone, as PEM, 0600. */
+FAAS_MUST_CHECK faas_code keys_write_pem(struct evp_pkey_st *key, const char *path, faas_err *err);
 
 #endif

@@ -144,6 +144,8 @@ static faas_code take_ports(struct plan *plan, const struct up_options *options,
         plan->ports[i] = options->port + i;
         if (options->port == 0)
             FAAS_TRY(take_port(book, "gateway", i + 1, &plan->ports[i], err));
+        if (options->is_tls)
+            FAAS_TRY(take_port(book, "gateway-tls", i + 1, &plan->tls_ports[i], err));
     }
     return FAAS_OK;
 }
@@ -327,7 +329,7 @@ static faas_code add_nats(const struct plan *plan, struct process_spec *spec, in
     return complete(plan, spec, ROLE_NATS, number, err);
 }
 
-static char *http_url(const char *address, int port)
+static char *url_of(const char *scheme, const char *address, int port)
 {
     const char *shown = address;
 
@@ -335,8 +337,14 @@ static char *http_url(const char *address, int port)
         shown = "127.0.0.1";
     else if (strcmp(address, "::") == 0)
         shown = "::1";
-    return strchr(shown, ':') != NULL ? file_path("http://[%s]:%d", shown, port)
-                                      : file_path("http://%s:%d", shown, port);
+    return strchr(shown, ':') != NULL ? file_path("%s://[%s]:%d", scheme, shown, port)
+                                      : file_path("%s://%s:%d", scheme, shown, port);
+}
+
+static char *listen_text(const char *address, int port)
+{
+    return strchr(address, ':') != NULL ? file_path("[%s]:%d", address, port)
+                                        : file_path("%s:%d", address, port);
 }
 
 static faas_code add_service(const struct plan *plan, struct process_spec *spec, enum role role,
@@ -345,6 +353,8 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
     FAAS_AUTO(char) *program = NULL;
     FAAS_AUTO(char) *data_dir = file_path("%s/services", plan->dir.path);
     FAAS_AUTO(char) *listen = NULL;
+    FAAS_AUTO(char) *listen_tls = NULL;
+    bool is_tls = role == ROLE_GATEWAY && plan->tls.cert_path != NULL;
     char id[32], replicas[16];
     struct setting settings[] = {
         {"NATS_URL", plan->nats_urls},
@@ -359,6 +369,9 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"CLUSTER", role == ROLE_SPAWNER ? plan->facts.id : NULL}, /* one engine, two platforms */
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
         {"LISTEN_ADDR", NULL},
+        {is_tls ? "LISTEN_TLS" : NULL, NULL},
+        {"TLS_CERT_FILE", plan->tls.cert_path},
+        {"TLS_KEY_FILE", plan->tls.key_path},
         {NULL, NULL},
     };
 
@@ -367,12 +380,13 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
     if (role == ROLE_GATEWAY) {
         int port = plan->ports[number - 1];
 
-        listen = strchr(plan->address, ':') != NULL ? file_path("[%s]:%d", plan->address, port)
-                                                    : file_path("%s:%d", plan->address, port);
-        spec->url = http_url(plan->address, port);
-        if (listen == NULL || spec->url == NULL)
+        listen = listen_text(plan->address, port);
+        listen_tls = listen_text(plan->address, plan->tls_ports[number - 1]);
+        spec->url = url_of("http", plan->address, port);
+        if (listen == NULL || listen_tls == NULL || spec->url == NULL)
             return faas_fail(err, FAAS_INTERNAL, "out of memory");
-        settings[FAAS_ARRAY_LEN(settings) - 2].value = listen;
+        settings[FAAS_ARRAY_LEN(settings) - 5].value = listen;
+        settings[FAAS_ARRAY_LEN(settings) - 4].value = listen_tls;
     }
     if (data_dir == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
@@ -419,14 +433,18 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     FAAS_TRY(in_dir(plan, "log", &plan->log_dir, err));
     FAAS_TRY(file_make_dirs(plan->log_dir, err));
     FAAS_TRY(make_keys(plan, err));
+    if (options->is_tls)
+        FAAS_TRY(keys_tls(plan->dir.path, options->address, &plan->tls, err));
     FAAS_TRY(find_ports(plan, options, err));
     FAAS_TRY(check_listen(plan, options, err));
     FAAS_TRY(join_urls(plan, err));
     plan->is_new_cluster = nats > 1 && !has_store(plan);
     plan->stream_replicas = nats < STREAM_REPLICAS ? nats : STREAM_REPLICAS;
     snprintf(plan->address, sizeof plan->address, "%s", options->address);
-    plan->url = http_url(options->address, plan->ports[0]);
-    if (plan->url == NULL)
+    plan->url = url_of("http", options->address, plan->ports[0]);
+    if (options->is_tls)
+        plan->tls_url = url_of("https", options->address, plan->tls_ports[0]);
+    if (plan->url == NULL || (options->is_tls && plan->tls_url == NULL))
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
     return add_all(plan, options, err);
 }
@@ -451,6 +469,9 @@ void plan_done(struct plan *plan)
     free(plan->specs);
     free(plan->spec_roles);
     free(plan->url);
+    free(plan->tls_url);
+    free(plan->tls.cert_path);
+    free(plan->tls.key_path);
     free(plan->nats_urls);
     free(plan->state_path);
     free(plan->log_dir);

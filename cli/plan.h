@@ -11,6 +11,7 @@
 #define CLI_PLAN_H
 
 #include "cli/datadir.h"
+#include "cli/keys.h"
 #include "cli/nats_conf.h"
 #include "cli/process.h"
 #include "net/nkey.h"
@@ -31,6 +32,7 @@ struct up_options {
     char address[64]; /* IPv4 or IPv6, without brackets */
     int port;         /* of the first gateway, others follow; 0: free ones, kept */
     int replicas[ROLE_COUNT];
+    bool is_tls; /* HTTPS besides, on a port of its own per gateway */
 };
 
 struct plan {
@@ -41,10 +43,13 @@ struct plan {
     size_t spec_count;
     char address[64];              /* of the gateways */
     int ports[PLAN_REPLICAS_MOST]; /* of the gateways, in order */
+    int tls_ports[PLAN_REPLICAS_MOST];
+    struct keys_pair tls; /* paths; NULL without TLS */
     struct nats_node nodes[NATS_SERVERS_MAX];
     int stream_replicas;
     bool is_new_cluster; /* several NATS servers that hold no data yet */
     char *url;           /* http://ADDRESS:PORT of the first gateway */
+    char *tls_url;       /* https://ADDRESS:PORT of the first gateway; NULL: none */
     char *nats_urls;     /* comma-separated */
     char *state_path, *log_dir;
     char *seed_paths[ROLE_COUNT]; /* NATS seeds; ROLE_NATS: the supervisor's own, "cli" */

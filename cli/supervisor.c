@@ -247,6 +247,8 @@ static void on_ready(void *arg, faas_code code, const faas_err *err)
     sup->is_ready = true;
     write_state(sup); /* before the word: who reads it may ask for the status at once */
     printf("ready %s\n", sup->plan->url);
+    if (sup->plan->tls_url != NULL)
+        printf("tls %s certificate %s\n", sup->plan->tls_url, sup->plan->tls.cert_path);
     fflush(stdout);
     if (sup->setup->on_ready != NULL)
         sup->setup->on_ready(sup->setup->arg);

@@ -19,7 +19,7 @@
 
 static const char *data, *listen_text = "127.0.0.1:8080";
 static struct cli_list replicas;
-static bool is_detached;
+static bool is_detached, is_tls;
 
 const struct cli_option cli_up_options[] = {
     {"data", CLI_TEXT, &data, "DIR", "where everything is kept (~/.local/share/faas)", 0, 0, NULL},
@@ -29,13 +29,15 @@ const struct cli_option cli_up_options[] = {
     {"replicas", CLI_LIST, &replicas, "NAME=N",
      "of auth, registry, publisher, spawner, gateway or nats (1, 3 or 5); may be repeated", 0, 0,
      NULL},
+    {"tls", CLI_FLAG, &is_tls, NULL,
+     "HTTPS besides, on a free port that is kept, with a certificate made in DIR/keys", 0, 0, NULL},
     {"detach", CLI_FLAG, &is_detached, NULL, "go to the background once ready", 0, 0, NULL},
     CLI_OPTION_END,
 };
 
 static faas_code read_options(struct up_options *out, faas_err *err)
 {
-    *out = (struct up_options){.data = data};
+    *out = (struct up_options){.data = data, .is_tls = is_tls};
     for (int role = 0; role < ROLE_COUNT; role++)
         out->replicas[role] = 1;
     for (size_t i = 0; i < replicas.count; i++)

@@ -52,7 +52,8 @@ struct cli_option {
 
 struct cli_common { /* options every verb has */
     bool is_json, is_verbose;
-    const char *server; /* NULL: environment, credentials file, built-in default */
+    const char *server;  /* NULL: environment, credentials file, built-in default */
+    const char *ca_file; /* NULL: environment, credentials file, the system's */
 };
 
 struct cli_args {

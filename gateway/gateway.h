@@ -20,7 +20,7 @@ struct listing;
 
 struct gateway {
     struct {
-        char *listen, *server_address, *spill_dir;
+        char *listen, *server_address, *spill_dir, *listen_tls, *cert_file, *key_file;
         int64_t connections, per_address, threads, idle_s, read_ms, token_cache;
         int64_t rate_user, rate_address, rate_burst_s;
     } conf;
@@ -36,6 +36,7 @@ struct gateway {
     TAILQ_HEAD(, listing) listings; /* loop thread */
     int64_t running;                /* invokes; loop thread */
     ev_timer drain;
+    ev_signal renew;
     bool is_stopped;
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/http_tls.h"
 
 #define HEAD_MEMORY    (64 * 1024) /* per connection: bounds the head of a request */
 #define BODY_MIN       4096        /* of a body whose length was not declared */
@@ -286,20 +287,38 @@ __attribute__((format(printf, 2, 0))) static void on_mhd_log(void *cls, const ch
     FAAS_LOG(DEBUG, "libmicrohttpd", FAAS_LSTR("detail", text));
 }
 
-static struct MHD_Daemon *start_daemon(http_server *server)
+static struct MHD_Daemon *start_daemon(http_server *server, int listener, bool is_tls)
 {
+    static char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+    const struct MHD_OptionItem secure[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)http_tls_retrieve},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     const struct http_conf *conf = &server->conf;
 
     return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-        server->listener, MHD_OPTION_THREAD_POOL_SIZE, (unsigned)conf->threads,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->connections,
+        flags | (is_tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, server,
+        MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
+        MHD_OPTION_ARRAY, is_tls ? secure : &secure[2], MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)conf->threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->per_address,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)HEAD_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, server, MHD_OPTION_END);
+}
+
+static faas_code open_door(http_server *server, struct http_door *door, const char *address,
+                           faas_err *err)
+{
+    bool is_tls = door == &server->doors[HTTP_TLS];
+
+    FAAS_TRY(http_listen(address, is_tls ? "LISTEN_TLS" : "LISTEN_ADDR", &door->listener, err));
+    door->daemon = start_daemon(server, door->listener, is_tls);
+    return door->daemon != NULL ? FAAS_OK : faas_fail_sys(err, errno, "start libmicrohttpd");
 }
 
 faas_code http_open(const struct http_conf *conf, http_server **out_server, faas_err *err)
@@ -310,17 +329,14 @@ faas_code http_open(const struct http_conf *conf, http_server **out_server, faas
     if (server == NULL)
         return faas_fail_sys(err, errno, "allocate http server");
     server->conf = *conf;
-    server->listener = -1;
+    server->doors[HTTP_PLAIN].listener = server->doors[HTTP_TLS].listener = -1;
     pthread_mutex_init(&server->defer_mu, NULL);
     pthread_cond_init(&server->ended, NULL);
     rc = http_conns_init(&server->conns, conf->loop, err);
     if (rc == FAAS_OK)
-        rc = http_listen(conf->listen, &server->listener, err);
-    if (rc == FAAS_OK) {
-        server->daemon = start_daemon(server);
-        if (server->daemon == NULL)
-            rc = faas_fail_sys(err, errno, "start libmicrohttpd");
-    }
+        rc = open_door(server, &server->doors[HTTP_PLAIN], conf->listen, err);
+    if (rc == FAAS_OK && conf->listen_tls[0] != '\0')
+        rc = open_door(server, &server->doors[HTTP_TLS], conf->listen_tls, err);
     if (rc != FAAS_OK) {
         http_close(server);
         return rc;
@@ -338,8 +354,12 @@ void http_drain(http_server *server)
 {
     atomic_store(&server->is_draining, true);
     /* The descriptor stays open until the threads have ended; shut down, it refuses. */
-    if (MHD_quiesce_daemon(server->daemon) != MHD_INVALID_SOCKET)
-        (void)shutdown(server->listener, SHUT_RDWR);
+    for (size_t i = 0; i < HTTP_DOORS; i++) {
+        struct http_door *door = &server->doors[i];
+
+        if (door->daemon != NULL && MHD_quiesce_daemon(door->daemon) != MHD_INVALID_SOCKET)
+            (void)shutdown(door->listener, SHUT_RDWR);
+    }
 }
 
 size_t http_active(const http_server *server)
@@ -370,18 +390,23 @@ static void wait_for_answers(http_server *server)
     pthread_mutex_unlock(&server->defer_mu);
 }
 
+static void close_door(http_server *server, struct http_door *door)
+{
+    if (door->daemon != NULL)
+        MHD_stop_daemon(door->daemon);
+    /* libmicrohttpd closes the listener itself unless it was quiesced before. */
+    if (door->listener >= 0 && (door->daemon == NULL || atomic_load(&server->is_draining)))
+        close(door->listener);
+}
+
 void http_close(http_server *server)
 {
     if (server == NULL)
         return;
-    if (server->daemon != NULL) {
-        wait_for_answers(server);
-        MHD_stop_daemon(server->daemon);
-    }
+    wait_for_answers(server);
+    for (size_t i = 0; i < HTTP_DOORS; i++)
+        close_door(server, &server->doors[i]);
     http_conns_done(&server->conns);
-    /* libmicrohttpd closes the listener itself unless it was quiesced before. */
-    if (server->listener >= 0 && (server->daemon == NULL || atomic_load(&server->is_draining)))
-        close(server->listener);
     pthread_cond_destroy(&server->ended);
     pthread_mutex_destroy(&server->defer_mu);
     free(server);

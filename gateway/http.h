@@ -60,7 +60,8 @@ struct http_exchange {
 };
 
 struct http_conf {
-    const char *listen; /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    const char *listen;     /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    const char *listen_tls; /* the same; "": none.  http_tls_load() comes first */
     int64_t connections, per_address, threads, idle_s, read_ms;
     faas_loop *loop;
     void (*on_head)(void *arg, http_exchange *x);

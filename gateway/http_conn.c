@@ -60,7 +60,7 @@ static int listen_on(const struct addrinfo *at)
     return -1;
 }
 
-faas_code http_listen(const char *address, int *out_fd, faas_err *err)
+faas_code http_listen(const char *address, const char *setting, int *out_fd, faas_err *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -69,16 +69,16 @@ faas_code http_listen(const char *address, int *out_fd, faas_err *err)
     int rc;
 
     if (!split_address(address, host, sizeof host, &port))
-        return faas_fail(err, FAAS_INVALID,
-                         "LISTEN_ADDR: expected ADDRESS:PORT, [IPV6]:PORT or :PORT");
+        return faas_fail(err, FAAS_INVALID, "%s: expected ADDRESS:PORT, [IPV6]:PORT or :PORT",
+                         setting);
     rc = getaddrinfo(host[0] != '\0' ? host : NULL, port, &hints, &found);
     if (rc != 0)
-        return faas_fail(err, FAAS_INVALID, "LISTEN_ADDR: %s", gai_strerror(rc));
+        return faas_fail(err, FAAS_INVALID, "%s: %s", setting, gai_strerror(rc));
     *out_fd = listen_on(found);
     rc = errno;
     freeaddrinfo(found);
     if (*out_fd < 0)
-        return faas_fail(err, FAAS_UNAVAILABLE, "LISTEN_ADDR: cannot listen on %s: %s", address,
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s: cannot listen on %s: %s", setting, address,
                          strerror(rc));
     return FAAS_OK;
 }

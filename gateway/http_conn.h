@@ -42,7 +42,9 @@ struct http_watch {
     bool is_active;
 };
 
-FAAS_MUST_CHECK faas_code http_listen(const char *address, int *out_fd, faas_err *err);
+/* setting: its name, for messages. */
+FAAS_MUST_CHECK faas_code http_listen(const char *address, const char *setting, int *out_fd,
+                                      faas_err *err);
 FAAS_MUST_CHECK faas_code http_conns_init(struct http_conns *conns, faas_loop *loop, faas_err *err);
 void http_conns_start(struct http_conns *conns);
 void http_conns_done(struct http_conns *conns);

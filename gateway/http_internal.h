@@ -39,11 +39,16 @@ struct http_private {
     bool is_sent;
 };
 
+struct http_door {
+    struct MHD_Daemon *daemon;
+    int listener; /* -1: none */
+};
+enum { HTTP_PLAIN, HTTP_TLS, HTTP_DOORS };
+
 struct http_server {
     struct http_conf conf;
-    struct MHD_Daemon *daemon;
+    struct http_door doors[HTTP_DOORS];
     struct http_conns conns;
-    int listener;
     _Atomic size_t active;
     _Atomic bool is_draining;
     pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */

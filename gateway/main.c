@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,6 +7,7 @@
 #include "contract.h"
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
+#include "gateway/http_tls.h"
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
 #include "gateway/problem.h"
@@ -25,6 +27,11 @@ static const struct faas_option options[] = {
                  "ADDRESS:PORT to serve HTTP on; default " LISTEN_DEFAULT),
     FAAS_OPT_STR(conf.server_address, "SERVER_ADDRESS", "",
                  "the same, when LISTEN_ADDR is not set"),
+    FAAS_OPT_STR(conf.listen_tls, "LISTEN_TLS", "",
+                 "ADDRESS:PORT to serve HTTPS on besides; needs both files below"),
+    FAAS_OPT_STR(conf.cert_file, "TLS_CERT_FILE", "",
+                 "PEM certificate chain; read again at SIGHUP, connections stay"),
+    FAAS_OPT_STR(conf.key_file, "TLS_KEY_FILE", "", "its private key, PEM, mode 0600"),
     FAAS_OPT_INT(conf.connections, "GATEWAY_CONNECTIONS", "2048", 2, 100000,
                  "connections served at once; more wait to be accepted"),
     FAAS_OPT_INT(conf.per_address, "GATEWAY_CONNECTIONS_PER_ADDRESS", "1024", 0, 100000,
@@ -261,6 +268,22 @@ static void on_share(struct ev_loop *ev, ev_timer *timer, int events)
     rate_set_share(gw->addresses, gateways);
 }
 
+static void on_renew(struct ev_loop *ev, ev_signal *signal, int events)
+{
+    faas_err err = {0};
+
+    (void)ev;
+    (void)signal;
+    (void)events;
+    if (conf.listen_tls[0] == '\0')
+        return;
+    if (http_tls_load(conf.cert_file, conf.key_file, &err) == FAAS_OK)
+        FAAS_LOG(INFO, "certificate read again");
+    else
+        FAAS_LOG(ERROR, "certificate not replaced", FAAS_LSTR("error", err.msg),
+                 FAAS_LSTR("detail", err.detail));
+}
+
 static void start_on_loop(void *arg)
 {
     struct gateway *gw = arg;
@@ -273,6 +296,8 @@ static void start_on_loop(void *arg)
     ev_timer_init(&gw->share, on_share, SHARE_S, SHARE_S);
     gw->share.data = gw;
     ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->share);
+    ev_signal_init(&gw->renew, on_renew, SIGHUP);
+    ev_signal_start(faas_loop_ev(gw->rt->loop), &gw->renew);
 }
 
 static void on_applied(void *arg)
@@ -289,6 +314,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     const char *given = conf.listen[0] != '\0' ? conf.listen : conf.server_address;
     const struct http_conf http = {
         .listen = given[0] != '\0' ? given : LISTEN_DEFAULT,
+        .listen_tls = conf.listen_tls,
         .connections = conf.connections,
         .per_address = conf.per_address,
         .threads = conf.threads,
@@ -308,6 +334,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, &gw->access, err));
     FAAS_TRY(rate_new(conf.rate_user, conf.rate_burst_s, RATE_ENTRIES, &gw->users, err));
     FAAS_TRY(rate_new(conf.rate_address, conf.rate_burst_s, RATE_ENTRIES, &gw->addresses, err));
+    if (conf.listen_tls[0] != '\0')
+        FAAS_TRY(http_tls_load(conf.cert_file, conf.key_file, err));
     FAAS_TRY(http_open(&http, &gw->http, err));
     faas_loop_post(rt->loop, start_on_loop, gw);
     FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
@@ -369,6 +397,7 @@ static void stop(void *state)
     status_stop(&gw->status);
     ev_timer_stop(faas_loop_ev(gw->rt->loop), &gw->drain);
     ev_timer_stop(faas_loop_ev(gw->rt->loop), &gw->share);
+    ev_signal_stop(faas_loop_ev(gw->rt->loop), &gw->renew);
     access_stop(gw->access);
     invoke_stop(gw);
     forward_stop(gw);
@@ -377,6 +406,7 @@ static void stop(void *state)
     faas_loop_stop(gw->rt->loop);
     faas_loop_run(gw->rt->loop);
     http_close(gw->http);
+    http_tls_done();
     access_unfollow(gw->access);
     faas_kv_close(gw->revocations);
     rate_free(gw->users);

@@ -55,7 +55,8 @@ static mode_t mode_of(const char *path)
 
 static void save(const char *server, const char *username, const char *token)
 {
-    struct credential kept = {strdup(server), strdup(username), strdup(token), 123};
+    struct credential kept = {strdup(server), strdup(username), strdup(token), 123,
+                              strdup("/ca.pem")};
     faas_err err = {0};
 
     assert_ok(credential_save(&kept, &err));
@@ -73,9 +74,11 @@ static void a_token_is_kept_per_server(void **state)
     assert_ok(credential_load("http://one:1/", &got, &err));
     assert_string_equal(got.token, "token-one");
     assert_int_equal(got.expires_at_ms, 123);
+    assert_string_equal(got.ca_file, "/ca.pem");
     credential_done(&got);
     assert_ok(credential_load("http://three:3", &got, &err));
     assert_null(got.token);
+    assert_null(got.ca_file);
     credential_done(&got);
     assert_ok(credential_load(NULL, &got, &err)); /* the last login's server */
     assert_string_equal(got.server, "http://two:2");
