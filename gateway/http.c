@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -142,10 +143,12 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     check_head(x, method, version);
     if (!x->own->is_answered)
         return MHD_YES;
+    http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(HTTP_DROP_MS));
     /* Answered from here, libmicrohttpd closes the connection; a call later, it need not. */
-    if (!x->own->is_closing && !reading.is_continue_asked && x->guard.declared <= HTTP_DROP_MAX)
+    if (!x->own->is_closing && !reading.is_continue_asked && x->guard.declared <= HTTP_KEEP_MAX)
         return MHD_YES;
     x->own->is_closing = true;
+    x->own->conn->is_unread = true;
     return http_send(x);
 }
 
@@ -178,6 +181,7 @@ static enum MHD_Result take_body(http_exchange *x, const char *data, size_t len)
 
     if (!x->own->is_answered && len > x->body_max - x->body_len) {
         conf->on_too_large(conf->arg, x);
+        http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(HTTP_DROP_MS));
         free(x->body);
         x->body = NULL;
         x->body_len = 0;
@@ -251,16 +255,36 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
 
 /* ---- the server ---- */
 
+/* What libmicrohttpd refused by itself has left unread bytes, too. */
+static bool is_unread(const struct http_conn *conn)
+{
+    int waiting = 0;
+
+    return conn->is_unread || (ioctl(conn->fd, FIONREAD, &waiting) == 0 && waiting > 0);
+}
+
+static void linger(http_server *server, const struct http_conn *conn)
+{
+    if (conn == NULL || !is_unread(conn))
+        return;
+    pthread_mutex_lock(&server->defer_mu);
+    if (!server->is_closing)
+        http_linger(&server->lingers, conn->fd);
+    pthread_mutex_unlock(&server->defer_mu);
+}
+
 static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
     http_server *server = cls;
 
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context =
             http_conn_open(&server->conns, connection, faas_deadline_in_ms(server->conf.read_ms));
-    else
-        http_conn_close(&server->conns, *socket_context);
+        return;
+    }
+    linger(server, *socket_context);
+    http_conn_close(&server->conns, *socket_context);
 }
 
 /* The raw target; libmicrohttpd decodes it in place afterwards. */
@@ -332,6 +356,7 @@ faas_code http_open(const struct http_conf *conf, http_server **out_server, faas
     server->doors[HTTP_PLAIN].listener = server->doors[HTTP_TLS].listener = -1;
     pthread_mutex_init(&server->defer_mu, NULL);
     pthread_cond_init(&server->ended, NULL);
+    http_lingers_init(&server->lingers, conf->loop);
     rc = http_conns_init(&server->conns, conf->loop, err);
     if (rc == FAAS_OK)
         rc = open_door(server, &server->doors[HTTP_PLAIN], conf->listen, err);
@@ -407,6 +432,7 @@ void http_close(http_server *server)
     for (size_t i = 0; i < HTTP_DOORS; i++)
         close_door(server, &server->doors[i]);
     http_conns_done(&server->conns);
+    http_lingers_done(&server->lingers);
     pthread_cond_destroy(&server->ended);
     pthread_mutex_destroy(&server->defer_mu);
     free(server);

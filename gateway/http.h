@@ -4,9 +4,10 @@
  * Road      on_head (may answer already: wrong path, no token, too large) -> the body is read,
  *           bounded by body_max -> on_ready: answers, or http_defer()s: the connection is suspended
  *           and a task runs on the loop thread, which owns the exchange until http_answer_*().
- * Refusals  an answer given in on_head waits for the body to be read and dropped, up to
- *           HTTP_DROP_MAX, so that the client sees it; a client that waits for "100 Continue" and a
- *           longer body get it at once, and the connection is closed.
+ * Refusals  an answer given in on_head goes out at once, nothing of the body is kept, and what the
+ *           client sends meanwhile is dropped until it closes (http_linger.h).  Only a body declared
+ *           to have at most HTTP_KEEP_MAX bytes, or one in chunks, is read to its end first, so
+ *           that the connection can be kept; the time and bytes for that are http_linger.h's, too.
  * Time      every phase has a deadline of ours (reading, sending), besides libmicrohttpd's idle
  *           timeout, which restarts with every byte.  A suspended connection has none: its owner
  *           arms one.
@@ -26,7 +27,7 @@
 #include "gateway/guard.h"
 #include "gateway/routes.h"
 
-#define HTTP_DROP_MAX    (8 * 1024 * 1024)
+#define HTTP_KEEP_MAX    (1024 * 1024)
 #define HTTP_HEADER_MAX  256 /* bytes of a response header's value, with NUL */
 #define HTTP_CLIENT_TEXT 48
 

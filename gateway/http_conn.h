@@ -21,6 +21,7 @@ struct http_conn {
     struct http_conns *conns;
     int fd;
     uint64_t deadline_ns;   /* guarded by mu */
+    bool is_unread;         /* its last answer did not wait for the request's body */
     char *target;           /* of the current request, owned */
     const char *raw_target; /* the same text in libmicrohttpd's buffer; compared, never read */
 };

@@ -190,10 +190,8 @@ void http_header(http_exchange *x, const char *name, const char *fmt, ...)
 static void hand_back(http_exchange *x)
 {
     struct http_private *own = x->own;
-    uint64_t send_ns = SEND_MS * FAAS_MS_NS + own->answer.len * SEND_BYTE_NS;
 
     own->is_answered = true;
-    http_conn_set_deadline(own->conn, faas_now_ns() + send_ns);
     http_watch_remove(&own->server->conns, &own->watch);
     if (own->is_deferred)
         MHD_resume_connection(own->connection);
@@ -256,12 +254,14 @@ static void add_headers(struct MHD_Response *response, const http_exchange *x)
 
 enum MHD_Result http_send(http_exchange *x)
 {
+    uint64_t send_ns = SEND_MS * FAAS_MS_NS + x->own->answer.len * SEND_BYTE_NS;
     struct MHD_Response *response = make_response(&x->own->answer);
     enum MHD_Result result;
 
     if (response == NULL)
         return MHD_NO; /* without memory the connection is closed */
     add_headers(response, x);
+    http_conn_set_deadline(x->own->conn, faas_now_ns() + send_ns);
     result = MHD_queue_response(x->own->connection, (unsigned)x->own->answer.status, response);
     MHD_destroy_response(response);
     return result;

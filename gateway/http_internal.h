@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "gateway/http_conn.h"
+#include "gateway/http_linger.h"
 
 #define HTTP_HEADERS_MAX 12 /* of ours per response */
 
@@ -49,6 +50,7 @@ struct http_server {
     struct http_conf conf;
     struct http_door doors[HTTP_DOORS];
     struct http_conns conns;
+    struct http_lingers lingers;
     _Atomic size_t active;
     _Atomic bool is_draining;
     pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
