@@ -52,10 +52,11 @@ struct http_exchange {
     /* What the gateway makes of it. */
     size_t body_max; /* set by on_head */
     struct gw_match match;
-    struct faas_token_claims caller; /* user "" for anonymous */
-    bool is_key_unknown;             /* the token names a key that was not fetched yet */
-    void *state;                     /* of whoever works on it */
-    const char *code;                /* slug of the outcome, for the log; static */
+    struct faas_token_claims caller;    /* user "" for anonymous */
+    bool is_key_unknown;                /* the token names a key that was not fetched yet */
+    void *state;                        /* of whoever works on it */
+    const char *code;                   /* slug of the outcome, for the log; static */
+    int64_t place_us, start_us, run_us; /* of a call's parts, for the log */
 
     struct http_private *own;
 };

@@ -26,7 +26,8 @@ static double ms_in(const json_t *times, const char *key)
 static void add_timing(struct invoke *inv, const json_t *end)
 {
     const json_t *times = json_object_get(end, "times_ms");
-    double place = ms_in(times, "place"), run = ms_in(times, "run"), queue;
+    double place = ms_in(times, "place"), start = ms_in(times, "start"), run = ms_in(times, "run");
+    double queue;
 
     /* From the first sending until a spawner accepted, less what the spawner itself took for it. */
     queue = inv->accepted_ns < inv->sent_ns
@@ -35,7 +36,10 @@ static void add_timing(struct invoke *inv, const json_t *end)
     http_header(inv->x, "X-Duration-Ms", "%.3f", run);
     http_header(inv->x, "Server-Timing",
                 "queue;dur=%.3f, place;dur=%.3f, start;dur=%.3f, run;dur=%.3f",
-                queue > 0 ? queue : 0, place, ms_in(times, "start"), run);
+                queue > 0 ? queue : 0, place, start, run);
+    inv->x->place_us = (int64_t)(place * 1e3);
+    inv->x->start_us = (int64_t)(start * 1e3);
+    inv->x->run_us = (int64_t)(run * 1e3);
 }
 
 static void add_headers(struct invoke *inv, const json_t *end)

@@ -249,8 +249,9 @@ static void on_done(void *arg, const http_exchange *x)
     FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
              FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
              FAAS_LSTR("request", x->id), FAAS_LSTR("user", x->caller.user),
-             FAAS_LINT("ms", (int64_t)((faas_now_ns() - x->began_ns) / FAAS_MS_NS)),
-             FAAS_LINT("bytes_in", (int64_t)x->guard.declared),
+             FAAS_LINT("total_us", (int64_t)((faas_now_ns() - x->began_ns) / 1000)),
+             FAAS_LINT("place_us", x->place_us), FAAS_LINT("start_us", x->start_us),
+             FAAS_LINT("run_us", x->run_us), FAAS_LINT("bytes_in", (int64_t)x->guard.declared),
              FAAS_LINT("bytes_out", (int64_t)http_answer_len(x)),
              FAAS_LINT("sent", http_is_sent(x)));
 }
