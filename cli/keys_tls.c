@@ -1,4 +1,5 @@
 /* The self-signed certificate of `faas up --tls`. */
+#include <limits.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -9,14 +10,13 @@
 #include "cli/file.h"
 #include "cli/keys.h"
 
-#define DAYS     398
-#define REST_S   (30 * 86400) /* with less time left it is made anew */
-#define CN       "faas self-signed"
-#define WILDCARD "0.0.0.0"
+#define DAYS   398
+#define REST_S (30 * 86400) /* with less time left it is made anew */
+#define CN     "faas self-signed"
 
 static bool is_wildcard(const char *address)
 {
-    return strcmp(address, WILDCARD) == 0 || strcmp(address, "::") == 0;
+    return strcmp(address, "0.0.0.0") == 0 || strcmp(address, "::") == 0;
 }
 
 static bool is_good_for(X509 *cert, const char *address)
@@ -48,13 +48,26 @@ static bool add_extension(X509 *cert, int nid, const char *value)
     return is_added;
 }
 
+/* Names for OpenSSL's text form: this machine's own, and what is listened on. */
+static void list_names(const char *address, char *out, size_t room)
+{
+    static const char host_chars[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+    char host[HOST_NAME_MAX + 1] = "";
+
+    if (gethostname(host, sizeof host - 1) != 0 || host[strspn(host, host_chars)] != '\0')
+        host[0] = '\0';
+    (void)snprintf(out, room, "DNS:localhost,IP:127.0.0.1,IP:::1%s%s%s%s",
+                   host[0] == '\0' ? "" : ",DNS:", host,
+                   is_wildcard(address) ? "" : ",IP:", is_wildcard(address) ? "" : address);
+}
+
 static bool fill(X509 *cert, EVP_PKEY *key, const char *address)
 {
     X509_NAME *name = X509_get_subject_name(cert);
-    char names[192];
+    char names[512];
 
-    (void)snprintf(names, sizeof names, "DNS:localhost,IP:127.0.0.1,IP:::1%s%s",
-                   is_wildcard(address) ? "" : ",IP:", is_wildcard(address) ? "" : address);
+    list_names(address, names, sizeof names);
     return X509_set_version(cert, 2) == 1 &&
            ASN1_INTEGER_set_uint64(X509_get_serialNumber(cert), (uint64_t)time(NULL)) == 1 &&
            X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL &&

@@ -335,14 +335,25 @@ static struct MHD_Daemon *start_daemon(http_server *server, int listener, bool i
         on_connection, server, MHD_OPTION_END);
 }
 
-static faas_code open_door(http_server *server, struct http_door *door, const char *address,
-                           faas_err *err)
+/* Nothing is served before all of it can be. */
+static faas_code open_doors(http_server *server, faas_err *err)
 {
-    bool is_tls = door == &server->doors[HTTP_TLS];
+    const struct http_conf *conf = &server->conf;
+    struct http_door *doors = server->doors;
+    bool has_tls = conf->listen_tls[0] != '\0';
 
-    FAAS_TRY(http_listen(address, is_tls ? "LISTEN_TLS" : "LISTEN_ADDR", &door->listener, err));
-    door->daemon = start_daemon(server, door->listener, is_tls);
-    return door->daemon != NULL ? FAAS_OK : faas_fail_sys(err, errno, "start libmicrohttpd");
+    FAAS_TRY(http_allow_files(conf->connections * (has_tls ? 2 : 1), err));
+    FAAS_TRY(http_listen(conf->listen, "LISTEN_ADDR", &doors[HTTP_PLAIN].listener, err));
+    if (has_tls)
+        FAAS_TRY(http_listen(conf->listen_tls, "LISTEN_TLS", &doors[HTTP_TLS].listener, err));
+    for (int i = 0; i < HTTP_DOORS; i++) {
+        if (doors[i].listener < 0)
+            continue;
+        doors[i].daemon = start_daemon(server, doors[i].listener, i == HTTP_TLS);
+        if (doors[i].daemon == NULL)
+            return faas_fail_sys(err, errno, "start libmicrohttpd");
+    }
+    return FAAS_OK;
 }
 
 faas_code http_open(const struct http_conf *conf, http_server **out_server, faas_err *err)
@@ -359,9 +370,7 @@ faas_code http_open(const struct http_conf *conf, http_server **out_server, faas
     http_lingers_init(&server->lingers, conf->loop);
     rc = http_conns_init(&server->conns, conf->loop, err);
     if (rc == FAAS_OK)
-        rc = open_door(server, &server->doors[HTTP_PLAIN], conf->listen, err);
-    if (rc == FAAS_OK && conf->listen_tls[0] != '\0')
-        rc = open_door(server, &server->doors[HTTP_TLS], conf->listen_tls, err);
+        rc = open_doors(server, err);
     if (rc != FAAS_OK) {
         http_close(server);
         return rc;

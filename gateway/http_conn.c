@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #define SWEEP_S       0.5
 #define BACKLOG       1024
 #define GONE_PER_TURN 64
+#define OTHER_FILES   1024 /* spilled results, lingering sockets, the bus, the log */
 
 /* ---- the listening socket ---- */
 
@@ -84,6 +86,24 @@ faas_code http_listen(const char *address, const char *setting, int *out_fd, faa
 }
 
 /* ---- connections ---- */
+
+faas_code http_allow_files(int64_t connections, faas_err *err)
+{
+    rlim_t need = (rlim_t)connections + OTHER_FILES;
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return faas_fail_sys(err, errno, "getrlimit");
+    if (files.rlim_cur >= need)
+        return FAAS_OK;
+    if (files.rlim_max < need)
+        return faas_fail(err, FAAS_INVALID,
+                         "GATEWAY_CONNECTIONS: it takes %llu open files, and %llu are allowed: "
+                         "lower it, or raise the limit (ulimit -Hn)",
+                         (unsigned long long)need, (unsigned long long)files.rlim_max);
+    files.rlim_cur = need;
+    return setrlimit(RLIMIT_NOFILE, &files) == 0 ? FAAS_OK : faas_fail_sys(err, errno, "setrlimit");
+}
 
 struct http_conn *http_conn_open(struct http_conns *conns, struct MHD_Connection *connection,
                                  uint64_t deadline_ns)

@@ -46,6 +46,8 @@ struct http_watch {
 /* setting: its name, for messages. */
 FAAS_MUST_CHECK faas_code http_listen(const char *address, const char *setting, int *out_fd,
                                       faas_err *err);
+/* Raises the limit of open files so that so many connections fit; INVALID when it cannot. */
+FAAS_MUST_CHECK faas_code http_allow_files(int64_t connections, faas_err *err);
 FAAS_MUST_CHECK faas_code http_conns_init(struct http_conns *conns, faas_loop *loop, faas_err *err);
 void http_conns_start(struct http_conns *conns);
 void http_conns_done(struct http_conns *conns);

@@ -33,9 +33,10 @@ static const struct faas_option options[] = {
                  "PEM certificate chain; read again at SIGHUP, connections stay"),
     FAAS_OPT_STR(conf.key_file, "TLS_KEY_FILE", "", "its private key, PEM, mode 0600"),
     FAAS_OPT_INT(conf.connections, "GATEWAY_CONNECTIONS", "2048", 2, 100000,
-                 "connections served at once; more wait to be accepted"),
+                 "connections served at once by each listener; more wait to be accepted"),
     FAAS_OPT_INT(conf.per_address, "GATEWAY_CONNECTIONS_PER_ADDRESS", "1024", 0, 100000,
-                 "connections of one client address; 0: no limit (behind a proxy)"),
+                 "connections of one client address at each listener; 0: no limit (behind a "
+                 "proxy)"),
     FAAS_OPT_INT(conf.threads, "GATEWAY_THREADS", "2", 2, 64, "threads that speak HTTP"),
     FAAS_OPT_INT(conf.idle_s, "GATEWAY_IDLE_S", "10", 1, 3600,
                  "seconds after which a silent connection is closed"),

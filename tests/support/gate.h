@@ -87,6 +87,10 @@ char *gate_token(struct gate *gate, int key, int64_t ttl_s);
 void gate_ask(struct gate *gate, const char *method, const char *path, const char *fields,
               const char *body, struct reply *out_reply);
 int gate_connect(struct gate *gate);
+int gate_connect_from(struct gate *gate, const char *address); /* of 127.0.0.0/8 */
+void gate_put(int fd, const char *text);
+/* One answer on a kept connection, with its declared body; false when the server has closed. */
+bool gate_take(int fd, char *out_head, size_t room);
 void gate_read(int fd, struct reply *out_reply); /* to the end of the connection; closes fd */
 void reply_done(struct reply *reply);
 /* The value of a header line, "" when absent; good until the next call. */

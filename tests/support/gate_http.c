@@ -33,16 +33,52 @@ char *gate_token(struct gate *gate, int key, int64_t ttl_s)
 
 int gate_connect(struct gate *gate)
 {
+    return gate_connect_from(gate, "127.0.0.1");
+}
+
+int gate_connect_from(struct gate *gate, const char *address)
+{
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)gate->port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    const struct timeval bound = {.tv_sec = 60};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound); /* fails, not hangs */
+    (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    assert_int_equal(inet_pton(AF_INET, address, &from.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) != 0) {
         close(fd);
         return -1;
     }
     return fd;
+}
+
+void gate_put(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+bool gate_take(int fd, char *out_head, size_t room)
+{
+    size_t used = 0, body;
+    char byte, *length;
+
+    while (used + 1 < room && recv(fd, &byte, 1, 0) == 1) {
+        out_head[used++] = byte;
+        out_head[used] = '\0';
+        if (used >= 4 && strcmp(out_head + used - 4, "\r\n\r\n") == 0) {
+            length = strcasestr(out_head, "\r\nContent-Length: ");
+            assert_non_null(length);
+            body = strtoul(length + 18, NULL, 10);
+            while (body > 0 && recv(fd, &byte, 1, 0) == 1)
+                body--;
+            return body == 0;
+        }
+    }
+    return false;
 }
 
 void gate_read(int fd, struct reply *out_reply)
