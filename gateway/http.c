@@ -63,9 +63,66 @@ void http_watch(http_exchange *x, void (*gone)(http_exchange *x))
 
 struct reading {
     http_exchange *x;
+    const char *end; /* of what was read so far, in libmicrohttpd's buffer */
+    bool is_torn;
     bool is_out_of_memory;
     bool is_continue_asked;
 };
+
+/* libmicrohttpd 0.9 hands over texts that end at a NUL sent by the client, and puts the second line
+ * of a folded field behind the field's name.  All texts are parts of one buffer in which only line
+ * ends and colons were overwritten, so their distances tell.  Later versions refuse both when told
+ * to be strict. */
+#if MHD_VERSION < 0x01000000
+#define STRICTNESS 0
+static bool is_after_line_end(const char *end, const char *next)
+{
+    return next == end + 1 || next == end + 2;
+}
+
+static void begin_whole(struct reading *reading, const char *method, const char *version)
+{
+    const struct http_conn *conn = reading->x->own->conn;
+
+    reading->end = version + strlen(version);
+    reading->is_torn = conn->raw_target != method + strlen(method) + 1 ||
+                       version != conn->raw_target + strlen(conn->target) + 1;
+}
+
+static void note_whole(struct reading *reading, const char *name, const char *value, size_t len)
+{
+    reading->is_torn |= !is_after_line_end(reading->end, name) || value == NULL;
+    reading->end = value + len;
+}
+
+/* The last line's end and the empty line are left. */
+static bool is_whole(const struct reading *reading, const char *method)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        reading->x->own->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const char *head_end = info == NULL ? NULL : method + info->header_size;
+
+    return !reading->is_torn && (is_after_line_end(reading->end + 1, head_end) ||
+                                 is_after_line_end(reading->end + 2, head_end));
+}
+#else
+#define STRICTNESS 1
+static void begin_whole(struct reading *reading, const char *method, const char *version)
+{
+    (void)reading, (void)method, (void)version;
+}
+
+static void note_whole(struct reading *reading, const char *name, const char *value, size_t len)
+{
+    (void)reading, (void)name, (void)value, (void)len;
+}
+
+static bool is_whole(const struct reading *reading, const char *method)
+{
+    (void)reading, (void)method;
+    return true;
+}
+#endif
 
 static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char *name,
                                   size_t name_len, const char *value, size_t value_len)
@@ -78,6 +135,7 @@ static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char
     (void)kind;
     if (value == NULL)
         value_len = 0;
+    note_whole(reading, name, value, value_len);
     guard_field(&x->guard, name, name_len, value, value_len);
     if (strcasecmp(name, "Expect") == 0)
         reading->is_continue_asked = true;
@@ -90,31 +148,18 @@ static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-/* libmicrohttpd 0.9 hands over texts that end at a NUL sent by the client.  They are parts of one
- * request line, so their distances tell; later versions refuse NULs by themselves. */
-static bool hides_nul(const http_exchange *x, const char *method, const char *version)
+static void check_head(const struct reading *reading, const char *method, const char *version)
 {
-#if MHD_VERSION < 0x01000000
-    const char *target = x->own->conn->raw_target;
-
-    return target != method + strlen(method) + 1 ||
-           version != target + strlen(x->own->conn->target) + 1;
-#else
-    (void)x, (void)method, (void)version;
-    return false;
-#endif
-}
-
-static void check_head(http_exchange *x, const char *method, const char *version)
-{
+    http_exchange *x = reading->x;
     const struct http_conf *conf = &x->own->server->conf;
     faas_err err = {0};
     faas_code rc = FAAS_OK;
 
     if (strlen(method) >= sizeof x->method)
         rc = faas_fail(&err, FAAS_INVALID, "malformed HTTP: the method is too long");
-    else if (hides_nul(x, method, version))
-        rc = faas_fail(&err, FAAS_INVALID, "malformed HTTP: the request line");
+    else if (!is_whole(reading, method))
+        rc = faas_fail(&err, FAAS_INVALID,
+                       "malformed HTTP: NUL bytes and fields of several lines are not taken");
     else
         rc = guard_check(&x->guard, method, x->own->conn->target, version, &err);
     if (rc == FAAS_OK) {
@@ -137,10 +182,11 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     *con_cls = x; /* freed in on_completed */
     atomic_fetch_add(&server->active, 1);
     http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(server->conf.read_ms));
+    begin_whole(&reading, method, version);
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_field, &reading);
     if (reading.is_out_of_memory)
         return MHD_NO;
-    check_head(x, method, version);
+    check_head(&reading, method, version);
     if (!x->own->is_answered)
         return MHD_YES;
     http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(HTTP_DROP_MS));
@@ -330,9 +376,9 @@ static struct MHD_Daemon *start_daemon(http_server *server, int listener, bool i
         (unsigned)conf->threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->per_address,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEAD_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, on_target, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, server, MHD_OPTION_END);
+        (size_t)HEAD_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, STRICTNESS, MHD_OPTION_URI_LOG_CALLBACK,
+        on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
 }
 
 /* Nothing is served before all of it can be. */

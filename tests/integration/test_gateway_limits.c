@@ -207,6 +207,7 @@ static void heads_have_a_budget(void **state)
 {
     (void)state;
     assert_int_equal(ask_with(8000, 8000), 401); /* looked at: there is no token */
+    assert_int_equal(ask_with(20000, 20000), 401);
     assert_int_equal(ask_with(1, 100 * 1024), 431);
     assert_int_equal(ask_with(100 * 1024, 1), 414);
     assert_int_equal(ask_with(8000, 8000), 401);
