@@ -97,6 +97,7 @@ e2e: programs ## end-to-end tests with this variant's programs
 	@FAAS_BIN=$(CURDIR)/$(O)/bin /usr/bin/python3 -m pytest -q -x --durations=8 -p no:cacheprovider tests/e2e $(E2E)
 bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
+	@scripts/deps --bench
 	@bench/run
 lint: ## format, layers, headers, sizes, scripts, documents
 	@scripts/check-format
