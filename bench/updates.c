@@ -211,8 +211,8 @@ int main(int argc, char **argv)
     }
     printf("updates   %d writers: compare-and-set %.0f/s   function updates %.0f/s   ratio %.2f "
            "(bar 0.3)   (%d rounds)\n",
-           b.writer_count, median(b.floor, rounds), median(b.ours, rounds),
-           median(b.ratio, rounds), rounds);
+           b.writer_count, median(b.floor, rounds), median(b.ours, rounds), median(b.ratio, rounds),
+           rounds);
     fflush(stdout);
     _exit(0); /* a bench: the process's end closes everything */
 }

@@ -15,8 +15,10 @@
 #include "base/log.h"
 #include "gateway/http_tls.h"
 
-#define HEAD_MEMORY    (64 * 1024) /* per connection: bounds the head of a request */
-#define BODY_MIN       4096        /* of a body whose length was not declared */
+/* Per connection: bounds the head of a request.  libmicrohttpd clears all of it for each request,
+ * so four times as much made the door half as fast (ARCHITECTURE.md). */
+#define HEAD_MEMORY    (12 * 1024)
+#define BODY_MIN       4096 /* of a body whose length was not declared */
 #define LAST_ANSWERS_S 1
 
 /* ---- waiting on the loop thread ---- */
@@ -61,10 +63,13 @@ void http_watch(http_exchange *x, void (*gone)(http_exchange *x))
 
 /* ---- reading ---- */
 
-struct reading {
-    http_exchange *x;
+struct whole {
     const char *end; /* of what was read so far, in libmicrohttpd's buffer */
     bool is_torn;
+};
+struct reading {
+    http_exchange *x;
+    struct whole whole;
     bool is_out_of_memory;
     bool is_continue_asked;
 };
@@ -80,46 +85,48 @@ static bool is_after_line_end(const char *end, const char *next)
     return next == end + 1 || next == end + 2;
 }
 
-static void begin_whole(struct reading *reading, const char *method, const char *version)
+static void begin_whole(struct whole *whole, const struct http_conn *conn, const char *method,
+                        const char *version)
 {
-    const struct http_conn *conn = reading->x->own->conn;
-
-    reading->end = version + strlen(version);
-    reading->is_torn = conn->raw_target != method + strlen(method) + 1 ||
-                       version != conn->raw_target + strlen(conn->target) + 1;
+    whole->end = version + strlen(version);
+    whole->is_torn = conn->raw_target != method + strlen(method) + 1 ||
+                     version != conn->raw_target + strlen(conn->target) + 1;
 }
 
-static void note_whole(struct reading *reading, const char *name, const char *value, size_t len)
+static void note_whole(struct whole *whole, const char *name, const char *value, size_t len)
 {
-    reading->is_torn |= !is_after_line_end(reading->end, name) || value == NULL;
-    reading->end = value + len;
+    whole->is_torn |= !is_after_line_end(whole->end, name) || value == NULL;
+    whole->end = value + len;
 }
 
 /* The last line's end and the empty line are left. */
-static bool is_whole(const struct reading *reading, const char *method)
+static bool is_whole(const struct whole *whole, struct MHD_Connection *connection,
+                     const char *method)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
-        reading->x->own->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     const char *head_end = info == NULL ? NULL : method + info->header_size;
 
-    return !reading->is_torn && (is_after_line_end(reading->end + 1, head_end) ||
-                                 is_after_line_end(reading->end + 2, head_end));
+    return !whole->is_torn && (is_after_line_end(whole->end + 1, head_end) ||
+                               is_after_line_end(whole->end + 2, head_end));
 }
 #else
 #define STRICTNESS 1
-static void begin_whole(struct reading *reading, const char *method, const char *version)
+static void begin_whole(struct whole *whole, const struct http_conn *conn, const char *method,
+                        const char *version)
 {
-    (void)reading, (void)method, (void)version;
+    (void)whole, (void)conn, (void)method, (void)version;
 }
 
-static void note_whole(struct reading *reading, const char *name, const char *value, size_t len)
+static void note_whole(struct whole *whole, const char *name, const char *value, size_t len)
 {
-    (void)reading, (void)name, (void)value, (void)len;
+    (void)whole, (void)name, (void)value, (void)len;
 }
 
-static bool is_whole(const struct reading *reading, const char *method)
+static bool is_whole(const struct whole *whole, struct MHD_Connection *connection,
+                     const char *method)
 {
-    (void)reading, (void)method;
+    (void)whole, (void)connection, (void)method;
     return true;
 }
 #endif
@@ -135,7 +142,7 @@ static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char
     (void)kind;
     if (value == NULL)
         value_len = 0;
-    note_whole(reading, name, value, value_len);
+    note_whole(&reading->whole, name, value, value_len);
     guard_field(&x->guard, name, name_len, value, value_len);
     if (strcasecmp(name, "Expect") == 0)
         reading->is_continue_asked = true;
@@ -157,7 +164,7 @@ static void check_head(const struct reading *reading, const char *method, const 
 
     if (strlen(method) >= sizeof x->method)
         rc = faas_fail(&err, FAAS_INVALID, "malformed HTTP: the method is too long");
-    else if (!is_whole(reading, method))
+    else if (!is_whole(&reading->whole, x->own->connection, method))
         rc = faas_fail(&err, FAAS_INVALID,
                        "malformed HTTP: NUL bytes and fields of several lines are not taken");
     else
@@ -168,6 +175,49 @@ static void check_head(const struct reading *reading, const char *method, const 
     }
     x->own->is_closing = true;
     conf->on_malformed(conf->arg, x, &err);
+}
+
+/* ---- constants ---- */
+
+struct glance {
+    struct guard guard;
+    struct whole whole;
+};
+
+static enum MHD_Result glance_at(void *arg, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_len, const char *value, size_t value_len)
+{
+    struct glance *glance = arg;
+
+    (void)kind;
+    if (value == NULL)
+        value_len = 0;
+    note_whole(&glance->whole, name, value, value_len);
+    guard_field(&glance->guard, name, name_len, value, value_len);
+    return MHD_YES;
+}
+
+/* What breaks a rule, has a body, or comes while we drain, becomes an exchange: NULL. */
+static const http_constant *find_constant(const http_server *server,
+                                          struct MHD_Connection *connection, const char *method,
+                                          const char *version)
+{
+    const struct http_conn *conn = http_conn_of(connection);
+    const http_constant *found = NULL;
+    struct glance glance = {0};
+    faas_err err = {0};
+
+    if (server->conf.constant != NULL && conn->target != NULL && !atomic_load(&server->is_draining))
+        found = server->conf.constant(server->conf.arg, method, conn->target);
+    if (found == NULL)
+        return NULL;
+    begin_whole(&glance.whole, conn, method, version);
+    (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, glance_at, &glance);
+    if (glance.guard.declared > 0 || glance.guard.is_chunked ||
+        !is_whole(&glance.whole, connection, method) ||
+        guard_check(&glance.guard, method, conn->target, version, &err) != FAAS_OK)
+        return NULL;
+    return found;
 }
 
 /* The first call for a request: its head is complete. */
@@ -182,7 +232,7 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     *con_cls = x; /* freed in on_completed */
     atomic_fetch_add(&server->active, 1);
     http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(server->conf.read_ms));
-    begin_whole(&reading, method, version);
+    begin_whole(&reading.whole, x->own->conn, method, version);
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_field, &reading);
     if (reading.is_out_of_memory)
         return MHD_NO;
@@ -196,6 +246,22 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     x->own->is_closing = true;
     x->own->conn->is_unread = true;
     return http_send(x);
+}
+
+/* A call for a request that has no exchange, or none yet. */
+static enum MHD_Result take_head(http_server *server, struct MHD_Connection *connection,
+                                 const char *method, const char *version, void **con_cls)
+{
+    struct http_conn *conn = http_conn_of(connection);
+
+    if (conn == NULL)
+        return MHD_NO;
+    if (conn->constant != NULL)
+        return MHD_queue_response(connection, MHD_HTTP_OK, conn->constant->response);
+    conn->constant = find_constant(server, connection, method, version);
+    if (conn->constant != NULL)
+        return MHD_YES; /* the next call queues it: see begin() */
+    return begin(server, connection, method, version, con_cls);
 }
 
 static bool make_room(http_exchange *x, size_t len)
@@ -255,7 +321,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 
     (void)url;
     if (x == NULL)
-        return begin(server, connection, method, version, con_cls);
+        return take_head(server, connection, method, version, con_cls);
     if (*upload_len > 0) {
         result = take_body(x, upload, *upload_len);
         *upload_len = 0;
@@ -286,9 +352,11 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     struct http_conn *conn = http_conn_of(connection);
 
     *con_cls = NULL;
-    if (conn != NULL)
+    if (conn != NULL) {
+        conn->constant = NULL;
         http_conn_set_deadline(
             conn, faas_deadline_in_ms(server->conf.idle_s * 1000 + server->conf.read_ms));
+    }
     if (x == NULL)
         return;
     x->own->is_sent = end == MHD_REQUEST_TERMINATED_COMPLETED_OK;

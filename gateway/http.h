@@ -15,7 +15,9 @@
  *           http_watch() tells.  A client that only closed its sending side looks the same until
  *           something is sent to it, so it counts as gone too (DESIGN.md 4.10); it can still read
  *           the answer.  Exchanges that nobody watches are not affected.
- * Threads   on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the
+ * Constants an answer that is the same for everybody is made once and needs no exchange: nothing is
+ *           allocated, counted or logged for it.  Its request is guarded like any other.
+ * Threads   constant, on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the
  *           loop's; http_answer_*: whoever owns the exchange.
  */
 #ifndef GATEWAY_HTTP_H
@@ -35,6 +37,7 @@ enum http_field { HTTP_AUTHORIZATION, HTTP_CALL_ID, HTTP_TIMEOUT, HTTP_TRACE, HT
 
 typedef struct http_server http_server;
 typedef struct http_exchange http_exchange;
+typedef struct http_constant http_constant;
 
 struct http_exchange {
     /* What came.  Texts are owned by the exchange; fields are NULL when absent. */
@@ -66,6 +69,9 @@ struct http_conf {
     const char *listen_tls; /* the same; "": none.  http_tls_load() comes first */
     int64_t connections, per_address, threads, idle_s, read_ms;
     faas_loop *loop;
+    /* The answer to a request without a body, or NULL: it becomes an exchange.  Target as received.
+     * May be NULL. */
+    const http_constant *(*constant)(void *arg, const char *method, const char *target);
     void (*on_head)(void *arg, http_exchange *x);
     void (*on_too_large)(void *arg, http_exchange *x); /* more than body_max came; answers */
     void (*on_malformed)(void *arg, http_exchange *x, const faas_err *err); /* guard; answers */
@@ -106,6 +112,11 @@ bool http_is_answered(const http_exchange *x);
  * len is 0. */
 void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len);
 void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len);
+
+/* 200 with that text; borrowed by the server until http_close(). */
+FAAS_MUST_CHECK faas_code http_constant_new(const char *type, const char *text,
+                                            http_constant **out_constant, faas_err *err);
+void http_constant_free(http_constant *constant);
 
 /* For the log. */
 int http_status(const http_exchange *x);

@@ -118,7 +118,7 @@ struct http_conn *http_conn_open(struct http_conns *conns, struct MHD_Connection
     }
     conn->conns = conns;
     conn->fd = info->connect_fd;
-    conn->deadline_ns = deadline_ns;
+    atomic_init(&conn->deadline_ns, deadline_ns);
     pthread_mutex_lock(&conns->mu);
     LIST_INSERT_HEAD(&conns->list, conn, link);
     pthread_mutex_unlock(&conns->mu);
@@ -146,9 +146,7 @@ struct http_conn *http_conn_of(struct MHD_Connection *connection)
 
 void http_conn_set_deadline(struct http_conn *conn, uint64_t deadline_ns)
 {
-    pthread_mutex_lock(&conn->conns->mu);
-    conn->deadline_ns = deadline_ns;
-    pthread_mutex_unlock(&conn->conns->mu);
+    atomic_store(&conn->deadline_ns, deadline_ns);
 }
 
 static void on_sweep(struct ev_loop *ev, ev_timer *timer, int events)
@@ -161,10 +159,12 @@ static void on_sweep(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     pthread_mutex_lock(&conns->mu);
     LIST_FOREACH (conn, &conns->list, link) {
-        if (now < conn->deadline_ns)
-            continue;
-        conn->deadline_ns = UINT64_MAX;
-        (void)shutdown(conn->fd, SHUT_RDWR);
+        uint64_t deadline_ns = atomic_load(&conn->deadline_ns);
+
+        /* A deadline that was moved just now is not the one that has passed. */
+        if (now >= deadline_ns &&
+            atomic_compare_exchange_strong(&conn->deadline_ns, &deadline_ns, UINT64_MAX))
+            (void)shutdown(conn->fd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&conns->mu);
 }

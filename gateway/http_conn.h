@@ -2,7 +2,8 @@
  * clients that leave.
  * Deadlines a connection past its deadline is shut down; libmicrohttpd then closes it.  Shutting
  *           down happens under mu, and a connection leaves the list under mu before its descriptor
- *           is closed, so a reused descriptor is never hit.
+ *           is closed, so a reused descriptor is never hit.  A request sets several deadlines, so
+ *           setting one takes no lock.
  * Watches   an epoll set of our own beside libmicrohttpd's, inside the loop: it asks for hang-ups
  *           only, since readable may also mean the next pipelined request.
  * Threads   open, close, deadlines: any; watches, start: the loop's.
@@ -12,6 +13,7 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "gateway/http.h"
@@ -20,10 +22,11 @@ struct http_conn {
     LIST_ENTRY(http_conn) link;
     struct http_conns *conns;
     int fd;
-    uint64_t deadline_ns;   /* guarded by mu */
+    _Atomic uint64_t deadline_ns;
     bool is_unread;         /* its last answer did not wait for the request's body */
     char *target;           /* of the current request, owned */
     const char *raw_target; /* the same text in libmicrohttpd's buffer; compared, never read */
+    const http_constant *constant; /* the answer to the current request, if it is one */
 };
 
 struct http_conns {

@@ -45,6 +45,9 @@ struct http_door {
     int listener; /* -1: none */
 };
 enum { HTTP_PLAIN, HTTP_TLS, HTTP_DOORS };
+struct http_constant {
+    struct MHD_Response *response;
+};
 
 struct http_server {
     struct http_conf conf;

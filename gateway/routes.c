@@ -59,7 +59,7 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/functions/{name}/versions/{version}", GW_FORWARD,  R(VERSIONS),  GW_USER,   QUERY,       READ_MS,    200},
     {"POST",   "/v1/functions/{name}/refresh",            GW_FORWARD,  R(REFRESH),   GW_USER,   RECORD,      RESOLVE_MS, 200},
 
-    {"GET",    "/healthz",                                GW_HEALTHZ,  NULL,         GW_PUBLIC, 0,           0,          200},
+    {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,         GW_PUBLIC, 0,           0,          200},
     {.method = NULL},
 };
 /* clang-format on */

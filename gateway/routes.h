@@ -26,6 +26,8 @@ enum gw_what {
 };
 enum gw_access { GW_PUBLIC, GW_USER };
 
+#define GW_HEALTHZ_PATH "/healthz"
+
 struct gw_route {
     const char *method; /* NULL ends the table */
     const char *path;

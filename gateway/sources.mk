@@ -20,3 +20,5 @@ $(eval $(call integration,gateway_limits,tests/support/gate.c tests/support/gate
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_framing,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway_health,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))

@@ -7,6 +7,8 @@
 #include "service.h"
 
 #define REFRESH_S 0.25
+#define OK_TYPE   "text/plain; charset=utf-8"
+#define OK_TEXT   "OK"
 
 static const char *const services[] = {"auth", "registry", "publisher", "spawner"};
 #define BUS (1u << FAAS_ARRAY_LEN(services))
@@ -29,9 +31,10 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
     refresh(timer->data);
 }
 
-void status_init(struct status *status)
+faas_code status_init(struct status *status, faas_err *err)
 {
     atomic_init(&status->missing, BUS | (BUS - 1));
+    return http_constant_new(OK_TYPE, OK_TEXT, &status->ok, err);
 }
 
 void status_start(struct status *status, const struct faas_runtime *rt)
@@ -49,6 +52,12 @@ void status_stop(struct status *status)
         ev_timer_stop(faas_loop_ev(status->rt->loop), &status->timer);
 }
 
+void status_done(struct status *status)
+{
+    http_constant_free(status->ok);
+    status->ok = NULL;
+}
+
 faas_code status_check(struct status *status, const char *service, faas_err *err)
 {
     unsigned missing = atomic_load(&status->missing);
@@ -62,6 +71,11 @@ faas_code status_check(struct status *status, const char *service, faas_err *err
     return FAAS_OK;
 }
 
+const http_constant *status_constant(const struct status *status)
+{
+    return atomic_load(&status->missing) == 0 ? status->ok : NULL;
+}
+
 void status_answer(struct status *status, http_exchange *x)
 {
     unsigned missing = atomic_load(&status->missing);
@@ -70,7 +84,7 @@ void status_answer(struct status *status, http_exchange *x)
     size_t used = 0;
 
     if (missing == 0) {
-        http_answer_bytes(x, 200, "text/plain; charset=utf-8", strdup("OK"), 2);
+        http_answer_bytes(x, 200, OK_TYPE, strdup(OK_TEXT), strlen(OK_TEXT));
         return;
     }
     for (size_t i = 0; i <= FAAS_ARRAY_LEN(services); i++) {

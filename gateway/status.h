@@ -13,14 +13,18 @@
 struct status {
     const struct faas_runtime *rt;
     ev_timer timer;
+    http_constant *ok;
     _Atomic unsigned missing; /* one bit per row of the services' table, and the bus */
 };
 
 /* Everything is missing until status_start. */
-void status_init(struct status *status);
+FAAS_MUST_CHECK faas_code status_init(struct status *status, faas_err *err);
 void status_start(struct status *status, const struct faas_runtime *rt);
 void status_stop(struct status *status);
-/* Answers GET /healthz: 200 "OK", or 503 naming what is missing. */
+void status_done(struct status *status); /* after http_close() */
+/* The answer to GET /healthz while nothing is missing, else NULL. */
+const http_constant *status_constant(const struct status *status);
+/* Answers GET /healthz when it was no constant: 503 naming what is missing, or 200 "OK". */
 void status_answer(struct status *status, http_exchange *x);
 /* A usable instance of the service is in the heartbeats, else UNAVAILABLE. */
 FAAS_MUST_CHECK faas_code status_check(struct status *status, const char *service, faas_err *err);
