@@ -29,12 +29,10 @@ static void random_bytes(void *out, size_t len)
 
 /* RFC 9562 section 6.2, method 1: a counter with a random start in each millisecond.  A clock that
  * steps back, or a full counter, borrows from the future instead of breaking the order. */
-static void next_tick(int64_t *out_ms, uint32_t *out_counter)
+static void next_tick(uint16_t seed, int64_t *out_ms, uint32_t *out_counter)
 {
     int64_t now = faas_wall_ms();
-    uint16_t seed;
 
-    random_bytes(&seed, sizeof seed);
     pthread_mutex_lock(&mu);
     if (now > last_ms || last_counter == COUNTER_MAX) {
         last_ms = now > last_ms ? now : last_ms + 1;
@@ -50,11 +48,13 @@ static void next_tick(int64_t *out_ms, uint32_t *out_counter)
 void faas_uuid_new(char out_text[FAAS_UUID_TEXT])
 {
     uint8_t bytes[16];
+    uint16_t seed;
     uint32_t counter;
     int64_t ms;
 
-    next_tick(&ms, &counter);
-    random_bytes(bytes + 8, 8);
+    random_bytes(bytes + 6, 10); /* one system call: eight bytes stay, two begin the counter */
+    memcpy(&seed, bytes + 6, sizeof seed);
+    next_tick(seed, &ms, &counter);
     for (int i = 0; i < 6; i++)
         bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
     bytes[6] = (uint8_t)(0x70 | counter >> 8);

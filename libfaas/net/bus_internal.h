@@ -76,6 +76,9 @@ void faas_bus_watch_remove(struct faas_bus_watch *watch); /* NULL task: was neve
 
 /* faas_code for a libnats status, with `what` in the detail. */
 faas_code faas_bus_status(natsStatus status, const char *what, faas_err *err);
+/* Hands a message back to libnats, now or with the next ones (msg_bin.c).  Any thread. */
+void faas_bus_msg_done(natsMsg *take_nm);
+void faas_bus_msgs_end(void); /* all of them, now */
 /* For faas_bus_close(): destroys every libnats subscription; all must be complete. */
 void faas_bus_subs_destroy(faas_bus *bus);
 

@@ -63,7 +63,7 @@ static void on_message(natsConnection *nc, natsSubscription *ns, natsMsg *nm, vo
     (void)ns;
     if (msg == NULL) {
         FAAS_LOG(ERROR, "no memory for a message: dropped");
-        natsMsg_Destroy(nm);
+        faas_bus_msg_done(nm);
         return;
     }
     msg->nm = nm;
@@ -256,6 +256,6 @@ void faas_msg_free(faas_msg *msg)
 {
     if (msg == NULL)
         return;
-    natsMsg_Destroy(msg->nm);
+    faas_bus_msg_done(msg->nm);
     free(msg);
 }
