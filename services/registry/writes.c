@@ -66,6 +66,22 @@ static void keep_version(struct registry *reg, const struct faas_ctx *caller, co
                  FAAS_LSTR("detail", err.detail));
 }
 
+/* As far as our read model knows, which may be less than there is and never more. */
+static bool is_version_kept(struct registry *reg, const struct faas_ctx *caller, const json_t *doc)
+{
+    const struct catalog_versions_query query = {.tenant = caller->tenant,
+                                                 .id = function_id(doc),
+                                                 .before = function_version(doc) + 1,
+                                                 .limit = 1,
+                                                 .bytes_max = reg->reply_max};
+    FAAS_AUTO(json_t) *items = NULL;
+    bool has_more = false;
+    faas_err err = {0};
+
+    return catalog_versions(reg->follow.cat, &query, &items, &has_more, &err) == FAAS_OK &&
+           function_version(json_array_get(items, 0)) == function_version(doc);
+}
+
 /* ---- create ---- */
 
 static faas_code check_name_is_free(struct registry *reg, const struct faas_ctx *caller,
@@ -174,7 +190,9 @@ static faas_code change_round(struct change *change, const struct store_head *he
     FAAS_TRY(build_next(change, head->doc, &next, err));
     if (next == NULL)
         return publish(head->doc, &change->record, err);
-    keep_version(reg, change->caller, head->doc);
+    if (!is_version_kept(reg, change->caller,
+                         head->doc)) /* a write for nothing would cost a third */
+        keep_version(reg, change->caller, head->doc);
     FAAS_TRY(store_put(reg->functions, change->caller, next, head->revision, &seq, err));
     keep_version(reg, change->caller, next);
     FAAS_TRY(seen_everywhere(reg, change->caller, seq, err));
