@@ -407,11 +407,8 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     struct http_conn *conn = http_conn_of(connection);
 
     (void)cls;
-    if (conn != NULL) {
-        free(conn->target);
-        conn->target = strdup(target);
-        conn->raw_target = target;
-    }
+    if (conn != NULL)
+        http_conn_set_target(conn, target);
     return NULL;
 }
 

@@ -144,6 +144,20 @@ struct http_conn *http_conn_of(struct MHD_Connection *connection)
     return info == NULL ? NULL : info->socket_context;
 }
 
+void http_conn_set_target(struct http_conn *conn, const char *raw_target)
+{
+    size_t need = strlen(raw_target) + 1;
+
+    conn->raw_target = raw_target;
+    if (need > conn->target_room) {
+        free(conn->target);
+        conn->target = malloc(need);
+        conn->target_room = conn->target == NULL ? 0 : need; /* see http_exchange_new() */
+    }
+    if (conn->target != NULL)
+        memcpy(conn->target, raw_target, need);
+}
+
 void http_conn_set_deadline(struct http_conn *conn, uint64_t deadline_ns)
 {
     atomic_store(&conn->deadline_ns, deadline_ns);

@@ -23,8 +23,9 @@ struct http_conn {
     struct http_conns *conns;
     int fd;
     _Atomic uint64_t deadline_ns;
-    bool is_unread;         /* its last answer did not wait for the request's body */
-    char *target;           /* of the current request, owned */
+    bool is_unread; /* its last answer did not wait for the request's body */
+    char *target; /* of the current request, owned; its memory serves the next one */
+    size_t target_room;
     const char *raw_target; /* the same text in libmicrohttpd's buffer; compared, never read */
     const http_constant *constant; /* the answer to the current request, if it is one */
 };
@@ -59,6 +60,7 @@ struct http_conn *http_conn_open(struct http_conns *conns, struct MHD_Connection
                                  uint64_t deadline_ns); /* NULL without memory */
 void http_conn_close(struct http_conns *conns, struct http_conn *conn);
 struct http_conn *http_conn_of(struct MHD_Connection *connection);
+void http_conn_set_target(struct http_conn *conn, const char *raw_target);
 void http_conn_set_deadline(struct http_conn *conn, uint64_t deadline_ns);
 
 void http_watch_add(struct http_conns *conns, struct http_watch *watch, int fd);
