@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "cli/client.h"
+#include "cli/file.h"
 #include "cli/output.h"
 
 #define PASSWORD_MAX 1024 /* bytes; the platform's own limit */
@@ -16,6 +17,15 @@
 static bool is_password_on_stdin;
 static volatile sig_atomic_t was_interrupted;
 
+static const char *invitation_file;
+
+const struct cli_option cli_register_options[] = {
+    {"password-stdin", CLI_FLAG, &is_password_on_stdin, NULL,
+     "read the password from standard input (to the first newline)", 0, 0, NULL},
+    {"invitation-file", CLI_TEXT, &invitation_file, "FILE",
+     "holds the invitation, where one is needed; never an argument itself", 0, 0, NULL},
+    CLI_OPTION_END,
+};
 const struct cli_option cli_password_options[] = {
     {"password-stdin", CLI_FLAG, &is_password_on_stdin, NULL,
      "read the password from standard input (to the first newline)", 0, 0, NULL},
@@ -101,6 +111,23 @@ static faas_code get_password(bool ask_twice, char out[PASSWORD_MAX + 1], faas_e
     return code;
 }
 
+/* Adds the invitation, one line of a file, when one was named. */
+static faas_code add_invitation(json_t *doc, faas_err *err)
+{
+    FAAS_AUTO(char) *text = NULL;
+    size_t len;
+
+    if (invitation_file == NULL)
+        return FAAS_OK;
+    FAAS_TRY(file_read(invitation_file, &text, &len, err));
+    if (text == NULL)
+        return faas_fail(err, FAAS_INVALID, "%s: no such file", invitation_file);
+    text[strcspn(text, "\r\n")] = '\0';
+    if (json_object_set_new(doc, "invitation", json_string(text)) != 0)
+        return faas_fail(err, FAAS_INVALID, "%s: not UTF-8", invitation_file);
+    return FAAS_OK;
+}
+
 /* POSTs {"username","password"}; *out_doc is the answer. */
 static faas_code send_password(cli_client *client, const char *path, const struct cli_args *args,
                                struct client_answer *answer, json_t **out_doc, faas_err *err)
@@ -114,6 +141,8 @@ static faas_code send_password(cli_client *client, const char *path, const struc
         doc = json_pack("{s:s,s:s}", "username", args->rest.items[0], "password", password);
         if (doc == NULL)
             code = faas_fail(err, FAAS_INVALID, "user name and password are UTF-8");
+        else
+            code = add_invitation(doc, err);
     }
     if (code == FAAS_OK)
         code = client_exchange(client, &request, doc, answer, out_doc, err);

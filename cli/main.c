@@ -39,6 +39,12 @@ static const char password_details[] =
     "--password-stdin.\n"
     "It is never an argument: everybody on the machine can read those.\n";
 
+static const char invite_details[] =
+    "For the operator of a platform with SIGNUP=invite: prints a code that is good for one\n"
+    "account, once, until it expires. Whoever has it registers with `faas register\n"
+    "--invitation-file FILE`. It can be made on the machine where `faas up` runs, by who may read\n"
+    "its data directory. Exit status: 0 made; 2 wrong usage; 4 nothing runs there; 5 not made.\n";
+
 static const char login_details[] =
     "The token is kept in ~/.config/faas/credentials.json (XDG_CONFIG_HOME), readable by you "
     "alone,\n"
@@ -77,7 +83,9 @@ const struct cli_verb cli_verbs[] = {
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
     {"status", "", "show the processes of `faas up`", status_details, 0, 0, cli_status_options,
      cli_status},
-    {"register", "USERNAME", "make an account", password_details, 1, 1, cli_password_options,
+    {"invite", "", "make an invitation to register", invite_details, 0, 0, cli_invite_options,
+     cli_invite},
+    {"register", "USERNAME", "make an account", password_details, 1, 1, cli_register_options,
      cli_register},
     {"login", "USERNAME", "log in and keep the token", login_details, 1, 1, cli_password_options,
      cli_login},

@@ -9,14 +9,13 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/bus.h"
 #include "cli/file.h"
 #include "contract.h"
 #include "net/kv.h"
-#include "version.h"
 
 #define POLL_MS   20
 #define ASK_MS    2000
-#define DRAIN_MS  200
 #define READY_KEY "ready.up"
 
 static const char *const buckets[] = {FAAS_BUCKET_USERS, FAAS_BUCKET_FUNCTIONS,
@@ -57,8 +56,10 @@ static faas_code write_one(faas_kv *kv, uint64_t deadline_ns, faas_err *err)
     return faas_kv_delete(kv, READY_KEY, revision, deadline_ns, NULL, err);
 }
 
-static faas_code write_all(const struct ready *ready, faas_rpc *rpc, faas_err *err)
+static faas_code write_all(faas_rpc *rpc, void *arg, faas_err *err)
 {
+    const struct ready *ready = arg;
+
     for (size_t i = 0; i < FAAS_ARRAY_LEN(buckets); i++) {
         faas_kv *kv = NULL;
         faas_code code = faas_kv_open(rpc, buckets[i], ready->conf.stream_replicas,
@@ -78,58 +79,17 @@ static faas_code write_all(const struct ready *ready, faas_rpc *rpc, faas_err *e
     return FAAS_OK;
 }
 
-static void *run_loop(void *arg)
-{
-    faas_loop_run(arg);
-    return NULL;
-}
-
-static faas_code with_bus(const struct ready *ready, faas_loop *loop, faas_bus **out_bus,
-                          faas_rpc **out_rpc, faas_err *err)
-{
-    const struct faas_bus_conf bus_conf = {
-        .urls = ready->conf.nats_urls,
-        .service = "cli",
-        .id = "up",
-        .nkey_file = ready->conf.nkey_file,
-    };
-    static const struct faas_rpc_conf rpc_conf = {"cli", "up", FAAS_VERSION, "faas up", NULL};
-    pthread_t thread;
-    faas_code code;
-
-    FAAS_TRY(faas_bus_open(&bus_conf, loop, out_bus, err));
-    FAAS_TRY(faas_rpc_open(*out_bus, &rpc_conf, out_rpc, err));
-    if (pthread_create(&thread, NULL, run_loop, loop) != 0)
-        return faas_fail_sys(err, EAGAIN, "bus thread");
-    code = write_all(ready, *out_rpc, err);
-    faas_loop_stop(loop);
-    pthread_join(thread, NULL);
-    return code;
-}
-
 /* One try with a connection of its own.  *out_is_lost: the connection itself ended. */
-static faas_code try_store(const struct ready *ready, bool *out_is_lost, faas_err *err)
+static faas_code try_store(struct ready *ready, bool *out_is_lost, faas_err *err)
 {
-    faas_loop *loop = NULL;
-    faas_bus *bus = NULL;
-    faas_rpc *rpc = NULL;
-    faas_code code;
+    const struct cli_bus_conf conf = {
+        .urls = ready->conf.nats_urls, .nkey_file = ready->conf.nkey_file, .id = "up"};
 
-    *out_is_lost = false;
-    FAAS_TRY(faas_loop_new(&loop, err));
-    code = with_bus(ready, loop, &bus, &rpc, err);
-    if (rpc != NULL)
-        faas_rpc_close(rpc);
-    if (bus != NULL) {
-        *out_is_lost = faas_bus_is_lost(bus);
-        faas_bus_close(bus, DRAIN_MS);
-    }
-    faas_loop_free(loop);
-    return code;
+    return cli_bus_use(&conf, write_all, ready, out_is_lost, err);
 }
 
 /* A connection may end for good while its server is still starting: then with a new one. */
-static faas_code check_store(const struct ready *ready, faas_err *err)
+static faas_code check_store(struct ready *ready, faas_err *err)
 {
     bool is_lost;
     faas_code code = try_store(ready, &is_lost, err);

@@ -74,6 +74,7 @@ struct cli_verb {
 extern const struct cli_verb cli_verbs[]; /* main.c */
 
 /* account.c */
+extern const struct cli_option cli_register_options[];
 extern const struct cli_option cli_password_options[];
 int cli_register(const struct cli_args *args);
 int cli_login(const struct cli_args *args);
@@ -88,12 +89,14 @@ int cli_list_functions(const struct cli_args *args);
 int cli_describe(const struct cli_args *args);
 int cli_remove(const struct cli_args *args);
 int cli_invoke(const struct cli_args *args);
-/* up.c, down.c, status.c */
+/* up.c, down.c, status.c, invite.c */
 extern const struct cli_option cli_up_options[];
 extern const struct cli_option cli_down_options[];
 extern const struct cli_option cli_status_options[];
 int cli_up(const struct cli_args *args);
 int cli_down(const struct cli_args *args);
 int cli_status(const struct cli_args *args);
+extern const struct cli_option cli_invite_options[];
+int cli_invite(const struct cli_args *args);
 
 #endif

@@ -45,6 +45,7 @@
 #define FAAS_SUBJ_AUTH_LOGOUT       "faas.auth.logout"
 #define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
+#define FAAS_SUBJ_AUTH_INVITE       "faas.auth.op.invite" /* the operator's; not a gateway's */
 #define FAAS_SUBJ_REGISTRY_REGISTER "faas.registry.register"
 #define FAAS_SUBJ_REGISTRY_RETRIEVE "faas.registry.retrieve"
 #define FAAS_SUBJ_REGISTRY_LIST     "faas.registry.list" /* array, own functions, at most 10,000 */
@@ -60,7 +61,8 @@
 #define FAAS_SUBJ_PUBLISHER_CALL    "faas.publisher.i.%s.call"
 #define FAAS_SUBJ_PUBLISHER_CANCEL  "faas.publisher.i.%s.cancel"
 #define FAAS_SUBJ_PUBLISHER_FENCE   "faas.publisher.i.%s.fence"
-#define FAAS_SUBJ_PUBLISHER_EVENTS  "faas.call.%s.*.ev" /* "%s": publisher id; then the call id */
+#define FAAS_SUBJ_PUBLISHER_EVENTS  "faas.call.%s.*.ev"  /* "%s": publisher id; then the call id */
+#define FAAS_SUBJ_PUBLISHER_USE     "faas.publisher.use" /* every publisher hears it */
 #define FAAS_SUBJ_PUBLISHER_END     "faas.publisher.end"
 #define FAAS_SUBJ_SPAWNER_CALL      "faas.spawner.i.%s.call"
 #define FAAS_SUBJ_SPAWNER_CANCEL    "faas.spawner.i.%s.cancel"
@@ -93,6 +95,9 @@
 #define FAAS_TIMEOUT_MS       30000
 #define FAAS_TIMEOUT_MS_MIN   100
 #define FAAS_TIMEOUT_MS_MAX   3600000
+#define FAAS_INVITE_S         604800 /* life of an invitation where nothing is said */
+#define FAAS_INVITE_MIN_S     60
+#define FAAS_INVITE_MAX_S     31536000
 #define FAAS_START_TIMEOUT_MS 30000
 #define FAAS_OUTPUT_MB        6
 #define FAAS_OUTPUT_MB_MAX    64

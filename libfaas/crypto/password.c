@@ -19,6 +19,12 @@ static pthread_cond_t is_free;             /* with mu; monotonic clock */
 static int free_places;                    /* guarded by mu */
 static char dummy[FAAS_PASSWORD_HASH_MAX]; /* immutable after setup */
 
+struct faas_metric faas_password_hashes = {
+    .name = "faas_password_hashes_total",
+    .help = "password hashes computed",
+    .kind = FAAS_COUNTER,
+};
+
 static_assert(FAAS_PASSWORD_HASH_MAX >= crypto_pwhash_STRBYTES, "room for libsodium's hashes");
 
 /* ---- places: each hash takes 64 MiB ---------------------------------------------------------- */
@@ -60,6 +66,7 @@ static void give_place(void)
 static faas_code hash_now(const char *password, char out_hash[FAAS_PASSWORD_HASH_MAX],
                           faas_err *err)
 {
+    faas_metric_inc(&faas_password_hashes, 1);
     errno = ENOMEM; /* the only way to fail; libsodium does not always say so */
     if (crypto_pwhash_str(out_hash, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE,
                           crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
@@ -121,6 +128,7 @@ static faas_code verify_now(const char *hash, const char *password, bool *out_is
     bool is_real = is_argon2id(hash);
     int rc;
 
+    faas_metric_inc(&faas_password_hashes, 1);
     errno = 0;
     rc = crypto_pwhash_str_verify(is_real ? hash : dummy, password, strlen(password));
     if (rc != 0 && errno == ENOMEM)

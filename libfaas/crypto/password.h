@@ -12,8 +12,12 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/metric.h"
 
 #define FAAS_PASSWORD_HASH_MAX 128
+
+/* Hashes computed, whoever asked; the program adds it to its figures. */
+extern struct faas_metric faas_password_hashes;
 
 FAAS_MUST_CHECK faas_code faas_password_setup(int parallel,
                                               faas_err *err); /* once, before threads */

@@ -20,6 +20,21 @@ faas_code account_read(const json_t *body, struct account_req *out_req, faas_err
     return FAAS_OK;
 }
 
+faas_code account_read_new(const json_t *body, struct account_req *out_req, faas_err *err)
+{
+    static const struct faas_json_field fields[] = {
+        FAAS_FIELD(STR, struct account_req, username, "username", 0, 0, true),
+        FAAS_FIELD(STR, struct account_req, password, "password", 0, 0, true),
+        FAAS_FIELD(STR, struct account_req, invitation, "invitation", 0, 0, false),
+        FAAS_FIELD_END,
+    };
+    struct account_req req = {0};
+
+    FAAS_TRY(faas_json_decode(body, fields, FAAS_JSON_STRICT, &req, err));
+    *out_req = req;
+    return FAAS_OK;
+}
+
 faas_code account_read_change(const json_t *body, struct account_change *out_change, faas_err *err)
 {
     static const struct faas_json_field fields[] = {

@@ -1,5 +1,7 @@
 /* account.h - who may have an account, and what is kept of one.
- * Bodies    {"username","password"}, {"current_password","new_password"}, strict; the name is folded to lower case before any use.
+ * Bodies    {"username","password","invitation"?} to register, {"username","password"},
+ *           {"current_password","new_password"}, strict; the name is folded to lower case before
+ *           any use.
  * Records   two stored values (PROTOCOL.md section 6): the name's, keyed by a hash of the folded
  *           name, leads to the user's, keyed by its UUID.  Neither key holds user text.
  * Passwords are kept as argon2id hashes; the text itself is borrowed from the body and goes
@@ -22,6 +24,7 @@
 
 struct account_req {
     const char *username, *password; /* borrowed from the body */
+    const char *invitation;          /* NULL: none came */
 };
 
 struct account {
@@ -39,6 +42,8 @@ struct account_change {
 
 FAAS_MUST_CHECK faas_code account_read(const json_t *body, struct account_req *out_req,
                                        faas_err *err);
+FAAS_MUST_CHECK faas_code account_read_new(const json_t *body, struct account_req *out_req,
+                                           faas_err *err);
 FAAS_MUST_CHECK faas_code account_read_change(const json_t *body, struct account_change *out_change,
                                               faas_err *err);
 /* A new account with fresh ids; the password's hash is the caller's to fill in. */

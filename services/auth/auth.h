@@ -7,8 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/loop.h"
 #include "crypto/token.h"
 #include "net/members.h"
+#include "signup.h"
 #include "store.h"
 #include "throttle.h"
 
@@ -16,11 +18,13 @@ struct auth {
     struct store store;
     faas_members *members;
     throttle *throttle;
+    signup *signup;
+    faas_loop *loop;
+    ev_timer share;            /* of the caps on signing up; loop thread */
     faas_token_signer *signer; /* the newest key */
     json_t *jwks;              /* public halves of all keys, newest first */
     int64_t ttl_s;             /* of a token */
     bool is_any_password;      /* old clients: the rules for passwords are off */
-    bool is_signup_open;
 };
 
 extern const struct faas_endpoint auth_endpoints[];

@@ -2,6 +2,7 @@
 #include "auth.h"
 
 #include "account.h"
+#include "invite.h"
 #include "store.h"
 
 #include "base/clock.h"
@@ -25,28 +26,67 @@ static const char *client_of(const struct faas_call *call)
     return faas_msg_header(call->msg, FAAS_H_CLIENT);
 }
 
-/* faas.auth.register.  CONFLICT when somebody has the name. */
+/* With an invitation, when one is needed: claimed, and given back unless the account was made. */
+static faas_code add_invited(const struct auth *auth, const struct account *account,
+                             struct invite *invite, uint64_t deadline_ns, faas_err *err)
+{
+    faas_kv *users = auth->store.users;
+    faas_code rc;
+
+    if (signup_mode(auth->signup) != SIGNUP_INVITE)
+        return store_add(&auth->store, account, deadline_ns, err);
+    FAAS_TRY(invite_claim(users, invite, deadline_ns, err));
+    rc = store_add(&auth->store, account, deadline_ns, err);
+    if (rc == FAAS_CONFLICT)
+        invite_give_back(users, invite);
+    else if (rc == FAAS_OK)
+        invite_remove(users, invite);
+    return rc; /* otherwise the account may exist, and the invitation stays claimed */
+}
+
+static faas_code add_counted(const struct auth *auth, const struct faas_call *call,
+                             const char *password, struct account *account, struct invite *invite,
+                             faas_err *err)
+{
+    uint64_t deadline_ns = call->ctx->deadline_ns;
+    struct signup_try attempt;
+    faas_code rc;
+
+    FAAS_TRY(
+        signup_begin(auth->signup, client_of(call), faas_now_ns(), deadline_ns, &attempt, err));
+    rc = faas_password_hash(password, hash_deadline(call->ctx), account->password, err);
+    if (rc == FAAS_OK)
+        rc = add_invited(auth, account, invite, deadline_ns, err);
+    signup_end(auth->signup, &attempt, rc == FAAS_OK);
+    return rc;
+}
+
+/* faas.auth.register.  CONFLICT when somebody has the name.  Without an invitation, where one is
+ * needed, nobody learns which names are taken. */
 static faas_code on_register(void *state, const struct faas_call *call, json_t **out_reply,
                              faas_err *err)
 {
     const struct auth *auth = state;
     struct account_req req;
     struct account account;
+    struct invite invite = {0};
     char name[FAAS_USER_NAME_MAX + 1];
     bool is_taken;
     struct throttle_try attempt;
 
-    if (!auth->is_signup_open)
+    if (signup_mode(auth->signup) == SIGNUP_CLOSED)
         return faas_fail(err, FAAS_DENIED, "sign-up is closed here; ask the operator");
-    FAAS_TRY(account_read(call->body, &req, err));
+    FAAS_TRY(account_read_new(call->body, &req, err));
     FAAS_TRY(faas_user_name_fold(req.username, name, err));
     FAAS_TRY(faas_password_check(req.password, name, auth->is_any_password, err));
+    if (signup_mode(auth->signup) == SIGNUP_INVITE)
+        FAAS_TRY(
+            invite_find(auth->store.users, req.invitation, call->ctx->deadline_ns, &invite, err));
     FAAS_TRY(store_is_taken(&auth->store, name, call->ctx->deadline_ns, &is_taken, err));
     if (is_taken)
         return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
     account_init(&account, name);
-    FAAS_TRY(faas_password_hash(req.password, hash_deadline(call->ctx), account.password, err));
-    FAAS_TRY(store_add(&auth->store, &account, call->ctx->deadline_ns, err));
+    FAAS_TRY(add_counted(auth, call, req.password, &account, &invite, err));
     throttle_name(auth->throttle, name, client_of(call), &attempt);
     throttle_passed(auth->throttle, &attempt, faas_now_ns());
     *out_reply = json_pack("{s:s, s:s}", "id", account.id, "username", account.username);
@@ -212,6 +252,25 @@ static faas_code on_password(void *state, const struct faas_call *call, json_t *
     return end_sessions(auth, call->ctx, NULL, err);
 }
 
+/* faas.auth.op.invite: for the operator; no route of the gateway leads here. */
+static faas_code on_invite(void *state, const struct faas_call *call, json_t **out_reply,
+                           faas_err *err)
+{
+    struct want {
+        int64_t life_s;
+    };
+    static const struct faas_json_field fields[] = {
+        FAAS_FIELD(INT, struct want, life_s, "expires_in", FAAS_INVITE_MIN_S, FAAS_INVITE_MAX_S,
+                   false),
+        FAAS_FIELD_END,
+    };
+    const struct auth *auth = state;
+    struct want want = {.life_s = FAAS_INVITE_S};
+
+    FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_STRICT, &want, err));
+    return invite_make(auth->store.users, want.life_s, call->ctx->deadline_ns, out_reply, err);
+}
+
 /* faas.auth.jwks */
 static faas_code on_jwks(void *state, const struct faas_call *call, json_t **out_reply,
                          faas_err *err)
@@ -251,6 +310,13 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = on_password,
+    },
+    {
+        .name = "invite",
+        .subject = FAAS_SUBJ_AUTH_INVITE,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = on_invite,
     },
     {
         .name = "jwks",

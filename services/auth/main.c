@@ -3,6 +3,7 @@
 #include "keys.h"
 
 #include "base/clock.h"
+#include "base/metric.h"
 #include "contract.h"
 #include "crypto/password.h"
 #include "service.h"
@@ -11,11 +12,12 @@
 
 #define HASH_MB       64 /* memory of one argon2id hash */
 #define STORE_WAIT_MS 60000
+#define SHARE_S       1.0
 #define THREADS       16 /* most of them wait for the store or for their turn to hash */
 
 static struct {
     char *key_files, *password_policy, *signup;
-    int64_t ttl_s, hash_memory_mb;
+    int64_t ttl_s, hash_memory_mb, signup_per_address, signup_accounts;
 } conf;
 
 static const struct faas_option options[] = {
@@ -26,11 +28,37 @@ static const struct faas_option options[] = {
                  "strict, or any: passwords of one byte and common ones, for old clients"),
     FAAS_OPT_INT(conf.hash_memory_mb, "AUTH_HASH_MEMORY_MB", "256", HASH_MB, 65536,
                  "memory for password hashes; each needs 64 MiB, so this bounds how many run"),
-    FAAS_OPT_STR(conf.signup, "SIGNUP", "open", "open, or closed: nobody can register"),
+    FAAS_OPT_STR(conf.signup, "SIGNUP", "open",
+                 "who can register: open, everybody; invite, who has an invitation (`faas "
+                 "invite`); closed, nobody"),
+    FAAS_OPT_INT(conf.signup_per_address, "SIGNUP_PER_ADDRESS", "3600", 0, 1000000,
+                 "new accounts an hour from one client address (IPv6: from its /64), at all auth "
+                 "services together; 0: no limit (behind a proxy)"),
+    FAAS_OPT_INT(conf.signup_accounts, "SIGNUP_ACCOUNTS", "100000", 0, 100000000,
+                 "accounts the platform may have; 0: no limit"),
     FAAS_OPT_END,
 };
 
 static struct auth auth;
+
+/* Every instance allows its part of what all may. */
+static void on_share(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct auth *self = timer->data;
+
+    (void)ev;
+    (void)events;
+    signup_set_share(self->signup, faas_members_usable(self->members, "auth"));
+}
+
+static void begin_share(void *arg)
+{
+    struct auth *self = arg;
+
+    ev_timer_init(&self->share, on_share, SHARE_S, SHARE_S);
+    self->share.data = self;
+    ev_timer_start(faas_loop_ev(self->loop), &self->share);
+}
 
 static faas_code one_of(const char *name, const char *value, const char *yes, const char *no,
                         bool *out_is_yes, faas_err *err)
@@ -41,6 +69,24 @@ static faas_code one_of(const char *name, const char *value, const char *yes, co
     return FAAS_OK;
 }
 
+static faas_code count_accounts(void *arg, uint64_t deadline_ns, int64_t *out_count, faas_err *err)
+{
+    const struct auth *self = arg;
+
+    return store_count(&self->store, deadline_ns, out_count, err);
+}
+
+static faas_code open_signup(struct auth *self, faas_err *err)
+{
+    struct signup_conf signup_conf = {.per_address = conf.signup_per_address,
+                                      .accounts = conf.signup_accounts,
+                                      .count = count_accounts,
+                                      .arg = self};
+
+    FAAS_TRY(signup_mode_parse(conf.signup, &signup_conf.mode, err));
+    return signup_new(&signup_conf, &self->signup, err);
+}
+
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
     struct auth *self = state;
@@ -48,7 +94,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     self->ttl_s = conf.ttl_s;
     FAAS_TRY(one_of("PASSWORD_POLICY", conf.password_policy, "any", "strict",
                     &self->is_any_password, err));
-    FAAS_TRY(one_of("SIGNUP", conf.signup, "open", "closed", &self->is_signup_open, err));
+    FAAS_TRY(open_signup(self, err));
     FAAS_TRY(keys_open(conf.key_files, &self->signer, &self->jwks, err));
     FAAS_TRY(faas_password_setup((int)(conf.hash_memory_mb / HASH_MB), err));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_USERS, rt->replicas,
@@ -57,6 +103,9 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
                           faas_deadline_in_ms(STORE_WAIT_MS), &self->store.revocations, err));
     FAAS_TRY(throttle_new(&self->throttle, err));
     self->members = rt->members;
+    self->loop = rt->loop;
+    self->store.rpc = rt->rpc;
+    faas_loop_post(rt->loop, begin_share, self);
     return FAAS_OK;
 }
 
@@ -64,6 +113,9 @@ static void stop(void *state)
 {
     struct auth *self = state;
 
+    if (self->loop != NULL)
+        ev_timer_stop(faas_loop_ev(self->loop), &self->share);
+    signup_free(self->signup);
     throttle_free(self->throttle);
     faas_kv_close(self->store.users);
     faas_kv_close(self->store.revocations);
@@ -84,5 +136,6 @@ int main(int argc, char **argv)
         .stop = stop,
     };
 
+    faas_metric_add(&faas_password_hashes);
     return faas_service_main(&service, argc, argv);
 }

@@ -1,12 +1,14 @@
 #include "store.h"
 
 #include "base/clock.h"
+#include "contract.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define TAKE_BACK_MS 5000
-#define ROUNDS_MAX   10 /* lost races before a change is given up */
+#define TAKE_BACK_MS   5000
+#define ROUNDS_MAX     10 /* lost races before a change is given up */
+#define COUNT_AGAIN_MS 1000
 
 /* NOT_FOUND is an answer here, not a failure. */
 static faas_code look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
@@ -21,6 +23,35 @@ static faas_code look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
     if (rc != FAAS_OK && err != NULL)
         *err = why;
     return rc;
+}
+
+/* Every name's key is an account; none is ever taken away.  Asked from beyond the last one, the
+ * server names none of them and still says how many there are. */
+faas_code store_count(const struct store *store, uint64_t deadline_ns, int64_t *out_count,
+                      faas_err *err)
+{
+    static const char ask[] =
+        "{\"subjects_filter\":\"$KV." FAAS_BUCKET_USERS ".n.*\",\"offset\":1000000000}";
+    const struct faas_ctx ctx = {.deadline_ns = deadline_ns};
+    const struct faas_rpc_request req = {.subject = "$JS.API.STREAM.INFO.KV_" FAAS_BUCKET_USERS,
+                                         .ctx = &ctx,
+                                         .data = ask,
+                                         .len = sizeof ask - 1,
+                                         .retry = FAAS_RPC_SAFE,
+                                         .attempt_ms = COUNT_AGAIN_MS};
+    FAAS_AUTO(faas_msg) *msg = NULL;
+    FAAS_AUTO(json_t) *reply = NULL;
+    const json_t *total;
+    faas_err why = {0};
+
+    if (faas_rpc_wait(store->rpc, &req, &msg, &why) != FAAS_OK)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the store of accounts does not answer; try again");
+    FAAS_TRY(faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &reply, err));
+    total = json_object_get(reply, "total");
+    if (!json_is_integer(total))
+        return faas_fail_sys(err, EPROTO, "the number of accounts");
+    *out_count = json_integer_value(total);
+    return FAAS_OK;
 }
 
 faas_code store_is_taken(const struct store *store, const char *folded_name, uint64_t deadline_ns,

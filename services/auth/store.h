@@ -19,7 +19,12 @@
 
 struct store {
     faas_kv *users, *revocations;
+    faas_rpc *rpc;
 };
+
+/* Accounts there are. */
+FAAS_MUST_CHECK faas_code store_count(const struct store *store, uint64_t deadline_ns,
+                                      int64_t *out_count, faas_err *err);
 
 /* *out_is_taken: a cheap look before the hashing; store_add() still decides. */
 FAAS_MUST_CHECK faas_code store_is_taken(const struct store *store, const char *folded_name,

@@ -397,7 +397,7 @@ static void bad_keys_and_settings_stop_the_start(void **state)
     (void)state;
     start_says("", "open", "AUTH_KEY_FILES");
     start_says("/nowhere/key.pem", "open", "/nowhere/key.pem");
-    start_says(key_file, "maybe", "SIGNUP: open or closed");
+    start_says(key_file, "maybe", "SIGNUP: open, invite or closed");
     (void)snprintf(path, sizeof path, "%s/empty.pem", nats_dir(nats));
     write_file(path, "", 0600);
     start_says(path, "open", "empty.pem");
