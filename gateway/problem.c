@@ -31,7 +31,7 @@ static void add_headers(http_exchange *x, const struct problem *problem)
     const char *reason = problem->reason;
     int64_t wait_s = problem->retry_after_s;
 
-    if (problem->code == FAAS_BUSY && wait_s <= 0)
+    if (faas_code_status(problem->code) == 429 && wait_s <= 0)
         wait_s = 1;
     if (wait_s > 0)
         http_header(x, "Retry-After", "%lld", (long long)wait_s);

@@ -148,7 +148,7 @@ static faas_code look_around(struct resolver *resolver, const char *image, int64
     faas_loop_post(resolver->loop, take_survey, survey);
     if (!task_wait(&survey->task, wait_ms)) {
         survey_unref(survey);
-        return faas_fail(err, FAAS_UNAVAILABLE, "the registry is overloaded; try again");
+        return faas_fail(err, FAAS_BUSY, "the registry is overloaded; try again");
     }
     *out_survey = survey;
     return FAAS_OK;

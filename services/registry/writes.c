@@ -10,9 +10,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define SEEN_MS    15000 /* longest wait for the readers of the bucket */
-#define ROUNDS_MAX 10    /* lost races before a change is given up */
-#define TAKEN      "name: you have a function of this name already; update it, or choose another"
+#define SEEN_MS       15000 /* longest wait for the readers of the bucket */
+#define ROUNDS_MAX    10    /* lost races before a change is given up */
+#define QUOTA_AGAIN_S 60    /* time does not help; something must be deleted */
+#define TAKEN         "name: you have a function of this name already; update it, or choose another"
 
 /* One change of one function; several rounds when others change it at the same time. */
 struct change {
@@ -107,9 +108,9 @@ static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller
 
     FAAS_TRY(catalog_count(reg->follow.cat, caller->tenant, &count, err));
     if (count >= reg->functions_max)
-        return faas_fail(err, FAAS_TOO_LARGE,
-                         "you have %lld functions, the most allowed; delete one first",
-                         (long long)count);
+        return faas_fail_busy(err, QUOTA_AGAIN_S,
+                              "you have %lld functions, the most allowed; delete one first",
+                              (long long)count);
     return FAAS_OK;
 }
 
@@ -172,10 +173,10 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
     if (change->want == NULL && function_same_image(head, next))
         return FAAS_OK;
     if (function_version(next) > change->reg->versions_max)
-        return faas_fail(err, FAAS_TOO_LARGE,
-                         "the function has %lld versions, the most allowed; delete it and "
-                         "register it again",
-                         (long long)change->reg->versions_max);
+        return faas_fail_busy(err, QUOTA_AGAIN_S,
+                              "the function has %lld versions, the most allowed; delete it and "
+                              "register it again",
+                              (long long)change->reg->versions_max);
     *out_next = FAAS_STEAL(next);
     return FAAS_OK;
 }

@@ -427,13 +427,61 @@ static void a_change_waits_for_a_service_that_is_not_there_yet(void **state)
     assert_int_equal(gate.registry_calls, 1);
 }
 
+static void fail_in_registry(faas_code code, int after_s)
+{
+    char body[64];
+
+    (void)snprintf(body, sizeof body, "{\"fail\":%d,\"after_s\":%d}", (int)code, after_s);
+    reply_done(&reply);
+    gate_ask(&gate, "POST", "/registry/register", NULL, body, &reply);
+}
+
+/* Whoever says so and however little: 429 is said with when to come back, and nothing else is. */
+static void assert_capacity_is_said(faas_code code)
+{
+    bool is_capacity = code == FAAS_BUSY;
+
+    assert_problem(faas_code_status(code), faas_code_slug(code));
+    assert_int_equal(reply.status == 429, is_capacity);
+    if (is_capacity)
+        assert_true(strtoll(reply_field(&reply, "Retry-After"), NULL, 10) >= 1);
+}
+
+static void every_code_of_a_service_has_its_status_and_429_has_retry_after(void **state)
+{
+    (void)state;
+    for (int code = FAAS_OK + 1; code < FAAS_CODE_END; code++) {
+        fail_in_registry((faas_code)code, 0);
+        assert_capacity_is_said((faas_code)code);
+    }
+}
+
+static void every_code_of_a_call_has_its_status_and_429_has_retry_after(void **state)
+{
+    (void)state;
+    for (int code = FAAS_OK + 1; code < FAAS_CODE_END; code++) {
+        gate.publishers[0].code = faas_code_slug((faas_code)code);
+        reply_done(&reply);
+        call(NULL);
+        assert_capacity_is_said((faas_code)code);
+    }
+}
+
 static void errors_of_services_become_problems(void **state)
 {
     (void)state;
-    gate_ask(&gate, "POST", "/registry/register", NULL, "{\"fail\":1}", &reply);
+    fail_in_registry(FAAS_CONFLICT, 0);
     assert_problem(409, "conflict");
     assert_contains(reply.body, "as the test says");
     assert_contains(reply.body, "\"component\":\"registry\"");
+}
+
+static void the_seconds_a_service_names_reach_the_client(void **state)
+{
+    (void)state;
+    fail_in_registry(FAAS_BUSY, 9);
+    assert_problem(429, "busy");
+    assert_string_equal(reply_field(&reply, "Retry-After"), "9");
 }
 
 static void a_silent_read_is_asked_again_a_change_is_not(void **state)
@@ -508,6 +556,7 @@ int main(void)
         test(a_lost_part_of_a_long_result_is_sent_again),
         test(a_damaged_result_is_not_delivered),
         test(the_publishers_refusal_is_told),
+        test(every_code_of_a_call_has_its_status_and_429_has_retry_after),
         test(an_owner_that_never_saw_the_call_gets_it_again),
         test(words_of_an_older_attempt_do_not_count),
         test(a_call_that_goes_on_is_waited_for),
@@ -524,6 +573,8 @@ int main(void)
         test(no_publisher_is_said_and_nothing_started),
         test(a_change_waits_for_a_service_that_is_not_there_yet),
         test(errors_of_services_become_problems),
+        test(the_seconds_a_service_names_reach_the_client),
+        test(every_code_of_a_service_has_its_status_and_429_has_retry_after),
         test(a_silent_read_is_asked_again_a_change_is_not),
         test(a_204_has_no_body),
         test(an_expired_token_says_so),

@@ -279,7 +279,7 @@ static void too_many_versions_are_refused_with_the_number(void **state)
     (void)state;
     for (int i = 2; i <= 30; i++)
         json_decref(shop_must("update", "{\"name\":\"many\",\"timeout_ms\":500}"));
-    shop_refuses("update", "{\"name\":\"many\",\"timeout_ms\":600}", FAAS_TOO_LARGE, "30 versions");
+    shop_refuses("update", "{\"name\":\"many\",\"timeout_ms\":600}", FAAS_BUSY, "30 versions");
 }
 
 /* ---- races ---- */

@@ -38,9 +38,14 @@ static faas_code on_registry(void *state, const struct faas_call *call, json_t *
 {
     struct gate *gate = state;
     bool is_first = atomic_fetch_add(&gate->registry_calls, 1) == 0;
+    json_int_t after_s = json_integer_value(json_object_get(call->body, "after_s"));
+    json_int_t fail = json_integer_value(json_object_get(call->body, "fail"));
 
-    if (json_object_get(call->body, "fail") != NULL)
-        return faas_fail(err, FAAS_CONFLICT, "as the test says");
+    if (fail != 0) {
+        (void)faas_fail(err, (faas_code)fail, "as the test says");
+        err->retry_after_s = (int)after_s;
+        return err->code;
+    }
     if (is_first && atomic_load(&gate->is_registry_silent))
         usleep(1500 * 1000); /* longer than the gateway's patience with a read */
     *out_reply = json_pack("{s:O, s:s}", "got", call->body, "user", call->ctx->user);
