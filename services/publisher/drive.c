@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "contract.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,110 +88,7 @@ static void do_read(struct live *call)
     resolve_ask(&call->pub->resolve, call->tenant, call->name, &call->look);
 }
 
-/* ---- SEEKING: caps ---- */
-
-static int64_t function_cap(const struct live *call)
-{
-    return call->rec->concurrency > 0 ? call->rec->concurrency
-                                      : call->pub->conf.function_concurrency;
-}
-
-static bool is_capped(struct live *call)
-{
-    struct publisher *pub = call->pub;
-    int64_t of_function = function_cap(call), of_tenant = pub->conf.tenant_concurrency;
-
-    if (call->is_counted)
-        return false;
-    if (of_function > 0 && tally_of(&pub->by_function, call->rec->id) >= of_function) {
-        (void)faas_fail(&call->err, FAAS_BUSY,
-                        "the function runs as many calls as it may at once (%lld)",
-                        (long long)of_function);
-        return true;
-    }
-    if (of_tenant > 0 && tally_of(&pub->by_tenant, call->tenant) >= of_tenant) {
-        (void)faas_fail(&call->err, FAAS_BUSY,
-                        "your functions run as many calls as they may at once (%lld)",
-                        (long long)of_tenant);
-        return true;
-    }
-    return false;
-}
-
-static faas_code count_in(struct live *call)
-{
-    struct publisher *pub = call->pub;
-
-    if (call->is_counted)
-        return FAAS_OK;
-    FAAS_TRY(tally_add(&pub->by_function, call->rec->id, &call->err));
-    if (tally_add(&pub->by_tenant, call->tenant, &call->err) != FAAS_OK) {
-        tally_drop(&pub->by_function, call->rec->id);
-        return call->err.code;
-    }
-    call->is_counted = true;
-    return FAAS_OK;
-}
-
-void drive_count_out(struct live *call)
-{
-    if (!call->is_counted)
-        return;
-    call->is_counted = false;
-    tally_drop(&call->pub->by_function, call->rec->id);
-    tally_drop(&call->pub->by_tenant, call->tenant);
-}
-
-/* ---- SEEKING: spawner ---- */
-
-/* The spawners of this moment with corrected room. */
-static const struct place_fleet *gather(struct publisher *pub)
-{
-    const struct faas_member *member;
-
-    pub->fleet.len = 0;
-    for (size_t i = 0; (member = faas_members_at(pub->rt->members, "spawner", i)) != NULL; i++) {
-        struct place_target target = {.id = member->id,
-                                      .epoch = member->epoch,
-                                      .beat = member->beat,
-                                      .free = member->free,
-                                      .slots = member->slots,
-                                      .is_usable = faas_member_is_usable(member)};
-
-        if (member->is_dead)
-            continue;
-        target.free = place_ledger_free(&pub->ledger, &target);
-        place_fleet_add(&pub->fleet, &target);
-    }
-    return &pub->fleet;
-}
-
-static size_t pick(const struct live *call, const struct place_fleet *fleet)
-{
-    return place_pick(fleet->targets, fleet->len, call->rec->affinity, &call->round);
-}
-
-/* Sets call->at and says yes, or says why not. */
-static bool choose(struct live *call, enum place_verdict *out_why)
-{
-    const struct place_fleet *fleet = gather(call->pub);
-    size_t idx = pick(call, fleet);
-
-    if (idx == PLACE_NONE) {
-        *out_why = place_why(fleet->targets, fleet->len, &call->round);
-        if (*out_why != PLACE_MAY_PULL)
-            return false;
-        call->round.is_pull = true;
-        idx = pick(call, fleet);
-        *out_why = PLACE_ALL_BUSY;
-    }
-    if (idx == PLACE_NONE)
-        return false;
-    snprintf(call->at.id, sizeof call->at.id, "%s", fleet->targets[idx].id);
-    snprintf(call->at.epoch, sizeof call->at.epoch, "%s", fleet->targets[idx].epoch);
-    call->at.beat = fleet->targets[idx].beat;
-    return true;
-}
+/* ---- SEEKING ---- */
 
 /* call->err keeps what the last spawner said when none is able. */
 static void explain(struct live *call, enum place_verdict why)
@@ -207,19 +103,21 @@ static void explain(struct live *call, enum place_verdict why)
         (void)faas_fail(&call->err, FAAS_UNAVAILABLE,
                         "no spawner took the call; nothing was started, try again");
     else if (why == PLACE_ALL_BUSY || why == PLACE_MAY_PULL)
-        (void)faas_fail(&call->err, FAAS_BUSY,
-                        "every spawner is full; try again, or set max_wait_ms to wait for room");
+        (void)faas_fail(&call->err, FAAS_BUSY, "%s; try again, or set max_wait_ms to wait for room",
+                        call->is_left_to_others ? "you have your share, and others need theirs"
+                                                : "every spawner is full");
 }
 
-static void no_room(struct live *call, bool is_passing)
+/* grace_ms: it may wait so long whatever its function says, once. */
+static void no_room(struct live *call, uint64_t grace_ms)
 {
     uint64_t now = faas_now_ns();
 
     call->retry_after_s = 1;
-    if (is_passing && call->grace_until_ns == 0)
-        call->grace_until_ns = now + PASSING_MS * FAAS_MS_NS;
+    if (grace_ms > 0 && call->grace_until_ns == 0)
+        call->grace_until_ns = now + grace_ms * FAAS_MS_NS;
     call->wait_until_ns = call->taken_ns + (uint64_t)call->rec->max_wait_ms * FAAS_MS_NS;
-    if (is_passing && call->grace_until_ns > call->wait_until_ns)
+    if (grace_ms > 0 && call->grace_until_ns > call->wait_until_ns)
         call->wait_until_ns = call->grace_until_ns;
     drive(call, now < call->wait_until_ns ? CALL_EV_FULL : CALL_EV_REFUSED);
 }
@@ -251,6 +149,13 @@ static bool has_token(struct live *call)
     return true;
 }
 
+static uint64_t grace_ms(const struct live *call, enum place_verdict why)
+{
+    if (why == PLACE_PASSING || (why == PLACE_NOBODY && spawner_may_return(call->pub)))
+        return PASSING_MS;
+    return why == PLACE_ALL_BUSY && room_is_owed(call) ? OWED_MS : 0;
+}
+
 static void do_seek(struct live *call)
 {
     enum place_verdict why = PLACE_ALL_BUSY;
@@ -268,122 +173,38 @@ static void do_seek(struct live *call)
         drive(call, CALL_EV_REFUSED);
         return;
     }
-    if (is_capped(call)) {
-        no_room(call, false);
+    call->is_hungry = false;
+    if (room_is_capped(call)) {
+        no_room(call, 0);
         return;
     }
     if (tally_of(&call->pub->waiting_by_function, call->rec->id) > 0 && !call->is_counted) {
         explain(call, PLACE_ALL_BUSY); /* those that came before go first */
-        no_room(call, false);
+        no_room(call, 0);
         return;
     }
-    if (choose(call, &why)) {
+    if (room_choose(call, &why)) {
         drive(call, CALL_EV_ROOM);
         return;
     }
     explain(call, why);
-    no_room(call, why == PLACE_PASSING || (why == PLACE_NOBODY && spawner_may_return(call->pub)));
+    call->is_hungry = why == PLACE_ALL_BUSY;
+    no_room(call, grace_ms(call, why));
 }
 
 /* ---- WAITING ---- */
 
-static struct live *from_wait(struct fair_item *item)
-{
-    return (struct live *)(void *)((char *)item - offsetof(struct live, wait));
-}
-
-static void leave_queue(struct live *call)
-{
-    tally_drop(&call->pub->waiting_by_function, call->rec->id);
-    metric_level(M_WAITING, (int64_t)call->pub->fair.len);
-}
-
-static faas_code enter_queue(struct live *call, faas_err *err)
-{
-    struct publisher *pub = call->pub;
-
-    FAAS_TRY(tally_add(&pub->waiting_by_function, call->rec->id, err));
-    if (fair_push(&pub->fair, call->tenant, &call->wait, call->was_queued, err) == FAAS_OK)
-        return FAAS_OK;
-    tally_drop(&pub->waiting_by_function, call->rec->id);
-    return err->code;
-}
-
 static void do_queue(struct live *call)
 {
-    struct publisher *pub = call->pub;
     faas_err err = {0};
 
-    drive_count_out(call);
     disarm(call, &call->guard);
-    if (enter_queue(call, &err) != FAAS_OK) {
+    if (room_queue(call, &err) != FAAS_OK) {
         call->err = err;
         drive(call, CALL_EV_REFUSED);
         return;
     }
-    call->was_queued = true;
-    metric_level(M_WAITING, (int64_t)pub->fair.len);
     drive_arm(call, &call->step, faas_left_ms(call->wait_until_ns));
-    if (!ev_is_active(&pub->pump))
-        ev_timer_again(faas_loop_ev(pub->rt->loop), &pub->pump);
-}
-
-static bool may_go(void *arg, struct fair_item *item)
-{
-    struct live *call = from_wait(item);
-    enum place_verdict why;
-
-    (void)arg;
-    return !is_capped(call) && choose(call, &why);
-}
-
-static bool any_room(struct publisher *pub)
-{
-    const struct place_fleet *fleet = gather(pub);
-
-    for (size_t i = 0; i < fleet->len; i++)
-        if (fleet->targets[i].is_usable && fleet->targets[i].free > 0)
-            return true;
-    return false;
-}
-
-static void pump_now(struct publisher *pub)
-{
-    struct fair_item *item;
-
-    while (pub->fair.len > 0 && any_room(pub)) {
-        item = fair_take(&pub->fair, may_go, pub);
-        if (item == NULL)
-            break;
-        leave_queue(from_wait(item));
-        drive(from_wait(item), CALL_EV_ROOM); /* may_go chose the spawner */
-    }
-    if (pub->fair.len == 0)
-        ev_timer_stop(faas_loop_ev(pub->rt->loop), &pub->pump);
-}
-
-void drive_on_pump(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    (void)ev;
-    (void)events;
-    pump_now(timer->data);
-}
-
-static void pump_posted(void *arg)
-{
-    struct publisher *pub = arg;
-
-    pub->is_pump_posted = false;
-    if (pub->rt != NULL)
-        pump_now(pub);
-}
-
-void drive_pump(struct publisher *pub)
-{
-    if (pub->is_pump_posted || pub->fair.len == 0)
-        return;
-    pub->is_pump_posted = true;
-    faas_loop_post(pub->rt->loop, pump_posted, pub);
 }
 
 /* ---- PLACING ---- */
@@ -400,7 +221,7 @@ static void do_send(struct live *call)
     call->place = call->attempt * 256 + call->tries;
     call->err = (faas_err){0};
     call->nobody_ns = 0;
-    if (count_in(call) != FAAS_OK || wire_place(call, &call->err) != FAAS_OK) {
+    if (room_count_in(call) != FAAS_OK || wire_place(call, &call->err) != FAAS_OK) {
         drive(call, CALL_EV_REFUSED);
         return;
     }
@@ -418,6 +239,7 @@ void drive_release_message(struct live *call)
     if (call->msg == NULL)
         return;
     call->pub->bytes_held -= faas_msg_len(call->msg);
+    usage_release_bytes(call->usage, faas_msg_len(call->msg));
     faas_msg_free(call->msg);
     call->msg = NULL;
     call->arg = NULL;
@@ -493,27 +315,14 @@ void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     drive_check_late(pub);
     pub->tick_due_ns = faas_now_ns() + TICK_NS;
+    usage_sweep(&pub->usage, faas_now_ns());
+    wire_use(pub);
 }
 
 /* ---- the table ---- */
 
-static void leave_if_waiting(struct live *call)
-{
-    if (call->wait.line == NULL)
-        return;
-    fair_remove(&call->pub->fair, &call->wait);
-    leave_queue(call);
-}
-
-static void do_drop(struct live *call)
-{
-    leave_if_waiting(call);
-    finish_dropped(call);
-}
-
 static void do_fail(struct live *call)
 {
-    leave_if_waiting(call);
     finish_failed(call, false);
 }
 
@@ -531,10 +340,12 @@ static void do_hold(struct live *call)
 void drive(struct live *call, enum call_event event)
 {
     static void (*const actions[CALL_ACTION_END])(struct live *) = {
-        [CALL_DO_READ] = do_read,        [CALL_DO_SEEK] = do_seek,    [CALL_DO_QUEUE] = do_queue,
-        [CALL_DO_SEND] = do_send,        [CALL_DO_FENCE] = ask_fence, [CALL_DO_HOLD] = do_hold,
-        [CALL_DO_ACCEPT] = do_accept,    [CALL_DO_START] = do_start,  [CALL_DO_KILL] = do_kill,
-        [CALL_DO_FINISH] = finish_ended, [CALL_DO_DROP] = do_drop,    [CALL_DO_FAIL] = do_fail,
+        [CALL_DO_READ] = do_read,        [CALL_DO_SEEK] = do_seek,
+        [CALL_DO_QUEUE] = do_queue,      [CALL_DO_SEND] = do_send,
+        [CALL_DO_FENCE] = ask_fence,     [CALL_DO_HOLD] = do_hold,
+        [CALL_DO_ACCEPT] = do_accept,    [CALL_DO_START] = do_start,
+        [CALL_DO_KILL] = do_kill,        [CALL_DO_FINISH] = finish_ended,
+        [CALL_DO_DROP] = finish_dropped, [CALL_DO_FAIL] = do_fail,
         [CALL_DO_LOSE] = do_lose,
     };
     const struct call_move *move = call_move(call->state, event);

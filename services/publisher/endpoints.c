@@ -89,13 +89,19 @@ static faas_code check_room(const struct publisher *pub, const faas_msg *msg, fa
 static faas_code enter(struct live *call, const struct faas_ctx *ctx, faas_err *err)
 {
     struct publisher *pub = call->pub;
+    const struct usage_caps caps = {.calls = pub->conf.tenant_concurrency,
+                                    .bytes = ((size_t)pub->conf.calls_mb << 20) / 2};
+    size_t len = faas_msg_len(call->msg);
 
     FAAS_TRY(check_room(pub, call->msg, err));
     FAAS_TRY(read_call(call, ctx, err));
+    FAAS_TRY(usage_enter(&pub->usage, call->tenant, len, &caps, &call->usage, err));
     call->inbox = strdup(faas_msg_reply(call->msg));
     if (call->inbox == NULL)
-        return faas_fail_sys(err, ENOMEM, "take a call");
-    if (book_add(&pub->book, &call->page, err) != FAAS_OK) {
+        (void)faas_fail_sys(err, ENOMEM, "take a call");
+    if (call->inbox == NULL || book_add(&pub->book, &call->page, err) != FAAS_OK) {
+        usage_release_bytes(call->usage, len);
+        usage_leave(call->usage);
         free(call->inbox);
         return err->code;
     }
@@ -463,6 +469,21 @@ static void on_event(void *state, faas_msg *take_msg)
         faas_rpc_answer_json(pub->rt->rpc, msg, ok);
 }
 
+/* ---- other publishers ---- */
+
+static void on_use(void *state, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct publisher *pub = state;
+    faas_err err = {0};
+
+    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) == FAAS_OK &&
+        usage_hear(&pub->usage, doc, pub->rt->id, faas_now_ns(), &err) == FAAS_OK)
+        return;
+    metric_count(M_MALFORMED);
+}
+
 /* Events stay on the lane that is not drained: running calls end through them. */
 const struct faas_endpoint publisher_endpoints[] = {
     {.name = "call",
@@ -484,6 +505,11 @@ const struct faas_endpoint publisher_endpoints[] = {
      .subject = FAAS_SUBJ_PUBLISHER_EVENTS,
      .body_max = EVENT_MESSAGE_MAX,
      .on_message = on_event,
+     .lane = FAAS_CONTROL},
+    {.name = "use",
+     .subject = FAAS_SUBJ_PUBLISHER_USE,
+     .body_max = EVENT_MESSAGE_MAX,
+     .on_message = on_use,
      .lane = FAAS_CONTROL},
     {.name = "end",
      .subject = FAAS_SUBJ_PUBLISHER_END,

@@ -80,10 +80,12 @@ void finish_free(struct live *call)
     ev_timer_stop(ev, &call->step);
     ev_timer_stop(ev, &call->guard);
     resolve_cancel(&call->look);
-    fair_remove(&pub->fair, &call->wait);
+    if (call->wait.line != NULL)
+        room_leave_queue(call);
     finish_ledger(call, PLACE_ENDED);
-    drive_count_out(call);
+    room_count_out(call);
     drive_release_message(call);
+    usage_leave(call->usage);
     answer_cancels(call, NULL);
     book_remove(&pub->book, &call->page);
     record_unref(call->rec);
@@ -105,7 +107,7 @@ static void leave(struct live *call)
     struct publisher *pub = call->pub;
 
     finish_free(call);
-    drive_pump(pub);
+    room_pump(pub);
     publisher_check_drained(pub);
 }
 

@@ -19,8 +19,9 @@ static ev_timer drain_timer;
 static const struct faas_option options[] = {
     FAAS_OPT_INT(publisher.conf.function_concurrency, "FUNCTION_CONCURRENCY", "0", 0, 1000000,
                  "calls of one function at once, where the function names no number; 0: no limit"),
-    FAAS_OPT_INT(publisher.conf.tenant_concurrency, "TENANT_CONCURRENCY", "0", 0, 1000000,
-                 "calls of one tenant that one publisher runs at once; 0: no limit"),
+    FAAS_OPT_INT(
+        publisher.conf.tenant_concurrency, "TENANT_CONCURRENCY", "1000", 0, 1000000,
+        "calls of one user at once, running and waiting, at all publishers together; 0: no limit"),
     FAAS_OPT_INT(publisher.conf.calls_max, "PUBLISHER_CALLS", "10000", 1, 1000000,
                  "calls one publisher handles at once, waiting ones included"),
     FAAS_OPT_INT(publisher.conf.calls_mb, "PUBLISHER_CALLS_MB", "256", 2, 65536,
@@ -69,11 +70,12 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
 
     FAAS_TRY(resolve_start(&pub->resolve, &conf, err));
     book_init(&pub->book);
+    usage_init(&pub->usage);
     fair_init(&pub->fair, (size_t)pub->conf.queue_max, (size_t)pub->conf.queue_tenant_max);
     pub->repeat_tokens = REPEAT_TOKENS_MAX / 4;
     pub->attached_ns = faas_now_ns();
     pub->tick_due_ns = faas_deadline_in_ms(100);
-    ev_init(&pub->pump, drive_on_pump);
+    ev_init(&pub->pump, room_on_pump);
     pub->pump.repeat = PUMP_S;
     pub->pump.data = pub;
     ev_timer_init(&pub->tick, drive_on_tick, 0.1, 0.1);
@@ -177,7 +179,7 @@ static void spawner_lost(struct publisher *pub, const struct faas_member *member
     if (count > 0)
         FAAS_LOG(WARN, "a spawner is gone with calls", FAAS_LSTR("spawner", member->id),
                  FAAS_LINT("calls", count));
-    drive_pump(pub);
+    room_pump(pub);
 }
 
 /* Its synchronous calls have nobody to answer to: DESIGN.md 4.10.  After a restart, those from
@@ -212,7 +214,7 @@ static void watch(void *state, const struct faas_member *member, enum faas_membe
         return;
     drive_check_late(pub);
     if (change == FAAS_MEMBER_JOINED)
-        drive_pump(pub);
+        room_pump(pub);
     else if (strcmp(member->service, "spawner") == 0)
         spawner_lost(pub, member, change);
     else if (strcmp(member->service, "gateway") == 0)
@@ -270,7 +272,7 @@ static void stop(void *state)
     book_done(&pub->book);
     fair_done(&pub->fair);
     tally_done(&pub->by_function);
-    tally_done(&pub->by_tenant);
+    usage_done(&pub->usage);
     tally_done(&pub->waiting_by_function);
     place_ledger_done(&pub->ledger);
     place_fleet_done(&pub->fleet);

@@ -1,7 +1,8 @@
 /* publisher.h - the state of this program; DESIGN.md section 4 gives the rules.
  * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
- *           spawner's acceptance; finish.c ends calls; ask.c asks spawners; wire.c writes to the
- *           wire; resolve.c, place.c, fair.c, book.c decide and remember.
+ *           spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
+ *           finish.c ends calls; ask.c asks spawners; wire.c writes to the wire; resolve.c,
+ *           place.c, usage.c, fair.c, book.c decide and remember.
  * Threads   everything belongs to the loop thread, from attaching (main.c) to stop.
  */
 #ifndef PUBLISHER_PUBLISHER_H
@@ -14,6 +15,7 @@
 #include "place.h"
 #include "resolve.h"
 #include "tally.h"
+#include "usage.h"
 
 #include "service.h"
 
@@ -27,6 +29,7 @@
 #define RUN_SLACK_MS    15000 /* past start_timeout + timeout the spawner must have spoken */
 #define PASSING_MS      2000  /* room for a newer beat when numbers were stale, or for a restart */
 #define RESTART_MS      5000  /* a spawner heard so lately may be restarting */
+#define OWED_MS         5000  /* a user below their share waits so long for the next free place */
 
 /* Tenths of a repeated placement: each call brings one, each repeat takes ten (DESIGN.md 4.7). */
 #define REPEAT_TOKENS_MAX  1000
@@ -34,10 +37,13 @@
 
 struct publisher_conf {
     int64_t function_concurrency; /* 0: no limit */
-    int64_t tenant_concurrency;   /* 0: no limit */
+    int64_t tenant_concurrency;   /* running and waiting, at all publishers; 0: no limit */
     int64_t calls_max, calls_mb;
     int64_t queue_max, queue_tenant_max;
     int64_t cache_len, cache_mb;
+};
+struct room_places { /* of all usable spawners together */
+    int64_t all, free;
 };
 struct publisher {
     struct publisher_conf conf;
@@ -45,12 +51,15 @@ struct publisher {
     struct resolve resolve;
     struct book book;
     struct fair fair;
-    struct tally by_function, by_tenant, waiting_by_function;
+    struct usage usage;
+    struct tally by_function, waiting_by_function;
     struct place_ledger ledger;
-    struct place_fleet fleet; /* for one choice */
-    size_t bytes_held;        /* of messages of calls that are not accepted yet */
-    ev_timer tick;            /* 100 ms: was this process late? */
-    ev_timer pump;            /* while calls wait: is there room? */
+    struct place_fleet fleet;  /* for one choice */
+    struct room_places places; /* at the last choice */
+    size_t hungry;             /* calls in the queue that wait for a place */
+    size_t bytes_held;         /* of messages of calls that are not accepted yet */
+    ev_timer tick;             /* 100 ms: was this process late? */
+    ev_timer pump;             /* while calls wait: is there room? */
     bool is_pump_posted, is_draining;
     uint64_t tick_due_ns, attached_ns;
     int repeat_tokens;
@@ -64,6 +73,7 @@ struct live {              /* one call */
     struct book_page page; /* first: book.h finds it by page.id */
     struct publisher *pub;
     enum call_state state;
+    struct usage_user *usage; /* its user's; NULL: not entered */
     struct fair_item wait;    /* in the fair queue */
     struct resolve_wait look; /* at the store */
     ev_timer step;            /* the next answer is due */
@@ -90,6 +100,8 @@ struct live {              /* one call */
     int64_t accept_budget_ms; /* as the spawner said */
     enum { LIVE_NOT_SENT, LIVE_SENT, LIVE_ACCEPTED } ledger;
     bool is_checked, is_counted, was_queued;
+    bool is_hungry;         /* it waits for a place, not for a cap */
+    bool is_left_to_others; /* there are places, but its user has their share of them */
     bool is_repeat;         /* the next placement follows a silent one */
     uint64_t nobody_ns;     /* first time that nobody listened to a fence; 0: not so */
     uint64_t nobody_beat;   /* the spawner's beat then */
@@ -105,17 +117,27 @@ struct live {              /* one call */
 
 /* ---- drive.c ---- */
 void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
-void drive_pump(struct publisher *pub); /* soon, from the loop: let waiting calls go if they can */
-void drive_on_pump(struct ev_loop *ev, ev_timer *timer, int events);
 void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events);
 /* At the start of whatever reads the wire: calls that were not placed end if this process was late.
  */
 void drive_check_late(struct publisher *pub);
 void drive_arm(struct live *call, ev_timer *timer, int64_t ms);
 void drive_timers_init(struct live *call);
-void drive_count_out(struct live *call);
 void drive_release_message(struct live *call);
 int64_t drive_timeout_ms(const struct live *call); /* the function's, shortened by the caller */
+
+/* ---- room.c ---- */
+bool room_is_capped(struct live *call); /* call->err says by what */
+FAAS_MUST_CHECK faas_code room_count_in(struct live *call);
+void room_count_out(struct live *call);
+/* Sets call->at and says yes, or says why not. */
+bool room_choose(struct live *call, enum place_verdict *out_why);
+/* After room_choose(): others are active, and the call's user has less than their share. */
+bool room_is_owed(const struct live *call);
+FAAS_MUST_CHECK faas_code room_queue(struct live *call, faas_err *err);
+void room_leave_queue(struct live *call);
+void room_pump(struct publisher *pub); /* soon, from the loop: let waiting calls go if they can */
+void room_on_pump(struct ev_loop *ev, ev_timer *timer, int events);
 
 /* ---- finish.c: the actions that end a call ---- */
 void finish_ended(struct live *call); /* call->end says how */
@@ -142,6 +164,7 @@ struct wire_fail {
 /* The FAIL frame; the caller frees.  NULL without memory. */
 void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len);
 void wire_fail(struct publisher *pub, const struct wire_fail *fail);
+void wire_use(struct publisher *pub); /* tells the other publishers who uses what here */
 void wire_send(struct publisher *pub, const char *inbox, const void *data, size_t len);
 /* version 0: the function is not known yet. */
 void wire_taken(struct live *call, int64_t budget_ms, int64_t version);

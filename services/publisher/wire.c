@@ -38,6 +38,20 @@ void wire_send(struct publisher *pub, const char *inbox, const void *data, size_
                  FAAS_LSTR("msg", err.msg), FAAS_LSTR("detail", err.detail));
 }
 
+void wire_use(struct publisher *pub)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+
+    if (faas_members_usable(pub->rt->members, "publisher") < 2)
+        return;
+    doc = usage_say(&pub->usage, pub->rt->id);
+    text = doc != NULL ? faas_json_text(doc, &len) : NULL;
+    if (text != NULL)
+        wire_send(pub, FAAS_SUBJ_PUBLISHER_USE, text, len);
+}
+
 void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len)
 {
     struct faas_frame frame = {.type = FAAS_FRAME_FAIL, .place = fail->place};

@@ -315,6 +315,55 @@ static void concurrency_holds_and_hands_over(void **state)
     wait_state(ids[3], "done");
 }
 
+/* ---- shares ---- */
+
+#define QUIET_TENANT "0190a000-0000-7000-8000-0000000000bb"
+
+static void placed_for(int idx, const char *tenant)
+{
+    wait_placed(0, idx + 1, 3000);
+    assert_string_equal(stage.spawners[0].placements[idx].tenant, tenant);
+}
+
+/* One user has every place and asks for more; another comes. */
+static void a_user_with_less_than_their_share_gets_the_next_place(void **state)
+{
+    char id[FAAS_UUID_TEXT], patient[FAAS_UUID_TEXT], quiet[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_function(&stage, "patient", 1, "\"max_wait_ms\":60000,");
+    stage.tenant = QUIET_TENANT;
+    stage_function(&stage, "quiet", 1, "");
+    stage.tenant = NULL;
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    for (int i = 0; i < 8; i++) {
+        call_now("plain", id);
+        placed_for(i, STAGE_TENANT);
+    }
+    stage_free(&stage, 0, 0);
+    call_now("patient", patient);
+    wait_state(patient, "waiting");
+    stage.tenant = QUIET_TENANT;
+    call_now("quiet", quiet); /* waits although its function asks for no waiting */
+    wait_state(quiet, "waiting");
+    stage.tenant = NULL;
+    call_now("plain", id);
+    fails_with(id, "busy", "every spawner is full");
+    stage_free(&stage, 0, 1);
+    placed_for(8, QUIET_TENANT); /* it came last */
+    stage_free(&stage, 0, 1);
+    call_now("plain", id);
+    fails_with(id, "busy", "you have your share, and others need theirs");
+    stage.tenant = QUIET_TENANT;
+    call_now("quiet", quiet);
+    placed_for(9, QUIET_TENANT); /* the place that was kept */
+    stage.tenant = NULL;
+    wait_state(patient, "waiting");
+    stage_free(&stage, 0, 2);
+    placed_for(10, STAGE_TENANT);
+}
+
 /* ---- the platform's caps ---- */
 
 static void the_platforms_caps_hold_where_a_function_names_none(void **state)
@@ -334,7 +383,7 @@ static void the_platforms_caps_hold_where_a_function_names_none(void **state)
     call_now("wide", id);
     wait_placed(0, 3, 3000);
     call_now("wide", id);
-    fails_with(id, "busy", "as they may at once (3)");
+    fails_with(id, "busy", "as you may have at once (3)");
     stage_end(&stage, 0, 0, "ok");
     wait_state(stage.spawners[0].placements[0].id, "done");
     call_now("wide", id);
@@ -380,6 +429,7 @@ int main(void)
         cmocka_unit_test_teardown(calls_on_their_way_count_against_the_last_beat, clear),
         cmocka_unit_test_teardown(a_patient_function_waits_for_room, clear),
         cmocka_unit_test_teardown(concurrency_holds_and_hands_over, clear),
+        cmocka_unit_test_teardown(a_user_with_less_than_their_share_gets_the_next_place, clear),
     };
     const struct CMUnitTest capped[] = {
         cmocka_unit_test_teardown(the_platforms_caps_hold_where_a_function_names_none, clear),

@@ -251,12 +251,17 @@ void stage_close(struct stage *stage)
 
 /* ---- functions ---- */
 
-static void function_key(const char *name, char out_key[128])
+static const char *tenant_of(const struct stage *stage)
+{
+    return stage->tenant != NULL ? stage->tenant : STAGE_TENANT;
+}
+
+static void function_key(const struct stage *stage, const char *name, char out_key[128])
 {
     char hash[FAAS_HASH_TEXT];
 
     faas_hash_text(name, strlen(name), hash);
-    snprintf(out_key, 128, "f.%s.%.32s", STAGE_TENANT, hash);
+    snprintf(out_key, 128, "f.%s.%.32s", tenant_of(stage), hash);
 }
 
 static uint64_t revision_of(struct stage *stage, const char *key)
@@ -291,7 +296,7 @@ void stage_function(struct stage *stage, const char *name, int version, const ch
     uint64_t seq = 0;
     faas_err err = {0};
 
-    function_key(name, key);
+    function_key(stage, name, key);
     faas_random_token(op);
     snprintf(
         text, sizeof text,
@@ -311,7 +316,7 @@ void stage_function_delete(struct stage *stage, const char *name)
     uint64_t seq = 0;
     faas_err err = {0};
 
-    function_key(name, key);
+    function_key(stage, name, key);
     stage_must(faas_kv_delete(stage->functions, key, revision_of(stage, key),
                               faas_deadline_in_ms(5000), &seq, &err),
                &err);
@@ -330,7 +335,7 @@ void stage_call(struct stage *stage, const struct stage_call *call, char out_id[
         {FAAS_H_AGE, "7"},
         {FAAS_H_TIME_LEFT, "60000"},
         {FAAS_H_USER, STAGE_USER},
-        {FAAS_H_TENANT, call->tenant != NULL ? call->tenant : STAGE_TENANT},
+        {FAAS_H_TENANT, call->tenant != NULL ? call->tenant : tenant_of(stage)},
         {NULL, NULL}};
     FAAS_AUTO(json_t) *meta = json_pack("{s:i, s:s, s:s, s:s}", "v", 1, "kind", "exec", "function",
                                         call->function, "gateway", "g1");

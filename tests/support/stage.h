@@ -60,6 +60,7 @@ struct seen { /* a frame at the gateway's inbox */
     json_t *doc;
 };
 struct stage {
+    const char *tenant; /* whose functions and calls follow; NULL: STAGE_TENANT */
     struct nats *nats;
     int servers;
     pid_t publisher;
@@ -108,7 +109,7 @@ struct stage_call {
     int64_t attempt;    /* 0: 1 */
     int64_t timeout_ms; /* 0: not said */
     const char *id;     /* NULL: a new one */
-    const char *tenant; /* NULL: STAGE_TENANT */
+    const char *tenant; /* NULL: the stage's */
 };
 /* Sends a call to the publisher; out_id names it. */
 void stage_call(struct stage *stage, const struct stage_call *call, char out_id[FAAS_UUID_TEXT]);
