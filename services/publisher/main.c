@@ -71,7 +71,7 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
     FAAS_TRY(resolve_start(&pub->resolve, &conf, err));
     book_init(&pub->book);
     usage_init(&pub->usage);
-    fair_init(&pub->fair, (size_t)pub->conf.queue_max, (size_t)pub->conf.queue_tenant_max);
+    faas_fair_init(&pub->fair, (size_t)pub->conf.queue_max, (size_t)pub->conf.queue_tenant_max);
     pub->repeat_tokens = REPEAT_TOKENS_MAX / 4;
     pub->attached_ns = faas_now_ns();
     pub->tick_due_ns = faas_deadline_in_ms(100);
@@ -270,7 +270,7 @@ static void stop(void *state)
     pub->rt = NULL;
     resolve_stop(&pub->resolve);
     book_done(&pub->book);
-    fair_done(&pub->fair);
+    faas_fair_done(&pub->fair);
     tally_done(&pub->by_function);
     usage_done(&pub->usage);
     tally_done(&pub->waiting_by_function);

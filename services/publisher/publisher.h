@@ -10,7 +10,7 @@
 
 #include "book.h"
 #include "call.h"
-#include "fair.h"
+#include "base/fair.h"
 #include "metrics.h"
 #include "place.h"
 #include "resolve.h"
@@ -50,7 +50,7 @@ struct publisher {
     const struct faas_runtime *rt; /* NULL: not attached */
     struct resolve resolve;
     struct book book;
-    struct fair fair;
+    struct faas_fair fair;
     struct usage usage;
     struct tally by_function, waiting_by_function;
     struct place_ledger ledger;
@@ -73,11 +73,11 @@ struct live {              /* one call */
     struct book_page page; /* first: book.h finds it by page.id */
     struct publisher *pub;
     enum call_state state;
-    struct usage_user *usage; /* its user's; NULL: not entered */
-    struct fair_item wait;    /* in the fair queue */
-    struct resolve_wait look; /* at the store */
-    ev_timer step;            /* the next answer is due */
-    ev_timer guard;           /* the whole call is due */
+    struct usage_user *usage;   /* its user's; NULL: not entered */
+    struct faas_fair_item wait; /* in the fair queue */
+    struct resolve_wait look;   /* at the store */
+    ev_timer step;              /* the next answer is due */
+    ev_timer guard;             /* the whole call is due */
 
     /* as it came */
     faas_msg *msg; /* until accepted; arg is borrowed from it */

@@ -140,7 +140,7 @@ bool room_is_owed(const struct live *call)
 
 /* ---- the queue ---- */
 
-static struct live *from_wait(struct fair_item *item)
+static struct live *from_wait(struct faas_fair_item *item)
 {
     return (struct live *)(void *)((char *)item - offsetof(struct live, wait));
 }
@@ -155,7 +155,7 @@ static void set_hungry(struct live *call, int by)
 
 void room_leave_queue(struct live *call)
 {
-    fair_remove(&call->pub->fair, &call->wait);
+    faas_fair_remove(&call->pub->fair, &call->wait);
     set_hungry(call, -1);
     tally_drop(&call->pub->waiting_by_function, call->rec->id);
     metric_level(M_WAITING, (int64_t)call->pub->fair.len);
@@ -167,7 +167,7 @@ faas_code room_queue(struct live *call, faas_err *err)
 
     room_count_out(call);
     FAAS_TRY(tally_add(&pub->waiting_by_function, call->rec->id, err));
-    if (fair_push(&pub->fair, call->tenant, &call->wait, call->was_queued, err) != FAAS_OK) {
+    if (faas_fair_push(&pub->fair, call->tenant, &call->wait, call->was_queued, err) != FAAS_OK) {
         tally_drop(&pub->waiting_by_function, call->rec->id);
         return err->code;
     }
@@ -188,7 +188,7 @@ static bool may_go(struct live *call)
            choose(call, gather(call->pub), &why);
 }
 
-static bool may_go_first(void *arg, struct fair_item *item)
+static bool may_go_first(void *arg, struct faas_fair_item *item)
 {
     struct live *call = from_wait(item);
 
@@ -197,7 +197,7 @@ static bool may_go_first(void *arg, struct fair_item *item)
            may_go(call);
 }
 
-static bool may_go_then(void *arg, struct fair_item *item)
+static bool may_go_then(void *arg, struct faas_fair_item *item)
 {
     (void)arg;
     return may_go(from_wait(item));
@@ -206,13 +206,13 @@ static bool may_go_then(void *arg, struct fair_item *item)
 /* Users with less than their share come first; within each kind they take turns. */
 static struct live *take_next(struct publisher *pub)
 {
-    struct fair_item *item = NULL;
+    struct faas_fair_item *item = NULL;
 
     pub->places = count_places(gather(pub));
     if (pub->fair.len > 0 && pub->places.free > 0)
-        item = fair_take(&pub->fair, may_go_first, NULL);
+        item = faas_fair_take(&pub->fair, may_go_first, NULL);
     if (item == NULL && pub->fair.len > 0 && pub->places.free > 0)
-        item = fair_take(&pub->fair, may_go_then, NULL);
+        item = faas_fair_take(&pub->fair, may_go_then, NULL);
     return item != NULL ? from_wait(item) : NULL;
 }
 

@@ -14,7 +14,7 @@
 
 struct body {
     const char *input, *network;
-    const char *kind, *reference, *digest_kind, *digest_value;
+    const char *kind, *tenant, *reference, *digest_kind, *digest_value;
     json_t *command, *env, *secrets;
     double cpus;
     int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr;
@@ -43,6 +43,7 @@ static const struct faas_json_field limit_fields[] = {
 };
 static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(STR, struct body, kind, "kind", 1, 32, false),
+    FAAS_FIELD(STR, struct body, tenant, "tenant", 0, FAAS_UUID_TEXT - 1, false),
     {"image", FAAS_JSON_OBJECT, 0, 0, 0, true, image_fields, SIZE_MAX},
     FAAS_FIELD(STR, struct body, input, "input", 1, 16, false),
     FAAS_FIELD(MAP, struct body, env, "env", 0, FAAS_ENV_MAX, false),
@@ -92,6 +93,7 @@ faas_code call_spec_head(const faas_msg *msg, struct call_spec *out_spec, faas_e
 void call_spec_defaults(struct rt_spec *run)
 {
     *run = (struct rt_spec){
+        .tenant = "",
         .cpus = 1.0,
         .memory_mb = 128,
         .pids = 128,
@@ -122,6 +124,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
 
     call_spec_defaults(&run);
     body = (struct body){.kind = "exec",
+                         .tenant = "",
                          .input = "argv",
                          .network = "none",
                          .isolation = "docker",
@@ -139,6 +142,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->stderr_max = body.last_stderr;
     spec->run = (struct rt_spec){
         .call_id = spec->id,
+        .tenant = body.tenant,
         .image = {body.reference, body.digest_kind, body.digest_value},
         .command = body.command,
         .argument = env->bytes,

@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "attach.h"
+#include "base/fair.h"
 #include "engine.h"
 #include "engine_image.h"
 #include "outcome.h"
@@ -23,6 +24,8 @@ struct docker {
     engine_req *sweeping;
     LIST_HEAD(, rt_call) calls; /* from call() until their container is removed */
     size_t running, removing;
+    struct faas_fair waiting; /* calls whose container is not begun yet: docker_turn.c */
+    size_t starting;          /* containers on their way to their start */
 };
 
 enum run_stage {
@@ -40,12 +43,14 @@ struct rt_call {
     struct rt_sink sink;
     enum run_stage stage;
     /* the order, copied */
-    char call_id[40], name[REF_TEXT_MAX];
+    char call_id[40], tenant[FAAS_UUID_TEXT], name[REF_TEXT_MAX];
     struct rt_spec spec; /* pointers into the copies below */
     json_t *command, *env;
     void *argument;
     bool may_pull, was_retried;
     /* what is under way */
+    struct faas_fair_item turn;
+    bool is_starting;
     image_wait *image;
     engine_req *req;  /* create, start, inspect, remove: one at a time */
     engine_req *wait; /* wait?condition=next-exit */
@@ -69,6 +74,12 @@ faas_code docker_call(struct runtime *rt, const struct rt_spec *spec, const stru
 void docker_resume(struct rt_call *call);
 void docker_cancel(struct rt_call *call);
 void docker_call_free(struct rt_call *call);
+void docker_begin(struct rt_call *call); /* its turn has come */
+/* docker_turn.c */
+void docker_turn_init(struct docker *dk);
+/* false: not now; docker_begin() follows. */
+FAAS_MUST_CHECK faas_code docker_turn_ask(struct rt_call *call, bool *out_is_now, faas_err *err);
+void docker_turn_leave(struct rt_call *call); /* it started, or never will */
 /* docker_resolve.c */
 void docker_resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
                     rt_resolved *done, void *arg);

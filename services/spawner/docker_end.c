@@ -48,6 +48,7 @@ static void tell_end(struct rt_call *call)
     call->out = NULL;
     dk->running--;
     dk->removing++;
+    docker_turn_leave(call);
     call->sink.end(call->sink.arg, &outcome);
     call->tries = 0;
     remove_container(call);

@@ -139,6 +139,7 @@ static void on_started(void *arg, const struct engine_reply *reply)
         return;
     }
     call->stage = RUN_RUNS;
+    docker_turn_leave(call);
     call->facts.has_started = true;
     call->started_ns = faas_now_ns();
     ev_timer_stop(call->dk->ev, &call->start_timer);
@@ -327,6 +328,11 @@ static void find_image(struct rt_call *call)
         fail_later(call, &err);
 }
 
+void docker_begin(struct rt_call *call)
+{
+    find_image(call);
+}
+
 /* ---- the order ---- */
 
 static faas_code copy_order(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
@@ -335,6 +341,8 @@ static faas_code copy_order(struct rt_call *call, const struct rt_spec *spec, fa
     call->spec = *spec;
     snprintf(call->call_id, sizeof call->call_id, "%s", spec->call_id);
     call->spec.call_id = call->call_id;
+    snprintf(call->tenant, sizeof call->tenant, "%s", spec->tenant);
+    call->spec.tenant = call->tenant;
     call->may_pull = spec->may_pull;
     call->argument = malloc(spec->argument_len + 1);
     call->command = spec->command != NULL ? json_deep_copy(spec->command) : NULL;
@@ -361,6 +369,7 @@ void docker_call_free(struct rt_call *call)
     ev_timer_stop(call->dk->ev, &call->run_timer);
     ev_timer_stop(call->dk->ev, &call->retry_timer);
     ev_timer_stop(call->dk->ev, &call->eof_timer);
+    faas_fair_remove(&call->dk->waiting, &call->turn);
     images_cancel(call->image);
     engine_abort(call->req);
     engine_abort(call->wait);
@@ -377,6 +386,8 @@ faas_code docker_call(struct runtime *rt, const struct rt_spec *spec, const stru
 {
     struct docker *dk = (struct docker *)rt;
     struct rt_call *call;
+    faas_err why;
+    bool is_now;
     faas_code rc;
 
     FAAS_TRY(engine_usable(dk->eng, err));
@@ -399,7 +410,14 @@ faas_code docker_call(struct runtime *rt, const struct rt_spec *spec, const stru
     dk->running++;
     ev_now_update(dk->ev);
     ev_timer_start(dk->ev, &call->start_timer);
-    find_image(call);
     *out_call = call;
+    if (images_known(dk->imgs, call->name) == NULL) { /* a pull takes nobody's turn */
+        find_image(call);
+        return FAAS_OK;
+    }
+    if (docker_turn_ask(call, &is_now, &why) != FAAS_OK)
+        fail_later(call, &why);
+    else if (is_now)
+        find_image(call);
     return FAAS_OK;
 }

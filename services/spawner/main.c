@@ -14,7 +14,7 @@
 
 static struct {
     char *docker_host, *cluster, *allowed, *auth_file;
-    int64_t slots, max_containers, pulls, pull_timeout_ms;
+    int64_t slots, max_containers, pulls, starts, pull_timeout_ms;
     bool is_direct;
 } conf;
 
@@ -44,6 +44,9 @@ static const struct faas_option options[] = {
     FAAS_OPT_STR(conf.auth_file, "REGISTRY_AUTH_FILE", "",
                  "credentials for pulls, in the format of docker's config.json"),
     FAAS_OPT_INT(conf.pulls, "SPAWNER_PULLS", "3", 1, 64, "pulls that may run at once"),
+    FAAS_OPT_INT(conf.starts, "SPAWNER_STARTS", "0", 0, 4096,
+                 "containers that may be on their way to their start at once, users taking turns; "
+                 "0: the engine's processors and one"),
     FAAS_OPT_INT(conf.pull_timeout_ms, "PULL_TIMEOUT_MS", "600000", 1000, 86400000,
                  "longest time one pull may take, in milliseconds"),
     FAAS_OPT_BOOL(conf.is_direct, "SPAWNER_DIRECT", "false",
@@ -156,6 +159,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .auth_file = conf.auth_file,
         .allowed = conf.allowed,
         .pulls = (int)conf.pulls,
+        .starts = conf.starts,
         .pull_timeout_ms = conf.pull_timeout_ms,
         .owner = {.cluster = conf.cluster, .spawner = rt->id},
         .is_bus_heard = is_bus_heard,

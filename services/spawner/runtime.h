@@ -29,6 +29,7 @@ struct rt_image {
 
 struct rt_spec { /* borrowed for the length of call() */
     const char *call_id;
+    const char *tenant; /* whose call: an id, only to take turns by; "" is one, too */
     struct rt_image image;
     const json_t *command; /* array of strings put before the argument; NULL or empty: none */
     const void *argument;

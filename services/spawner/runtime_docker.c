@@ -226,6 +226,7 @@ faas_code runtime_docker_new(const struct docker_conf *conf, struct runtime **ou
     dk->conf = *conf;
     dk->ev = faas_loop_ev(conf->loop);
     LIST_INIT(&dk->calls);
+    docker_turn_init(dk);
     ev_init(&dk->sweep_timer, on_sweep_timer);
     dk->sweep_timer.data = dk;
     dk->sweep = (struct sweep){.is_own_call = is_own_call, .is_heard = is_heard, .arg = dk};

@@ -21,6 +21,7 @@ struct docker_conf {
     const char *auth_file; /* REGISTRY_AUTH_FILE */
     const char *allowed;   /* ALLOWED_REGISTRIES */
     int pulls;
+    int64_t starts; /* containers on their way to their start; 0: processors of the engine + 1 */
     int64_t pull_timeout_ms;
     struct docker_owner owner; /* strings live as long as the runtime */
     bool (*is_bus_heard)(void *arg);

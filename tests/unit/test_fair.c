@@ -1,4 +1,4 @@
-/* The fair queue: services/publisher/fair.c. */
+/* The fair queue: libfaas/base/fair.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,45 +6,45 @@
 
 #include <cmocka.h>
 
-#include "services/publisher/fair.h"
+#include "base/fair.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct entry {
-    struct fair_item item; /* first */
+    struct faas_fair_item item; /* first */
     char tag;
     bool is_held;
 };
 
-static bool unless_held(void *arg, struct fair_item *item)
+static bool unless_held(void *arg, struct faas_fair_item *item)
 {
     (void)arg;
     return !((struct entry *)item)->is_held;
 }
 
-static char take(struct fair *fair)
+static char take(struct faas_fair *fair)
 {
-    struct entry *entry = (struct entry *)fair_take(fair, unless_held, NULL);
+    struct entry *entry = (struct entry *)faas_fair_take(fair, unless_held, NULL);
 
     return entry != NULL ? entry->tag : '-';
 }
 
-static void push(struct fair *fair, const char *tenant, struct entry *entry, char tag)
+static void push(struct faas_fair *fair, const char *tenant, struct entry *entry, char tag)
 {
     faas_err err;
 
     *entry = (struct entry){.tag = tag};
-    assert_int_equal(fair_push(fair, tenant, &entry->item, false, &err), FAAS_OK);
+    assert_int_equal(faas_fair_push(fair, tenant, &entry->item, false, &err), FAAS_OK);
 }
 
 static void tenants_take_turns_and_each_is_first_come_first_served(void **state)
 {
-    struct fair fair;
+    struct faas_fair fair;
     struct entry e[6];
 
     (void)state;
-    fair_init(&fair, 100, 100);
+    faas_fair_init(&fair, 100, 100);
     push(&fair, "a", &e[0], '1');
     push(&fair, "a", &e[1], '2');
     push(&fair, "a", &e[2], '3');
@@ -59,16 +59,16 @@ static void tenants_take_turns_and_each_is_first_come_first_served(void **state)
     assert_int_equal(take(&fair), '3');
     assert_int_equal(take(&fair), '-');
     assert_int_equal(fair.len, 0);
-    fair_done(&fair);
+    faas_fair_done(&fair);
 }
 
 static void one_that_may_not_go_holds_up_nobody(void **state)
 {
-    struct fair fair;
+    struct faas_fair fair;
     struct entry e[3];
 
     (void)state;
-    fair_init(&fair, 100, 100);
+    faas_fair_init(&fair, 100, 100);
     push(&fair, "a", &e[0], '1');
     push(&fair, "a", &e[1], '2');
     push(&fair, "b", &e[2], 'x');
@@ -78,63 +78,63 @@ static void one_that_may_not_go_holds_up_nobody(void **state)
     assert_int_equal(take(&fair), '-');
     e[0].is_held = false;
     assert_int_equal(take(&fair), '1');
-    fair_done(&fair);
+    faas_fair_done(&fair);
 }
 
 static void limits_are_in_all_and_per_tenant(void **state)
 {
-    struct fair fair;
+    struct faas_fair fair;
     struct entry e[4] = {0};
     faas_err err = {0};
 
     (void)state;
-    fair_init(&fair, 3, 2);
+    faas_fair_init(&fair, 3, 2);
     push(&fair, "a", &e[0], '1');
     push(&fair, "a", &e[1], '2');
-    assert_int_equal(fair_push(&fair, "a", &e[2].item, false, &err), FAAS_BUSY);
+    assert_int_equal(faas_fair_push(&fair, "a", &e[2].item, false, &err), FAAS_BUSY);
     assert_string_equal(err.msg, "2 of your calls wait already, the most allowed");
     assert_null(e[2].item.line);
     push(&fair, "b", &e[2], '3');
-    assert_int_equal(fair_push(&fair, "c", &e[3].item, false, &err), FAAS_BUSY);
+    assert_int_equal(faas_fair_push(&fair, "c", &e[3].item, false, &err), FAAS_BUSY);
     assert_string_equal(err.msg, "3 calls wait already, the most allowed");
-    fair_done(&fair);
+    faas_fair_done(&fair);
     assert_int_equal(fair.len, 0);
 }
 
 static void one_that_comes_back_is_first_again_and_past_the_limit(void **state)
 {
-    struct fair fair;
+    struct faas_fair fair;
     struct entry e[3];
     faas_err err;
 
     (void)state;
-    fair_init(&fair, 2, 2);
+    faas_fair_init(&fair, 2, 2);
     push(&fair, "a", &e[0], '1');
     push(&fair, "a", &e[1], '2');
     assert_int_equal(take(&fair), '1');
     push(&fair, "a", &e[2], '3');
-    assert_int_equal(fair_push(&fair, "a", &e[0].item, true, &err), FAAS_OK);
+    assert_int_equal(faas_fair_push(&fair, "a", &e[0].item, true, &err), FAAS_OK);
     assert_int_equal(take(&fair), '1');
     assert_int_equal(take(&fair), '2');
     assert_int_equal(take(&fair), '3');
-    fair_done(&fair);
+    faas_fair_done(&fair);
 }
 
 static void a_removed_one_is_gone_and_removing_twice_is_nothing(void **state)
 {
-    struct fair fair;
+    struct faas_fair fair;
     struct entry e[2];
 
     (void)state;
-    fair_init(&fair, 10, 10);
+    faas_fair_init(&fair, 10, 10);
     push(&fair, "a", &e[0], '1');
     push(&fair, "a", &e[1], '2');
-    fair_remove(&fair, &e[0].item);
-    fair_remove(&fair, &e[0].item);
+    faas_fair_remove(&fair, &e[0].item);
+    faas_fair_remove(&fair, &e[0].item);
     assert_int_equal(fair.len, 1);
     assert_int_equal(take(&fair), '2');
-    fair_done(&fair);
-    fair_done(&(struct fair){0});
+    faas_fair_done(&fair);
+    faas_fair_done(&(struct faas_fair){0});
 }
 
 int main(void)

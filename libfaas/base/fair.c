@@ -1,17 +1,17 @@
-#include "fair.h"
+#include "base/fair.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-struct fair_line { /* one tenant's; exists while it has items */
-    TAILQ_ENTRY(fair_line) link;
-    TAILQ_HEAD(, fair_item) items;
+struct faas_fair_line { /* one tenant's; exists while it has items */
+    TAILQ_ENTRY(faas_fair_line) link;
+    TAILQ_HEAD(, faas_fair_item) items;
     size_t len;
     char tenant[FAAS_UUID_TEXT];
 };
 
-void fair_init(struct fair *fair, size_t max, size_t tenant_max)
+void faas_fair_init(struct faas_fair *fair, size_t max, size_t tenant_max)
 {
     TAILQ_INIT(&fair->lines);
     fair->len = 0;
@@ -19,19 +19,19 @@ void fair_init(struct fair *fair, size_t max, size_t tenant_max)
     fair->tenant_max = tenant_max;
 }
 
-void fair_done(struct fair *fair)
+void faas_fair_done(struct faas_fair *fair)
 {
-    struct fair_line *line;
+    struct faas_fair_line *line;
 
     if (fair->lines.tqh_last == NULL) /* zeroed: never initialised */
         return;
     while ((line = TAILQ_FIRST(&fair->lines)) != NULL)
-        fair_remove(fair, TAILQ_FIRST(&line->items));
+        faas_fair_remove(fair, TAILQ_FIRST(&line->items));
 }
 
-static struct fair_line *line_find(struct fair *fair, const char *tenant)
+static struct faas_fair_line *line_find(struct faas_fair *fair, const char *tenant)
 {
-    struct fair_line *line;
+    struct faas_fair_line *line;
 
     TAILQ_FOREACH (line, &fair->lines, link)
         if (strcmp(line->tenant, tenant) == 0)
@@ -39,9 +39,9 @@ static struct fair_line *line_find(struct fair *fair, const char *tenant)
     return NULL;
 }
 
-static struct fair_line *line_add(struct fair *fair, const char *tenant)
+static struct faas_fair_line *line_add(struct faas_fair *fair, const char *tenant)
 {
-    struct fair_line *line = calloc(1, sizeof *line);
+    struct faas_fair_line *line = calloc(1, sizeof *line);
 
     if (line == NULL)
         return NULL;
@@ -51,10 +51,10 @@ static struct fair_line *line_add(struct fair *fair, const char *tenant)
     return line;
 }
 
-faas_code fair_push(struct fair *fair, const char *tenant, struct fair_item *item, bool is_back,
-                    faas_err *err)
+faas_code faas_fair_push(struct faas_fair *fair, const char *tenant, struct faas_fair_item *item,
+                         bool is_back, faas_err *err)
 {
-    struct fair_line *line = line_find(fair, tenant);
+    struct faas_fair_line *line = line_find(fair, tenant);
 
     if (!is_back && fair->len >= fair->max)
         return faas_fail(err, FAAS_BUSY, "%zu calls wait already, the most allowed", fair->max);
@@ -75,9 +75,9 @@ faas_code fair_push(struct fair *fair, const char *tenant, struct fair_item *ite
     return FAAS_OK;
 }
 
-void fair_remove(struct fair *fair, struct fair_item *item)
+void faas_fair_remove(struct faas_fair *fair, struct faas_fair_item *item)
 {
-    struct fair_line *line = item->line;
+    struct faas_fair_line *line = item->line;
 
     if (line == NULL)
         return;
@@ -90,11 +90,12 @@ void fair_remove(struct fair *fair, struct fair_item *item)
     free(line);
 }
 
-struct fair_item *fair_take(struct fair *fair, bool (*may_go)(void *arg, struct fair_item *item),
-                            void *arg)
+struct faas_fair_item *faas_fair_take(struct faas_fair *fair,
+                                      bool (*may_go)(void *arg, struct faas_fair_item *item),
+                                      void *arg)
 {
-    struct fair_line *line;
-    struct fair_item *item;
+    struct faas_fair_line *line;
+    struct faas_fair_item *item;
 
     TAILQ_FOREACH (line, &fair->lines, link)
         TAILQ_FOREACH (item, &line->items, link) {
@@ -103,7 +104,7 @@ struct fair_item *fair_take(struct fair *fair, bool (*may_go)(void *arg, struct 
             /* Its tenant's next turn comes after everybody else's. */
             TAILQ_REMOVE(&fair->lines, line, link);
             TAILQ_INSERT_TAIL(&fair->lines, line, link);
-            fair_remove(fair, item);
+            faas_fair_remove(fair, item);
             return item;
         }
     return NULL;
