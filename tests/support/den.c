@@ -172,7 +172,7 @@ static void *sleeper_run(void *arg)
 {
     struct sleeper *self = arg;
     FAAS_AUTO(json_t) *meta = den_meta(DEN_FAIL, den.fail_id, self->more);
-    const struct caller_order order = {.spawner = "s1",
+    const struct caller_order order = {.spawner = self->spawner != NULL ? self->spawner : "s1",
                                        .meta = meta,
                                        .id = self->id,
                                        .argument = self->argument,

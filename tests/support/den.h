@@ -43,10 +43,11 @@ const char *den_text(const json_t *doc, const char *field); /* "" when absent */
 void den_assert_gone(const char *label, const char *value, int64_t ms);
 void den_assert_running(const char *call_id, bool expected); /* right now */
 
-/* A call of FAIL at s1 on a thread of its own; "sleep 60000" when no argument is set. */
+/* A call of FAIL on a thread of its own; "sleep 60000" when no argument is set. */
 struct sleeper {
     struct caller_result result;
     char id[FAAS_UUID_TEXT];
+    const char *spawner; /* NULL: "s1" */
     const char *argument, *more;
     bool is_deaf, ignores_end;
     pthread_t thread;
