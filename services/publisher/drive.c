@@ -180,7 +180,8 @@ static void do_seek(struct live *call)
     }
     if (tally_of(&call->pub->waiting_by_function, call->rec->id) > 0 && !call->is_counted) {
         explain(call, PLACE_ALL_BUSY); /* those that came before go first */
-        no_room(call, 0);
+        call->is_hungry = true;
+        no_room(call, grace_ms(call, PLACE_ALL_BUSY));
         return;
     }
     if (room_choose(call, &why)) {

@@ -347,21 +347,25 @@ static void a_user_with_less_than_their_share_gets_the_next_place(void **state)
     stage.tenant = QUIET_TENANT;
     call_now("quiet", quiet); /* waits although its function asks for no waiting */
     wait_state(quiet, "waiting");
+    call_now("quiet", quiet); /* and so does the next one */
+    wait_state(quiet, "waiting");
     stage.tenant = NULL;
     call_now("plain", id);
     fails_with(id, "busy", "every spawner is full");
     stage_free(&stage, 0, 1);
-    placed_for(8, QUIET_TENANT); /* it came last */
+    placed_for(8, QUIET_TENANT); /* they came last */
+    stage_free(&stage, 0, 1);
+    placed_for(9, QUIET_TENANT);
     stage_free(&stage, 0, 1);
     call_now("plain", id);
     fails_with(id, "busy", "you have your share, and others need theirs");
     stage.tenant = QUIET_TENANT;
     call_now("quiet", quiet);
-    placed_for(9, QUIET_TENANT); /* the place that was kept */
+    placed_for(10, QUIET_TENANT); /* the place that was kept */
     stage.tenant = NULL;
     wait_state(patient, "waiting");
     stage_free(&stage, 0, 2);
-    placed_for(10, STAGE_TENANT);
+    placed_for(11, STAGE_TENANT);
 }
 
 /* ---- the platform's caps ---- */
