@@ -147,12 +147,10 @@ static void noise_start(struct noise *noise, double step_ms, int threads)
 /* Returns when the last of its calls was answered; gives back how long it lasted. */
 static double noise_stop(struct noise *noise)
 {
-    double lasted = now_ms() - noise->begin_ms;
-
     atomic_store(&noise->is_over, true);
     for (int i = 0; i < noise->count; i++)
         pthread_join(noise->threads[i], NULL);
-    return lasted;
+    return now_ms() - noise->begin_ms;
 }
 
 /* Calls a second that the platform gives one user. */

@@ -8,8 +8,8 @@
  *           goes on behind it and shows in lingering().
  * Limits    stdout over output_bytes and time over timeout_ms are stopped by the runtime.
  * Outcome   code: OK (exit 0), FAILED, START_FAILED, TIMEOUT, OUTPUT_TOO_LARGE, CLIENT_GONE
- *           (cancelled), UNAVAILABLE (not begun: no image, no engine), LOST (begun, fate unknown),
- *           INTERNAL.
+ *           (cancelled), UNAVAILABLE (not begun: no image, no engine), BUSY (not begun: too many
+ *           others to start), LOST (begun, fate unknown), INTERNAL.
  * Threads   everything on the loop thread; no call blocks.
  */
 #ifndef SPAWNER_RUNTIME_H

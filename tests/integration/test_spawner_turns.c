@@ -10,10 +10,12 @@
 #include "tests/support/process.h"
 #include "tests/unit/unit.h"
 
-#define NOISY   6
+#define NOISY   10
 #define LONG_MS 60000
 
 static const char noisy_more[] = "{\"tenant\":\"0190a000-0000-7000-8000-00000000000a\"}";
+static const char late_more[] =
+    "{\"tenant\":\"0190a000-0000-7000-8000-00000000000a\",\"start_timeout_ms\":40}";
 static const char quiet_more[] = "{\"tenant\":\"0190a000-0000-7000-8000-00000000000b\"}";
 
 struct times { /* seconds of the engine's clock within a month */
@@ -71,6 +73,7 @@ static void one_container_starts_at_a_time_and_users_take_turns(void **state)
     struct sleeper first = {.spawner = "s2", .argument = "nothing", .more = noisy_more};
     struct sleeper noisy[NOISY] = {{.spawner = NULL}};
     struct sleeper quiet = {.spawner = "s2", .more = quiet_more};
+    struct sleeper late = {.spawner = "s2", .argument = "nothing", .more = late_more};
     struct times at[NOISY], of_quiet;
     int after_quiet = 0;
 
@@ -84,7 +87,13 @@ static void one_container_starts_at_a_time_and_users_take_turns(void **state)
         sleeper_start(&noisy[i]);
     }
     wait_until(has_all_noisy, NULL, LONG_MS, "all calls of the noisy user are there");
+    sleeper_start(&late); /* its turn will not come in time */
     sleeper_start(&quiet);
+    sleeper_join(&late);
+    assert_string_equal(den_text(late.result.end, "code"), "busy");
+    assert_contains(den_text(late.result.end, "detail"), "nothing was started");
+    assert_false(late.result.has_started);
+    caller_result_done(&late.result);
     of_quiet = times_of(&quiet);
     for (int i = 0; i < NOISY; i++)
         at[i] = times_of(&noisy[i]);
