@@ -495,7 +495,7 @@ void gate_open(struct gate *gate, const char *const *settings)
 void gate_close(struct gate *gate)
 {
     if (gate->gateway > 0)
-        assert_int_equal(program_stop(gate->gateway, SIGTERM, 10000), 0);
+        assert_int_equal(program_stop(gate->gateway, SIGTERM, 60000), 0);
     for (int i = 0; i < 2; i++) {
         gate_leave(gate, i);
         forge_key_done(&gate->keys[i]);
