@@ -192,6 +192,8 @@ static void a_request_behind_a_sound_one_is_answered(void **state)
 {
     static const struct bytes bytes[] = {
         B(GET HOST END),
+        B("\r\n" GET HOST END),
+        B(GET "a:\r\nb:  \t \r\nc:\tx y \t\r\nCookie: a=b; c=\"d\"\r\nd: \r\n" HOST END),
         B(POST HOST "Content-Length: 2\r\n" END "{}"),
         B(POST HOST "Transfer-Encoding: chunked\r\n" END "2\r\n{}\r\n0\r\nX: y\r\n" END),
     };
