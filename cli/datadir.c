@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/secret.h"
 #include "cli/args.h"
 #include "cli/file.h"
 
@@ -195,6 +196,25 @@ static faas_code make_cluster(const char *path, int nats, struct cluster_facts *
     return file_write_json(path, doc, 0600, err);
 }
 
+/* There may be none yet. */
+static faas_code check_secret(const char *path, faas_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    faas_code code;
+
+    if (fd < 0)
+        return errno == ENOENT ? FAAS_OK : file_fail(err, "read", path, errno);
+    code = faas_secret_check(fd, path, err);
+    close(fd);
+    return code;
+}
+
+static bool is_route_password(const char *text)
+{
+    return text != NULL && strlen(text) == 32 && strspn(text, "0123456789abcdef") == 32 &&
+           strspn(text, (const char[]){text[0], '\0'}) < 32; /* not one character over and over */
+}
+
 faas_code datadir_cluster(const struct datadir *dir, int nats, struct cluster_facts *out_facts,
                           faas_err *err)
 {
@@ -204,13 +224,14 @@ faas_code datadir_cluster(const struct datadir *dir, int nats, struct cluster_fa
 
     if (path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(check_secret(path, err));
     FAAS_TRY(file_read_json(path, &doc, err));
     if (doc == NULL)
         return make_cluster(path, nats, out_facts, err);
     id = json_string_value(json_object_get(doc, "id"));
     password = json_string_value(json_object_get(doc, "route_password"));
     out_facts->nats = (int)json_integer_value(json_object_get(doc, "nats"));
-    if (id == NULL || strlen(id) != 16 || password == NULL || strlen(password) != 32)
+    if (id == NULL || strlen(id) != 16 || !is_route_password(password))
         return faas_fail(err, FAAS_INVALID, "%s: damaged; restore it from a backup", path);
     memcpy(out_facts->id, id, 17);
     memcpy(out_facts->route_password, password, 33);

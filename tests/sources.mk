@@ -13,6 +13,7 @@ $(eval $(call test,spill,))
 $(eval $(call test,loop,))
 $(eval $(call test,metric,))
 $(eval $(call test,password,))
+$(eval $(call test,secret,))
 $(eval $(call test,token,tests/support/forge.c))
 $(eval $(call test,token_keys,tests/support/forge.c))
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/id.h"
+#include "base/secret.h"
 
 #define FILE_BYTES 16384 /* a PEM key is under 1 KiB; certificates may surround it */
 
@@ -134,8 +135,12 @@ static faas_code check_key(EVP_PKEY *pkey, bool is_private, const char *file, fa
 struct key_file {
     char text[FILE_BYTES + 1];
     size_t len;
-    mode_t mode;
+    faas_err unfit; /* why it may not hold a private key; code FAAS_OK: it may */
 };
+
+/* Private keys that anybody can read in RFC 7515 (A.3), RFC 7517 (A.2) and on jwt.io. */
+static const char *const printed_keys[] = {"2bd1bb0c44a897c3", "51b944cdfa544d4c",
+                                           "a40f0f2e2974dc76"};
 
 static faas_code read_whole(int fd, const char *name, struct key_file *file, faas_err *err)
 {
@@ -169,7 +174,8 @@ static faas_code open_file(const char *name, struct key_file *file, faas_err *er
         return faas_fail(err, FAAS_INVALID, "%.200s: not a plain file", name);
     }
     file->len = 0;
-    file->mode = info.st_mode;
+    file->unfit = (faas_err){.code = FAAS_OK};
+    file->unfit.code = faas_secret_check(fd, name, &file->unfit);
     rc = read_whole(fd, name, file, err);
     close(fd);
     return rc;
@@ -199,12 +205,20 @@ static faas_code load(const char *name, const struct key_file *file, struct faas
 
     if (pkey == NULL)
         return faas_fail(err, FAAS_INVALID, "%.200s: holds no PEM key without a passphrase", name);
-    if (is_private && (file->mode & (S_IRWXG | S_IRWXO)) != 0)
-        return faas_fail(err, FAAS_INVALID,
-                         "%.200s: group or others may reach this private key; run chmod 600 on it",
-                         name);
+    if (is_private && file->unfit.code != FAAS_OK)
+        return faas_fail(err, file->unfit.code, "%s", file->unfit.msg);
     FAAS_TRY(check_key(pkey, is_private, name, err));
-    return fill_key(pkey, is_private, out_key, err);
+    FAAS_TRY(fill_key(pkey, is_private, out_key, err));
+    for (size_t i = 0; is_private && i < FAAS_ARRAY_LEN(printed_keys); i++) {
+        if (strcmp(out_key->kid, printed_keys[i]) != 0)
+            continue;
+        faas_ec_key_done(out_key);
+        return faas_fail(err, FAAS_INVALID,
+                         "%.200s: this private key is printed in public documents; make one of "
+                         "your own",
+                         name);
+    }
+    return FAAS_OK;
 }
 
 faas_code faas_ec_key_load(const char *name, struct faas_ec_key *out_key, faas_err *err)

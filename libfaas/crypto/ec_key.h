@@ -1,8 +1,8 @@
 /* ec_key.h - one EC P-256 key as PEM, for token.c.
  * Shape     a copy of the key in PEM (what libjwt takes), its point in big-endian bytes and its id.
  * kid       first 16 hex digits of SHA-256 over the public key's SPKI DER.
- * Files     PEM, private or public.  One with a private key must be a plain file that group and
- *           others cannot read.
+ * Files     PEM, private or public.  One with a private key must pass base/secret.h, and the key
+ *           must not be one of those that are printed in public documents.
  * Ownership a key owns its PEM until faas_ec_key_done, which wipes it; NULL and zeroed are fine.
  * Errors    INVALID naming the file and what to do.
  * Threads   values; any.

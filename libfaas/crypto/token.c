@@ -23,6 +23,7 @@ struct faas_token_signer {
 struct faas_token_verifier {
     size_t count;
     struct faas_ec_key keys[FAAS_TOKEN_KEYS];
+    int64_t ends_at[FAAS_TOKEN_KEYS]; /* seconds since 1970 */
 };
 
 FAAS_DEFINE_AUTO(jwt_t, jwt_free)
@@ -52,6 +53,11 @@ void faas_token_signer_free(faas_token_signer *signer)
         return;
     faas_ec_key_done(&signer->key);
     free(signer);
+}
+
+const char *faas_token_signer_kid(const faas_token_signer *signer)
+{
+    return signer->key.kid;
 }
 
 static bool add_claims(jwt_t *jwt, const struct faas_token_claims *claims)
@@ -136,6 +142,7 @@ faas_code faas_token_jwks(const char *const *key_files, size_t count, json_t **o
 
 struct jwk {
     const char *kty, *crv, *x, *y, *kid, *alg, *use;
+    int64_t exp;
 };
 
 static const struct faas_json_field jwk_fields[] = {
@@ -146,6 +153,7 @@ static const struct faas_json_field jwk_fields[] = {
     FAAS_FIELD(STR, struct jwk, kid, "kid", 0, 0, true),
     FAAS_FIELD(STR, struct jwk, alg, "alg", 0, 0, true),
     FAAS_FIELD(STR, struct jwk, use, "use", 0, 0, false),
+    FAAS_FIELD(INT, struct jwk, exp, "exp", 0, MAX_TIME_S, false),
     FAAS_FIELD_END,
 };
 
@@ -159,9 +167,9 @@ static bool decode_coordinate(const char *text, uint8_t out[FAAS_EC_BYTES])
 }
 
 /* Whether the entry is a key of ours; the kid must be the one its point gives. */
-static bool take_jwk(const json_t *entry, struct faas_ec_key *out_key)
+static bool take_jwk(const json_t *entry, struct faas_ec_key *out_key, int64_t *out_ends_at)
 {
-    struct jwk jwk = {.use = "sig"};
+    struct jwk jwk = {.use = "sig", .exp = MAX_TIME_S};
     uint8_t x[FAAS_EC_BYTES], y[FAAS_EC_BYTES];
 
     if (faas_json_decode(entry, jwk_fields, FAAS_JSON_TOLERANT, &jwk, NULL) != FAAS_OK ||
@@ -174,6 +182,7 @@ static bool take_jwk(const json_t *entry, struct faas_ec_key *out_key)
         faas_ec_key_done(out_key);
         return false;
     }
+    *out_ends_at = jwk.exp;
     return true;
 }
 
@@ -186,7 +195,8 @@ faas_code faas_token_verifier_new(const json_t *jwks, faas_token_verifier **out_
     if (verifier == NULL)
         return faas_fail_sys(err, errno, "allocate verifier");
     for (size_t i = 0; i < json_array_size(keys) && verifier->count < FAAS_TOKEN_KEYS; i++)
-        if (take_jwk(json_array_get(keys, i), &verifier->keys[verifier->count]))
+        if (take_jwk(json_array_get(keys, i), &verifier->keys[verifier->count],
+                     &verifier->ends_at[verifier->count]))
             verifier->count++;
     if (verifier->count == 0)
         return faas_fail(err, FAAS_INVALID, "JWKS: holds no EC P-256 key for ES256");
@@ -263,17 +273,18 @@ static bool is_signature(const char *text)
            size == SIGNATURE_BYTES;
 }
 
-static const struct faas_ec_key *find_key(const faas_token_verifier *verifier, const char *kid)
+static const struct faas_ec_key *find_key(const faas_token_verifier *verifier, const char *kid,
+                                          int64_t now_s)
 {
     for (size_t i = 0; i < verifier->count; i++)
-        if (strcmp(verifier->keys[i].kid, kid) == 0)
+        if (strcmp(verifier->keys[i].kid, kid) == 0 && verifier->ends_at[i] > now_s)
             return &verifier->keys[i];
     return NULL;
 }
 
 /* Everything that can be refused before cryptography; NULL when all is well. */
 static const char *check_header(const faas_token_verifier *verifier, const char *text, size_t len,
-                                const struct faas_ec_key **out_key)
+                                int64_t now_s, const struct faas_ec_key **out_key)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     struct header header = {0};
@@ -284,7 +295,7 @@ static const char *check_header(const faas_token_verifier *verifier, const char 
         return "the header holds other fields than alg, typ and kid";
     if (strcmp(header.alg, "ES256") != 0 || strcmp(header.typ, "JWT") != 0)
         return "alg is not ES256, or typ not JWT";
-    *out_key = find_key(verifier, header.kid);
+    *out_key = find_key(verifier, header.kid, now_s);
     return *out_key == NULL ? "signed with a key that is not known" : NULL;
 }
 
@@ -373,7 +384,7 @@ faas_code faas_token_verify(const faas_token_verifier *verifier, const char *tok
     signature = payload != NULL ? strchr(payload + 1, '.') : NULL;
     if (signature == NULL || !is_signature(signature + 1))
         return invalid(reason, err, "not three parts, or no ES256 signature");
-    fault = check_header(verifier, token, (size_t)(payload - token), &key);
+    fault = check_header(verifier, token, (size_t)(payload - token), now_s, &key);
     if (fault != NULL)
         return invalid(reason, err, fault);
     if (!is_signed_by(key, token))

@@ -5,7 +5,8 @@
  * Header    typ "JWT", alg exactly "ES256", kid = first 16 hex of SHA-256 over the public key's
  *           SPKI DER; nothing else.
  * Keys      PEM, EC P-256.  A signer holds one private key; a verifier holds up to FAAS_TOKEN_KEYS
- *           public ones (rotation: newest signs, both verify).
+ *           public ones (rotation: newest signs, both verify).  A published key may have an "exp"
+ *           (seconds since 1970): nothing that it signed counts from then on.
  * Order     length, shape, alg and kid are checked before any cryptography; claims after the
  *           signature.
  * Errors    UNAUTHENTICATED with reason "missing", "invalid", "expired" or "revoked" in out_reason
@@ -24,7 +25,7 @@
 #include "base/name.h"
 
 #define FAAS_TOKEN_MAX  4096 /* bytes; longer ones are refused unread */
-#define FAAS_TOKEN_KEYS 4
+#define FAAS_TOKEN_KEYS 16
 
 struct faas_token_claims {
     char user[FAAS_UUID_TEXT];
@@ -41,6 +42,7 @@ typedef struct faas_token_verifier faas_token_verifier;
 FAAS_MUST_CHECK faas_code faas_token_signer_open(const char *key_file,
                                                  faas_token_signer **out_signer, faas_err *err);
 void faas_token_signer_free(faas_token_signer *signer); /* wipes the key */
+const char *faas_token_signer_kid(const faas_token_signer *signer);
 /* Fresh jti and iat; expires_at = iat + ttl_s; fills the claims it chose.  *out_token is the
  * caller's (free). */
 FAAS_MUST_CHECK faas_code faas_token_sign(const faas_token_signer *signer,

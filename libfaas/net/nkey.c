@@ -6,8 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/secret.h"
 
 #define PREFIX_SEED 144 /* 'S' in the first five bits */
 #define PREFIX_USER 160 /* 'U' */
@@ -15,6 +16,8 @@
 #define TRIES_MAX   16 /* each fails once in 256 */
 #define SEED_RAW    (2 + KEY_BYTES + 2)
 #define PUBLIC_RAW  (1 + KEY_BYTES + 2)
+/* Public half of the seed that the NATS documentation shows. */
+#define PRINTED_PUBLIC "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -186,15 +189,9 @@ static faas_code read_private(int fd, const char *path, char out_seed[FAAS_NKEY_
                               faas_err *err)
 {
     char text[FAAS_NKEY_SEED_TEXT + 2];
-    struct stat st;
     ssize_t len;
 
-    if (fstat(fd, &st) != 0)
-        return faas_fail_sys(err, errno, "stat %s", path);
-    if (!S_ISREG(st.st_mode) || (st.st_mode & 077) != 0)
-        return faas_fail(err, FAAS_INVALID,
-                         "nkey file %s: must be a regular file of mode 0600, is %o", path,
-                         (unsigned)(st.st_mode & 07777));
+    FAAS_TRY(faas_secret_check(fd, path, err));
     len = read(fd, text, sizeof text - 1);
     if (len < 0)
         return faas_fail_sys(err, errno, "read %s", path);
@@ -218,11 +215,17 @@ faas_code faas_nkey_read(const char *path, char out_seed[FAAS_NKEY_SEED_TEXT], f
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
-        return faas_fail_sys(err, errno, "open nkey file %s", path);
+        return faas_fail(err, FAAS_INVALID, "nkey file %s: cannot open it: %s", path,
+                         strerrordesc_np(errno));
     rc = read_private(fd, path, out_seed, err);
     close(fd);
-    if (rc == FAAS_OK)
-        rc = faas_nkey_public(out_seed, public_text, err);
+    if (rc == FAAS_OK && faas_nkey_public(out_seed, public_text, NULL) != FAAS_OK)
+        rc = faas_fail(err, FAAS_INVALID, "nkey file %s: not the seed of a user key (SU...)", path);
+    if (rc == FAAS_OK && strcmp(public_text, PRINTED_PUBLIC) == 0)
+        rc = faas_fail(err, FAAS_INVALID,
+                       "nkey file %s: this seed is printed in public documents; make one of your "
+                       "own",
+                       path);
     if (rc != FAAS_OK)
         sodium_memzero(out_seed, FAAS_NKEY_SEED_TEXT);
     return rc;

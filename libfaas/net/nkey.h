@@ -1,11 +1,11 @@
 /* nkey.h - NATS user keys: a seed kept by the service, its public half known to the server.
  * Shapes    seed text "SU..." of 58 characters, public text "U..." of 56: base32 (RFC 4648, no
  *           padding) of prefix, 32 bytes (Ed25519) and a CRC-16 (XMODEM).
- * Files     a seed file holds the seed text and at most one newline; it must be a regular file that
- *           neither group nor others can read.
+ * Files     a seed file holds the seed text and at most one newline; it must pass base/secret.h, and
+ *           not hold the seed that the NATS documentation shows.
  * Ownership buffers are the caller's; wipe seeds with sodium_memzero() when done.
  * Threads   any.
- * Errors    INVALID (not a seed, file readable by others), INTERNAL (the file cannot be read).
+ * Errors    INVALID (no such file, not a seed, not fit for a secret), INTERNAL (it cannot be read).
  * Spec      NATS nkeys.
  */
 #ifndef FAAS_NKEY_H

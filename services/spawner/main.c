@@ -6,6 +6,7 @@
 #include "beats.h"
 #include "contract.h"
 #include "direct.h"
+#include "registry_auth.h"
 #include "runtime_docker.h"
 #include "service.h"
 #include "worker.h"
@@ -42,7 +43,7 @@ static const struct faas_option options[] = {
                  "hosts images may be pulled from, comma-separated (docker.io), * for any; local "
                  "images and registries on loopback always may"),
     FAAS_OPT_STR(conf.auth_file, "REGISTRY_AUTH_FILE", "",
-                 "credentials for pulls, in the format of docker's config.json"),
+                 "credentials for pulls, in the format of docker's config.json, mode 0600"),
     FAAS_OPT_INT(conf.pulls, "SPAWNER_PULLS", "3", 1, 64, "pulls that may run at once"),
     FAAS_OPT_INT(conf.starts, "SPAWNER_STARTS", "0", 0, 4096,
                  "containers that may be on their way to their start at once, users taking turns; "
@@ -169,6 +170,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
 
     (void)state;
     FAAS_TRY(check_cluster(err));
+    FAAS_TRY(registry_auth_check(conf.auth_file, err));
     app.rt = rt;
     FAAS_TRY(runtime_docker_new(&docker, &app.runtime, err));
     work.runtime = app.runtime;

@@ -1,11 +1,14 @@
 #include "registry_auth.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
+#include "base/secret.h"
 
 #define FILE_MAX      (1024 * 1024)
 #define SECRET_MAX    8192
@@ -31,16 +34,34 @@ static bool key_is_host(const char *key, const char *host)
     return len == strlen(host) && memcmp(at, host, len) == 0;
 }
 
+/* For reading; the caller closes it. */
+static faas_code open_file(const char *file, FILE **out_in, faas_err *err)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    faas_err why = {0};
+
+    if (fd < 0)
+        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: cannot be read: %s",
+                         strerrordesc_np(errno));
+    if (faas_secret_check(fd, file, &why) != FAAS_OK) {
+        close(fd);
+        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: %s", why.msg);
+    }
+    *out_in = fdopen(fd, "r");
+    if (*out_in != NULL)
+        return FAAS_OK;
+    close(fd);
+    return faas_fail_sys(err, errno, "read REGISTRY_AUTH_FILE");
+}
+
 static faas_code read_file(const char *file, json_t **out_doc, faas_err *err)
 {
-    FILE *in = fopen(file, "re");
+    FILE *in = NULL;
     char *text;
     size_t len;
     json_error_t why;
 
-    if (in == NULL)
-        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: cannot be read: %s",
-                         strerror(errno));
+    FAAS_TRY(open_file(file, &in, err));
     text = malloc(FILE_MAX + 1);
     len = text != NULL ? fread(text, 1, FILE_MAX + 1, in) : 0;
     fclose(in);
@@ -98,6 +119,18 @@ static bool write_auth(const json_t *entry, const char *host, char *out, size_t 
     json_decref(doc);
     sodium_memzero(plain, sizeof plain);
     return used > 0 && used <= size && (out[used < size ? used : size - 1] = '\0', true);
+}
+
+faas_code registry_auth_check(const char *file, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    if (file == NULL || file[0] == '\0')
+        return FAAS_OK;
+    FAAS_TRY(read_file(file, &doc, err));
+    if (!json_is_object(json_object_get(doc, "auths")))
+        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: has no \"auths\"");
+    return FAAS_OK;
 }
 
 faas_code registry_auth_header(const char *file, const char *host, char **out_header, faas_err *err)

@@ -3,7 +3,8 @@
  *           the host counts ("https://index.docker.io/v1/" is docker.io).  Credentials never go to
  *           another host than the one they are listed for.
  * File      read at every pull (a rotation needs no restart), at most 1 MiB; only "auths" is used:
- *           {"auth": base64 of user:password}, {"username","password"} or {"identitytoken"}.
+ *           {"auth": base64 of user:password}, {"username","password"} or {"identitytoken"}.  It must
+ *           pass base/secret.h.
  * Errors    INVALID: the file cannot be read or is not such JSON.  No entry is no error.
  * Secrets   decoded text is wiped; the header is the caller's to wipe (registry_auth_free).
  */
@@ -12,6 +13,8 @@
 
 #include "base/err.h"
 
+/* Before the first pull: file is "", or could be used. */
+FAAS_MUST_CHECK faas_code registry_auth_check(const char *file, faas_err *err);
 /* "X-Registry-Auth: <base64url>", or NULL when the file has nothing for host (or file is ""). */
 FAAS_MUST_CHECK faas_code registry_auth_header(const char *file, const char *host,
                                                char **out_header, faas_err *err);

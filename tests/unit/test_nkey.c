@@ -194,7 +194,12 @@ static void a_file_with_something_else_is_refused_without_echo(void **state)
     write_file("SUhunter2\n", 0600);
     assert_int_equal(faas_nkey_read(path, got, &err), FAAS_INVALID);
     assert_null(strstr(err.msg, "hunter2"));
-    assert_int_equal(faas_nkey_read("/nonexistent/key", got, &err), FAAS_INTERNAL);
+    assert_int_equal(faas_nkey_read("/nonexistent/key", got, &err), FAAS_INVALID);
+    assert_contains(err.msg, "No such file");
+    /* the seed of the NATS documentation */
+    write_file("SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n", 0600);
+    assert_int_equal(faas_nkey_read(path, got, &err), FAAS_INVALID);
+    assert_contains(err.msg, "printed in public documents");
     assert_int_equal(faas_nkey_read("/dev/null", got, &err), FAAS_INVALID);
 }
 

@@ -64,9 +64,10 @@ static void key_files_that_are_not_fit_stop_the_start(void **state)
     (void)state;
     forge_key_new(&group, "P-256", 0640);
     forge_key_new(&world, "P-256", 0604);
-    assert_signer_refused(group.private_file,
-                          "group or others may reach this private key; run chmod 600 on it");
-    assert_signer_refused(world.private_file, "group or others may reach this private key");
+    assert_signer_refused(
+        group.private_file,
+        "group or others may reach this secret (mode 0640); run chmod 0600 on it");
+    assert_signer_refused(world.private_file, "group or others may reach this secret");
     assert_signer_refused("/nonexistent/key.pem", "cannot open it: No such file or directory");
     assert_signer_refused("/tmp", "not a plain file");
     assert_signer_refused("/dev/zero", "not a plain file");
@@ -76,6 +77,59 @@ static void key_files_that_are_not_fit_stop_the_start(void **state)
     assert_signer_refused(p384.private_file, "not an EC key on the curve P-256");
     forge_key_done(&group);
     forge_key_done(&world);
+}
+
+/* Keys that anybody can look up: RFC 7515 A.3, RFC 7517 A.2, jwt.io. */
+static void a_private_key_that_is_printed_somewhere_is_refused(void **state)
+{
+    static const char *const keys[] = {
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjpsQnnGQmL+YBIff\n"
+        "H1136cspYG6+0iY7X1fCE9+E9LKhRANCAAR/zc4ncPbEXUGDy+5v20t7WAczNXvp\n"
+        "7xO6z248e9FURcfxRM0bvZt+hyzf7bnuufSzaV1uqQskrYpGIyiFiOWt",
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg870MB6gfuTJ4HtUn\n"
+        "UvYMyJpr5eUZNP4Bk43bVdj3eAGhRANCAAQwoEJM0hwpRIOKLXXJKzfnbqINnwCJ\n"
+        "OjtO7oo8Cq/sPuBLZekkVtmIi1Kzeb371R7oae8fD8ZbZllpW2zOCBcj",
+        "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgevZzL1gdAFr88hb2\n"
+        "OF/2NxApJCzGCEDdfSp6VQO30hyhRANCAAQRWz+jn65BtOMvdyHKcvjBeBSDZH2r\n"
+        "1RTwjmYSi9R/zpBnuQ4EiMnCqfMPWiZqB4QdbAd0E7oH50VpuZ1P087G",
+    };
+    char name[32], text[400];
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(keys); i++) {
+        snprintf(name, sizeof name, "printed-%zu", i);
+        snprintf(text, sizeof text, "-----BEGIN PRIVATE KEY-----\n%s\n-----END PRIVATE KEY-----\n",
+                 keys[i]);
+        assert_signer_refused(forge_file(name, text, strlen(text), 0600),
+                              "printed in public documents");
+    }
+}
+
+static void a_key_verifies_nothing_once_its_term_has_ended(void **state)
+{
+    const char *const file_names[] = {key.public_file};
+    faas_token_signer *signer = signer_of(&key);
+    struct faas_token_claims claims = claims_of_ada();
+    faas_token_verifier *verifier = NULL;
+    FAAS_AUTO(json_t) *jwks = NULL;
+    FAAS_AUTO(char) *token = NULL;
+    const char *reason = NULL;
+    int64_t end_s;
+
+    (void)state;
+    assert_ok(faas_token_sign(signer, &claims, 1000, &token, &err));
+    end_s = claims.issued_at + 500;
+    assert_ok(faas_token_jwks(file_names, 1, &jwks, &err));
+    assert_int_equal(json_object_set_new(json_array_get(json_object_get(jwks, "keys"), 0), "exp",
+                                         json_integer(end_s)),
+                     0);
+    assert_ok(faas_token_verifier_new(jwks, &verifier, &err));
+    assert_ok(faas_token_verify(verifier, token, end_s - 1, &claims, &reason, &err));
+    assert_int_equal(faas_token_verify(verifier, token, end_s, &claims, &reason, &err),
+                     FAAS_UNAUTHENTICATED);
+    assert_string_equal(reason, "invalid");
+    faas_token_verifier_free(verifier);
+    faas_token_signer_free(signer);
 }
 
 static void a_truncated_or_overlong_key_file_is_refused(void **state)
@@ -209,6 +263,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(key_files_that_are_not_fit_stop_the_start),
+        cmocka_unit_test(a_private_key_that_is_printed_somewhere_is_refused),
+        cmocka_unit_test(a_key_verifies_nothing_once_its_term_has_ended),
         cmocka_unit_test(a_truncated_or_overlong_key_file_is_refused),
         cmocka_unit_test(jwks_publishes_points_and_never_the_private_part),
         cmocka_unit_test(the_kid_is_the_hash_of_the_public_key),
