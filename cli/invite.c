@@ -6,16 +6,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "cli/bus.h"
 #include "cli/datadir.h"
-#include "cli/file.h"
 #include "cli/output.h"
-#include "cli/ports.h"
+#include "cli/session.h"
 #include "cli/verb.h"
 #include "contract.h"
 
-#define ANSWER_MS   20000 /* a write may wait for an election */
-#define SERVERS_MAX 5
+#define ANSWER_MS 20000 /* a write may wait for an election */
 
 static const char *data, *nats_urls, *nkey_file;
 static int64_t life_s = FAAS_INVITE_S;
@@ -33,48 +30,7 @@ const struct cli_option cli_invite_options[] = {
 
 /* ---- where the bus is ---- */
 
-struct place {
-    char *urls, *nkey_file; /* owned */
-};
-
-static void place_done(struct place *place)
-{
-    free(place->urls);
-    free(place->nkey_file);
-}
-
-static faas_code join_urls(const json_t *ports, char **out_urls, faas_err *err)
-{
-    char text[SERVERS_MAX * 40] = "", name[16];
-    size_t at = 0;
-
-    for (int i = 1; i <= SERVERS_MAX; i++) {
-        json_int_t port;
-
-        snprintf(name, sizeof name, "nats-%d", i);
-        port = json_integer_value(json_object_get(ports, name));
-        if (port > 0)
-            at += (size_t)snprintf(text + at, sizeof text - at, "%snats://127.0.0.1:%d",
-                                   at > 0 ? "," : "", (int)port);
-    }
-    if (at == 0)
-        return faas_fail(err, FAAS_UNAVAILABLE, "ports.json names no NATS server");
-    *out_urls = strdup(text);
-    return *out_urls != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
-}
-
-static faas_code read_ports(const char *path, char **out_urls, faas_err *err)
-{
-    FAAS_AUTO(char) *file = file_path("%s/ports.json", path);
-    FAAS_AUTO(json_t) *doc = NULL;
-
-    if (file == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    FAAS_TRY(file_read_json(file, &doc, err));
-    return join_urls(json_object_get(doc, "ports"), out_urls, err);
-}
-
-static faas_code find_in_data(struct place *place, faas_err *err)
+static faas_code open_data(struct session *session, faas_err *err)
 {
     FAAS_AUTO(char) *path = NULL;
     pid_t pid;
@@ -83,29 +39,23 @@ static faas_code find_in_data(struct place *place, faas_err *err)
     FAAS_TRY(datadir_holder(path, &pid, err));
     if (pid == 0)
         return faas_fail(err, FAAS_NOT_FOUND, "nothing runs in %s", path);
-    FAAS_TRY(read_ports(path, &place->urls, err));
-    place->nkey_file = file_path("%s/keys/nats-cli.seed", path);
-    return place->nkey_file != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return session_open_data(path, "invite", session, err);
 }
 
-static faas_code find_place(struct place *place, faas_err *err)
+static faas_code open_bus(struct session *session, faas_err *err)
 {
+    *session = (struct session){.loop = NULL};
     if (nats_urls == NULL && nkey_file == NULL)
-        return find_in_data(place, err);
+        return open_data(session, err);
     if (nats_urls == NULL || nkey_file == NULL)
         return faas_fail(err, FAAS_INVALID, "--nats-url and --nkey-file belong together");
-    place->urls = strdup(nats_urls);
-    place->nkey_file = strdup(nkey_file);
-    if (place->urls == NULL || place->nkey_file == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return FAAS_OK;
+    return session_open(nats_urls, nkey_file, "invite", session, err);
 }
 
 /* ---- asking ---- */
 
-static faas_code ask(faas_rpc *rpc, void *arg, faas_err *err)
+static faas_code ask(faas_rpc *rpc, json_t **out_reply, faas_err *err)
 {
-    json_t **out_reply = arg;
     const struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(ANSWER_MS)};
     char body[64];
     struct faas_rpc_request req = {
@@ -119,18 +69,13 @@ static faas_code ask(faas_rpc *rpc, void *arg, faas_err *err)
 
 static faas_code make(json_t **out_reply, faas_err *err)
 {
-    struct place place = {NULL, NULL};
-    struct cli_bus_conf conf = {.id = "invite"};
-    bool is_lost;
-    faas_code code = find_place(&place, err);
+    struct session session;
+    faas_code code = open_bus(&session, err);
 
-    if (code == FAAS_OK) {
-        conf.urls = place.urls;
-        conf.nkey_file = place.nkey_file;
-        code = cli_bus_use(&conf, ask, out_reply, &is_lost, err);
-        faas_bus_end();
-    }
-    place_done(&place);
+    if (code == FAAS_OK)
+        code = ask(session.rpc, out_reply, err);
+    (void)session_close(&session);
+    faas_bus_end();
     return code;
 }
 

@@ -43,22 +43,42 @@ faas_code keys_write_pem(EVP_PKEY *key, const char *path, faas_err *err)
     return code;
 }
 
+static faas_code write_new_key(const char *path, faas_err *err)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    faas_code code;
+
+    if (key == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "OpenSSL makes no P-256 key");
+    code = keys_write_pem(key, path, err);
+    EVP_PKEY_free(key);
+    return code;
+}
+
 faas_code keys_token(const char *data_dir, char **out_path, faas_err *err)
 {
     FAAS_AUTO(char) *path = NULL;
-    EVP_PKEY *key;
-    faas_code code;
+    struct faas_ec_key key;
 
     FAAS_TRY(keys_path(data_dir, "token-1", ".pem", &path, err));
-    if (access(path, F_OK) != 0) {
-        key = EVP_EC_gen("P-256");
-        if (key == NULL)
-            return faas_fail(err, FAAS_INTERNAL, "OpenSSL makes no P-256 key");
-        code = keys_write_pem(key, path, err);
-        EVP_PKEY_free(key);
-        FAAS_TRY(code);
-    }
+    if (access(path, F_OK) != 0)
+        FAAS_TRY(write_new_key(path, err));
+    FAAS_TRY(faas_ec_key_load(path, &key, err)); /* a bad one is better told here than by auth */
+    faas_ec_key_done(&key);
     *out_path = FAAS_STEAL(path);
+    return FAAS_OK;
+}
+
+faas_code keys_token_replace(const char *data_dir, char out_kid[FAAS_KID_TEXT], faas_err *err)
+{
+    FAAS_AUTO(char) *path = NULL;
+    struct faas_ec_key key;
+
+    FAAS_TRY(keys_path(data_dir, "token-1", ".pem", &path, err));
+    FAAS_TRY(write_new_key(path, err));
+    FAAS_TRY(faas_ec_key_load(path, &key, err));
+    memcpy(out_kid, key.kid, sizeof key.kid);
+    faas_ec_key_done(&key);
     return FAAS_OK;
 }
 

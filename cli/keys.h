@@ -7,10 +7,14 @@
 #ifndef CLI_KEYS_H
 #define CLI_KEYS_H
 
+#include "crypto/ec_key.h"
 #include "net/nkey.h"
 
 /* Makes keys/token-1.pem unless it is there; the caller frees *out_path. */
 FAAS_MUST_CHECK faas_code keys_token(const char *data_dir, char **out_path, faas_err *err);
+/* Puts a new key in the place of keys/token-1.pem: whoever reads it finds the old one or the new. */
+FAAS_MUST_CHECK faas_code keys_token_replace(const char *data_dir, char out_kid[FAAS_KID_TEXT],
+                                             faas_err *err);
 /* Makes keys/nats-<user>.seed unless it is there; gives its path (the caller frees) and the public
  * half. */
 FAAS_MUST_CHECK faas_code keys_nats(const char *data_dir, const char *user, char **out_path,

@@ -78,6 +78,15 @@ static const char down_details[] =
 
 static const char status_details[] = "Exit status: 0 it runs; 4 nothing runs there.\n";
 
+static const char keys_details[] =
+    "rotate: makes a new key for signing tokens and waits until every auth program of `faas up`\n"
+    "uses it. Nobody has to log in again: tokens of the key before count until they expire, and\n"
+    "that key is forgotten after the longest life of a token (TOKEN_TTL). Its private half is "
+    "gone\n"
+    "at once. Where nothing runs, the new key counts from the next start on.\n"
+    "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 5 not every auth program uses it "
+    "yet\n(they go on trying).\n";
+
 const struct cli_verb cli_verbs[] = {
     {"up", "", "run the whole platform on this machine", up_details, 0, 0, cli_up_options, cli_up},
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
@@ -85,6 +94,8 @@ const struct cli_verb cli_verbs[] = {
      cli_status},
     {"invite", "", "make an invitation to register", invite_details, 0, 0, cli_invite_options,
      cli_invite},
+    {"keys", "rotate", "change the key that signs tokens", keys_details, 1, 1, cli_keys_options,
+     cli_keys},
     {"register", "USERNAME", "make an account", password_details, 1, 1, cli_register_options,
      cli_register},
     {"login", "USERNAME", "log in and keep the token", login_details, 1, 1, cli_password_options,

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/bus.h"
 #include "cli/file.h"
+#include "cli/session.h"
 #include "contract.h"
 #include "net/kv.h"
 
@@ -56,10 +56,8 @@ static faas_code write_one(faas_kv *kv, uint64_t deadline_ns, faas_err *err)
     return faas_kv_delete(kv, READY_KEY, revision, deadline_ns, NULL, err);
 }
 
-static faas_code write_all(faas_rpc *rpc, void *arg, faas_err *err)
+static faas_code write_all(const struct ready *ready, faas_rpc *rpc, faas_err *err)
 {
-    const struct ready *ready = arg;
-
     for (size_t i = 0; i < FAAS_ARRAY_LEN(buckets); i++) {
         faas_kv *kv = NULL;
         faas_code code = faas_kv_open(rpc, buckets[i], ready->conf.stream_replicas,
@@ -82,10 +80,14 @@ static faas_code write_all(faas_rpc *rpc, void *arg, faas_err *err)
 /* One try with a connection of its own.  *out_is_lost: the connection itself ended. */
 static faas_code try_store(struct ready *ready, bool *out_is_lost, faas_err *err)
 {
-    const struct cli_bus_conf conf = {
-        .urls = ready->conf.nats_urls, .nkey_file = ready->conf.nkey_file, .id = "up"};
+    struct session session;
+    faas_code code =
+        session_open(ready->conf.nats_urls, ready->conf.nkey_file, "up", &session, err);
 
-    return cli_bus_use(&conf, write_all, ready, out_is_lost, err);
+    if (code == FAAS_OK)
+        code = write_all(ready, session.rpc, err);
+    *out_is_lost = !session_close(&session);
+    return code;
 }
 
 /* A connection may end for good while its server is still starting: then with a new one. */

@@ -54,7 +54,8 @@ struct access {
 
     /* loop thread */
     ev_timer timer;
-    json_t *jwks; /* newest document */
+    json_t *keys;      /* the newest array of them; NULL before the first */
+    uint64_t revision; /* of the bucket, when they were written; 0: not said */
     uint64_t fetched_ns;
     bool is_fetching, is_stopped;
     struct waitings waiting;
@@ -238,9 +239,8 @@ faas_code access_check(struct access *access, const char *header,
 
 /* ---- the keys ---- */
 
-static void note_kids(struct access *access, const json_t *jwks)
+static void note_kids(struct access *access, const json_t *keys)
 {
-    const json_t *keys = json_object_get(jwks, "keys");
     const char *kid;
     size_t n = 0;
 
@@ -252,29 +252,44 @@ static void note_kids(struct access *access, const json_t *jwks)
     }
 }
 
-static void take_keys(struct access *access, json_t *take_jwks)
+static void use_verifier(struct access *access, faas_token_verifier *verifier, json_t *keys)
 {
-    FAAS_AUTO(json_t) *jwks = take_jwks;
-    faas_token_verifier *verifier = NULL;
-    faas_err err = {0};
-
-    if (access->jwks != NULL && json_equal(access->jwks, jwks))
-        return;
-    if (faas_token_verifier_new(jwks, &verifier, &err) != FAAS_OK) {
-        FAAS_LOG(ERROR, "the signing keys cannot be used", FAAS_LSTR("error", err.msg),
-                 FAAS_LSTR("detail", err.detail));
-        return;
-    }
     pthread_rwlock_wrlock(&access->lock);
     faas_token_verifier_free(access->verifier);
     access->verifier = verifier;
     access->generation++; /* what was verified with other keys counts no more */
-    note_kids(access, jwks);
+    note_kids(access, keys);
     pthread_rwlock_unlock(&access->lock);
-    json_decref(access->jwks);
-    access->jwks = FAAS_STEAL(jwks);
-    FAAS_LOG(INFO, "signing keys taken over",
-             FAAS_LINT("keys", (int64_t)json_array_size(json_object_get(access->jwks, "keys"))));
+    json_decref(access->keys);
+    access->keys = json_incref(keys);
+    FAAS_LOG(INFO, "signing keys taken over", FAAS_LINT("keys", (int64_t)json_array_size(keys)));
+}
+
+/* A document {"keys":[...]} from the store, or from auth, which read it there. */
+static void take_keys(struct access *access, const json_t *doc, uint64_t revision)
+{
+    json_t *keys = json_object_get(doc, "keys");
+    faas_token_verifier *verifier = NULL;
+    faas_err err = {0};
+
+    if (access->keys == NULL || !json_equal(access->keys, keys)) {
+        if (faas_token_verifier_new(doc, &verifier, &err) != FAAS_OK) {
+            FAAS_LOG(ERROR, "the signing keys cannot be used", FAAS_LSTR("error", err.msg),
+                     FAAS_LSTR("detail", err.detail));
+            return;
+        }
+        use_verifier(access, verifier, keys);
+    }
+    access->revision = revision;
+}
+
+/* The answer may have been overtaken by the feed. */
+static void take_fetched(struct access *access, const json_t *doc)
+{
+    uint64_t revision = (uint64_t)json_integer_value(json_object_get(doc, "revision"));
+
+    if (revision >= access->revision)
+        take_keys(access, doc, revision);
 }
 
 static void arm(struct access *access, int64_t ms)
@@ -304,21 +319,21 @@ static void wake_waiting(struct access *access)
 static void on_fetched(void *arg, const struct faas_rpc_reply *reply)
 {
     struct access *access = arg;
-    json_t *jwks = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
     faas_err err = {0};
     faas_code rc = reply->code;
 
     access->is_fetching = false;
     access->fetched_ns = faas_now_ns();
     if (rc == FAAS_OK)
-        rc = faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &jwks,
-                             &err);
+        rc =
+            faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err);
     if (rc == FAAS_OK)
-        take_keys(access, jwks);
-    else if (access->jwks != NULL)
+        take_fetched(access, doc);
+    else if (access->keys != NULL)
         FAAS_LOG(WARN, "signing keys not fetched", FAAS_LSTR("code", faas_code_slug(rc)));
     revoked_sweep(&access->revoked, faas_wall_ms() / 1000);
-    arm(access, access->jwks == NULL ? FETCH_RETRY_MS : FETCH_MS);
+    arm(access, access->keys == NULL ? FETCH_RETRY_MS : FETCH_MS);
     wake_waiting(access);
 }
 
@@ -364,15 +379,30 @@ void access_refresh(struct access *access, access_done *done, void *arg)
     fetch(access);
 }
 
-/* ---- revocations ---- */
+/* ---- keys and revocations from the store ---- */
+
+static void on_keys_change(struct access *access, const struct faas_feed_event *event)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_err err = {0};
+
+    if (event->is_delete)
+        return; /* whoever signs writes them anew */
+    if (faas_json_parse(event->value, event->len, false, &doc, &err) == FAAS_OK)
+        take_keys(access, doc, event->seq);
+    else
+        FAAS_LOG(ERROR, "the stored signing keys cannot be read", FAAS_LSTR("error", err.msg));
+}
 
 static void on_change(void *arg, const struct faas_feed_event *event)
 {
     struct access *access = arg;
     faas_err err = {0};
 
-    if (revoked_apply(&access->revoked, event->key, event->value, event->is_delete ? 0 : event->len,
-                      &err) != FAAS_OK)
+    if (strcmp(event->key, FAAS_KEY_SIGNING) == 0)
+        on_keys_change(access, event);
+    else if (revoked_apply(&access->revoked, event->key, event->value,
+                           event->is_delete ? 0 : event->len, &err) != FAAS_OK)
         FAAS_LOG(ERROR, "revocations cannot be read", FAAS_LSTR("key", event->key),
                  FAAS_LSTR("detail", err.detail));
 }
@@ -465,7 +495,7 @@ void access_free(struct access *access)
     if (access == NULL)
         return;
     faas_token_verifier_free(access->verifier);
-    json_decref(access->jwks);
+    json_decref(access->keys);
     sodium_memzero(access->cache, access->entries * sizeof *access->cache);
     free(access->cache);
     revoked_done(&access->revoked);

@@ -1,7 +1,8 @@
 /* access.h - bearer token -> caller.
  * Header    "Bearer TOKEN" (any case) or a bare TOKEN.
- * Keys      auth's public keys, fetched through the bus at start, every 30 s, and, at most once a
- *           second, when a token names a key that is not known yet.
+ * Keys      the public keys of tokens, from the same feed as the revocations, so that auth can see
+ *           in this gateway's beats that it knows a new key; also fetched from auth at start, every
+ *           30 s, and, at most once a second, when a token names a key that is not known yet.
  * Cache     a verified token is remembered under a keyed hash of its text until it expires or the
  *           keys change; the cache has a fixed size, a newer token takes the place of an older one.
  * Revoked   tokens that were logged out, or are older than their user's password, are refused,

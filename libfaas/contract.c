@@ -39,7 +39,8 @@ static const struct faas_bus_user users[] = {
                         BUCKET_WRITE(FAAS_BUCKET_USERS), BUCKET_READ(FAAS_BUCKET_REVOCATIONS),
                         BUCKET_WRITE(FAAS_BUCKET_REVOCATIONS),
                         "$JS.API.STREAM.INFO.KV_" FAAS_BUCKET_USERS),
-        .subscribe = LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*", "faas.auth.op.*"),
+        .subscribe =
+            LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*", "faas.auth.op.*", "faas.auth.i.*.keys"),
         .allow_responses = true,
     },
     {
@@ -76,7 +77,7 @@ static const struct faas_bus_user users[] = {
             LIST(BUCKET_READ(FAAS_BUCKET_USERS), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
                  BUCKET_READ(FAAS_BUCKET_REVOCATIONS), "$KV." FAAS_BUCKET_USERS ".ready.>",
                  "$KV." FAAS_BUCKET_FUNCTIONS ".ready.>", "$KV." FAAS_BUCKET_REVOCATIONS ".ready.>",
-                 "faas.*.health", "faas.auth.op.*", "$SRV.>"),
+                 "faas.*.health", "faas.auth.op.*", "faas.auth.i.*.keys", "$SRV.>"),
         .subscribe = LIST("_INBOX_cli.>", "$SRV.>"),
         .allow_responses = true,
     },

@@ -44,6 +44,7 @@
 #define FAAS_SUBJ_AUTH_JWKS         "faas.auth.jwks"
 #define FAAS_SUBJ_AUTH_LOGOUT       "faas.auth.logout"
 #define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
+#define FAAS_SUBJ_AUTH_KEYS         "faas.auth.i.%s.keys"
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_AUTH_INVITE       "faas.auth.op.invite" /* the operator's; not a gateway's */
 #define FAAS_SUBJ_REGISTRY_REGISTER "faas.registry.register"
@@ -78,6 +79,8 @@
 #define FAAS_BUCKET_USERS       "users"
 #define FAAS_BUCKET_FUNCTIONS   "functions"
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
+
+#define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */
 
 #define FAAS_SUBJECT_MAX 256
 

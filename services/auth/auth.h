@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
-#include "crypto/token.h"
+#include "keys.h"
 #include "net/members.h"
 #include "signup.h"
 #include "store.h"
@@ -20,11 +20,10 @@ struct auth {
     throttle *throttle;
     signup *signup;
     faas_loop *loop;
-    ev_timer share;            /* of the caps on signing up; loop thread */
-    faas_token_signer *signer; /* the newest key */
-    json_t *jwks;              /* public halves of all keys, newest first */
-    int64_t ttl_s;             /* of a token */
-    bool is_any_password;      /* old clients: the rules for passwords are off */
+    ev_timer share; /* of the caps on signing up; loop thread */
+    struct keys *keys;
+    int64_t ttl_s;        /* of a token */
+    bool is_any_password; /* old clients: the rules for passwords are off */
 };
 
 extern const struct faas_endpoint auth_endpoints[];

@@ -103,7 +103,7 @@ static faas_code give_token(const struct auth *auth, const struct account *accou
     memcpy(claims.tenant, account->tenant, sizeof claims.tenant);
     memcpy(claims.username, account->username, sizeof claims.username);
     claims.generation = account->generation;
-    FAAS_TRY(faas_token_sign(auth->signer, &claims, auth->ttl_s, &token, err));
+    FAAS_TRY(keys_sign(auth->keys, &claims, &token, err));
     *out_reply = json_pack("{s:s, s:s, s:I}", "token", token, "token_type", "Bearer", "expires_in",
                            (json_int_t)auth->ttl_s);
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
@@ -277,8 +277,19 @@ static faas_code on_jwks(void *state, const struct faas_call *call, json_t **out
 {
     const struct auth *auth = state;
 
+    return keys_public(auth->keys, call->ctx->deadline_ns, out_reply, err);
+}
+
+/* faas.auth.i.<id>.keys: which key this program signs with. */
+static faas_code on_keys(void *state, const struct faas_call *call, json_t **out_reply,
+                         faas_err *err)
+{
+    const struct auth *auth = state;
+    char kid[32];
+
     (void)call;
-    *out_reply = json_deep_copy(auth->jwks);
+    keys_signing(auth->keys, kid);
+    *out_reply = json_pack("{s:i, s:s}", "v", 1, "signing", kid);
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
 }
 
@@ -324,6 +335,12 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = on_jwks,
+    },
+    {
+        .name = "keys",
+        .subject = FAAS_SUBJ_AUTH_KEYS,
+        .body_max = BODY_MAX,
+        .handler = on_keys,
     },
     {.name = NULL},
 };

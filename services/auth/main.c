@@ -1,6 +1,5 @@
 /* faas-auth: accounts and access tokens; the only holder of the private signing keys. */
 #include "auth.h"
-#include "keys.h"
 
 #include "base/clock.h"
 #include "base/metric.h"
@@ -21,8 +20,10 @@ static struct {
 } conf;
 
 static const struct faas_option options[] = {
-    FAAS_OPT_STR(conf.key_files, "AUTH_KEY_FILES", NULL,
-                 "signing keys (EC P-256, PEM, mode 0600), comma-separated, newest first"),
+    FAAS_OPT_STR(
+        conf.key_files, "AUTH_KEY_FILES", NULL,
+        "signing keys (EC P-256, PEM, mode 0600), comma-separated, newest first; a file put "
+        "in the place of one is taken over without a restart"),
     FAAS_OPT_INT(conf.ttl_s, "TOKEN_TTL", "43200", 1, 31536000, "life of a token in seconds"),
     FAAS_OPT_STR(conf.password_policy, "PASSWORD_POLICY", "strict",
                  "strict, or any: passwords of one byte and common ones, for old clients"),
@@ -95,7 +96,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(one_of("PASSWORD_POLICY", conf.password_policy, "any", "strict",
                     &self->is_any_password, err));
     FAAS_TRY(open_signup(self, err));
-    FAAS_TRY(keys_open(conf.key_files, &self->signer, &self->jwks, err));
+    FAAS_TRY(keys_open(conf.key_files, conf.ttl_s, &self->keys, err));
     FAAS_TRY(faas_password_setup((int)(conf.hash_memory_mb / HASH_MB), err));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_USERS, rt->replicas,
                           faas_deadline_in_ms(STORE_WAIT_MS), &self->store.users, err));
@@ -103,6 +104,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
                           faas_deadline_in_ms(STORE_WAIT_MS), &self->store.revocations, err));
     FAAS_TRY(throttle_new(&self->throttle, err));
     self->members = rt->members;
+    FAAS_TRY(keys_begin(self->keys, self->store.revocations, rt->members, err));
+    keys_watch(self->keys, rt->loop, rt->pool);
     self->loop = rt->loop;
     self->store.rpc = rt->rpc;
     faas_loop_post(rt->loop, begin_share, self);
@@ -116,11 +119,10 @@ static void stop(void *state)
     if (self->loop != NULL)
         ev_timer_stop(faas_loop_ev(self->loop), &self->share);
     signup_free(self->signup);
+    keys_close(self->keys);
     throttle_free(self->throttle);
     faas_kv_close(self->store.users);
     faas_kv_close(self->store.revocations);
-    faas_token_signer_free(self->signer);
-    json_decref(self->jwks);
 }
 
 int main(int argc, char **argv)
