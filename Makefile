@@ -12,9 +12,15 @@ debug   := -Og -g3
 release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 tsan    := -O1 -g -fsanitize=thread
+future  := $(release)
 MODE    := $($(VARIANT))
 ifeq ($(MODE),)
-$(error VARIANT is debug, release, asan or tsan)
+$(error VARIANT is debug, release, asan, tsan or future)
+endif
+# future: programs that send and store more than this version knows; tests/e2e/test_mixed.py runs them beside these.
+ifeq ($(VARIANT),future)
+FUTURE  := $(O)/tests/support/future.o
+LDFLAGS += -Wl,--wrap=faas_bus_publish,--wrap=faas_kv_put
 endif
 # Commands are shown in full with V=1.
 say     = $(if $(V),,@printf '%-5s %s\n' $(1) $(2);)
@@ -28,7 +34,7 @@ LIBFAAS  := $(wildcard libfaas/*.c libfaas/base/*.c libfaas/crypto/*.c libfaas/n
 define program
 PROGRAMS += $(O)/bin/$(1)
 SOURCES  += $(2)
-$(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+$(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(FUTURE) $(O)/libfaas.a
 	@mkdir -p $$(@D)
 	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
 endef
@@ -94,6 +100,7 @@ demo: ## everything, from nothing, explained step by step
 	@$(MAKE) --no-print-directory -j2 programs
 	@scripts/demo $(O)/bin
 e2e: programs ## end-to-end tests with this variant's programs
+	@$(MAKE) --no-print-directory programs VARIANT=future
 	@FAAS_BIN=$(CURDIR)/$(O)/bin /usr/bin/python3 -m pytest -q -x --durations=8 -p no:cacheprovider tests/e2e $(E2E)
 bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
@@ -110,5 +117,5 @@ test: ## all of it: lint, unit and integration in four variants, end to end in r
 	@scripts/deps
 	@scripts/test
 clean: ## remove what was built
-	rm -rf build/debug* build/release* build/asan* build/tsan*
+	rm -rf build/debug* build/release* build/asan* build/tsan* build/future*
 .PHONY: bench bench-programs help deps examples demo e2e lint test clean

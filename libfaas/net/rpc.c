@@ -132,6 +132,14 @@ static faas_code code_from_number(int64_t number)
     return number >= 400 && number < 500 ? FAAS_INVALID : FAAS_INTERNAL;
 }
 
+/* A slug of a later version says less than the status beside it. */
+static faas_code code_of(const char *slug, int64_t number)
+{
+    faas_code code = slug != NULL ? faas_code_from_slug(slug) : FAAS_INTERNAL;
+
+    return code == FAAS_INTERNAL ? code_from_number(number) : code;
+}
+
 /* FAAS_OK when the message is an answer and not a service error. */
 static faas_code error_of(const faas_msg *msg, const char *subject, faas_err *err)
 {
@@ -142,8 +150,7 @@ static faas_code error_of(const faas_msg *msg, const char *subject, faas_err *er
 
     if (text == NULL && number == 0)
         return FAAS_OK;
-    faas_fail(err, slug != NULL ? faas_code_from_slug(slug) : code_from_number(number), "%s",
-              text != NULL ? text : "error without text");
+    faas_fail(err, code_of(slug, number), "%s", text != NULL ? text : "error without text");
     err->retry_after_s = (int)faas_msg_header_int(msg, FAAS_H_RETRY_AFTER, 0);
     return faas_err_detail(err, "answered by %s on %s", component != NULL ? component : "?",
                            subject);
