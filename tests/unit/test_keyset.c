@@ -150,7 +150,7 @@ static void more_keys_than_a_verifier_holds_are_refused(void **state)
     const struct keyset_term term = {NOW, NOW + 1, NOW + 1};
     FAAS_AUTO(json_t) *own = jwks("new", NULL);
     FAAS_AUTO(json_t) *doc = NULL;
-    char kid[8];
+    char kid[16];
     bool is_joining;
     faas_err err = {0};
 
