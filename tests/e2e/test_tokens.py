@@ -196,9 +196,8 @@ def shapes(f):
               "a space inside": parts[0] + b". " + parts[1] + b"." + parts[2], "high bytes": b"\xff\xfe" + good}
     for name, value in spread.items():
         yield name, bearer(value)
-    # What libmicrohttpd 0.9 hands on ends at a NUL: a good token with a NUL behind it is that good token, and no forgery.
     expired = f.token(exp=1).encode()
-    for name, value in {"NUL before": b"\0" + good, "NUL inside": parts[0] + b"\0." + parts[1] + b"." + parts[2], "NUL between an expired one and a good one":
+    for name, value in {"NUL behind": good + b"\0", "NUL and more": good + b"\0evil", "NUL before": b"\0" + good, "NUL inside": parts[0] + b"\0." + parts[1] + b"." + parts[2], "NUL between an expired one and a good one":
                         expired + b"\0" + good, "NUL for the last byte": good[:-1] + b"\0",
                         "control byte": good + b"\x01", "bare CR": good + b"\rX: y"}.items():
         yield name, bearer(value)
