@@ -5,15 +5,12 @@
 
 #define PREFIX_BYTES 4
 
-faas_code faas_envelope_pack(const json_t *meta, const void *bytes, size_t len, void **out_msg,
+faas_code faas_envelope_join(const struct faas_envelope_parts *parts, void **out_msg,
                              size_t *out_len, faas_err *err)
 {
-    size_t json_len = 0;
-    FAAS_AUTO(char) *text = faas_json_text(meta, &json_len);
+    size_t json_len = parts->json_len, len = parts->len;
     unsigned char *msg;
 
-    if (text == NULL)
-        return faas_fail_sys(err, ENOMEM, "encode envelope");
     if (json_len > FAAS_ENVELOPE_JSON_MAX)
         return faas_fail(err, FAAS_TOO_LARGE, "envelope: at most %d bytes of JSON, got %zu",
                          FAAS_ENVELOPE_JSON_MAX, json_len);
@@ -24,12 +21,24 @@ faas_code faas_envelope_pack(const json_t *meta, const void *bytes, size_t len, 
         return faas_fail_sys(err, ENOMEM, "allocate envelope");
     for (int i = 0; i < PREFIX_BYTES; i++)
         msg[i] = (unsigned char)(json_len >> (24 - 8 * i));
-    memcpy(msg + PREFIX_BYTES, text, json_len);
+    memcpy(msg + PREFIX_BYTES, parts->json, json_len);
     if (len > 0)
-        memcpy(msg + PREFIX_BYTES + json_len, bytes, len);
+        memcpy(msg + PREFIX_BYTES + json_len, parts->bytes, len);
     *out_msg = msg;
     *out_len = PREFIX_BYTES + json_len + len;
     return FAAS_OK;
+}
+
+faas_code faas_envelope_pack(const json_t *meta, const void *bytes, size_t len, void **out_msg,
+                             size_t *out_len, faas_err *err)
+{
+    struct faas_envelope_parts parts = {.bytes = bytes, .len = len};
+    FAAS_AUTO(char) *text = faas_json_text(meta, &parts.json_len);
+
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "encode envelope");
+    parts.json = text;
+    return faas_envelope_join(&parts, out_msg, out_len, err);
 }
 
 faas_code faas_envelope_open(const void *msg, size_t msg_len, struct faas_envelope *out_env,

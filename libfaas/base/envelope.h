@@ -18,7 +18,16 @@ struct faas_envelope {
     const void *bytes; /* borrowed from the message */
     size_t len;
 };
+struct faas_envelope_parts {
+    const char *json; /* text of an object */
+    size_t json_len;
+    const void *bytes;
+    size_t len;
+};
 /* *out_msg is owned by the caller (free). */
+FAAS_MUST_CHECK faas_code faas_envelope_join(const struct faas_envelope_parts *parts,
+                                             void **out_msg, size_t *out_len, faas_err *err);
+/* The same with a document. */
 FAAS_MUST_CHECK faas_code faas_envelope_pack(const json_t *meta, const void *bytes, size_t len,
                                              void **out_msg, size_t *out_len, faas_err *err);
 FAAS_MUST_CHECK faas_code faas_envelope_open(const void *msg, size_t msg_len,

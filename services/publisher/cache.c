@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TREE_NODE_BYTES 32 /* of tsearch(3) */
+#define BLOCK_BYTES     16 /* of malloc(3), for each of the three blocks of an entry, on average */
+
 struct cache_entry {
     char key[RECORD_KEY_MAX]; /* first: the tree compares whole nodes as texts */
     TAILQ_ENTRY(cache_entry) link;
@@ -14,6 +17,11 @@ struct cache_entry {
 static int by_key(const void *a, const void *b)
 {
     return strcmp(a, b);
+}
+
+static size_t bytes_of(const struct cache_entry *entry)
+{
+    return entry->record->bytes + sizeof *entry + TREE_NODE_BYTES + 3 * BLOCK_BYTES;
 }
 
 void cache_init(struct cache *cache, size_t len_max, size_t bytes_max)
@@ -34,7 +42,7 @@ static void drop(struct cache *cache, struct cache_entry *entry)
     tdelete(entry, &cache->root, by_key);
     TAILQ_REMOVE(&cache->recent, entry, link);
     cache->len--;
-    cache->bytes -= entry->record->bytes + sizeof *entry;
+    cache->bytes -= bytes_of(entry);
     record_unref(entry->record);
     free(entry);
 }
@@ -96,7 +104,7 @@ void cache_put(struct cache *cache, const char *key, struct record *rec, uint64_
     entry->revision = revision;
     TAILQ_INSERT_HEAD(&cache->recent, entry, link);
     cache->len++;
-    cache->bytes += rec->bytes + sizeof *entry;
+    cache->bytes += bytes_of(entry);
     shrink(cache);
 }
 

@@ -32,7 +32,7 @@ static const struct faas_option options[] = {
                  "of them: calls of one tenant"),
     FAAS_OPT_INT(publisher.conf.cache_len, "PUBLISHER_CACHE", "10000", 1, 10000000,
                  "function records kept in memory"),
-    FAAS_OPT_INT(publisher.conf.cache_mb, "PUBLISHER_CACHE_MB", "64", 1, 65536,
+    FAAS_OPT_INT(publisher.conf.cache_mb, "PUBLISHER_CACHE_MB", "32", 1, 65536,
                  "memory for function records, in MB"),
     FAAS_OPT_END,
 };

@@ -98,10 +98,9 @@ static json_t *spec_new(const struct head *head, const char *tenant)
                      head->reuse, "isolation", head->isolation, "last_stderr", FAAS_STDERR_TAIL);
 }
 
-static faas_code record_fill(struct record *rec, const struct head *head, const char *key,
-                             faas_err *err)
+static void record_fill(struct record *rec, const struct head *head, const char *tenant)
 {
-    snprintf(rec->tenant, sizeof rec->tenant, "%.36s", key + 2);
+    snprintf(rec->tenant, sizeof rec->tenant, "%s", tenant);
     snprintf(rec->id, sizeof rec->id, "%s", head->id);
     snprintf(rec->name, sizeof rec->name, "%s", head->name);
     rec->version = head->version;
@@ -112,15 +111,36 @@ static faas_code record_fill(struct record *rec, const struct head *head, const 
     rec->is_stdin = strcmp(head->input, "stdin") == 0;
     snprintf(rec->affinity, sizeof rec->affinity, "%s/%s/%lld", rec->tenant, rec->id,
              (long long)rec->version);
-    rec->spec = spec_new(head, rec->tenant);
-    return rec->spec != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "build a placement");
+}
+
+static faas_code record_new(const struct head *head, const char *key, struct record **out_record,
+                            faas_err *err)
+{
+    char tenant[FAAS_UUID_TEXT];
+    size_t len = 0;
+    FAAS_AUTO(json_t) *spec = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    struct record *rec;
+
+    snprintf(tenant, sizeof tenant, "%.36s", key + 2);
+    spec = spec_new(head, tenant);
+    text = spec != NULL ? faas_json_text(spec, &len) : NULL;
+    rec = text != NULL ? calloc(1, sizeof *rec + len) : NULL;
+    if (rec == NULL)
+        return faas_fail_sys(err, ENOMEM, "hold a function record");
+    rec->refs = 1;
+    rec->bytes = sizeof *rec + len;
+    rec->spec_len = len - 1; /* without the brace that closes it */
+    memcpy(rec->spec, text, rec->spec_len);
+    record_fill(rec, head, tenant);
+    *out_record = rec;
+    return FAAS_OK;
 }
 
 faas_code record_parse(const char *key, const void *value, size_t len, struct record **out_record,
                        faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
-    FAAS_AUTO(record) *rec = NULL;
     struct head head = head_defaults;
     faas_err why = {0};
 
@@ -131,14 +151,7 @@ faas_code record_parse(const char *key, const void *value, size_t len, struct re
         (void)faas_fail(err, FAAS_INTERNAL, "the stored function record cannot be read");
         return faas_err_detail(err, "%s: %s", key, why.msg);
     }
-    rec = calloc(1, sizeof *rec);
-    if (rec == NULL)
-        return faas_fail_sys(err, ENOMEM, "hold a function record");
-    rec->refs = 1;
-    rec->bytes = sizeof *rec + 4 * len; /* jansson's nodes, measured at 3 to 4 x the text */
-    FAAS_TRY(record_fill(rec, &head, key, err));
-    *out_record = FAAS_STEAL(rec);
-    return FAAS_OK;
+    return record_new(&head, key, out_record, err);
 }
 
 struct record *record_ref(struct record *rec)
@@ -151,7 +164,6 @@ void record_unref(struct record *rec)
 {
     if (rec == NULL || --rec->refs > 0)
         return;
-    json_decref(rec->spec);
     free(rec);
 }
 
@@ -185,14 +197,14 @@ faas_code record_check_argument(const struct record *rec, const void *arg, size_
     return FAAS_OK;
 }
 
-json_t *record_placement(const struct record *rec, int64_t timeout_ms, bool is_pull)
+char *record_placement(const struct record *rec, int64_t timeout_ms, bool is_pull, size_t *out_len)
 {
-    json_t *meta = json_copy(rec->spec);
+    char *text;
+    int len = asprintf(&text, "%.*s,\"timeout_ms\":%lld,\"pull\":%s}", (int)rec->spec_len,
+                       rec->spec, (long long)timeout_ms, is_pull ? "true" : "false");
 
-    if (meta == NULL || json_object_set_new(meta, "timeout_ms", json_integer(timeout_ms)) != 0 ||
-        json_object_set_new(meta, "pull", json_boolean(is_pull)) != 0) {
-        json_decref(meta);
+    if (len < 0)
         return NULL;
-    }
-    return meta;
+    *out_len = (size_t)len;
+    return text;
 }

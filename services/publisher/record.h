@@ -1,5 +1,6 @@
 /* record.h - a function's head record (docs/PROTOCOL.md section 6) as the publisher uses it.
  * Shape     stored JSON, read tolerantly: unknown fields are ignored, absent ones have defaults.
+ * Memory    one block, text and not a document: about 1 kB for a function without an environment.
  * Ownership reference counted: the cache holds one, each live call one; a call keeps the version it
  *           was taken with, whatever happens to the function meanwhile.
  * Errors    INTERNAL for a value that no registry of ours wrote.
@@ -14,13 +15,14 @@
 
 struct record {
     int refs;
-    size_t bytes; /* about what it takes in memory */
+    size_t bytes; /* all of it */
     char id[FAAS_UUID_TEXT], tenant[FAAS_UUID_TEXT];
     char name[FAAS_FUNCTION_NAME_MAX + 1];
     char affinity[2 * FAAS_UUID_TEXT + 24]; /* "<tenant>/<id>/<version>" */
     int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
     bool is_stdin;
-    json_t *spec; /* the part of a placement's envelope that is the same for each call */
+    size_t spec_len;
+    char spec[]; /* text of the part of a placement that is the same for each call, up to its '}' */
 };
 
 /* Room for "f.<tenant>.<32 hex>". */
@@ -38,8 +40,9 @@ FAAS_DEFINE_AUTO(record, record_unref)
 /* The argument fits the function's input: INVALID or TOO_LARGE naming what to change. */
 FAAS_MUST_CHECK faas_code record_check_argument(const struct record *record, const void *arg,
                                                 size_t len, faas_err *err);
-/* The metadata of one placement: spec, the call's time and whether to pull.  A new reference; NULL
- * without memory. */
-json_t *record_placement(const struct record *record, int64_t timeout_ms, bool is_pull);
+/* The metadata of one placement, JSON: spec, the call's time and whether to pull.  The caller frees
+ * it; NULL without memory. */
+char *record_placement(const struct record *record, int64_t timeout_ms, bool is_pull,
+                       size_t *out_len);
 
 #endif

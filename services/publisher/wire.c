@@ -150,13 +150,15 @@ static faas_code publish_call(struct live *call, const void *data, size_t len, f
 
 faas_code wire_place(struct live *call, faas_err *err)
 {
-    FAAS_AUTO(json_t) *meta =
-        record_placement(call->rec, drive_timeout_ms(call), call->round.is_pull);
+    struct faas_envelope_parts parts = {.bytes = call->arg, .len = call->arg_len};
+    FAAS_AUTO(char) *meta =
+        record_placement(call->rec, drive_timeout_ms(call), call->round.is_pull, &parts.json_len);
     FAAS_AUTO(void) *msg = NULL;
     size_t len = 0;
 
     if (meta == NULL)
         return faas_fail_sys(err, ENOMEM, "build a placement");
-    FAAS_TRY(faas_envelope_pack(meta, call->arg, call->arg_len, &msg, &len, err));
+    parts.json = meta;
+    FAAS_TRY(faas_envelope_join(&parts, &msg, &len, err));
     return publish_call(call, msg, len, err);
 }

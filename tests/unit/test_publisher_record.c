@@ -9,6 +9,7 @@
 #include "contract.h"
 #include "services/publisher/record.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +39,17 @@ static record *parse(const char *text)
     return rec;
 }
 
+static json_t *placement(const record *rec, int64_t timeout_ms, bool is_pull)
+{
+    size_t len = 0;
+    FAAS_AUTO(char) *text = record_placement(rec, timeout_ms, is_pull, &len);
+    json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+
+    assert_int_equal(strlen(text), len);
+    assert_non_null(doc);
+    return doc;
+}
+
 static void keys_hold_the_tenant_and_half_a_hash(void **state)
 {
     char key[RECORD_KEY_MAX], hash[FAAS_HASH_TEXT], want[RECORD_KEY_MAX];
@@ -52,7 +64,7 @@ static void keys_hold_the_tenant_and_half_a_hash(void **state)
 static void a_placement_carries_everything_the_spawner_needs(void **state)
 {
     FAAS_AUTO(record) *rec = parse(full);
-    FAAS_AUTO(json_t) *meta = record_placement(rec, 1234, true);
+    FAAS_AUTO(json_t) *meta = placement(rec, 1234, true);
     FAAS_AUTO(json_t) *want = json_loads(
         "{\"v\":1,\"kind\":\"exec\",\"tenant\":\"" TENANT "\",\"function\":\"" ID
         "\",\"version\":3,\"image\":{\"reference\":\"docker.io/library/upper:latest\","
@@ -74,7 +86,7 @@ static void a_placement_carries_everything_the_spawner_needs(void **state)
 static void absent_fields_have_the_documented_defaults(void **state)
 {
     FAAS_AUTO(record) *rec = parse(least);
-    FAAS_AUTO(json_t) *meta = record_placement(rec, rec->timeout_ms, false);
+    FAAS_AUTO(json_t) *meta = placement(rec, rec->timeout_ms, false);
 
     (void)state;
     assert_int_equal(rec->timeout_ms, FAAS_TIMEOUT_MS);
@@ -91,11 +103,27 @@ static void absent_fields_have_the_documented_defaults(void **state)
     assert_true(json_is_false(json_object_get(meta, "pull")));
 }
 
+static void texts_of_a_record_are_never_syntax(void **state)
+{
+    FAAS_AUTO(record) *rec =
+        parse("{\"id\":\"" ID "\",\"name\":\"x\",\"version\":1,\"reference\":\"%s%n\","
+              "\"env\":{\"}\":\"\\\"},{%d\\u00e4\"},\"command\":[\"a\\nb\"]}");
+    FAAS_AUTO(json_t) *meta = placement(rec, 1, false);
+    const json_t *image = json_object_get(meta, "image");
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(image, "reference")), "%s%n");
+    assert_string_equal(json_string_value(json_object_get(json_object_get(meta, "env"), "}")),
+                        "\"},{%d\xc3\xa4");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(image, "command"), 0)),
+                        "a\nb");
+}
+
 static void two_placements_of_one_record_do_not_share_what_differs(void **state)
 {
     FAAS_AUTO(record) *rec = parse(full);
-    FAAS_AUTO(json_t) *one = record_placement(rec, 100, true);
-    FAAS_AUTO(json_t) *two = record_placement(rec, 200, false);
+    FAAS_AUTO(json_t) *one = placement(rec, 100, true);
+    FAAS_AUTO(json_t) *two = placement(rec, 200, false);
 
     (void)state;
     assert_int_equal(json_integer_value(json_object_get(one, "timeout_ms")), 100);
@@ -169,6 +197,7 @@ int main(void)
         cmocka_unit_test(keys_hold_the_tenant_and_half_a_hash),
         cmocka_unit_test(a_placement_carries_everything_the_spawner_needs),
         cmocka_unit_test(absent_fields_have_the_documented_defaults),
+        cmocka_unit_test(texts_of_a_record_are_never_syntax),
         cmocka_unit_test(two_placements_of_one_record_do_not_share_what_differs),
         cmocka_unit_test(unreadable_values_are_our_bug_and_say_where_in_the_log_only),
         cmocka_unit_test(arguments_of_argv_are_text_of_a_bounded_length),
