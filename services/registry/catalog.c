@@ -1,6 +1,7 @@
 #include "catalog.h"
 
 #include "catalog_file.h"
+#include "catalog_names.h"
 #include "function.h"
 
 #include "base/id.h"
@@ -9,17 +10,23 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define REBUILDING "the list of functions is being built again; try again in a moment"
 
 enum { PUT_FUNCTION, PUT_VERSION, DROP_FUNCTION, DROP_VERSION, SET_APPLIED, WRITES };
 
 static const char *const write_sql[WRITES] = {
-    [PUT_FUNCTION] = "INSERT OR REPLACE INTO functions (key, tenant, name, record)"
-                     " VALUES (?1, ?2, ?3, ?4)",
+    /* No REPLACE: it would delete without the trigger that counts. */
+    [PUT_FUNCTION] = "INSERT INTO functions (key, tenant, name, record) VALUES (?1, ?2, ?3, ?4)"
+                     " ON CONFLICT (key) DO UPDATE SET record = excluded.record"
+                     " ON CONFLICT (tenant, name) DO UPDATE SET key = excluded.key,"
+                     " record = excluded.record",
     [PUT_VERSION] = "INSERT OR REPLACE INTO versions (key, tenant, id, version, record)"
                     " VALUES (?1, ?2, ?3, ?4, ?5)",
-    [DROP_FUNCTION] = "DELETE FROM functions WHERE key = ?1",
+    [DROP_FUNCTION] = "DELETE FROM functions WHERE key = ?1 RETURNING tenant, name",
     [DROP_VERSION] = "DELETE FROM versions WHERE key = ?1",
     [SET_APPLIED] = "UPDATE feed SET applied = ?1 WHERE bucket = 'functions'",
 };
@@ -28,9 +35,10 @@ struct catalog {
     struct catalog_file file;     /* path and lock immutable; writer: loop thread */
     sqlite3_stmt *writes[WRITES]; /* loop thread */
     bool is_in_batch;             /* loop thread */
+    struct catalog_names names;   /* has its own lock */
     pthread_mutex_t mu;
-    bool is_good; /* guarded by mu */
-    /* file.reader is guarded by mu, too */
+    _Atomic bool is_good; /* written with mu */
+    /* file.reader is guarded by mu */
     _Atomic uint64_t applied;
 };
 
@@ -96,6 +104,7 @@ faas_code catalog_open(const struct catalog_conf *conf, catalog **out_catalog, f
     if (cat == NULL)
         return faas_fail_sys(err, errno, "catalog");
     pthread_mutex_init(&cat->mu, NULL);
+    catalog_names_init(&cat->names);
     rc = catalog_file_claim(&cat->file, conf->dir, conf->instance, err);
     if (rc == FAAS_OK && open_existing(cat, conf->bucket_last, NULL) != FAAS_OK)
         rc = begin_empty(cat, err);
@@ -114,6 +123,7 @@ void catalog_close(catalog *cat)
         return;
     finalize_writes(cat);
     catalog_file_release(&cat->file);
+    catalog_names_done(&cat->names);
     pthread_mutex_destroy(&cat->mu);
     free(cat);
 }
@@ -133,9 +143,15 @@ faas_code catalog_rebuild(catalog *cat, faas_err *err)
     cat->is_good = false;
     cat->is_in_batch = false;
     rc = begin_empty(cat, err);
+    catalog_names_forget(&cat->names);
     cat->is_good = rc == FAAS_OK;
     pthread_mutex_unlock(&cat->mu);
     return rc;
+}
+
+bool catalog_is_good(catalog *cat)
+{
+    return cat->is_good;
 }
 
 uint64_t catalog_applied(const catalog *cat)
@@ -156,10 +172,17 @@ static faas_code begin_batch(catalog *cat, faas_err *err)
 {
     if (cat->is_in_batch)
         return FAAS_OK;
+    catalog_names_set_batch(&cat->names, true);
     if (sqlite3_exec(cat->file.writer, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
         return broken(cat, "begin", err);
     cat->is_in_batch = true;
     return FAAS_OK;
+}
+
+static void reset(sqlite3_stmt *stmt)
+{
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
 }
 
 /* Runs a bound statement once. */
@@ -168,8 +191,7 @@ static faas_code write_once(catalog *cat, int which, faas_err *err)
     sqlite3_stmt *stmt = cat->writes[which];
     int rc = sqlite3_step(stmt);
 
-    sqlite3_reset(stmt);
-    sqlite3_clear_bindings(stmt);
+    reset(stmt);
     return rc == SQLITE_DONE ? FAAS_OK : broken(cat, "write", err);
 }
 
@@ -207,15 +229,38 @@ static faas_code put(catalog *cat, const char *key, const char *tenant, const js
     if (!is_head)
         sqlite3_bind_int64(stmt, 4, function_version(doc));
     bind_text(stmt, is_head ? 4 : 5, record);
-    return write_once(cat, is_head ? PUT_FUNCTION : PUT_VERSION, err);
+    FAAS_TRY(write_once(cat, is_head ? PUT_FUNCTION : PUT_VERSION, err));
+    if (is_head)
+        catalog_names_add(&cat->names, tenant, function_name(doc));
+    return FAAS_OK;
+}
+
+/* A deletion names the key alone; the row tells whose function it was. */
+static faas_code drop_function(catalog *cat, const char *key, faas_err *err)
+{
+    sqlite3_stmt *stmt = cat->writes[DROP_FUNCTION];
+    int rc;
+
+    bind_text(stmt, 1, key);
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) {
+        const char *tenant = (const char *)sqlite3_column_text(stmt, 0);
+        const char *name = (const char *)sqlite3_column_text(stmt, 1);
+
+        if (tenant != NULL && name != NULL)
+            catalog_names_remove(&cat->names, tenant, name);
+        rc = sqlite3_step(stmt);
+    }
+    reset(stmt);
+    return rc == SQLITE_DONE ? FAAS_OK : broken(cat, "delete", err);
 }
 
 static faas_code drop(catalog *cat, const char *key, faas_err *err)
 {
-    int which = key[0] == 'f' ? DROP_FUNCTION : DROP_VERSION;
-
-    bind_text(cat->writes[which], 1, key);
-    return write_once(cat, which, err);
+    if (key[0] == 'f')
+        return drop_function(cat, key, err);
+    bind_text(cat->writes[DROP_VERSION], 1, key);
+    return write_once(cat, DROP_VERSION, err);
 }
 
 faas_code catalog_apply(catalog *cat, const struct catalog_change *change, faas_err *err)
@@ -243,6 +288,7 @@ faas_code catalog_commit(catalog *cat, uint64_t applied, faas_err *err)
     if (sqlite3_exec(cat->file.writer, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
         return broken(cat, "commit", err);
     cat->is_in_batch = false;
+    catalog_names_set_batch(&cat->names, false);
     cat->applied = applied;
     return FAAS_OK;
 }
@@ -256,7 +302,20 @@ static faas_code lock_good(catalog *cat, faas_err *err)
     if (cat->is_good)
         return FAAS_OK;
     pthread_mutex_unlock(&cat->mu);
-    return faas_fail(err, FAAS_UNAVAILABLE, "the list of functions is being built again");
+    return faas_fail(err, FAAS_UNAVAILABLE, REBUILDING);
+}
+
+/* Takes what a read under lock_good() came to.  A file that cannot be read is no good any more:
+ * whoever follows the bucket builds it again. */
+static faas_code unlock(catalog *cat, faas_code rc, faas_err *err)
+{
+    if (rc == FAAS_INTERNAL)
+        cat->is_good = false;
+    pthread_mutex_unlock(&cat->mu);
+    if (rc != FAAS_INTERNAL || err == NULL)
+        return rc;
+    (void)snprintf(err->msg, sizeof err->msg, "%s", REBUILDING);
+    return err->code = FAAS_UNAVAILABLE; /* detail stays for the log */
 }
 
 struct rows { /* what a query's rows become */
@@ -266,55 +325,110 @@ struct rows { /* what a query's rows become */
     bool has_more;
 };
 
-/* Column 0 of each row is a record's text. */
+/* Column 0 of the row is a record's text; has_more when there is no room for it. */
+static faas_code take_row(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, 0);
+    size_t len = (size_t)sqlite3_column_bytes(stmt, 0), count = json_array_size(rows->items);
+    json_t *record;
+
+    rows->bytes += len + 1;
+    if ((int64_t)count == rows->limit || (count > 0 && rows->bytes > rows->bytes_max)) {
+        rows->has_more = true;
+        return FAAS_OK;
+    }
+    record = text != NULL ? json_loadb(text, len, 0, NULL) : NULL;
+    if (json_array_append_new(rows->items, record) != 0)
+        return faas_fail_sys(err, EIO, "catalog: a record is damaged, or no memory");
+    return FAAS_OK;
+}
+
+/* The rows of a query, or those there is room for. */
 static faas_code take_rows(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
 {
-    int rc;
+    int rc = SQLITE_DONE;
 
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        size_t len = (size_t)sqlite3_column_bytes(stmt, 0);
-        size_t count = json_array_size(rows->items);
-        json_t *record;
-
-        rows->bytes += len + 1;
-        if ((int64_t)count == rows->limit || (count > 0 && rows->bytes > rows->bytes_max)) {
-            rows->has_more = true;
-            return FAAS_OK;
-        }
-        record = json_loadb((const char *)sqlite3_column_text(stmt, 0), len, 0, NULL);
-        if (json_array_append_new(rows->items, record) != 0)
-            return faas_fail_sys(err, EIO, "catalog: a record is damaged, or no memory");
-    }
-    if (rc != SQLITE_DONE)
+    while (!rows->has_more && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+        FAAS_TRY(take_row(stmt, rows, err));
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
         return sql_fail(err, sqlite3_db_handle(stmt), "read");
+    return FAAS_OK;
+}
+
+static faas_code prepare_read(catalog *cat, const char *sql, sqlite3_stmt **out_stmt, faas_err *err)
+{
+    if (sqlite3_prepare_v2(cat->file.reader, sql, -1, out_stmt, NULL) != SQLITE_OK)
+        return sql_fail(err, cat->file.reader, "prepare");
     return FAAS_OK;
 }
 
 static faas_code page_locked(catalog *cat, const struct catalog_query *query, struct rows *rows,
                              faas_err *err)
 {
-    static const char sql[] = "SELECT record FROM functions WHERE tenant = ?1 AND name > ?2"
-                              " AND instr(lower(name), lower(?3)) > 0 ORDER BY name LIMIT ?4";
     FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
 
-    if (sqlite3_prepare_v2(cat->file.reader, sql, -1, &stmt, NULL) != SQLITE_OK)
-        return sql_fail(err, cat->file.reader, "page");
+    FAAS_TRY(prepare_read(cat,
+                          "SELECT record FROM functions WHERE tenant = ?1 AND name > ?2"
+                          " ORDER BY name LIMIT ?3",
+                          &stmt, err));
     bind_text(stmt, 1, query->tenant);
     bind_text(stmt, 2, query->after);
-    bind_text(stmt, 3, query->part);
-    sqlite3_bind_int64(stmt, 4, query->limit + 1); /* one more tells whether there is more */
+    sqlite3_bind_int64(stmt, 3, query->limit + 1); /* one more tells whether there is more */
     return take_rows(stmt, rows, err);
+}
+
+/* The records of these names; one that is not there any more, or not yet, is left out. */
+static faas_code take_named(catalog *cat, const char *tenant, const struct catalog_found *found,
+                            struct rows *rows, faas_err *err)
+{
+    FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
+
+    FAAS_TRY(prepare_read(cat, "SELECT record FROM functions WHERE tenant = ?1 AND name = ?2",
+                          &stmt, err));
+    bind_text(stmt, 1, tenant);
+    for (size_t i = 0; i < found->count && !rows->has_more; i++) {
+        bind_text(stmt, 2, found->names[i]);
+        FAAS_TRY(take_rows(stmt, rows, err));
+        sqlite3_reset(stmt);
+    }
+    return FAAS_OK;
+}
+
+static faas_code search_locked(catalog *cat, const struct catalog_query *query, struct rows *rows,
+                               faas_err *err)
+{
+    struct catalog_search search = {.tenant = query->tenant,
+                                    .after = query->after,
+                                    .part = query->part,
+                                    .max = (size_t)query->limit + 1};
+    char after[FAAS_FUNCTION_NAME_MAX + 1];
+    bool is_end = false;
+
+    while (!rows->has_more && !is_end) {
+        struct catalog_found found = {0};
+        faas_code rc;
+
+        FAAS_TRY(catalog_names_find(&cat->names, cat->file.reader, &search, &found, err));
+        rc = take_named(cat, query->tenant, &found, rows, err);
+        is_end = found.count < search.max;
+        if (!is_end)
+            memcpy(after, found.names[found.count - 1], sizeof after);
+        search.after = after;
+        free(found.names);
+        FAAS_TRY(rc);
+    }
+    return FAAS_OK;
 }
 
 static faas_code versions_locked(catalog *cat, const struct catalog_versions_query *query,
                                  struct rows *rows, faas_err *err)
 {
-    static const char sql[] = "SELECT record FROM versions WHERE tenant = ?1 AND id = ?2"
-                              " AND version < ?3 ORDER BY version DESC LIMIT ?4";
     FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
 
-    if (sqlite3_prepare_v2(cat->file.reader, sql, -1, &stmt, NULL) != SQLITE_OK)
-        return sql_fail(err, cat->file.reader, "versions");
+    FAAS_TRY(prepare_read(cat,
+                          "SELECT record FROM versions WHERE tenant = ?1 AND id = ?2"
+                          " AND version < ?3 ORDER BY version DESC LIMIT ?4",
+                          &stmt, err));
     bind_text(stmt, 1, query->tenant);
     bind_text(stmt, 2, query->id);
     sqlite3_bind_int64(stmt, 3, query->before);
@@ -325,14 +439,14 @@ static faas_code versions_locked(catalog *cat, const struct catalog_versions_que
 static faas_code count_locked(catalog *cat, const char *tenant, int64_t *out_count, faas_err *err)
 {
     FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
+    int rc;
 
-    if (sqlite3_prepare_v2(cat->file.reader, "SELECT count(*) FROM functions WHERE tenant = ?1", -1,
-                           &stmt, NULL) != SQLITE_OK)
-        return sql_fail(err, cat->file.reader, "count");
+    FAAS_TRY(prepare_read(cat, "SELECT functions FROM owners WHERE tenant = ?1", &stmt, err));
     bind_text(stmt, 1, tenant);
-    if (sqlite3_step(stmt) != SQLITE_ROW)
+    rc = sqlite3_step(stmt);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         return sql_fail(err, cat->file.reader, "count");
-    *out_count = sqlite3_column_int64(stmt, 0);
+    *out_count = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
     return FAAS_OK;
 }
 
@@ -346,9 +460,11 @@ faas_code catalog_page(catalog *cat, const struct catalog_query *query, json_t *
     if (items == NULL)
         return faas_fail_sys(err, ENOMEM, "catalog page");
     FAAS_TRY(lock_good(cat, err));
-    rc = page_locked(cat, query, &rows, err);
-    pthread_mutex_unlock(&cat->mu);
-    FAAS_TRY(rc);
+    if (query->part[0] == '\0')
+        rc = page_locked(cat, query, &rows, err);
+    else
+        rc = search_locked(cat, query, &rows, err);
+    FAAS_TRY(unlock(cat, rc, err));
     *out_items = FAAS_STEAL(items);
     *out_has_more = rows.has_more;
     return FAAS_OK;
@@ -359,14 +475,11 @@ faas_code catalog_versions(catalog *cat, const struct catalog_versions_query *qu
 {
     FAAS_AUTO(json_t) *items = json_array();
     struct rows rows = {.items = items, .limit = query->limit, .bytes_max = query->bytes_max};
-    faas_code rc;
 
     if (items == NULL)
         return faas_fail_sys(err, ENOMEM, "catalog versions");
     FAAS_TRY(lock_good(cat, err));
-    rc = versions_locked(cat, query, &rows, err);
-    pthread_mutex_unlock(&cat->mu);
-    FAAS_TRY(rc);
+    FAAS_TRY(unlock(cat, versions_locked(cat, query, &rows, err), err));
     *out_items = FAAS_STEAL(items);
     *out_has_more = rows.has_more;
     return FAAS_OK;
@@ -374,10 +487,6 @@ faas_code catalog_versions(catalog *cat, const struct catalog_versions_query *qu
 
 faas_code catalog_count(catalog *cat, const char *tenant, int64_t *out_count, faas_err *err)
 {
-    faas_code rc;
-
     FAAS_TRY(lock_good(cat, err));
-    rc = count_locked(cat, tenant, out_count, err);
-    pthread_mutex_unlock(&cat->mu);
-    return rc;
+    return unlock(cat, count_locked(cat, tenant, out_count, err), err);
 }

@@ -7,7 +7,9 @@
  *           sweeps those whose lock nobody holds.
  * Writing   catalog_apply() for each change in order, catalog_commit() after a batch; both on the
  *           loop thread.  INTERNAL means the file cannot be written: catalog_rebuild().
- * Reading   any thread; sees whole batches only.  UNAVAILABLE while there is no good file.
+ * Reading   any thread; sees whole batches only.  UNAVAILABLE while there is no good file; a read
+ *           that fails makes it so: then catalog_is_good() is false until catalog_rebuild().
+ * Search    a part of the name, in any case: names.h; nothing in it has a meaning of its own.
  * Ownership lists are new references of the caller.
  */
 #ifndef REGISTRY_CATALOG_H
@@ -38,6 +40,7 @@ FAAS_MUST_CHECK faas_code catalog_open(const struct catalog_conf *conf, catalog 
 void catalog_close(catalog *cat);
 /* Deletes the file and begins an empty one; the feed must start from 0 again. */
 FAAS_MUST_CHECK faas_code catalog_rebuild(catalog *cat, faas_err *err);
+bool catalog_is_good(catalog *cat);           /* any thread */
 uint64_t catalog_applied(const catalog *cat); /* as found or committed last */
 
 struct catalog_change {

@@ -10,14 +10,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LAYOUT_TEXT "1" /* PRAGMA user_version; one more with every change of the schema */
+#define LAYOUT_TEXT "2" /* PRAGMA user_version; one more with every change of the schema */
 #define BUSY_MS     5000
 
-/* key: of the bucket.  record: the public form, JSON. */
+/* key: of the bucket.  record: the public form, JSON.  owners: how many functions each has. */
 static const char schema[] =
     "CREATE TABLE functions (key TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL,"
     "    name TEXT NOT NULL, record TEXT NOT NULL);"
     "CREATE UNIQUE INDEX functions_by_name ON functions (tenant, name);"
+    "CREATE TABLE owners (tenant TEXT NOT NULL PRIMARY KEY, functions INTEGER NOT NULL);"
+    "CREATE TRIGGER function_added AFTER INSERT ON functions BEGIN"
+    "    INSERT INTO owners VALUES (new.tenant, 1)"
+    "        ON CONFLICT (tenant) DO UPDATE SET functions = functions + 1;"
+    "END;"
+    "CREATE TRIGGER function_removed AFTER DELETE ON functions BEGIN"
+    "    UPDATE owners SET functions = functions - 1 WHERE tenant = old.tenant;"
+    "    DELETE FROM owners WHERE tenant = old.tenant AND functions = 0;"
+    "END;"
     "CREATE TABLE versions (key TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL,"
     "    id TEXT NOT NULL, version INTEGER NOT NULL, record TEXT NOT NULL);"
     "CREATE UNIQUE INDEX versions_by_number ON versions (tenant, id, version);"
@@ -185,6 +194,8 @@ static bool answers(sqlite3 *db, const char *sql, const char *expected)
 faas_code catalog_file_open(struct catalog_file *file, faas_err *err)
 {
     FAAS_TRY(open_connections(file, err));
+    if (sqlite3_db_readonly(file->writer, "main") != 0)
+        return faas_fail_sys(err, EROFS, "catalog: not writable");
     if (!answers(file->writer, "PRAGMA user_version", LAYOUT_TEXT))
         return faas_fail_sys(err, EPROTO, "catalog: another layout than " LAYOUT_TEXT);
     if (!answers(file->writer, "PRAGMA quick_check(1)", "ok"))

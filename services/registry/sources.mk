@@ -1,6 +1,7 @@
 REGISTRY_NOUNS := services/registry/image_ref.c services/registry/function.c \
     services/registry/function_rules.c
-REGISTRY_CATALOG := services/registry/catalog.c services/registry/catalog_file.c
+REGISTRY_CATALOG := services/registry/catalog.c services/registry/catalog_file.c \
+    services/registry/catalog_names.c services/registry/names.c
 
 $(eval $(call program,faas-registry,services/registry/main.c services/registry/endpoints.c \
     services/registry/writes.c services/registry/store.c services/registry/resolver.c \
@@ -8,6 +9,8 @@ $(eval $(call program,faas-registry,services/registry/main.c services/registry/e
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))
 $(eval $(call test,function_rules,$(REGISTRY_NOUNS)))
-$(eval $(call test,catalog,$(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
+$(eval $(call test,names,services/registry/names.c))
+$(eval $(call test,catalog,tests/unit/catalog_rig.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
+$(eval $(call test,catalog_files,tests/unit/catalog_rig.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
 $(eval $(call integration,registry,tests/support/program.c tests/support/shop.c))
 $(eval $(call integration,registry_faults,tests/support/program.c tests/support/shop.c))
