@@ -15,6 +15,7 @@
 #define LATE_MS      1000
 #define LEADER_MS    500  /* wait for the leader's word before a list */
 #define CATCH_UP_MS  3000 /* wait for what the leader named */
+#define FAR_BEHIND   1000 /* changes; fewer are read in no time */
 #define CATALOG_DIR  "registry"
 
 static void rebuild(void *arg);
@@ -28,7 +29,7 @@ static void log_failure(const char *what, const faas_err *err)
 /* The feed calls from inside itself, so it is stopped later. */
 static void give_up(struct follow *f, const faas_err *err)
 {
-    log_failure("the list of functions cannot be written", err);
+    log_failure("the list of functions is damaged: building it again", err);
     f->is_failed = true;
     faas_loop_post(f->loop, rebuild, f);
 }
@@ -72,6 +73,45 @@ static void on_applied(void *arg)
     faas_members_beat_now(f->members);
 }
 
+static int64_t feed_age_ms(struct follow *f)
+{
+    int64_t age = INT64_MAX;
+
+    pthread_mutex_lock(&f->mu);
+    if (f->feed != NULL)
+        age = faas_feed_age_ms(f->feed);
+    pthread_mutex_unlock(&f->mu);
+    return age;
+}
+
+/* From building to settling when all is read; to current when that was asked long enough after. */
+static void advance(struct follow *f, uint64_t now)
+{
+    int64_t age = feed_age_ms(f);
+
+    if (f->state == FOLLOW_CURRENT || f->is_failed || age == INT64_MAX)
+        return;
+    if (f->state == FOLLOW_BUILDING) {
+        f->state = FOLLOW_SETTLING;
+        f->settling_ns = now;
+        faas_members_beat_now(f->members);
+    } else if (now - f->settling_ns >= (uint64_t)(age + FOLLOW_SETTLE_MS) * FAAS_MS_NS) {
+        f->state = FOLLOW_CURRENT;
+        FAAS_LOG(INFO, "the list of functions is complete",
+                 FAAS_LINT("applied", (int64_t)catalog_applied(f->cat)));
+    }
+}
+
+static void check_file(struct follow *f)
+{
+    faas_err err = {0};
+
+    if (f->is_failed || catalog_is_good(f->cat))
+        return;
+    (void)faas_fail_sys(&err, EIO, "catalog: a read failed");
+    give_up(f, &err);
+}
+
 /* A process that stood still has missed beats and messages alike. */
 static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
 {
@@ -80,6 +120,8 @@ static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
 
     (void)ev;
     (void)events;
+    check_file(f);
+    advance(f, now);
     if (now - f->ticked_ns > (LATE_MS + (uint64_t)(TICK_S * 1000)) * FAAS_MS_NS) {
         pthread_mutex_lock(&f->mu);
         f->was_late = true;
@@ -88,7 +130,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
     f->ticked_ns = now;
 }
 
-static faas_code start_feed(struct follow *f, faas_err *err)
+static faas_code start_feed(struct follow *f, bool is_far_behind, faas_err *err)
 {
     const struct faas_feed_conf conf = {
         .kv = f->kv,
@@ -100,6 +142,7 @@ static faas_code start_feed(struct follow *f, faas_err *err)
     faas_feed *feed = NULL;
 
     FAAS_TRY(faas_feed_start(&conf, &feed, err));
+    f->state = is_far_behind ? FOLLOW_BUILDING : FOLLOW_CURRENT;
     pthread_mutex_lock(&f->mu);
     f->feed = feed;
     pthread_mutex_unlock(&f->mu);
@@ -133,10 +176,9 @@ static void rebuild(void *arg)
     stop_feed(f);
     rc = catalog_rebuild(f->cat, &err);
     if (rc == FAAS_OK)
-        rc = start_feed(f, &err);
+        rc = start_feed(f, true, &err);
     if (rc == FAAS_OK) {
         f->is_failed = false;
-        FAAS_LOG(INFO, "the list of functions is built again");
         return;
     }
     log_failure("the list of functions cannot be built", &err);
@@ -169,26 +211,21 @@ static faas_code await_step(struct follow *f, faas_err *err)
     return f->start.code;
 }
 
-struct last {
-    struct follow *f;
-    uint64_t seq;
-};
-
 static void on_last(void *arg, faas_code code, const struct faas_kv_entry *entry,
                     const faas_err *err)
 {
-    struct last *last = arg;
+    struct follow *f = arg;
 
     if (code == FAAS_OK)
-        last->seq = entry->revision;
-    end_step(last->f, code, err);
+        f->newest = entry->revision;
+    end_step(f, code, err);
 }
 
 static void start_feed_step(void *arg)
 {
     struct follow *f = arg;
     faas_err err = {0};
-    faas_code rc = start_feed(f, &err);
+    faas_code rc = start_feed(f, f->newest > catalog_applied(f->cat) + FAR_BEHIND, &err);
 
     f->ticked_ns = faas_now_ns();
     ev_timer_start(faas_loop_ev(f->loop), &f->tick);
@@ -197,7 +234,6 @@ static void start_feed_step(void *arg)
 
 faas_code follow_start(struct follow *f, const char *dir, const char *instance, faas_err *err)
 {
-    struct last last = {.f = f};
     FAAS_AUTO(char) *path = NULL;
 
     pthread_mutex_init(&f->mu, NULL);
@@ -211,9 +247,9 @@ faas_code follow_start(struct follow *f, const char *dir, const char *instance, 
         path = NULL;
         return faas_fail_sys(err, ENOMEM, "catalog path");
     }
-    faas_kv_last_async(f->kv, faas_deadline_in_ms(LAST_WAIT_MS), on_last, &last);
+    faas_kv_last_async(f->kv, faas_deadline_in_ms(LAST_WAIT_MS), on_last, f);
     FAAS_TRY(await_step(f, err));
-    const struct catalog_conf conf = {.dir = path, .instance = instance, .bucket_last = last.seq};
+    const struct catalog_conf conf = {.dir = path, .instance = instance, .bucket_last = f->newest};
     FAAS_TRY(catalog_open(&conf, &f->cat, err));
     faas_loop_post(f->loop, start_feed_step, f);
     return await_step(f, err);
@@ -232,15 +268,10 @@ void follow_stop(struct follow *f)
 
 /* ---- asking ---- */
 
+/* Of the catalog. */
 static int64_t age_ms(struct follow *f)
 {
-    int64_t age = INT64_MAX;
-
-    pthread_mutex_lock(&f->mu);
-    if (f->feed != NULL)
-        age = faas_feed_age_ms(f->feed);
-    pthread_mutex_unlock(&f->mu);
-    return age;
+    return f->state == FOLLOW_CURRENT ? feed_age_ms(f) : INT64_MAX;
 }
 
 bool follow_is_ready(struct follow *f)
@@ -326,7 +357,7 @@ faas_code follow_check(struct follow *f, uint64_t deadline_ns, faas_err *err)
 
 void follow_fill(struct follow *f, struct faas_beat *beat)
 {
-    if (f->feed == NULL || f->is_failed)
+    if (f->feed == NULL || f->is_failed || f->state == FOLLOW_BUILDING)
         return;
     beat->applied[0].bucket = FAAS_BUCKET_FUNCTIONS;
     beat->applied[0].seq = catalog_applied(f->cat);

@@ -106,6 +106,10 @@ static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller
 {
     int64_t count = 0;
 
+    if (!follow_is_ready(&reg->follow))
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the list of functions is being built, so yours cannot be counted; try "
+                         "again in a moment");
     FAAS_TRY(catalog_count(reg->follow.cat, caller->tenant, &count, err));
     if (count >= reg->functions_max)
         return faas_fail_busy(err, QUOTA_AGAIN_S,
