@@ -16,7 +16,8 @@
 
 #define ASK_S        0.25
 #define ASK_MS       2000 /* longest wait for one answer */
-#define IN_FLIGHT_MS 200  /* a live message may be this late before the stream is read */
+#define BATCH_MAX    256
+#define IN_FLIGHT_MS 200 /* a live message may be this late before the stream is read */
 
 void faas_feed_ref(faas_feed *feed)
 {
@@ -58,6 +59,7 @@ static void settle_questions(faas_feed *feed)
 
 void faas_feed_say_applied(faas_feed *feed)
 {
+    feed->unsaid = 0;
     settle_questions(feed);
     if (feed->conf.on_applied != NULL)
         feed->conf.on_applied(feed->conf.arg);
@@ -90,6 +92,28 @@ void faas_feed_want(faas_feed *feed, uint64_t seq)
         feed->behind_ns = faas_now_ns();
 }
 
+static void on_say(void *arg)
+{
+    faas_feed *feed = arg;
+
+    feed->is_say_posted = false;
+    if (!feed->is_stopped && feed->unsaid > 0)
+        faas_feed_say_applied(feed);
+    faas_feed_unref(feed);
+}
+
+/* Behind the messages that have arrived by now: a burst of changes is one batch. */
+static void say_soon(faas_feed *feed)
+{
+    if (++feed->unsaid >= BATCH_MAX) {
+        faas_feed_say_applied(feed);
+    } else if (!feed->is_say_posted) {
+        feed->is_say_posted = true;
+        faas_feed_ref(feed);
+        faas_loop_post(feed->loop, on_say, feed);
+    }
+}
+
 static void on_live(void *arg, faas_msg *take_msg)
 {
     faas_feed *feed = arg;
@@ -105,7 +129,7 @@ static void on_live(void *arg, faas_msg *take_msg)
         return;
     if ((uint64_t)seq == faas_feed_applied(feed) + 1) {
         faas_feed_take_msg(feed, msg, subject + prefix, (uint64_t)seq);
-        faas_feed_say_applied(feed);
+        say_soon(feed);
     } else {
         faas_feed_fetch(feed);
     }
@@ -151,7 +175,7 @@ static void take_answer(faas_feed *feed, uint64_t seq, uint64_t sent_ns)
         feed->waiting[feed->waiting_count++] = (struct faas_feed_question){sent_ns, seq};
     if (is_first)
         faas_feed_say_applied(feed);
-    else
+    else if (feed->unsaid == 0)
         settle_questions(feed);
     if (feed->behind_ns != 0 &&
         faas_now_ns() > feed->behind_ns + (uint64_t)IN_FLIGHT_MS * FAAS_MS_NS)

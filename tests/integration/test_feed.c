@@ -1,5 +1,6 @@
 /* A bucket followed over three real servers, two of which die in turn. */
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -199,6 +200,36 @@ static void every_change_is_applied_once_in_order(void **state)
     process_on_loop(&reader, stop_feed, &seen);
 }
 
+static void hold(void *arg)
+{
+    (void)sem_wait(arg);
+}
+
+/* Changes that arrive while the reader is at something else are one batch for it, or few. */
+static void a_burst_is_told_in_few_batches(void **state)
+{
+    static struct seen seen;
+    sem_t go;
+    int events, saves;
+
+    (void)state;
+    follow(&seen, truth.newest);
+    wait_until(is_fresh, &seen, LONG_MS, "the reader follows");
+    events = atomic_load(&seen.events);
+    saves = atomic_load(&seen.saves);
+    assert_int_equal(sem_init(&go, 0, 0), 0);
+    faas_loop_post(reader.loop, hold, &go);
+    for (int key = 0; key < KEYS; key++)
+        write_key(key, 3);
+    (void)sem_post(&go);
+    wait_applied(&seen, truth.newest);
+    process_on_loop(&reader, stop_feed, &seen);
+    assert_int_equal(atomic_load(&seen.events) - events, KEYS);
+    assert_int_equal(atomic_load(&seen.disorder), 0);
+    assert_true(atomic_load(&seen.saves) - saves < KEYS / 2);
+    (void)sem_destroy(&go);
+}
+
 static void a_late_reader_gets_the_newest_of_each_key(void **state)
 {
     static struct seen seen;
@@ -345,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_change_is_applied_once_in_order),
+        cmocka_unit_test(a_burst_is_told_in_few_batches),
         cmocka_unit_test(a_late_reader_gets_the_newest_of_each_key),
         cmocka_unit_test(a_reader_goes_on_from_its_stored_sequence),
         cmocka_unit_test(a_cache_sees_only_what_comes_later),
