@@ -323,7 +323,8 @@ static json_t *time_text(const json_t *doc, const char *key)
     return json_string(text);
 }
 
-/* The public fields, in the order in which people read them; times are made apart. */
+/* The public fields, in the order in which people read them; times are made apart.  One that is
+ * missing was not known to the release that wrote the record. */
 json_t *function_public(const json_t *doc)
 {
     static const char *const shown[] = {
@@ -332,20 +333,19 @@ json_t *function_public(const json_t *doc)
         "limits",  "concurrency", "input",      "env",         "secrets",          "network",
         "reuse",   "retry",       "isolation",  "labels",
     };
-    FAAS_AUTO(json_t) *settings = defaults();
+    FAAS_AUTO(json_t) *settings = NULL; /* made at the first that is missing */
     FAAS_AUTO(json_t) *out = json_object();
 
-    if (settings == NULL || out == NULL)
-        return NULL;
     for (size_t i = 0; i < FAAS_ARRAY_LEN(shown); i++) {
         const char *key = shown[i];
-        const json_t *value = json_object_get(doc, key);
+        json_t *value = json_object_get(doc, key);
         bool is_time = strcmp(key, "created_at") == 0 || strcmp(key, "updated_at") == 0;
 
-        if (value == NULL) /* written by a release that did not know the field */
+        if (value == NULL && settings == NULL && (settings = defaults()) == NULL)
+            return NULL;
+        if (value == NULL)
             value = json_object_get(settings, key);
-        if (json_object_set_new(out, key, is_time ? time_text(doc, key) : json_deep_copy(value)) !=
-            0)
+        if (json_object_set_new(out, key, is_time ? time_text(doc, key) : json_incref(value)) != 0)
             return NULL;
     }
     return FAAS_STEAL(out);

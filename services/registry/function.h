@@ -60,7 +60,8 @@ FAAS_MUST_CHECK faas_code function_set_image(json_t *doc, const json_t *resolved
 /* Bytes of a stored value -> document, with the fields that the registry relies on checked. */
 FAAS_MUST_CHECK faas_code function_parse(const void *value, size_t len, json_t **out_doc,
                                          faas_err *err);
-json_t *function_public(const json_t *doc); /* NULL only without memory */
+/* Shares its values with doc: neither is changed in place.  NULL only without memory. */
+json_t *function_public(const json_t *doc);
 
 const char *function_name(const json_t *doc);
 const char *function_id(const json_t *doc);

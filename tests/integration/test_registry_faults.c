@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -209,6 +210,97 @@ static uint64_t describe_in_bucket(const char *name, const char *description)
     return seq;
 }
 
+static void file_of(int which, char out_path[400])
+{
+    (void)snprintf(out_path, 400, "%s/registry/r%d.db", shop.data_dir, which);
+}
+
+static bool is_listed(void *want)
+{
+    FAAS_AUTO(json_t) *got = NULL;
+    faas_err err;
+
+    return shop_ask(SHOP_ANN, "list", "{}", &got, &err) == FAAS_OK && json_equal(got, want);
+}
+
+/* Damage that is met while the registry runs; the file is read through pages it may remember, so
+ * the harm is done through SQLite. */
+static void damage_met_while_running_is_repaired(void **state)
+{
+    FAAS_AUTO(json_t) *want = list_of_only(0);
+    sqlite3 *db = NULL;
+    char path[400];
+
+    (void)state;
+    file_of(0, path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, SHOP_LONG_MS);
+    assert_int_equal(sqlite3_exec(db, "UPDATE functions SET record = '{'", NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    shop_refuses("list", "{}", FAAS_UNAVAILABLE, "being built");
+    json_decref(shop_must("retrieve", "{\"name\":\"next-3\"}"));
+    wait_until(is_listed, want, SHOP_LONG_MS, "the list is whole again");
+    start_all();
+}
+
+/* So many entries that a file without them is far behind. */
+static void write_versions(int count)
+{
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *doc = NULL;
+    char key[120], tenant[FAAS_UUID_TEXT];
+    faas_err err = {0};
+
+    shop_tenant(SHOP_ANN, tenant);
+    shop_head_key("next-3", key);
+    assert_ok(faas_kv_get(shop.functions, key, faas_deadline_in_ms(SHOP_LONG_MS), &entry, &err));
+    doc = json_loadb(entry.value, entry.len, 0, NULL);
+    faas_kv_entry_done(&entry);
+    for (int n = 1; n <= count; n++) {
+        char subject[200];
+        struct faas_out out = {.subject = subject};
+        FAAS_AUTO(char) *text = NULL;
+
+        assert_int_equal(json_object_set_new(doc, "version", json_integer(100 + n)), 0);
+        text = faas_json_text(doc, &out.len);
+        out.data = text;
+        (void)snprintf(subject, sizeof subject, "$KV.functions.v.%s.%s.%d", tenant,
+                       shop_text(doc, "id"), 100 + n);
+        assert_ok(faas_bus_publish(shop.gateway.bus, FAAS_DATA, &out, &err));
+    }
+    (void)describe_in_bucket("next-3", "behind them all");
+}
+
+/* While all is read again, what needs no list is done, and lists and registrations say why not. */
+static void a_deleted_file_is_built_again_while_the_rest_goes_on(void **state)
+{
+    FAAS_AUTO(json_t) *want = NULL;
+    FAAS_AUTO(json_t) *got = NULL;
+    FAAS_AUTO(json_t) *list = NULL;
+    char path[400];
+
+    (void)state;
+    write_versions(1500);
+    want = list_of_only(1);
+    shop_kill_registry(1);
+    file_of(1, path);
+    assert_int_equal(unlink(path), 0);
+    shop_start_registry(1);
+    got = shop_must("retrieve", "{\"name\":\"next-3\"}"); /* waits until it answers at all */
+    assert_string_equal(shop_text(got, "description"), "behind them all");
+    shop_refuses("page", "{}", FAAS_UNAVAILABLE, "being built");
+    shop_refuses("page", "{\"q\":\"next\"}", FAAS_UNAVAILABLE, "being built");
+    shop_refuses("register", "{\"name\":\"early\",\"payload\":\"good\"}", FAAS_UNAVAILABLE,
+                 "cannot be counted");
+    json_decref(shop_must("update", "{\"name\":\"next-3\",\"description\":\"now\"}"));
+    shop_wait_ready(1);
+    list = shop_must("list", "{}");
+    assert_int_equal(json_array_size(list), json_array_size(want));
+    json_decref(shop_must("register", "{\"name\":\"early\",\"payload\":\"good\"}"));
+    start_all();
+}
+
 static void a_frozen_registry_delays_a_write_and_never_answers_an_old_list(void **state)
 {
     uint64_t seq, began;
@@ -269,6 +361,8 @@ int main(void)
         cmocka_unit_test(no_spawner_is_said),
         cmocka_unit_test(a_registry_that_was_killed_catches_up),
         cmocka_unit_test(a_damaged_file_is_built_again),
+        cmocka_unit_test(damage_met_while_running_is_repaired),
+        cmocka_unit_test(a_deleted_file_is_built_again_while_the_rest_goes_on),
         cmocka_unit_test(a_frozen_registry_delays_a_write_and_never_answers_an_old_list),
         cmocka_unit_test(changes_and_lists_survive_the_leaders_death),
     };
