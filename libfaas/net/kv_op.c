@@ -373,12 +373,15 @@ static void start_read(struct faas_kv_op *op)
     struct faas_rpc_request req = {.subject = subject, .data = body, .attempt_ms = READ_ATTEMPT_MS};
 
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", op->kv->bucket);
+    /* ">" alone is answered at once; "$KV.<bucket>.>" means the same here, but makes the server
+     * look at every key of the bucket, for each reader's question four times a second. */
     if (op->kind == FAAS_KV_NEXT)
-        (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"$KV.%s.>\"}",
-                       op->from, op->kv->bucket);
+        (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", op->from);
+    else if (op->kind == FAAS_KV_LAST)
+        (void)snprintf(body, sizeof body, "{\"last_by_subj\":\">\"}");
     else
         (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"$KV.%s.%s\"}", op->kv->bucket,
-                       op->kind == FAAS_KV_LAST ? ">" : op->key);
+                       op->key);
     req.len = strlen(body);
     request(op, &req, on_read);
 }
