@@ -169,11 +169,12 @@ static void a_search_sees_every_change_once_it_is_committed(void **state)
     rig_commit(cat, 4);
     rig_page_is(cat, &query, "bx");
     rig_put(cat, ANN, "dx", "");
+    rig_put(cat, BOB, "dx", "");
     query.tenant = BOB;
     rig_page_is(cat, &query, "cx"); /* his names are read while a batch is open */
     rig_put(cat, BOB, "ex", "");
     rig_commit(cat, 6);
-    rig_page_is(cat, &query, "cx ex");
+    rig_page_is(cat, &query, "cx dx ex");
     query.tenant = ANN;
     rig_page_is(cat, &query, "bx dx");
     assert_int_equal(catalog_rebuild(cat, NULL), FAAS_OK);
