@@ -329,7 +329,7 @@ static faas_code fail_from_answer(const cli_client *client, const struct client_
     faas_code code;
 
     if (answer->body != NULL)
-        answer->problem = json_loadb(answer->body, answer->len, JSON_REJECT_DUPLICATES, NULL);
+        answer->problem = faas_json_load(answer->body, answer->len, JSON_REJECT_DUPLICATES);
     problem = answer->problem;
     slug = json_string_value(json_object_get(problem, "code"));
     detail = json_string_value(json_object_get(problem, "detail"));
@@ -398,7 +398,7 @@ faas_code client_exchange(cli_client *client, struct client_request *request, co
     faas_code code;
 
     if (doc != NULL) {
-        text = json_dumps(doc, JSON_COMPACT);
+        text = faas_json_text(doc, NULL);
         if (text == NULL)
             return faas_fail_sys(err, ENOMEM, "encode request");
         request->body = text;
@@ -414,7 +414,7 @@ faas_code client_exchange(cli_client *client, struct client_request *request, co
     *out_doc = NULL;
     if (answer->len == 0)
         return FAAS_OK;
-    *out_doc = json_loadb(answer->body, answer->len, JSON_REJECT_DUPLICATES, NULL);
+    *out_doc = faas_json_load(answer->body, answer->len, JSON_REJECT_DUPLICATES);
     if (*out_doc == NULL)
         return faas_fail(err, FAAS_INTERNAL, "%s answered with something that is not JSON",
                          client->credential.server);

@@ -120,8 +120,7 @@ static bool set_names(json_t *doc, const char *key, const struct cli_list *names
 static bool set_limits(json_t *doc, const json_t *record)
 {
     const json_t *in_force = json_object_get(record, "limits");
-    json_t *limits =
-        json_is_object(in_force) ? json_copy((json_t *)(uintptr_t)in_force) : json_object();
+    json_t *limits = json_is_object(in_force) ? faas_json_copy(in_force) : json_object();
 
     if (!set(doc, "limits", limits))
         return false;
@@ -217,10 +216,8 @@ static faas_code deploy(cli_client *client, const char *name, struct client_answ
 static void tell_change(const char *prefix, const char *key, const json_t *before,
                         const json_t *after)
 {
-    FAAS_AUTO(char) *old =
-        json_dumps(before, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-    FAAS_AUTO(char) *new =
-        json_dumps(after, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+    FAAS_AUTO(char) *old = faas_json_dump(before, JSON_COMPACT | JSON_REAL_PRECISION(6), NULL);
+    FAAS_AUTO(char) *new = faas_json_dump(after, JSON_COMPACT | JSON_REAL_PRECISION(6), NULL);
 
     output_say("  %s%s: %s -> %s", prefix, key, old != NULL ? old : "none",
                new != NULL ? new : "none");

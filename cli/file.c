@@ -167,23 +167,20 @@ faas_code file_read_json(const char *path, json_t **out_doc, faas_err *err)
 {
     FAAS_AUTO(char) *text = NULL;
     size_t len;
+    faas_code rc;
 
     FAAS_TRY(file_read(path, &text, &len, err));
     if (text == NULL) {
         *out_doc = NULL;
         return FAAS_OK;
     }
-    *out_doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(*out_doc)) {
-        json_decref(*out_doc);
-        return faas_fail(err, FAAS_INVALID, "%s: not a JSON object", path);
-    }
-    return FAAS_OK;
+    rc = faas_json_parse(text, len, false, out_doc, err);
+    return rc != FAAS_INVALID ? rc : faas_fail(err, rc, "%s: not a JSON object", path);
 }
 
 faas_code file_write_json(const char *path, const json_t *doc, mode_t mode, faas_err *err)
 {
-    FAAS_AUTO(char) *text = json_dumps(doc, JSON_INDENT(2));
+    FAAS_AUTO(char) *text = faas_json_dump(doc, JSON_INDENT(2), NULL);
 
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "encode %s", path);

@@ -130,7 +130,7 @@ static void print_value(const char *prefix, const char *key, const json_t *value
         output_say("%-22s %s", label, json_string_value(value));
         return;
     }
-    text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+    text = faas_json_dump(value, JSON_COMPACT | JSON_REAL_PRECISION(6), NULL);
     output_say("%-22s %s", label, text != NULL ? text : "?");
 }
 

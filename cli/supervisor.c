@@ -176,7 +176,7 @@ static void fail_start(struct supervisor *sup, const char *text)
 /* What a process said last: of a log line in JSON only its error or message. */
 static void last_words(const struct process *process, char *out_text, size_t room)
 {
-    FAAS_AUTO(json_t) *line = json_loads(process->log.last, 0, NULL);
+    FAAS_AUTO(json_t) *line = faas_json_load(process->log.last, strlen(process->log.last), 0);
     const char *error = json_string_value(json_object_get(line, "error"));
 
     if (error == NULL)

@@ -145,7 +145,7 @@ void invoke_answer_fail(struct invoke *inv, const struct faas_frame *frame)
     problem = (struct problem){
         .code = faas_code_from_slug(text_in(doc, "code")),
         .retry_after_s = json_integer_value(json_object_get(doc, "retry_after_s")),
-        .extra = json_copy(doc),
+        .extra = faas_json_copy(doc),
     };
     problem.detail = text_in(doc, "detail");
     problem.component =

@@ -3,9 +3,27 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PATH_MAX_BYTES 192
+
+/* jansson 2.14 is careless without memory: it calls good text bad syntax, cuts strings short, and
+ * leaves keys out of copies and of what it writes.  So its allocations are watched. */
+static _Thread_local bool is_out_of_memory;
+
+static void *watched_malloc(size_t size)
+{
+    void *block = malloc(size);
+
+    is_out_of_memory = is_out_of_memory || block == NULL;
+    return block;
+}
+
+__attribute__((constructor)) static void watch_memory(void)
+{
+    json_set_alloc_funcs(watched_malloc, free);
+}
 
 /* Where decoding is.  Names are joined to a path only for an error message. */
 struct place {
@@ -258,12 +276,10 @@ faas_code faas_json_decode(const json_t *doc, const struct faas_json_field *fiel
     return decode_at(&root, doc, fields, out, err);
 }
 
-static faas_code parse_failure(const json_error_t *error, faas_err *err)
+static faas_code parse_failure(size_t len, const json_error_t *error, faas_err *err)
 {
-    enum json_error_code code = json_error_code(error);
-
-    if (code == json_error_out_of_memory)
-        return faas_fail_sys(err, ENOMEM, "parse JSON");
+    if (len == 0)
+        return faas_fail(err, FAAS_INVALID, "body: empty, expected a JSON object");
     return faas_fail(err, FAAS_INVALID, "body: not a JSON object (line %d, column %d): %s",
                      error->line, error->column, error->text);
 }
@@ -274,26 +290,65 @@ faas_code faas_json_parse(const void *text, size_t len, bool empty_is_object, js
     FAAS_AUTO(json_t) *doc = NULL;
     json_error_t error;
 
+    is_out_of_memory = false;
     doc = len == 0 && empty_is_object
               ? json_object()
               : json_loadb(len == 0 ? "" : text, len, JSON_REJECT_DUPLICATES, &error);
-    if (doc == NULL && len == 0)
-        return empty_is_object
-                   ? faas_fail_sys(err, ENOMEM, "make an empty object")
-                   : faas_fail(err, FAAS_INVALID, "body: empty, expected a JSON object");
+    if (is_out_of_memory)
+        return faas_fail_sys(err, ENOMEM, "parse JSON");
     if (doc == NULL)
-        return parse_failure(&error, err);
+        return parse_failure(len, &error, err);
     if (!json_is_object(doc))
         return wrong_type(&(struct place){0}, "object", doc, err);
     *out_doc = FAAS_STEAL(doc);
     return FAAS_OK;
 }
 
-char *faas_json_text(const json_t *doc, size_t *out_len)
+static json_t *whole(json_t *copy)
 {
-    char *text = json_dumps(doc, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!is_out_of_memory)
+        return copy;
+    json_decref(copy);
+    return NULL;
+}
 
+json_t *faas_json_load(const void *text, size_t len, size_t flags)
+{
+    is_out_of_memory = false;
+    return whole(json_loadb(text, len, flags, NULL));
+}
+
+json_t *faas_json_copy(const json_t *doc)
+{
+    json_t *from;
+
+    lend(doc, &from);
+    is_out_of_memory = false;
+    return whole(json_copy(from));
+}
+
+json_t *faas_json_deep_copy(const json_t *doc)
+{
+    is_out_of_memory = false;
+    return whole(json_deep_copy(doc));
+}
+
+char *faas_json_dump(const json_t *doc, size_t flags, size_t *out_len)
+{
+    char *text;
+
+    is_out_of_memory = false;
+    text = json_dumps(doc, flags | JSON_ENCODE_ANY);
+    if (is_out_of_memory) {
+        free(text);
+        return NULL;
+    }
     if (text != NULL && out_len != NULL)
         *out_len = strlen(text);
     return text;
+}
+
+char *faas_json_text(const json_t *doc, size_t *out_len)
+{
+    return faas_json_dump(doc, JSON_COMPACT, out_len);
 }

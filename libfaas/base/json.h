@@ -5,7 +5,9 @@
  *           fail in faas_json_parse.
  * Tolerant  (stored values, bus messages) unknown fields are ignored.
  * Errors    INVALID: "limits.memory_mb: expected integer, got string", "name: required",
- *           "colour: unknown field", "limits.pids: 1 to 4096, got 0".
+ *           "colour: unknown field", "limits.pids: 1 to 4096, got 0".  INTERNAL: no memory.
+ * Memory    use these and not json_loadb(), json_dumps(), json_copy() or json_deep_copy(), which
+ *           lose parts when it is short.
  * Strings   are UTF-8 without NUL (jansson refuses others).
  */
 #ifndef FAAS_JSON_H
@@ -67,12 +69,19 @@ enum faas_json_mode { FAAS_JSON_STRICT, FAAS_JSON_TOLERANT };
  * len 0 reads as {} only if empty_is_object.  The caller owns *out_doc. */
 FAAS_MUST_CHECK faas_code faas_json_parse(const void *text, size_t len, bool empty_is_object,
                                           json_t **out_doc, faas_err *err);
+/* Any JSON value, with jansson's flags; NULL: it is none, or no memory. */
+json_t *faas_json_load(const void *text, size_t len, size_t flags);
+/* A new document; its entries are shared, or copied as well.  NULL only without memory. */
+json_t *faas_json_copy(const json_t *doc);
+json_t *faas_json_deep_copy(const json_t *doc);
 /* Fields that are absent or null leave their targets untouched (set defaults before).  After a
  * failure *out is partly written. */
 FAAS_MUST_CHECK faas_code faas_json_decode(const json_t *doc, const struct faas_json_field *fields,
                                            enum faas_json_mode mode, void *out, faas_err *err);
-/* Compact text, keys in insertion order; the caller frees.  NULL only without memory.  out_len may
- * be NULL. */
+/* Compact text, keys in insertion order; the caller frees.  NULL only without memory (a doc of NULL
+ * has none either).  out_len may be NULL. */
 char *faas_json_text(const json_t *doc, size_t *out_len);
+/* The same with jansson's flags. */
+char *faas_json_dump(const json_t *doc, size_t flags, size_t *out_len);
 
 #endif

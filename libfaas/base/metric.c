@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/auto.h"
+#include "base/json.h"
 
 #define FIRST_BUCKET_NS UINT64_C(100000) /* 0.1 ms */
 
@@ -113,11 +113,12 @@ char *faas_metrics_render(void)
 
 static json_t *histogram_json(const struct faas_metric *m)
 {
-    json_t *buckets = json_array();
+    FAAS_AUTO(json_t) *buckets = json_array();
 
     for (int i = 0; i < FAAS_METRIC_BUCKETS; i++)
-        json_array_append_new(buckets, json_integer(load(&m->buckets[i])));
-    return json_pack("{s:I, s:f, s:o}", "count", (json_int_t)load(&m->value), "sum_s",
+        if (json_array_append_new(buckets, json_integer(load(&m->buckets[i]))) != 0)
+            return NULL;
+    return json_pack("{s:I, s:f, s:O}", "count", (json_int_t)load(&m->value), "sum_s",
                      (double)load(&m->sum_ns) / 1e9, "buckets", buckets);
 }
 

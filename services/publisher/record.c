@@ -1,5 +1,6 @@
 #include "record.h"
 
+#include "base/text.h"
 #include "contract.h"
 
 #include <errno.h>
@@ -167,16 +168,6 @@ void record_unref(struct record *rec)
     free(rec);
 }
 
-/* Jansson is the judge of UTF-8 everywhere else; it is here too. */
-static bool is_utf8(const void *bytes, size_t len)
-{
-    json_t *text = json_stringn(bytes, len);
-    bool is_valid = text != NULL;
-
-    json_decref(text);
-    return is_valid;
-}
-
 faas_code record_check_argument(const struct record *rec, const void *arg, size_t len,
                                 faas_err *err)
 {
@@ -190,7 +181,7 @@ faas_code record_check_argument(const struct record *rec, const void *arg, size_
                          "argument: %zu bytes, at most %d as a command-line argument; a function "
                          "with \"input\":\"stdin\" takes up to %d",
                          len, FAAS_ARGUMENT_MAX, FAAS_BODY_MAX);
-    if (memchr(arg, '\0', len) != NULL || !is_utf8(arg, len))
+    if (memchr(arg, '\0', len) != NULL || !faas_utf8_is(arg, len))
         return faas_fail(err, FAAS_INVALID,
                          "argument: must be valid UTF-8 without NUL as a command-line argument; a "
                          "function with \"input\":\"stdin\" takes any bytes");

@@ -263,7 +263,7 @@ static faas_code create(struct rt_call *call, const struct image_info *info, faa
                                 .arg = call};
 
     FAAS_TRY(docker_spec_json(&spec, &body, err));
-    text = json_dumps(body, JSON_COMPACT);
+    text = faas_json_text(body, NULL);
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "container");
     order.body = text;
@@ -345,8 +345,8 @@ static faas_code copy_order(struct rt_call *call, const struct rt_spec *spec, fa
     call->spec.tenant = call->tenant;
     call->may_pull = spec->may_pull;
     call->argument = malloc(spec->argument_len + 1);
-    call->command = spec->command != NULL ? json_deep_copy(spec->command) : NULL;
-    call->env = spec->env != NULL ? json_deep_copy(spec->env) : NULL;
+    call->command = spec->command != NULL ? faas_json_deep_copy(spec->command) : NULL;
+    call->env = spec->env != NULL ? faas_json_deep_copy(spec->env) : NULL;
     if (call->argument == NULL || (spec->command != NULL && call->command == NULL) ||
         (spec->env != NULL && call->env == NULL))
         return faas_fail_sys(err, ENOMEM, "call");

@@ -333,7 +333,7 @@ void engine_reply_text(const struct engine_reply *reply, char out_text[FAAS_ERR_
 
 json_t *engine_reply_json(const struct engine_reply *reply)
 {
-    return json_loadb(reply->body, reply->len, 0, NULL);
+    return faas_json_load(reply->body, reply->len, 0);
 }
 
 /* ---- life ---- */

@@ -144,7 +144,7 @@ static void pull_free(struct pull *pull)
 /* One progress line: {"error":text} says that the pull failed, status 200 or not. */
 static void take_line(struct pull *pull)
 {
-    FAAS_AUTO(json_t) *doc = json_loadb(pull->line, pull->line_len, 0, NULL);
+    FAAS_AUTO(json_t) *doc = faas_json_load(pull->line, pull->line_len, 0);
     const char *error = json_string_value(json_object_get(doc, "error"));
 
     pull->line_len = 0;

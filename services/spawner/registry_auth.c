@@ -59,19 +59,23 @@ static faas_code read_file(const char *file, json_t **out_doc, faas_err *err)
     FILE *in = NULL;
     char *text;
     size_t len;
-    json_error_t why;
+    faas_code rc;
 
     FAAS_TRY(open_file(file, &in, err));
     text = malloc(FILE_MAX + 1);
-    len = text != NULL ? fread(text, 1, FILE_MAX + 1, in) : 0;
+    if (text == NULL) {
+        fclose(in);
+        return faas_fail_sys(err, ENOMEM, "read REGISTRY_AUTH_FILE");
+    }
+    len = fread(text, 1, FILE_MAX + 1, in);
+    rc = ferror(in) == 0 && len <= FILE_MAX ? faas_json_parse(text, len, false, out_doc, err)
+                                            : FAAS_INVALID;
     fclose(in);
-    *out_doc = text != NULL && len <= FILE_MAX ? json_loadb(text, len, 0, &why) : NULL;
-    if (text != NULL)
-        sodium_memzero(text, len);
+    sodium_memzero(text, len);
     free(text);
-    if (*out_doc == NULL)
-        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: not docker's config.json format");
-    return FAAS_OK;
+    if (rc == FAAS_INVALID) /* its reason may quote the file */
+        return faas_fail(err, rc, "REGISTRY_AUTH_FILE: not docker's config.json format");
+    return rc;
 }
 
 static json_t *find_entry(const json_t *doc, const char *host)

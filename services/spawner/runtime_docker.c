@@ -119,7 +119,7 @@ static void sweep(struct runtime *rt)
     struct docker *dk = docker_of(rt);
     FAAS_AUTO(json_t) *filter =
         json_pack("{s:[s++]}", "label", LABEL_CLUSTER, "=", dk->conf.owner.cluster);
-    FAAS_AUTO(char) *text = filter != NULL ? json_dumps(filter, JSON_COMPACT) : NULL;
+    FAAS_AUTO(char) *text = faas_json_text(filter, NULL);
     FAAS_AUTO(char) *encoded = text != NULL ? ref_url_encode(text) : NULL, *path = NULL;
     struct engine_call order = {
         .method = "GET", .timeout_ms = LIST_MS, .done = on_listed, .arg = dk};

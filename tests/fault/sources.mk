@@ -1,0 +1,19 @@
+# Fault tests, tests/fault/test_fault_<module>.c: $(call fault,module,further sources).  They run with
+# `make check`; tests/support/fault.h says what they claim.  These calls of our own objects go through
+# tests/support/fault_calls.c:
+FAULT_CALLS := malloc calloc realloc reallocarray strdup strndup open_memstream tsearch vasprintf \
+    asprintf __vasprintf_chk __asprintf_chk read __read_chk pread __pread_chk write pwrite fsync \
+    ftruncate fstat stat access chmod fchmod mkdir rename unlink flock mkostemp opendir fopen getcwd \
+    realpath open close fclose fcntl pipe2 socket setsockopt getsockopt bind listen connect accept4 \
+    send recv __recv_chk shutdown epoll_create1 epoll_ctl fork posix_spawn pthread_create \
+    jwt_new jwt_add_header jwt_add_grant jwt_add_grant_int jwt_set_alg jwt_encode_str jwt_decode
+FAULT_SUPPORT := tests/support/fault.c tests/support/fault_calls.c tests/support/fault_sqlite.c
+FAULT_PARTS := $(FAULT_SUPPORT:%.c=$(O)/%.o)
+define fault
+TESTS   += $(O)/tests/test_fault_$(1)
+SOURCES += tests/fault/test_fault_$(1).c $(FAULT_SUPPORT) $(2)
+$(O)/tests/test_fault_$(1): $(O)/tests/fault/test_fault_$(1).o $(FAULT_PARTS) $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(call say,link,$$@)$$(CC) $(MODE) $(FAULT_CALLS:%=-Wl,--wrap=%) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
+endef
+$(eval $(call fault,base,))
