@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/core_names.h>
+#include <openssl/ecerr.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +24,36 @@
 FAAS_DEFINE_AUTO(BIO, BIO_free_all)
 FAAS_DEFINE_AUTO(EVP_PKEY, EVP_PKEY_free)
 FAAS_DEFINE_AUTO(EVP_PKEY_CTX, EVP_PKEY_CTX_free)
+
+/* Empties OpenSSL's queue of errors.  Was a lack of memory among them? */
+static bool was_memory_short(bool *out_is_off_curve)
+{
+    bool is_short = false;
+    unsigned long code;
+
+    *out_is_off_curve = false;
+    while ((code = ERR_get_error()) != 0) {
+        is_short = is_short || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+        *out_is_off_curve |= ERR_GET_REASON(code) == EC_R_POINT_IS_NOT_ON_CURVE;
+    }
+    return is_short;
+}
+
+/* INVALID with the message, unless OpenSSL only lacked memory. */
+FAAS_PRINTF(2, 3)
+static faas_code refuse(faas_err *err, const char *fmt, ...)
+{
+    char text[FAAS_ERR_MSG_MAX];
+    bool is_off_curve;
+    va_list args;
+
+    if (was_memory_short(&is_off_curve))
+        return faas_fail_sys(err, ENOMEM, "read a key");
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return faas_fail(err, FAAS_INVALID, "%s", text);
+}
 
 /* What OpenSSL has to say goes to the log; its error queue is per thread and must not pile up. */
 static faas_code crypto_failure(faas_err *err, const char *what)
@@ -122,11 +155,9 @@ static faas_code check_key(EVP_PKEY *pkey, bool is_private, const char *file, fa
     if (ctx == NULL)
         return crypto_failure(err, "check a key");
     if (!is_p256(pkey))
-        return faas_fail(err, FAAS_INVALID, "%.200s: not an EC key on the curve P-256", file);
-    if ((is_private ? EVP_PKEY_check(ctx) : EVP_PKEY_public_check(ctx)) != 1) {
-        ERR_clear_error();
-        return faas_fail(err, FAAS_INVALID, "%.200s: the key is damaged", file);
-    }
+        return refuse(err, "%.200s: not an EC key on the curve P-256", file);
+    if ((is_private ? EVP_PKEY_check(ctx) : EVP_PKEY_public_check(ctx)) != 1)
+        return refuse(err, "%.200s: the key is damaged", file);
     return FAAS_OK;
 }
 
@@ -163,16 +194,11 @@ static faas_code open_file(const char *name, struct key_file *file, faas_err *er
 {
     /* O_NONBLOCK: a FIFO in place of the file must not hang the start. */
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat info;
     faas_code rc;
 
     if (fd < 0)
         return faas_fail(err, FAAS_INVALID, "%.200s: cannot open it: %s", name,
                          strerrordesc_np(errno));
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        close(fd);
-        return faas_fail(err, FAAS_INVALID, "%.200s: not a plain file", name);
-    }
     file->len = 0;
     file->unfit = (faas_err){.code = FAAS_OK};
     file->unfit.code = faas_secret_check(fd, name, &file->unfit);
@@ -193,7 +219,6 @@ static EVP_PKEY *parse_pem(const struct key_file *file, bool *out_is_private)
     *out_is_private = pkey != NULL;
     if (pkey == NULL && public_bio != NULL)
         pkey = PEM_read_bio_PUBKEY(public_bio, NULL, no_passphrase, NULL);
-    ERR_clear_error();
     return pkey;
 }
 
@@ -204,7 +229,8 @@ static faas_code load(const char *name, const struct key_file *file, struct faas
     FAAS_AUTO(EVP_PKEY) *pkey = parse_pem(file, &is_private);
 
     if (pkey == NULL)
-        return faas_fail(err, FAAS_INVALID, "%.200s: holds no PEM key without a passphrase", name);
+        return refuse(err, "%.200s: holds no PEM key without a passphrase", name);
+    ERR_clear_error();
     if (is_private && file->unfit.code != FAAS_OK)
         return faas_fail(err, file->unfit.code, "%s", file->unfit.msg);
     FAAS_TRY(check_key(pkey, is_private, name, err));
@@ -241,6 +267,7 @@ faas_code faas_ec_key_from_point(const uint8_t x[FAAS_EC_BYTES], const uint8_t y
     FAAS_AUTO(EVP_PKEY) *pkey = NULL;
     uint8_t point[1 + 2 * FAAS_EC_BYTES] = {POINT_CONVERSION_UNCOMPRESSED};
     char group[] = "prime256v1";
+    bool is_off_curve;
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point),
@@ -252,10 +279,11 @@ faas_code faas_ec_key_from_point(const uint8_t x[FAAS_EC_BYTES], const uint8_t y
     if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1)
         return crypto_failure(err, "make a public key");
     if (EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
-        ERR_clear_error();
+        /* OpenSSL calls a point off the curve, too, when it had no memory to look. */
+        if (was_memory_short(&is_off_curve) || !is_off_curve)
+            return faas_fail_sys(err, ENOMEM, "make a public key");
         return faas_fail(err, FAAS_INVALID, "not a point on the curve P-256");
     }
-    FAAS_TRY(check_key(pkey, false, "public key", err));
     return fill_key(pkey, false, out_key, err);
 }
 

@@ -166,24 +166,24 @@ static bool decode_coordinate(const char *text, uint8_t out[FAAS_EC_BYTES])
            len == FAAS_EC_BYTES;
 }
 
-/* Whether the entry is a key of ours; the kid must be the one its point gives. */
-static bool take_jwk(const json_t *entry, struct faas_ec_key *out_key, int64_t *out_ends_at)
+/* INVALID: not a key of ours; the kid must be the one its point gives. */
+static faas_code take_jwk(const json_t *entry, struct faas_ec_key *out_key, int64_t *out_ends_at,
+                          faas_err *err)
 {
     struct jwk jwk = {.use = "sig", .exp = MAX_TIME_S};
     uint8_t x[FAAS_EC_BYTES], y[FAAS_EC_BYTES];
 
-    if (faas_json_decode(entry, jwk_fields, FAAS_JSON_TOLERANT, &jwk, NULL) != FAAS_OK ||
-        strcmp(jwk.kty, "EC") != 0 || strcmp(jwk.crv, "P-256") != 0 ||
+    FAAS_TRY(faas_json_decode(entry, jwk_fields, FAAS_JSON_TOLERANT, &jwk, err));
+    if (strcmp(jwk.kty, "EC") != 0 || strcmp(jwk.crv, "P-256") != 0 ||
         strcmp(jwk.alg, "ES256") != 0 || strcmp(jwk.use, "sig") != 0 ||
-        !decode_coordinate(jwk.x, x) || !decode_coordinate(jwk.y, y) ||
-        faas_ec_key_from_point(x, y, out_key, NULL) != FAAS_OK)
-        return false;
-    if (strcmp(jwk.kid, out_key->kid) != 0) {
-        faas_ec_key_done(out_key);
-        return false;
-    }
+        !decode_coordinate(jwk.x, x) || !decode_coordinate(jwk.y, y))
+        return faas_fail(err, FAAS_INVALID, "JWKS: not an EC P-256 key for ES256");
+    FAAS_TRY(faas_ec_key_from_point(x, y, out_key, err));
     *out_ends_at = jwk.exp;
-    return true;
+    if (strcmp(jwk.kid, out_key->kid) == 0)
+        return FAAS_OK;
+    faas_ec_key_done(out_key);
+    return faas_fail(err, FAAS_INVALID, "JWKS: a kid that is not its key's");
 }
 
 faas_code faas_token_verifier_new(const json_t *jwks, faas_token_verifier **out_verifier,
@@ -191,13 +191,18 @@ faas_code faas_token_verifier_new(const json_t *jwks, faas_token_verifier **out_
 {
     FAAS_AUTO(faas_token_verifier) *verifier = calloc(1, sizeof *verifier);
     const json_t *keys = json_object_get(jwks, "keys");
+    faas_code rc;
 
     if (verifier == NULL)
         return faas_fail_sys(err, errno, "allocate verifier");
-    for (size_t i = 0; i < json_array_size(keys) && verifier->count < FAAS_TOKEN_KEYS; i++)
-        if (take_jwk(json_array_get(keys, i), &verifier->keys[verifier->count],
-                     &verifier->ends_at[verifier->count]))
+    for (size_t i = 0; i < json_array_size(keys) && verifier->count < FAAS_TOKEN_KEYS; i++) {
+        rc = take_jwk(json_array_get(keys, i), &verifier->keys[verifier->count],
+                      &verifier->ends_at[verifier->count], err);
+        if (rc == FAAS_OK)
             verifier->count++;
+        else if (rc != FAAS_INVALID)
+            return rc;
+    }
     if (verifier->count == 0)
         return faas_fail(err, FAAS_INVALID, "JWKS: holds no EC P-256 key for ES256");
     *out_verifier = FAAS_STEAL(verifier);
@@ -246,21 +251,30 @@ static const struct faas_json_field payload_fields[] = {
     FAAS_FIELD_END,
 };
 
+/* The one cause that is not the token's. */
+static const char no_memory[] = "no memory";
+
 /* One answer for every fault, so that it tells a forger nothing; the log has the cause. */
 static faas_code invalid(const char **out_reason, faas_err *err, const char *cause)
 {
+    if (cause == no_memory)
+        return faas_fail_sys(err, ENOMEM, "check a token");
     *out_reason = "invalid";
     (void)faas_fail(err, FAAS_UNAUTHENTICATED, "the token is not valid; log in again");
     return err == NULL ? FAAS_UNAUTHENTICATED : faas_err_detail(err, "token: %s", cause);
 }
 
-static bool decode_json(const char *text, size_t len, json_t **out_doc)
+/* NULL, or the cause of its failure. */
+static const char *decode_json(const char *text, size_t len, json_t **out_doc, const char *cause)
 {
     unsigned char bytes[FAAS_TOKEN_MAX];
     size_t size = 0;
+    faas_code rc;
 
-    return sodium_base642bin(bytes, sizeof bytes, text, len, NULL, &size, NULL, BASE64URL) == 0 &&
-           faas_json_parse(bytes, size, false, out_doc, NULL) == FAAS_OK;
+    if (sodium_base642bin(bytes, sizeof bytes, text, len, NULL, &size, NULL, BASE64URL) != 0)
+        return cause;
+    rc = faas_json_parse(bytes, size, false, out_doc, NULL);
+    return rc == FAAS_OK ? NULL : rc == FAAS_INTERNAL ? no_memory : cause;
 }
 
 static bool is_signature(const char *text)
@@ -288,9 +302,11 @@ static const char *check_header(const faas_token_verifier *verifier, const char 
 {
     FAAS_AUTO(json_t) *doc = NULL;
     struct header header = {0};
+    const char *fault =
+        decode_json(text, len, &doc, "the header is not a JSON object in base64url");
 
-    if (!decode_json(text, len, &doc))
-        return "the header is not a JSON object in base64url";
+    if (fault != NULL)
+        return fault;
     if (faas_json_decode(doc, header_fields, FAAS_JSON_STRICT, &header, NULL) != FAAS_OK)
         return "the header holds other fields than alg, typ and kid";
     if (strcmp(header.alg, "ES256") != 0 || strcmp(header.typ, "JWT") != 0)
@@ -299,12 +315,15 @@ static const char *check_header(const faas_token_verifier *verifier, const char 
     return *out_key == NULL ? "signed with a key that is not known" : NULL;
 }
 
-static bool is_signed_by(const struct faas_ec_key *key, const char *token)
+/* NULL when the key has signed it. */
+static const char *check_signature(const struct faas_ec_key *key, const char *token)
 {
     FAAS_AUTO(jwt_t) *jwt = NULL;
+    int rc = jwt_decode(&jwt, token, (const unsigned char *)key->pem, (int)key->pem_len);
 
-    return jwt_decode(&jwt, token, (const unsigned char *)key->pem, (int)key->pem_len) == 0 &&
-           jwt_get_alg(jwt) == JWT_ALG_ES256;
+    if (rc == ENOMEM)
+        return no_memory;
+    return rc == 0 && jwt_get_alg(jwt) == JWT_ALG_ES256 ? NULL : "the signature is wrong";
 }
 
 /* NULL when the claims are ours and well-formed; time is judged by the caller. */
@@ -349,10 +368,11 @@ static faas_code read_payload(const char *text, size_t len, int64_t now_s,
 {
     FAAS_AUTO(json_t) *doc = NULL;
     struct payload payload = {0};
-    const char *fault;
+    const char *fault =
+        decode_json(text, len, &doc, "the payload is not a JSON object without duplicates");
 
-    if (!decode_json(text, len, &doc))
-        return invalid(out_reason, err, "the payload is not a JSON object without duplicates");
+    if (fault != NULL)
+        return invalid(out_reason, err, fault);
     if (faas_json_decode(doc, payload_fields, FAAS_JSON_TOLERANT, &payload, NULL) != FAAS_OK)
         return invalid(out_reason, err, "a claim is missing or has the wrong type");
     fault = check_claims(&payload);
@@ -385,10 +405,10 @@ faas_code faas_token_verify(const faas_token_verifier *verifier, const char *tok
     if (signature == NULL || !is_signature(signature + 1))
         return invalid(reason, err, "not three parts, or no ES256 signature");
     fault = check_header(verifier, token, (size_t)(payload - token), now_s, &key);
+    if (fault == NULL)
+        fault = check_signature(key, token);
     if (fault != NULL)
         return invalid(reason, err, fault);
-    if (!is_signed_by(key, token))
-        return invalid(reason, err, "the signature is wrong");
     return read_payload(payload + 1, (size_t)(signature - payload - 1), now_s, out_claims, reason,
                         err);
 }

@@ -11,7 +11,8 @@
  *           signature.
  * Errors    UNAUTHENTICATED with reason "missing", "invalid", "expired" or "revoked" in out_reason
  *           (revoked is for whoever keeps a list of them); start-up problems (missing, short, wrong
- *           curve, group- or world-readable private key) are INVALID naming the file.
+ *           curve, group- or world-readable private key) are INVALID naming the file; INTERNAL
+ *           without memory, which is never the token's fault.
  * Threads   signer and verifier are immutable after creation.  Any thread.
  * Source    RFC 7519, RFC 8725, SECURITY.md section 8.
  */

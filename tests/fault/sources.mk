@@ -17,3 +17,4 @@ $(O)/tests/test_fault_$(1): $(O)/tests/fault/test_fault_$(1).o $(FAULT_PARTS) $(
 	$$(call say,link,$$@)$$(CC) $(MODE) $(FAULT_CALLS:%=-Wl,--wrap=%) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef
 $(eval $(call fault,base,))
+$(eval $(call fault,crypto,tests/support/forge.c))
