@@ -195,9 +195,10 @@ static faas_code write_once(catalog *cat, int which, faas_err *err)
     return rc == SQLITE_DONE ? FAAS_OK : broken(cat, "write", err);
 }
 
+/* The text outlives the statement's use: SQLite need not copy it, which it could fail to do. */
 static void bind_text(sqlite3_stmt *stmt, int at, const char *text)
 {
-    sqlite3_bind_text(stmt, at, text, -1, SQLITE_TRANSIENT);
+    sqlite3_bind_text(stmt, at, text, -1, SQLITE_STATIC);
 }
 
 /* "f.<tenant>." or "v.<tenant>." with something behind it; other keys are not ours. */
@@ -267,6 +268,7 @@ faas_code catalog_apply(catalog *cat, const struct catalog_change *change, faas_
 {
     char tenant[FAAS_UUID_TEXT];
     FAAS_AUTO(json_t) *doc = NULL;
+    faas_code rc;
 
     if (!read_key(change->key, tenant))
         return FAAS_OK;
@@ -274,7 +276,12 @@ faas_code catalog_apply(catalog *cat, const struct catalog_change *change, faas_
         FAAS_TRY(begin_batch(cat, err));
         return drop(cat, change->key, err);
     }
-    if (function_parse(change->value, change->len, &doc, err) != FAAS_OK)
+    rc = faas_json_parse(change->value, change->len, false, &doc, err);
+    if (rc == FAAS_INTERNAL)
+        return broken(cat, "no memory for a record", err);
+    if (rc != FAAS_OK)
+        return faas_err_detail(err, "not a JSON object");
+    if (function_check(doc, err) != FAAS_OK)
         return FAAS_INVALID; /* err has the log's detail */
     FAAS_TRY(begin_batch(cat, err));
     return put(cat, change->key, tenant, doc, err);
@@ -337,7 +344,7 @@ static faas_code take_row(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
         rows->has_more = true;
         return FAAS_OK;
     }
-    record = text != NULL ? json_loadb(text, len, 0, NULL) : NULL;
+    record = faas_json_load(text, len, 0);
     if (json_array_append_new(rows->items, record) != 0)
         return faas_fail_sys(err, EIO, "catalog: a record is damaged, or no memory");
     return FAAS_OK;

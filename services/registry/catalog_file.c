@@ -131,10 +131,12 @@ static faas_code claim_alone(struct catalog_file *file, const char *dir, const c
     file->lock_fd = open_private(lock_path);
     if (file->lock_fd < 0)
         return faas_fail_sys(err, errno, "open %s", lock_path);
-    if (flock(file->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return faas_fail(err, FAAS_INVALID,
-                         "INSTANCE_ID: another registry with this id runs on this DATA_DIR");
-    return FAAS_OK;
+    if (flock(file->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return FAAS_OK;
+    if (errno != EWOULDBLOCK)
+        return faas_fail_sys(err, errno, "lock %s", lock_path);
+    return faas_fail(err, FAAS_INVALID,
+                     "INSTANCE_ID: another registry with this id runs on this DATA_DIR");
 }
 
 faas_code catalog_file_claim(struct catalog_file *file, const char *dir, const char *instance,

@@ -39,7 +39,7 @@ static faas_code fill(json_t *target, const json_t *settings, faas_err *err)
 
         if (json_is_object(old) && json_is_object(normal))
             FAAS_TRY(fill(old, normal, err));
-        else if (old == NULL && json_object_set_new(target, key, json_deep_copy(normal)) != 0)
+        else if (old == NULL && json_object_set_new(target, key, faas_json_deep_copy(normal)) != 0)
             return no_memory(err);
     }
     return FAAS_OK;
@@ -60,8 +60,8 @@ static faas_code overlay(json_t *target, const json_t *given, const json_t *sett
             continue;
         if (json_is_object(value) && json_object_size(normal) > 0 && json_is_object(old))
             FAAS_TRY(overlay(old, value, normal, err));
-        else if (json_object_set_new(target, key,
-                                     json_deep_copy(json_is_null(value) ? normal : value)) != 0)
+        else if (json_object_set_new(
+                     target, key, faas_json_deep_copy(json_is_null(value) ? normal : value)) != 0)
             return no_memory(err);
     }
     return FAAS_OK;
@@ -175,7 +175,7 @@ faas_code function_make(const struct function_want *want, const struct faas_ctx 
 
 faas_code function_next(const json_t *doc, json_t **out_doc, faas_err *err)
 {
-    FAAS_AUTO(json_t) *next = json_deep_copy(doc);
+    FAAS_AUTO(json_t) *next = faas_json_deep_copy(doc);
     int64_t now = faas_wall_ms();
     int64_t created = json_integer_value(json_object_get(doc, "created_at"));
 
@@ -276,7 +276,7 @@ faas_code function_set_image(json_t *doc, const json_t *resolved, faas_err *err)
                             json_pack("{s:s, s:s}", "kind", image.kind, "value", image.value)) !=
             0 ||
         json_object_set_new(doc, "command",
-                            has_entrypoint ? json_array() : json_deep_copy(image.cmd)) != 0 ||
+                            has_entrypoint ? json_array() : faas_json_deep_copy(image.cmd)) != 0 ||
         json_object_set_new(doc, "shell_entrypoint",
                             json_boolean(has_entrypoint && is_shell_form(image.entrypoint))) != 0)
         return no_memory(err);
@@ -290,7 +290,7 @@ struct kept { /* what the registry itself reads of a stored record */
     json_t *digest, *command;
 };
 
-faas_code function_parse(const void *value, size_t len, json_t **out_doc, faas_err *err)
+faas_code function_check(const json_t *doc, faas_err *err)
 {
     static const struct faas_json_field fields[] = {
         FAAS_FIELD(STR, struct kept, id, "id", 36, 36, true),
@@ -304,13 +304,24 @@ faas_code function_parse(const void *value, size_t len, json_t **out_doc, faas_e
         FAAS_FIELD(LIST, struct kept, command, "command", 0, 0, true),
         FAAS_FIELD_END,
     };
-    FAAS_AUTO(json_t) *doc = NULL;
     struct kept kept;
     faas_err why = {0};
 
-    if (faas_json_parse(value, len, false, &doc, &why) != FAAS_OK ||
-        faas_json_decode(doc, fields, FAAS_JSON_TOLERANT, &kept, &why) != FAAS_OK)
+    if (faas_json_decode(doc, fields, FAAS_JSON_TOLERANT, &kept, &why) != FAAS_OK)
         return faas_fail_sys(err, EPROTO, "stored function: %s", why.msg);
+    return FAAS_OK;
+}
+
+faas_code function_parse(const void *value, size_t len, json_t **out_doc, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_err why = {0};
+    faas_code rc = faas_json_parse(value, len, false, &doc, &why);
+
+    if (rc != FAAS_OK)
+        return faas_fail_sys(err, rc == FAAS_INTERNAL ? ENOMEM : EPROTO, "stored function: %s",
+                             why.msg);
+    FAAS_TRY(function_check(doc, err));
     *out_doc = FAAS_STEAL(doc);
     return FAAS_OK;
 }

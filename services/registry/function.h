@@ -58,6 +58,7 @@ FAAS_MUST_CHECK faas_code function_next(const json_t *doc, json_t **out_doc, faa
 FAAS_MUST_CHECK faas_code function_set_image(json_t *doc, const json_t *resolved, faas_err *err);
 
 /* Bytes of a stored value -> document, with the fields that the registry relies on checked. */
+FAAS_MUST_CHECK faas_code function_check(const json_t *doc, faas_err *err); /* these fields alone */
 FAAS_MUST_CHECK faas_code function_parse(const void *value, size_t len, json_t **out_doc,
                                          faas_err *err);
 /* Shares its values with doc: neither is changed in place.  NULL only without memory. */

@@ -18,3 +18,4 @@ $(O)/tests/test_fault_$(1): $(O)/tests/fault/test_fault_$(1).o $(FAULT_PARTS) $(
 endef
 $(eval $(call fault,base,))
 $(eval $(call fault,crypto,tests/support/forge.c))
+$(eval $(call fault,registry,$(REGISTRY_NOUNS) $(REGISTRY_CATALOG)))
