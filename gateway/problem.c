@@ -11,19 +11,20 @@ static json_t *document(const http_exchange *x, const struct problem *problem)
     const char *detail = problem->detail != NULL && problem->detail[0] != '\0'
                              ? problem->detail
                              : faas_code_title(problem->code);
+    FAAS_AUTO(json_t) *doc = NULL;
     char type[64];
-    json_t *doc;
 
     (void)snprintf(type, sizeof type, "urn:faas:problem:%s", slug);
     doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s}", "type", type, "title",
                     faas_code_title(problem->code), "status", faas_code_status(problem->code),
                     "detail", detail, "code", slug, "component",
                     problem->component != NULL ? problem->component : "gateway", "call_id", x->id);
-    if (doc != NULL && problem->reason != NULL)
-        (void)json_object_set_new(doc, "reason", json_string(problem->reason));
-    if (doc != NULL && problem->extra != NULL)
-        (void)json_object_update_missing(doc, problem->extra);
-    return doc;
+    if (doc == NULL ||
+        (problem->reason != NULL &&
+         json_object_set_new(doc, "reason", json_string(problem->reason)) != 0) ||
+        (problem->extra != NULL && json_object_update_missing(doc, problem->extra) != 0))
+        return NULL;
+    return FAAS_STEAL(doc);
 }
 
 static void add_headers(http_exchange *x, const struct problem *problem)

@@ -62,10 +62,11 @@ void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len)
                     "detail", fail->err->msg, "component", fail->component);
     if (doc == NULL)
         return NULL;
-    if (fail->retry_after_s > 0)
-        json_object_set_new(doc, "retry_after_s", json_integer(fail->retry_after_s));
-    if (fail->may_have_run)
-        json_object_set_new(doc, "may_have_run", json_true());
+    if (fail->retry_after_s > 0 &&
+        json_object_set_new(doc, "retry_after_s", json_integer(fail->retry_after_s)) != 0)
+        return NULL;
+    if (fail->may_have_run && json_object_set_new(doc, "may_have_run", json_true()) != 0)
+        return NULL; /* without it the caller would think that nothing had begun */
     return frame_new(&frame, doc, out_len);
 }
 

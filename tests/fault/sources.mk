@@ -19,3 +19,5 @@ endef
 $(eval $(call fault,base,))
 $(eval $(call fault,crypto,tests/support/forge.c))
 $(eval $(call fault,registry,$(REGISTRY_NOUNS) $(REGISTRY_CATALOG)))
+$(eval $(call fault,publisher,$(addprefix services/publisher/,record.c cache.c book.c fair.c place.c \
+    tally.c) $(addprefix services/auth/,account.c sessions.c throttle.c)))
