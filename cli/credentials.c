@@ -47,8 +47,11 @@ static faas_code load_document(json_t **out_doc, faas_err *err)
 {
     FAAS_AUTO(char) *path = NULL;
     json_t *doc = NULL;
+    faas_code rc = credentials_path(&path, err);
 
-    if (credentials_path(&path, err) == FAAS_OK) {
+    if (rc != FAAS_OK && rc != FAAS_INVALID)
+        return rc; /* taken for empty, the next login would replace what is there */
+    if (rc == FAAS_OK) {
         FAAS_TRY(check_private(path, err));
         FAAS_TRY(file_read_json(path, &doc, err));
     }

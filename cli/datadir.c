@@ -59,7 +59,7 @@ static faas_code open_in(const char *dir, const char *name, int *out_fd, faas_er
     return *out_fd >= 0 ? FAAS_OK : file_fail(err, "open", path, errno);
 }
 
-/* 0 when the text is no process id. */
+/* 0 when the text is no process id; -1 when it cannot be read. */
 static pid_t read_pid(int fd)
 {
     char text[16];
@@ -67,7 +67,7 @@ static pid_t read_pid(int fd)
     int64_t pid = 0;
 
     if (len <= 0)
-        return 0;
+        return len < 0 ? -1 : 0;
     text[len] = '\0';
     text[strcspn(text, "\n")] = '\0';
     return args_int(text, 1, INT32_MAX, &pid) ? (pid_t)pid : 0;
@@ -162,6 +162,7 @@ faas_code datadir_claim(const struct datadir *dir, faas_err *err)
 faas_code datadir_holder(const char *path, pid_t *out_pid, faas_err *err)
 {
     FAAS_AUTO(char) *lock = file_path("%s/lock", path);
+    faas_code rc = FAAS_OK;
     int fd;
 
     if (lock == NULL)
@@ -170,10 +171,14 @@ faas_code datadir_holder(const char *path, pid_t *out_pid, faas_err *err)
     fd = open(lock, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? FAAS_OK : file_fail(err, "open", lock, errno);
-    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        *out_pid = read_pid(fd);
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK)
+            rc = file_fail(err, "lock", lock, errno);
+        else if ((*out_pid = read_pid(fd)) < 0)
+            rc = file_fail(err, "read", lock, errno);
+    }
     close(fd);
-    return FAAS_OK;
+    return rc;
 }
 
 /* ---- facts that never change ---- */

@@ -25,6 +25,13 @@ static faas_code keys_path(const char *data_dir, const char *name, const char *s
     return FAAS_OK;
 }
 
+/* Only a file that is surely not there is made: in doubt an old key must not be replaced. */
+static faas_code look(const char *path, bool *out_is_there, faas_err *err)
+{
+    *out_is_there = access(path, F_OK) == 0;
+    return *out_is_there || errno == ENOENT ? FAAS_OK : file_fail(err, "read", path, errno);
+}
+
 faas_code keys_write_pem(EVP_PKEY *key, const char *path, faas_err *err)
 {
     BIO *memory = BIO_new(BIO_s_mem());
@@ -59,9 +66,11 @@ faas_code keys_token(const char *data_dir, char **out_path, faas_err *err)
 {
     FAAS_AUTO(char) *path = NULL;
     struct faas_ec_key key;
+    bool is_there;
 
     FAAS_TRY(keys_path(data_dir, "token-1", ".pem", &path, err));
-    if (access(path, F_OK) != 0)
+    FAAS_TRY(look(path, &is_there, err));
+    if (!is_there)
         FAAS_TRY(write_new_key(path, err));
     FAAS_TRY(faas_ec_key_load(path, &key, err)); /* a bad one is better told here than by auth */
     faas_ec_key_done(&key);
@@ -100,12 +109,14 @@ faas_code keys_nats(const char *data_dir, const char *user, char **out_path,
     FAAS_AUTO(char) *name = file_path("nats-%s", user);
     FAAS_AUTO(char) *path = NULL;
     char seed[FAAS_NKEY_SEED_TEXT];
+    bool is_there;
     faas_code code;
 
     if (name == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
     FAAS_TRY(keys_path(data_dir, name, ".seed", &path, err));
-    if (access(path, F_OK) != 0)
+    FAAS_TRY(look(path, &is_there, err));
+    if (!is_there)
         FAAS_TRY(make_seed(path, err));
     FAAS_TRY(faas_nkey_read(path, seed, err));
     code = faas_nkey_public(seed, out_public, err);

@@ -81,6 +81,7 @@ faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err
 {
     char *text = NULL;
     size_t len;
+    bool is_whole;
     FILE *to;
 
     FAAS_TRY(check(conf, err));
@@ -92,7 +93,8 @@ faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err
     if (conf->node_count > 1)
         write_cluster(conf, to);
     faas_contract_authorization(conf->keys, to);
-    if (fclose(to) != 0) {
+    is_whole = ferror(to) == 0;
+    if (fclose(to) != 0 || !is_whole) {
         free(text);
         return faas_fail_sys(err, errno, "nats-server configuration");
     }
