@@ -11,7 +11,8 @@ bool nats_version_parse(const char *text, int out_version[3])
     const char *v = strstr(text, " v");
 
     return v != NULL &&
-           sscanf(v, " v%d.%d.%d", &out_version[0], &out_version[1], &out_version[2]) == 3;
+           sscanf(v, " v%4d.%4d.%4d", &out_version[0], &out_version[1], &out_version[2]) == 3 &&
+           out_version[0] >= 0 && out_version[1] >= 0 && out_version[2] >= 0;
 }
 
 bool nats_version_is_enough(const int version[3])

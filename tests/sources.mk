@@ -40,7 +40,16 @@ $(eval $(call fuzz,frames,))
 $(eval $(call fuzz,image_ref,services/registry/image_ref.c))
 $(eval $(call fuzz,guard,gateway/guard.c))
 $(eval $(call fuzz,query,gateway/routes.c gateway/params.c))
+$(eval $(call fuzz,header,gateway/routes.c gateway/params.c))
 $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
+$(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c programs.c datadir.c \
+    ports.c keys.c file.c process.c logfile.c output.c args.c)))
+$(eval $(call fuzz,call_spec,$(addprefix services/spawner/,call_spec.c docker_spec.c)))
+$(eval $(call fuzz,engine,$(addprefix services/spawner/,engine.c engine_probe.c) \
+    tests/support/answer.c))
+$(eval $(call fuzz,attach,$(addprefix services/spawner/,engine.c engine_probe.c attach.c) \
+    tests/support/answer.c))
+$(eval $(call fuzz,image,$(SPAWNER_DOCKER) tests/support/answer.c))
 
 fuzzers: $(FUZZERS)
 .PHONY: fuzzers

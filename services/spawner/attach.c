@@ -152,12 +152,25 @@ static void refuse(attach *at, const char *body)
     fail(at, text, 0);
 }
 
+/* 0: not the first line of an HTTP/1 answer. */
+static int status_of(const char *head)
+{
+    static const char shape[] = "HTTP/1.d ddd";
+
+    for (size_t i = 0; i < sizeof shape - 1; i++)
+        if (shape[i] == 'd' ? head[i] < '0' || head[i] > '9' : head[i] != shape[i])
+            return 0;
+    if (head[sizeof shape - 1] != ' ' && head[sizeof shape - 1] != '\r')
+        return 0;
+    return (head[9] - '0') * 100 + (head[10] - '0') * 10 + (head[11] - '0');
+}
+
 /* Collects the answer's head.  Returns false when the reader must stop. */
 static bool take_head(attach *at, const char *data, size_t len)
 {
     size_t room = HEAD_MAX - 1 - at->head_len, take = len < room ? len : room;
     char *border;
-    int status = 0;
+    int status;
     size_t head_bytes;
 
     memcpy(at->head + at->head_len, data, take);
@@ -171,7 +184,8 @@ static bool take_head(attach *at, const char *data, size_t len)
         }
         return true;
     }
-    if (sscanf(at->head, "HTTP/1.%*1d %3d", &status) != 1) {
+    status = status_of(at->head);
+    if (status == 0) {
         fail(at, "the answer is not HTTP", 0);
         return false;
     }

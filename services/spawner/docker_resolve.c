@@ -55,11 +55,16 @@ static faas_code check_architecture(const struct resolve *res, const json_t *det
                      here);
 }
 
-/* An array of strings, or null. */
+/* An array of strings, or null: also for what no engine should say. */
 static json_t *list_or_null(const json_t *config, const char *name)
 {
-    json_t *list = json_object_get(config, name);
+    json_t *list = json_object_get(config, name), *item;
+    size_t i;
 
+    json_array_foreach (list, i, item) {
+        if (!json_is_string(item))
+            return json_null();
+    }
     return json_array_size(list) > 0 ? json_incref(list) : json_null();
 }
 
@@ -69,14 +74,14 @@ static json_t *describe(const struct resolve *res, const json_t *detail, const c
     const json_t *config = json_object_get(detail, "Config");
     const char *user = json_string_value(json_object_get(config, "User"));
     const char *arch = json_string_value(json_object_get(detail, "Architecture"));
+    json_int_t size = json_integer_value(json_object_get(detail, "Size"));
     char full[REF_TEXT_MAX];
 
     ref_full(&res->ref, full);
     return json_pack("{s:i,s:{s:s,s:s},s:s,s:o,s:o,s:s,s:I,s:s}", "v", 1, "digest", "kind", kind,
                      "value", value, "reference", full, "entrypoint",
                      list_or_null(config, "Entrypoint"), "cmd", list_or_null(config, "Cmd"), "user",
-                     user != NULL ? user : "", "size_bytes",
-                     json_integer_value(json_object_get(detail, "Size")), "architecture",
+                     user != NULL ? user : "", "size_bytes", size > 0 ? size : 0, "architecture",
                      arch != NULL ? arch : "");
 }
 
