@@ -138,11 +138,27 @@ static void finish(engine_req *req, CURLcode rc)
     req_free(req);
 }
 
+/* Requests whose socket could not be watched for want of memory. */
+static void finish_starved(engine *eng)
+{
+    engine_req *req;
+
+    while (eng->is_starved) {
+        TAILQ_FOREACH (req, &eng->reqs, link)
+            if (req->is_starved)
+                break;
+        eng->is_starved = req != NULL;
+        if (req != NULL)
+            finish(req, CURLE_OUT_OF_MEMORY);
+    }
+}
+
 static void collect(engine *eng)
 {
     CURLMsg *msg;
     int left;
 
+    finish_starved(eng);
     tell_heads(eng);
     while ((msg = curl_multi_info_read(eng->multi, &left)) != NULL) {
         engine_req *req = NULL;
@@ -194,13 +210,22 @@ static int set_timer(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
+/* An error told to libcurl from its callback would end every request, now and later. */
+static void starve(engine *eng, CURL *easy)
+{
+    engine_req *req = NULL;
+
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&req);
+    if (req != NULL)
+        req->is_starved = eng->is_starved = true;
+}
+
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     engine *eng = arg;
     struct watch *watch = socket_arg;
     int events = (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0);
 
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (watch != NULL)
             ev_io_stop(eng->ev, &watch->io);
@@ -209,8 +234,10 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *s
     }
     if (watch == NULL) {
         watch = calloc(1, sizeof *watch);
-        if (watch == NULL)
-            return -1;
+        if (watch == NULL) {
+            starve(eng, easy);
+            return 0;
+        }
         watch->eng = eng;
         ev_io_init(&watch->io, on_socket_event, fd, events);
         watch->io.data = watch;
@@ -363,6 +390,8 @@ static faas_code parse_host(engine *eng, const char *host, faas_err *err)
         bool has_port = colon != NULL && strchr(colon, ']') == NULL;
 
         rc = asprintf(&eng->base, "http://%s%s", host + 6, has_port ? "" : ":2375");
+        if (rc < 0)
+            eng->base = NULL;
     } else {
         return faas_fail(err, FAAS_INVALID,
                          "DOCKER_HOST: expected unix:///PATH or tcp://HOST[:PORT]");

@@ -149,7 +149,8 @@ static void take_line(struct pull *pull)
 
     pull->line_len = 0;
     if (error != NULL)
-        (void)faas_fail(&pull->failure, FAAS_UNPROCESSABLE, "%s", error);
+        (void)faas_fail(&pull->failure, FAAS_UNPROCESSABLE, "%s",
+                        error[0] != '\0' ? error : "the engine could not pull it");
 }
 
 static void on_pull_chunk(void *arg, const char *data, size_t len)
@@ -231,8 +232,10 @@ static faas_code pull_start(struct pull *pull, faas_err *err)
     name = ref_url_encode(from);
     tag = ref_url_encode(pull->ref.digest[0] != '\0' ? pull->ref.digest : pull->ref.tag);
     if (name == NULL || tag == NULL ||
-        asprintf(&path, "/images/create?fromImage=%s&tag=%s", name, tag) < 0)
+        asprintf(&path, "/images/create?fromImage=%s&tag=%s", name, tag) < 0) {
+        path = NULL;
         return faas_fail_sys(err, ENOMEM, "pull");
+    }
     FAAS_TRY(registry_auth_header(pull->imgs->conf.auth_file, pull->ref.host, &auth, err));
     call.path = path;
     call.header = auth;
@@ -402,6 +405,7 @@ static void inspect(image_wait *wait)
     faas_code rc;
 
     if (name == NULL || asprintf(&path, "/images/%s/json", name) < 0) {
+        path = NULL;
         rc = faas_fail_sys(&wait->failure, ENOMEM, "image inspection");
     } else {
         call.path = path;

@@ -17,7 +17,7 @@ struct engine_req {
     char *body;              /* of the answer */
     size_t len, room;
     int status;
-    bool is_head_due, is_too_large;
+    bool is_head_due, is_too_large, is_starved;
     char error[CURL_ERROR_SIZE];
     char api[16];
     TAILQ_ENTRY(engine_req) link, head_link;
@@ -39,6 +39,7 @@ struct engine {
     struct sockaddr_storage peer;
     socklen_t peer_len;
     struct req_list reqs, heads;
+    bool is_starved; /* some request is */
 };
 
 /* engine_send without the question whether the engine is up. */

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/secret.h"
+#include "base/text.h"
 
 #define FILE_MAX      (1024 * 1024)
 #define SECRET_MAX    8192
@@ -90,8 +91,14 @@ static json_t *find_entry(const json_t *doc, const char *host)
     return NULL;
 }
 
-/* The JSON that the engine wants, in `out`; false when the entry holds nothing usable. */
-static bool write_auth(const json_t *entry, const char *host, char *out, size_t size)
+static bool is_usable(const char *text)
+{
+    return text != NULL && faas_utf8_is(text, strlen(text));
+}
+
+/* The JSON that the engine wants, in `out`; "" when the entry holds nothing usable. */
+static faas_code write_auth(const json_t *entry, const char *host, char *out, size_t size,
+                            faas_err *err)
 {
     const char *token = json_string_value(json_object_get(entry, "identitytoken"));
     const char *user = json_string_value(json_object_get(entry, "username"));
@@ -99,7 +106,8 @@ static bool write_auth(const json_t *entry, const char *host, char *out, size_t 
     const char *packed = json_string_value(json_object_get(entry, "auth"));
     char plain[SECRET_MAX];
     size_t len = 0, used;
-    json_t *doc = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    bool has_login, has_token;
 
     if (packed != NULL && packed[0] != '\0' &&
         sodium_base642bin((unsigned char *)plain, sizeof plain - 1, packed, strlen(packed), "\r\n ",
@@ -114,15 +122,19 @@ static bool write_auth(const json_t *entry, const char *host, char *out, size_t 
             password = colon + 1;
         }
     }
-    if (token != NULL && token[0] != '\0')
+    has_login = is_usable(user) && is_usable(password);
+    has_token = token != NULL && token[0] != '\0';
+    if (has_token)
         doc = json_pack("{s:s,s:s}", "identitytoken", token, "serveraddress", host);
-    else if (user != NULL && password != NULL)
+    else if (has_login)
         doc = json_pack("{s:s,s:s,s:s}", "username", user, "password", password, "serveraddress",
                         host);
-    used = doc != NULL ? json_dumpb(doc, out, size, JSON_COMPACT) : 0;
-    json_decref(doc);
     sodium_memzero(plain, sizeof plain);
-    return used > 0 && used <= size && (out[used < size ? used : size - 1] = '\0', true);
+    used = doc != NULL ? json_dumpb(doc, out, size, JSON_COMPACT) : 0;
+    out[used < size ? used : 0] = '\0';
+    if (used == 0 && (has_login || has_token)) /* a pull without them would fail with a lie */
+        return faas_fail_sys(err, ENOMEM, "registry credentials");
+    return FAAS_OK;
 }
 
 faas_code registry_auth_check(const char *file, faas_err *err)
@@ -149,7 +161,9 @@ faas_code registry_auth_header(const char *file, const char *host, char **out_he
         return FAAS_OK;
     FAAS_TRY(read_file(file, &doc, err));
     entry = find_entry(doc, host);
-    if (entry == NULL || !write_auth(entry, host, json, sizeof json - 1))
+    if (entry != NULL)
+        FAAS_TRY(write_auth(entry, host, json, sizeof json, err));
+    if (json[0] == '\0')
         return FAAS_OK;
     room = sodium_base64_ENCODED_LEN(strlen(json), sodium_base64_VARIANT_URLSAFE);
     header = malloc(prefix + room);
