@@ -91,6 +91,20 @@ static void remove_user(struct revoked *revoked, const char *id)
     free(old);
 }
 
+/* The lock is held for writing.  False: no memory, and what was known of the user stays. */
+static bool put_user(struct revoked *revoked, struct user *take_user)
+{
+    struct user **place = tsearch(take_user, &revoked->users, compare), *old;
+
+    if (place == NULL)
+        return false;
+    old = *place;
+    *place = take_user;
+    if (old != take_user)
+        free(old);
+    return true;
+}
+
 faas_code revoked_apply(struct revoked *revoked, const char *key, const void *value, size_t len,
                         faas_err *err)
 {
@@ -103,9 +117,10 @@ faas_code revoked_apply(struct revoked *revoked, const char *key, const void *va
     if (len > 0)
         FAAS_TRY(parse(id, value, len, &user, err));
     pthread_rwlock_wrlock(&revoked->lock);
-    remove_user(revoked, id);
     if (user != NULL)
-        is_kept = tsearch(user, &revoked->users, compare) != NULL;
+        is_kept = put_user(revoked, user);
+    else
+        remove_user(revoked, id);
     pthread_rwlock_unlock(&revoked->lock);
     if (is_kept)
         return FAAS_OK;

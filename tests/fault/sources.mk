@@ -25,3 +25,4 @@ $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c keys.c l
     ports.c programs.c args.c output.c)))
 $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) $(SPAWNER_DOCKER) \
     tests/support/answer.c))
+$(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c)))

@@ -1,0 +1,109 @@
+/* What the gateway reads and keeps, without memory. */
+#include "tests/support/fault.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "gateway/params.h"
+#include "gateway/rate.h"
+#include "gateway/revoked.h"
+#include "tests/unit/unit.h"
+
+#define USER  "0190c8f6-0000-7000-8000-00000000000a"
+#define TOKEN "0190c8f6-0000-7000-8000-0000000000f1"
+#define FIRST "{\"v\":1,\"generation\":3,\"revoked\":{}}"
+#define NEXT  "{\"v\":1,\"generation\":4,\"revoked\":{\"" TOKEN "\":99}}"
+
+static faas_code read_query(void *state, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    (void)state;
+    FAAS_TRY(gw_query_json("name=upper&q=longer+than+sixteen+bytes", &doc, err));
+    assert_int_equal(json_object_size(doc), 2);
+    assert_string_equal(json_string_value(json_object_get(doc, "q")), "longer than sixteen bytes");
+    return FAAS_OK;
+}
+
+static faas_code make_body(void *state, faas_err *err)
+{
+    static const struct gw_route route = {.method = "PUT"};
+    const struct gw_match match = {
+        .route = &route, .params = {{.key = "name", .value = "upper"}}, .count = 1};
+    const struct gw_input in = {
+        .match = &match, .body = "{\"description\":\"longer than sixteen bytes\"}", .body_len = 43};
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+
+    (void)state;
+    FAAS_TRY(gw_request_json(&in, &text, &len, err));
+    assert_string_equal(text, "{\"description\":\"longer than sixteen bytes\",\"name\":\"upper\"}");
+    return FAAS_OK;
+}
+
+static void a_request_is_whole_or_memory_is_blamed(void **state)
+{
+    (void)state;
+    fault_each(read_query, NULL, 10);
+    fault_each(make_body, NULL, 15);
+}
+
+static bool is_revoked(struct revoked *revoked, int64_t generation)
+{
+    struct faas_token_claims claims = {.user = USER, .jti = USER, .generation = generation};
+
+    return revoked_has(revoked, &claims);
+}
+
+/* What was revoked stays revoked, whether the change came in or not. */
+static faas_code revoke(void *state, faas_err *err)
+{
+    struct revoked *revoked = state;
+    faas_code rc = revoked_apply(revoked, "u." USER, NEXT, strlen(NEXT), err);
+
+    fault_pause(true);
+    assert_true(is_revoked(revoked, 2));
+    assert_true(rc != FAAS_OK || is_revoked(revoked, 3));
+    assert_ok(revoked_apply(revoked, "u." USER, FIRST, strlen(FIRST), NULL));
+    return rc;
+}
+
+static void what_is_revoked_stays_revoked(void **state)
+{
+    struct revoked revoked;
+
+    (void)state;
+    revoked_init(&revoked);
+    assert_ok(revoked_apply(&revoked, "u." USER, FIRST, strlen(FIRST), NULL));
+    fault_each(revoke, &revoked, 10);
+    revoked_done(&revoked);
+}
+
+static faas_code limit(void *state, faas_err *err)
+{
+    struct rate *rate = NULL;
+
+    (void)state;
+    FAAS_TRY(rate_new(1, 1, 8, &rate, err));
+    assert_int_equal(rate_take(rate, "k", 1, UINT64_C(1000000000)), 0);
+    assert_true(rate_take(rate, "k", 1, UINT64_C(1000000000)) > 0);
+    rate_free(rate);
+    return FAAS_OK;
+}
+
+static void a_limit_holds_or_there_is_no_gateway(void **state)
+{
+    (void)state;
+    fault_each(limit, NULL, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_is_whole_or_memory_is_blamed),
+        cmocka_unit_test(what_is_revoked_stays_revoked),
+        cmocka_unit_test(a_limit_holds_or_there_is_no_gateway),
+    };
+
+    return run_unit(tests);
+}
