@@ -1,6 +1,7 @@
 """The platform under test: `faas up` with several replicas of everything, on a real engine and real NATS servers.
 
 FAAS_BIN      folder of the programs (build/release/bin by default)
+FAAS_SMALL    when set: one process of each kind
 DOCKER_HOST   engine to use; without one a private engine is started in its own network namespace and ended afterwards
 """
 import os
@@ -42,7 +43,7 @@ def engine():
 @pytest.fixture(scope="session")
 def platform(engine):
     data = tempfile.mkdtemp(prefix="faas-e2e-")
-    replicas = {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
+    replicas = {} if os.environ.get("FAAS_SMALL") else {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
     plat = Platform(BIN, data, free_port(), replicas, engine)
     plat.up()
     yield plat

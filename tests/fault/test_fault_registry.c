@@ -234,7 +234,7 @@ static void a_catalog_opens_or_says_why(void **state)
 
     catalog_close(shelf->cat);
     shelf->cat = NULL;
-    fault_each(open_only, shelf, 100);
+    fault_each(open_only, shelf, 50);
 }
 
 static void a_batch_is_whole_or_fails(void **state)
@@ -249,7 +249,7 @@ static void a_list_is_whole_or_fails(void **state)
 
 static void a_catalog_is_built_anew_or_says_why(void **state)
 {
-    fault_each(rebuild_shelf, *state, 100);
+    fault_each(rebuild_shelf, *state, 50);
 }
 
 int main(void)
