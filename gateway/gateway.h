@@ -37,6 +37,7 @@ struct gateway {
     int64_t running;                /* invokes; loop thread */
     ev_timer drain;
     ev_signal renew;
+    bool is_open; /* loop thread: what start() makes on its own thread is there */
     bool is_stopped;
 };
 

@@ -301,6 +301,7 @@ static void start_on_loop(void *arg)
 {
     struct gateway *gw = arg;
 
+    gw->is_open = true;
     if (gw->is_stopped)
         return;
     status_start(&gw->status, gw->rt);
@@ -370,7 +371,7 @@ static void fill(void *state, struct faas_beat *beat)
     struct gateway *gw = state;
 
     beat->running = gw->running;
-    if (access_applied(gw->access, &beat->applied[0].seq))
+    if (gw->is_open && access_applied(gw->access, &beat->applied[0].seq))
         beat->applied[0].bucket = FAAS_BUCKET_REVOCATIONS;
 }
 
