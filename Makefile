@@ -41,8 +41,8 @@ endef
 # $(call test,name,sources under test): tests/unit/test_<name>.c with cmocka, libfaas and the given sources
 define test
 TESTS   += $(O)/tests/test_$(1)
-SOURCES += tests/unit/test_$(1).c $(2)
-$(O)/tests/test_$(1): $(O)/tests/unit/test_$(1).o $(patsubst %.c,$(O)/%.o,$(2)) $(O)/libfaas.a
+SOURCES += tests/unit/test_$(1).c tests/support/promise.c $(2)
+$(O)/tests/test_$(1): $(patsubst %.c,$(O)/%.o,tests/unit/test_$(1).c tests/support/promise.c $(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
 	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef
@@ -51,8 +51,8 @@ endef
 ITESTS :=
 define integration
 ITESTS  += $(O)/itests/test_$(1)
-SOURCES += tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c $(2)
-$(O)/itests/test_$(1): $(patsubst %.c,$(O)/%.o,tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c $(2)) $(O)/libfaas.a
+SOURCES += tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c tests/support/promise.c $(2)
+$(O)/itests/test_$(1): $(patsubst %.c,$(O)/%.o,tests/integration/test_$(1).c tests/support/nats.c tests/support/process.c tests/support/promise.c $(2)) $(O)/libfaas.a
 	@mkdir -p $$(@D)
 	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "tests/support/promise.h"
 
 #define assert_ok(call) assert_int_equal((call), FAAS_OK)
 #define assert_contains(text, part)                                                                \
