@@ -50,7 +50,7 @@ def test_binary_output_comes_back_byte_for_byte(client, functions):
     assert client.call("fail", "bytes 3000000").body == answer.body
 
 
-def test_twenty_megabytes_are_refused_by_default_and_delivered_when_allowed(other):
+def test_twenty_megabytes_are_refused_by_default_and_delivered_when_allowed(other, promise):
     name = other.register("faas-tests/fail:latest", limits={"output_mb": 6})
     doc = other.call(name, "bytes 20000000").problem(507, "output_too_large")
     assert "output_mb" in doc["detail"], doc
@@ -58,15 +58,17 @@ def test_twenty_megabytes_are_refused_by_default_and_delivered_when_allowed(othe
     answer = other.call(roomy, "bytes 20000000")
     assert answer.status == 200 and len(answer.body) == 20000000
     assert answer.body[:3000000] == other.call(roomy, "bytes 3000000").body
+    promise(23, "a result of 20000000 bytes is refused over its bound, whole within it")
 
 
-def test_a_function_that_outlives_its_timeout_is_dead_before_the_answer(platform, other):
+def test_a_function_that_outlives_its_timeout_is_dead_before_the_answer(platform, other, promise):
     name = other.register("faas-tests/fail:latest", timeout_ms=700)
     answer = other.call(name, "sleep 30000")
     doc = answer.problem(504, "timeout")
     assert "700" in doc["detail"], doc
     running = subprocess.run(["docker", "ps", "-q", "--filter", f"label=faas.call={doc['call_id']}"], env=platform.env, text=True, capture_output=True)
     assert running.stdout == "", "the container was still running when the 504 was sent"
+    promise(24, "0 containers run when the 504 comes")
 
 
 def test_x_timeout_may_only_shorten(other):
@@ -118,19 +120,21 @@ def test_the_report_example_shows_a_confined_function(other):
     assert "NATS" not in answer.text and "DOCKER" not in answer.text and "uid=0" not in answer.text, answer.text
 
 
-def test_a_client_that_leaves_ends_its_call(platform, client, functions):
+def test_a_client_that_leaves_ends_its_call(platform, client, functions, promise):
     body = b'{"name":"fail","argument":"sleep 25000"}'
     with socket.create_connection((client.url.hostname, client.url.port)) as s:
         s.sendall(b"POST /publisher/publish HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + client.token.encode()
                   + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
         wait_until(lambda: platform.running(), 20, "the container runs")
     wait_until(lambda: not platform.running(), 10, "the container is gone after its client left")
+    promise(25, "0 containers run after the client left")
 
 
-def test_no_container_is_left_behind(platform, client, functions):
+def test_no_container_is_left_behind(platform, client, functions, promise):
     call_ids = [client.call("fail", a).headers["X-Call-Id"] for a in ("exit 1", "nothing", "signal 9")]
     for call_id in call_ids:
         wait_until(lambda c=call_id: containers(platform, c) == [], 10, "containers are removed")
+    promise(25, "0 containers left of 3 calls that failed")
 
 
 def test_failures_do_not_use_up_slots(client, functions):
@@ -140,7 +144,7 @@ def test_failures_do_not_use_up_slots(client, functions):
     assert client.call("echo", "still here").body == b"still here"
 
 
-def test_concurrency_of_a_function_is_capped_with_retry_after(other):
+def test_concurrency_of_a_function_is_capped_with_retry_after(other, promise):
     name = other.register("faas-tests/fail:latest", concurrency=2)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         got = list(pool.map(lambda _: other.call(name, "sleep 2500"), range(8)))
@@ -149,6 +153,7 @@ def test_concurrency_of_a_function_is_capped_with_retry_after(other):
     busy = next(a for a in got if a.status == 429)
     busy.problem(429, "busy")
     assert int(busy.headers["Retry-After"]) >= 1
+    promise(38, "2 of 8 calls run at a cap of 2, 6 refused with Retry-After")
 
 
 def test_max_wait_queues_instead(other):

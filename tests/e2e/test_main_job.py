@@ -50,9 +50,10 @@ def test_a_bare_token_is_accepted(client, platform):
     "abc", "", "-n", "--help", "a\"b\\c'd", "line\nline\r\n\ttab", "ünïcödé 漢字 🚀", "x\",\"image_reference\":\"evil", "$(id) `id` ; id", " " * 10,
     "\x01\x1b[31m", "{}", "a" * 131071, "é" * 65535,
 ])
-def test_the_argument_arrives_byte_for_byte(client, functions, argument):
+def test_the_argument_arrives_byte_for_byte(client, functions, argument, promise):
     answer = client.call("echo", argument)
     assert answer.status == 200 and answer.body == argument.encode(), (answer.status, answer.text[:200])
+    promise(26, "0 bytes differ")
 
 
 def test_function_path_takes_the_body_as_the_argument(client, functions):
@@ -121,15 +122,16 @@ def test_two_users_may_use_one_function_name(client, other, functions):
     assert client.call("upper", "abc").body == b"ABC"
 
 
-def test_another_users_function_does_not_exist(platform, other, functions):
+def test_another_users_function_does_not_exist(platform, other, functions, promise):
     stranger = Client.new(platform.url)
     for answer in (stranger.get("/registry/retrieve?name=echo"), stranger.call("echo", "x"), stranger.delete("/registry/delete?name=echo"),
                    stranger.post("/function/echo", b"x"), stranger.post("/registry/update", {"name": "echo", "description": "mine"})):
         answer.problem(404, "not_found")
     assert stranger.get("/registry/list").json == []
+    promise(4, "0 of 6 requests reached another user's function")
 
 
-def test_exactly_one_of_fifty_concurrent_registrations_wins(platform):
+def test_exactly_one_of_fifty_concurrent_registrations_wins(platform, promise):
     for _ in range(4):
         name = unique("race")
         body = {"username": name, "password": secrets.token_hex(8)}
@@ -142,20 +144,23 @@ def test_exactly_one_of_fifty_concurrent_registrations_wins(platform):
         login = Client(platform.url).post("/auth/login", body)
         assert login.status == 200, login.text
         assert Client(platform.url, login.json["token"]).get("/auth/validate").json["id"] == winner.json["id"]
+    promise(5, "1 winner of 50 user registrations, in 4 of 4 rounds")
 
 
-def test_exactly_one_of_twenty_concurrent_function_registrations_wins(other):
+def test_exactly_one_of_twenty_concurrent_function_registrations_wins(other, promise):
     body = {"name": unique("f"), "payload": "faas-examples/echo:latest"}
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         got = [f.result().status for f in [pool.submit(other.post, "/registry/register", body) for _ in range(20)]]
     assert got.count(201) == 1 and got.count(409) == 19, got
+    promise(5, "1 winner of 20 function registrations")
 
 
-def test_parallel_answers_are_not_crossed(client, functions):
+def test_parallel_answers_are_not_crossed(client, functions, promise):
     arguments = [f"{i}-{secrets.token_hex(200)}" for i in range(60)]
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         got = list(pool.map(lambda a: client.call("echo", a).body.decode(), arguments))
     assert got == arguments
+    promise(27, "0 of 60 answers crossed")
 
 
 def test_call_ids_are_ours_and_the_clients_is_only_a_label(client, functions):

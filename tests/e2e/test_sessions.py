@@ -94,7 +94,7 @@ def healthy(url):
         return False
 
 
-def test_guessing_is_slowed_down_and_keeps_nobody_out(engine, tmp_path):
+def test_guessing_is_slowed_down_and_keeps_nobody_out(engine, tmp_path, promise):
     plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, engine)
     plat.up()
     try:
@@ -102,6 +102,8 @@ def test_guessing_is_slowed_down_and_keeps_nobody_out(engine, tmp_path):
     finally:
         plat.down()
         plat.check_logs()
+    promise(28, "5 guesses evaluated, then 429 with Retry-After, for a known and an unknown name")
+    promise(29, "0 of 1 logins of another account refused meanwhile")
 
 
 def guess(url):

@@ -294,6 +294,8 @@ static void exactly_one_of_fifty_registrations_of_a_name_wins(void **state)
         assert_int_equal(race.won + race.lost + race.busy, RACERS);
         assert_ok(credentials(FAAS_SUBJ_AUTH_LOGIN, race.name, PASSWORD, &login, &err));
     }
+    test_promise(5, "1 winner of %d user registrations, in %d of %d rounds", RACERS, ROUNDS,
+                 ROUNDS);
 }
 
 /* Keys of the bucket that match and hold a value; each value is shown to look (or NULL). */
@@ -363,6 +365,8 @@ static void registering_survives_the_death_of_a_nats_server(void **state)
     nats_restart(nats, leader);
 }
 
+static int refused_starts;
+
 static void start_says(const char *keys, const char *signup, const char *message)
 {
     char log[320], text[4096] = "";
@@ -379,6 +383,7 @@ static void start_says(const char *keys, const char *signup, const char *message
     close(fd);
     assert_contains(text, "cannot start");
     assert_contains(text, message);
+    refused_starts++;
 }
 
 static void write_file(const char *path, const char *text, mode_t mode)
@@ -411,6 +416,8 @@ static void bad_keys_and_settings_stop_the_start(void **state)
     (void)snprintf(list, sizeof list, "%s,%s", key_file, old_key_file);
     start_says(list, "open", "old.pem");
     assert_int_equal(chmod(old_key_file, 0600), 0);
+    test_promise(3, "%d of %d starts refused: keys missing, empty, short, readable by others",
+                 refused_starts, refused_starts);
 }
 
 static void a_closed_sign_up_lets_nobody_in(void **state)
@@ -468,6 +475,7 @@ static void no_password_and_no_token_is_in_a_log(void **state)
     }
     assert_true(lines > 10);
     fclose(log);
+    test_promise(40, "0 passwords, hashes and tokens in the logs of all tests above");
 }
 
 int main(void)

@@ -313,6 +313,8 @@ static void slow_clients_do_not_delay_a_fast_one(void **state)
     assert_not_behind(SLOW);
     assert_int_equal(threads_of(gate.gateway), before);
     close_all(SLOW);
+    test_promise(9, "%d of %d fast requests answered before %d slow ones; 0 threads more", FAST,
+                 FAST, SLOW);
 }
 
 static bool all_have_come(void *arg)
@@ -341,6 +343,8 @@ static void calls_that_wait_hold_no_thread(void **state)
     assert_int_equal(threads_of(gate.gateway), before);
     assert_not_behind(WAITING);
     close_all(WAITING);
+    test_promise(9, "%d of %d fast requests answered before %d waiting calls; 0 threads more", FAST,
+                 FAST, WAITING);
 }
 
 #define test(f) cmocka_unit_test_teardown(f, calm)

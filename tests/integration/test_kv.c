@@ -312,6 +312,7 @@ static void of_50_concurrent_creates_one_wins(void **state)
         (void)snprintf(key, sizeof key, "create.%d", round);
         assert_int_equal(run_race(key, 0), 1);
     }
+    test_promise(5, "1 winner of %d creates at once, in %d of %d rounds", RACERS, ROUNDS, ROUNDS);
 }
 
 static void of_50_concurrent_updates_one_wins(void **state)
@@ -327,6 +328,7 @@ static void of_50_concurrent_updates_one_wins(void **state)
         assert_ok(put(0, key, 0, "start", &revision, &err));
         assert_int_equal(run_race(key, revision), 1);
     }
+    test_promise(5, "1 winner of %d updates at once, in %d of %d rounds", RACERS, ROUNDS, ROUNDS);
 }
 
 /* ---- a leader dies ---- */
@@ -366,6 +368,7 @@ static void writes_wait_for_a_new_leader_and_none_is_lost(void **state)
         faas_kv_entry_done(&entry);
     }
     nats_restart(nats, leader);
+    test_promise(34, "0 of 20 acknowledged writes lost when the leader was killed");
 }
 
 static bool do_agree(void *arg)

@@ -164,6 +164,8 @@ static void tenants_do_not_see_each_other(void **state)
         shop_ask(SHOP_BOB, "register", "{\"name\":\"mine\",\"payload\":\"cmd\"}", &theirs, &err));
     assert_string_equal(shop_text(theirs, "uuid"), SHOP_BOB);
     assert_null(reply);
+    test_promise(4, "0 of %zu operations reached another tenant's function",
+                 FAAS_ARRAY_LEN(ops) + 2);
 }
 
 static void callers_are_named_by_their_token_alone(void **state)
@@ -329,6 +331,7 @@ static void one_of_twenty_registrations_of_a_name_wins(void **state)
         assert_int_equal(race.won, 1);
         assert_int_equal(race.conflict, 19);
     }
+    test_promise(5, "1 winner of 20 function registrations, in 4 of 4 rounds");
 }
 
 static void updates_at_the_same_time_all_count_unless_they_name_a_version(void **state)

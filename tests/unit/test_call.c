@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "services/publisher/call.h"
+#include "tests/support/promise.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,8 @@ static void a_placed_call_goes_elsewhere_only_when_refused_or_never_seen(void **
             assert_true(event == CALL_EV_BUSY || event == CALL_EV_NEVER);
             assert_true(from == CALL_PLACING || from == CALL_FENCING);
         }
+    test_promise(37, "0 of %d pairs of state and event place a call again that may have begun",
+                 CALL_STATE_END * CALL_EVENT_END);
 }
 
 static void a_failure_before_anything_started_is_never_said_of_an_accepted_call(void **state)

@@ -202,6 +202,7 @@ static void no_image_user_becomes_root(void **state)
         docker_user(rows[i][0], user);
         assert_string_equal(user, rows[i][1]);
     }
+    test_promise(16, "0 of %zu USER lines become root", FAAS_ARRAY_LEN(rows));
 }
 
 #define FRESH(test) cmocka_unit_test_setup(test, fresh)

@@ -118,6 +118,7 @@ static void user_text_cannot_break_or_forge_a_line(void **state)
     assert_contains(captured, "\\u202e");
     assert_contains(captured, "\\u009b");
     json_decref(doc);
+    test_promise(41, "1 line for 1 event, whatever its text");
 }
 
 static char big[4096];

@@ -60,6 +60,8 @@ static void a_foreign_hash_costs_the_same_and_never_matches(void **state)
         assert_true(time_of(foreign[i], &is_match) > real / 5);
         assert_false(is_match);
     }
+    test_promise(30, "0 of %zu accounts without a usable hash skip the work",
+                 FAAS_ARRAY_LEN(foreign));
 }
 
 static void the_dummy_is_a_real_hash(void **state)
@@ -112,6 +114,7 @@ static void callers_beyond_the_cap_are_busy_at_their_deadline(void **state)
     assert_int_equal(hashed + busy, CALLERS);
     assert_true(hashed >= PARALLEL);
     assert_true(busy >= 1);
+    test_promise(31, "0 of %d callers fail but as busy where %d may hash", CALLERS, PARALLEL);
 }
 
 static void with_time_left_everybody_is_served(void **state)

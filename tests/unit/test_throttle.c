@@ -79,8 +79,8 @@ static void an_account_takes_few_guesses_an_hour_from_anywhere(void **state)
         guesses += wait == 0;
         now += (uint64_t)wait * SECOND;
     }
-    print_message("%d guesses in an hour\n", guesses);
     assert_in_range(guesses, 10, 40);
+    test_promise(28, "%d guesses evaluated in an hour, from any number of addresses", guesses);
 }
 
 static void strangers_who_guess_do_not_keep_the_owner_out(void **state)
@@ -95,6 +95,8 @@ static void strangers_who_guess_do_not_keep_the_owner_out(void **state)
     }
     assert_true(attempt("anna", "elsewhere", true) > 0);
     assert_int_equal(attempt("anna", "home", true), 0);
+    test_promise(29,
+                 "0 of 1 logins from the owner's address refused after 100 guesses by strangers");
 }
 
 static void an_address_that_guesses_at_many_names_waits(void **state)
@@ -112,6 +114,7 @@ static void an_address_that_guesses_at_many_names_waits(void **state)
     assert_int_equal(attempt("neighbour", "a", true), 0); /* behind the same address */
     assert_int_equal(attempt("n1", "b", true), 0);
     assert_true(attempt("n2", "a", true) > 0);
+    test_promise(28, "%d of 100 guesses at 100 names evaluated", let_through);
 }
 
 static void success_forgets_the_failures(void **state)

@@ -25,6 +25,7 @@ static faas_token_verifier *verifier; /* knows `key` only */
 static faas_err err;
 static const char *reason;
 static char good_header[128];
+static int refused; /* tokens, by assert_invalid */
 
 static faas_code verifier_of(const struct forge_key *of, faas_token_verifier **out_verifier)
 {
@@ -86,6 +87,7 @@ static void assert_invalid(const char *token, const char *cause)
     assert_string_equal(err.msg, "the token is not valid; log in again");
     assert_contains(err.detail, cause);
     assert_string_equal(claims.user, "untouched");
+    refused++;
 }
 
 static void assert_forged_invalid(const char *header, const char *payload, const char *cause)
@@ -441,6 +443,14 @@ static void a_lifetime_below_a_second_is_refused(void **state)
     faas_token_signer_free(signer);
 }
 
+/* Last: what the tests above offered. */
+static void no_forged_or_wrongly_claimed_token_was_accepted(void **state)
+{
+    (void)state;
+    assert_true(refused > 0);
+    test_promise(2, "0 of %d wrong tokens accepted", refused);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +473,7 @@ int main(void)
         cmocka_unit_test(claims_of_the_wrong_type_are_refused),
         cmocka_unit_test(claims_with_other_content_are_refused),
         cmocka_unit_test(a_lifetime_below_a_second_is_refused),
+        cmocka_unit_test(no_forged_or_wrongly_claimed_token_was_accepted),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
