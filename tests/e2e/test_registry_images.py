@@ -60,6 +60,21 @@ def test_an_image_is_pulled_with_the_operators_login(engine, registry, tmp_path)
         assert plat.down() == []
 
 
+def test_a_moved_tag_changes_nothing_until_it_is_refreshed(platform, other, promise):
+    def tag(image):
+        subprocess.run(["docker", "tag", image, "faas-tests/moving:latest"], env=platform.env, check=True)
+    tag("faas-examples/echo:latest")
+    name = other.register("faas-tests/moving:latest")
+    try:
+        tag("faas-tests/show:latest")
+        assert [other.call(name, "-n x").body for _ in range(4)] == [b"-n x"] * 4
+        assert other.post(f"/v1/functions/{name}/refresh").status == 200
+        assert other.call(name, "x").body == b"x"
+    finally:
+        subprocess.run(["docker", "image", "rm", "faas-tests/moving:latest"], env=platform.env, capture_output=True, check=True)
+    promise(14, "0 of 4 calls ran another digest than the registered one after its tag moved")
+
+
 def test_without_a_login_the_engines_words_come_back(engine, registry, tmp_path):
     address, _ = registry
     plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, engine)
