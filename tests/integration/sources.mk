@@ -8,7 +8,9 @@ $(eval $(call integration,permissions))
 $(eval $(call integration,failover))
 $(eval $(call integration,members,tests/support/program.c))
 $(eval $(call integration,service,tests/support/program.c))
-# A service for these tests only: built for them, not shipped with the programs.
+# Programs for tests only: built for them, not shipped with the others.
 $(eval $(call program,faas-echo,tests/support/echo.c))
-PROGRAMS := $(filter-out $(O)/bin/faas-echo,$(PROGRAMS))
+$(eval $(call program,scripted-engine,tests/support/scripted_engine.c))
+PROGRAMS := $(filter-out $(O)/bin/faas-echo $(O)/bin/scripted-engine,$(PROGRAMS))
 integration: $(O)/bin/faas-echo
+e2e bench-programs: $(O)/bin/scripted-engine
