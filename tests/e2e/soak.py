@@ -26,7 +26,7 @@ def platform(folder, replicas=None, env=None):
         os.makedirs(plat.data)
         plat.up()
         user = Client.new(plat.url)
-        yield plat, user, user.register("faas-examples/echo:latest")
+        yield plat, user, user.register("faas-examples/echo:latest", max_wait_ms=30000)  # a busy machine makes them wait, not fail
         done = plat.run("down", "--data", plat.data)
         assert done.returncode == 0, done.stderr
         plat.check_logs()
