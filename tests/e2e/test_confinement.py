@@ -84,14 +84,15 @@ BOMBS = {
     "shared memory": ("sh", "dd if=/dev/zero of=/dev/shm/x bs=1M count=500 2>/dev/null; wc -c </dev/shm/x", lambda a: int(a.text) <= 8 * 1024 * 1024),
     "files": ("sh", "cd /tmp; seq 40000 | xargs touch 2>/dev/null; ls | wc -l", lambda a: 1000 < int(a.text) <= 16384),
     "descriptors": ("sh", "ulimit -n 4096 2>/dev/null; ulimit -n", lambda a: int(a.text) == 1024),
+    "processor": ("fail", "spin 2000", lambda a: int(a.text.removeprefix("cpu_ms=")) <= 0.2 * float(a.headers["X-Duration-Ms"]) + 200, {"cpus": 0.2}),
     "the image's own files": ("sh", "echo x 2>/dev/null >/bin/x || echo read-only", lambda a: a.text == "read-only\n"),
 }
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_contained(platform, client, other, functions, bomb, promise):
-    image, argument, is_contained = BOMBS[bomb]
-    name = other.register(f"faas-tests/{image}:latest", timeout_ms=20000)
+    image, argument, is_contained, *limits = BOMBS[bomb]
+    name = other.register(f"faas-tests/{image}:latest", timeout_ms=20000, limits=limits[0] if limits else {})
     answer = other.call(name, argument)
     assert is_contained(answer), (answer.status, answer.text[:300])
     assert client.call("echo", "a neighbour").body == b"a neighbour"
