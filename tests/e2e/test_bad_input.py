@@ -183,6 +183,8 @@ def test_parameters_from_query_or_body_but_not_both(client, functions):
     b"POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
     b"POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 1e3\r\n\r\n",
     b"GET /healthz HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n",
+    b"GET /health z HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /health\0z HTTP/1.1\r\nHost: a\r\n\r\n",
     b"nonsense\r\n\r\n",
 ])
 def test_malformed_framing_is_refused_and_the_connection_closed(platform, request_bytes, promise):
