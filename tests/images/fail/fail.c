@@ -79,7 +79,7 @@ static void put_pattern(int fd, unsigned long bytes)
         size_t len = 0;
 
         while (len < sizeof block && at + len < bytes) {
-            char line[LINE + 1];
+            char line[LINE + 6]; /* room for 20 digits; LINE bytes are used */
 
             snprintf(line, sizeof line, "%015lu%s", at + len, letters);
             memcpy(block + len, line, LINE);
