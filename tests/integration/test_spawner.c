@@ -41,7 +41,7 @@ static void every_outcome_is_told_apart(void **state)
         assert_int_equal(json_integer_value(json_object_get(got.end, "signal")), rows[i].signal);
         assert_int_equal(json_is_true(json_object_get(got.end, "oom")), rows[i].is_oom);
         assert_true(got.has_accept_event && got.has_accept_frame);
-        den_assert_running(got.id, false);
+        den_assert_stopped(got.id);
         den_assert_gone("faas.call", got.id, 10000);
         caller_result_done(&got);
     }

@@ -33,7 +33,7 @@ static void a_cancelled_call_is_dead_before_the_answer(void **state)
     sleeper_start(&running);
     sleeper_await_container(&running);
     assert_state("cancel", running.id, 0, "cancelled");
-    den_assert_running(running.id, false);
+    den_assert_stopped(running.id);
     sleeper_join(&running);
     assert_string_equal(den_text(running.result.end, "code"), "client_gone");
     assert_state("cancel", running.id, 0, "done");

@@ -41,7 +41,7 @@ const char *den_text(const json_t *doc, const char *field); /* "" when absent */
 
 /* Containers with the label, stopped ones included, are gone within ms. */
 void den_assert_gone(const char *label, const char *value, int64_t ms);
-void den_assert_running(const char *call_id, bool expected); /* right now */
+void den_assert_stopped(const char *call_id); /* right now */
 
 /* A call of FAIL on a thread of its own; "sleep 60000" when no argument is set. */
 struct sleeper {
