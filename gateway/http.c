@@ -15,9 +15,6 @@
 #include "base/log.h"
 #include "gateway/http_tls.h"
 
-/* Per connection: bounds the head of a request.  libmicrohttpd clears all of it for each request,
- * so four times as much made the door half as fast (ARCHITECTURE.md). */
-#define HEAD_MEMORY    (12 * 1024)
 #define BODY_MIN       4096 /* of a body whose length was not declared */
 #define LAST_ANSWERS_S 1
 
@@ -441,9 +438,9 @@ static struct MHD_Daemon *start_daemon(http_server *server, int listener, bool i
         (unsigned)conf->threads, MHD_OPTION_CONNECTION_LIMIT, (unsigned)conf->connections,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)conf->per_address,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)conf->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEAD_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, STRICTNESS, MHD_OPTION_URI_LOG_CALLBACK,
-        on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+        (size_t)conf->head_kb * 1024, MHD_OPTION_STRICT_FOR_CLIENT, STRICTNESS,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
 }
 
 /* Nothing is served before all of it can be. */

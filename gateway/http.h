@@ -68,6 +68,7 @@ struct http_conf {
     const char *listen;     /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
     const char *listen_tls; /* the same; "": none.  http_tls_load() comes first */
     int64_t connections, per_address, threads, idle_s, read_ms;
+    int64_t head_kb; /* of memory per connection; libmicrohttpd clears it for each request */
     faas_loop *loop;
     /* The answer to a request without a body, or NULL: it becomes an exchange.  Target as received.
      * May be NULL. */

@@ -38,6 +38,9 @@ static const struct faas_option options[] = {
                  "connections of one client address at each listener; 0: no limit (behind a "
                  "proxy)"),
     FAAS_OPT_INT(conf.threads, "GATEWAY_THREADS", "2", 2, 64, "threads that speak HTTP"),
+    FAAS_OPT_INT(conf.head_kb, "GATEWAY_HEAD_KB", "12", 4, 1024,
+                 "memory for a request's line and header fields, in KiB per connection; more of it "
+                 "costs time in every request"),
     FAAS_OPT_INT(conf.idle_s, "GATEWAY_IDLE_S", "10", 1, 3600,
                  "seconds after which a silent connection is closed"),
     FAAS_OPT_INT(conf.read_ms, "GATEWAY_READ_MS", "30000", 100, 3600000,
@@ -332,6 +335,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .connections = conf.connections,
         .per_address = conf.per_address,
         .threads = conf.threads,
+        .head_kb = conf.head_kb,
         .idle_s = conf.idle_s,
         .read_ms = conf.read_ms,
         .loop = rt->loop,

@@ -206,11 +206,25 @@ static int ask_with(size_t target_len, size_t field_len)
 static void heads_have_a_budget(void **state)
 {
     (void)state;
-    assert_int_equal(ask_with(8000, 8000), 401); /* looked at: there is no token */
-    assert_int_equal(ask_with(20000, 20000), 401);
+    assert_int_equal(ask_with(4000, 4000), 401); /* looked at: there is no token */
     assert_int_equal(ask_with(1, 100 * 1024), 431);
     assert_int_equal(ask_with(100 * 1024, 1), 414);
-    assert_int_equal(ask_with(8000, 8000), 401);
+    assert_int_equal(ask_with(4000, 4000), 401);
+}
+
+static int open_long_heads(void **state)
+{
+    static const char *const settings[] = {"GATEWAY_HEAD_KB=64", NULL};
+
+    (void)state;
+    return open_with(settings);
+}
+
+static void the_budget_of_heads_can_be_raised(void **state)
+{
+    (void)state;
+    assert_int_equal(ask_with(20000, 20000), 401);
+    assert_int_equal(ask_with(1, 100 * 1024), 431);
 }
 
 /* ---- too slow ---- */
@@ -425,6 +439,7 @@ int main(void)
         test(a_body_in_chunks_has_the_same_limit),
         test(heads_have_a_budget),
     };
+    const struct CMUnitTest heads[] = {test(the_budget_of_heads_can_be_raised)};
     const struct CMUnitTest slow[] = {
         test(a_head_that_does_not_end_is_closed),
         test(a_body_that_does_not_end_is_closed),
@@ -439,6 +454,7 @@ int main(void)
     };
     int failed = cmocka_run_group_tests_name("large", large, open_plain, close_gate);
 
+    failed += cmocka_run_group_tests_name("long heads", heads, open_long_heads, close_gate);
     failed += cmocka_run_group_tests_name("slow", slow, open_hasty, close_gate);
     failed += cmocka_run_group_tests_name("address", address, open_address_limit, close_gate);
     failed += cmocka_run_group_tests_name("all", all, open_limit, close_gate);
