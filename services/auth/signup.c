@@ -26,6 +26,7 @@ struct signup {
     _Atomic size_t instances;
     pthread_mutex_t mu; /* guards what follows */
     struct bucket buckets[PLACES][WAYS];
+    bool is_asking;                /* the store, for all */
     uint64_t counted_ns;           /* when the store was asked; 0: never */
     int64_t counted, made, making; /* as it said; since then; at this moment */
 };
@@ -149,17 +150,49 @@ static void give_to_address(signup *self, uint64_t hash)
         bucket->full_ns -= step_ns(self);
 }
 
-/* ---- in all: the lock is held ---- */
+/* ---- in all ---- */
 
-static faas_code take_of_all(signup *self, uint64_t now_ns, uint64_t deadline_ns, faas_err *err)
+/* One asks for all, once there is a number to go by meanwhile. */
+static bool must_ask(signup *self, uint64_t now_ns)
+{
+    bool must = self->counted_ns == 0 || (!self->is_asking && now_ns > self->counted_ns + FRESH_NS);
+
+    self->is_asking = self->is_asking || must;
+    return must;
+}
+
+/* The lock is not held while the store is asked. */
+static faas_code refresh(signup *self, uint64_t now_ns, uint64_t deadline_ns, faas_err *err)
+{
+    int64_t count = 0, made_before;
+    faas_code rc;
+    bool must;
+
+    if (self->conf.accounts == 0)
+        return FAAS_OK;
+    pthread_mutex_lock(&self->mu);
+    must = must_ask(self, now_ns);
+    made_before = self->made;
+    pthread_mutex_unlock(&self->mu);
+    if (!must)
+        return FAAS_OK;
+    rc = self->conf.count(self->conf.arg, deadline_ns, &count, err);
+    pthread_mutex_lock(&self->mu);
+    self->is_asking = false;
+    if (rc == FAAS_OK) {
+        self->counted = count;
+        self->counted_ns = now_ns;
+        self->made -= made_before; /* those made meanwhile may count twice for a second */
+    }
+    pthread_mutex_unlock(&self->mu);
+    return rc;
+}
+
+/* The lock is held. */
+static faas_code take_of_all(const signup *self, faas_err *err)
 {
     if (self->conf.accounts == 0)
         return FAAS_OK;
-    if (self->counted_ns == 0 || now_ns > self->counted_ns + FRESH_NS) {
-        FAAS_TRY(self->conf.count(self->conf.arg, deadline_ns, &self->counted, err));
-        self->counted_ns = now_ns;
-        self->made = 0;
-    }
     if (self->counted + self->made + self->making < self->conf.accounts)
         return FAAS_OK;
     return faas_fail_busy(err, FULL_S,
@@ -175,8 +208,9 @@ faas_code signup_begin(signup *self, const char *address, uint64_t now_ns, uint6
     faas_code rc;
 
     out_try->hash = hash_of(self, address);
+    FAAS_TRY(refresh(self, now_ns, deadline_ns, err));
     pthread_mutex_lock(&self->mu);
-    rc = take_of_all(self, now_ns, deadline_ns, err);
+    rc = take_of_all(self, err);
     if (rc == FAAS_OK)
         rc = take_of_address(self, out_try->hash, now_ns, err);
     self->making += rc == FAAS_OK;
