@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/secret.h"
+
 #define FILE_MAX  (64 * 1024)
 #define CHAIN_MAX 16
 #define ID_BYTES  64 /* of a public key */
@@ -45,15 +47,21 @@ static void pem_free(pem *file)
 }
 FAAS_DEFINE_AUTO(pem, pem_free)
 
-static faas_code read_open(int fd, const char *name, bool is_secret, pem *out_file, faas_err *err)
+static faas_code check_secret(int fd, const char *path, const char *name, faas_err *err)
+{
+    faas_err why = {0};
+    faas_code rc = faas_secret_check(fd, path, &why);
+
+    return rc == FAAS_OK ? FAAS_OK : faas_fail(err, rc, "%s: %s", name, why.msg);
+}
+
+static faas_code read_open(int fd, const char *name, pem *out_file, faas_err *err)
 {
     struct stat at;
     ssize_t got;
 
     if (fstat(fd, &at) != 0 || !S_ISREG(at.st_mode))
         return faas_fail(err, FAAS_INVALID, "%s: not a regular file", name);
-    if (is_secret && (at.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return faas_fail(err, FAAS_INVALID, "%s: others may read it; set its mode to 0600", name);
     while ((got = read(fd, out_file->text + out_file->len, FILE_MAX - out_file->len)) > 0)
         out_file->len += (unsigned)got;
     if (got < 0 || out_file->len == FILE_MAX)
@@ -65,7 +73,7 @@ static faas_code read_open(int fd, const char *name, bool is_secret, pem *out_fi
 static faas_code read_pem(const char *path, const char *name, bool is_secret, pem *out_file,
                           faas_err *err)
 {
-    faas_code rc;
+    faas_code rc = FAAS_OK;
     int fd;
 
     if (path[0] == '\0')
@@ -73,7 +81,10 @@ static faas_code read_pem(const char *path, const char *name, bool is_secret, pe
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return faas_fail(err, FAAS_INVALID, "%s: %s: %s", name, path, strerror(errno));
-    rc = read_open(fd, name, is_secret, out_file, err);
+    if (is_secret)
+        rc = check_secret(fd, path, name, err);
+    if (rc == FAAS_OK)
+        rc = read_open(fd, name, out_file, err);
     close(fd);
     return rc;
 }

@@ -160,6 +160,20 @@ def test_bad_registry_logins_stop_the_start_of_a_spawner(plat, tmp_path):
         assert_refused(done, "REGISTRY_AUTH_FILE", fault)
 
 
+def test_bad_tls_keys_stop_the_start_of_a_gateway(plat, tmp_path):
+    texts = {"short": "hunter2\n", "another key": pem(ec.generate_private_key(ec.SECP256R1())), "a public key": Key().pem.decode()}
+    for i, fault in enumerate([*(f for f in COMMON if f != "printed in documents"), "another key", "a public key"]):
+        work = tmp_path / str(i)
+        work.mkdir()
+        key, cert = work / "tls.key", work / "tls.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost", "-days", "1",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True)
+        key.chmod(0o600)
+        spoil(key, fault, texts)
+        done = run("gateway", settings(plat, "gateway", work, LISTEN_TLS=f"127.0.0.1:{free_port()}", TLS_CERT_FILE=cert, TLS_KEY_FILE=key))
+        assert_refused(done, "TLS_KEY_FILE", fault)
+
+
 def test_bad_secrets_of_a_data_folder_stop_faas_up(engine, tmp_path):
     made = Platform(conftest.BIN, str(tmp_path / "data"), free_port(), {}, engine)
     made.up()

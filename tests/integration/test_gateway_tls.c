@@ -244,7 +244,8 @@ static void files_that_do_not_fit_change_nothing(void **state)
     wait_until(is_trusted, third, RENEWED_MS, "the third certificate is there");
     assert_int_equal(chmod(key_path, 0640), 0);
     assert_int_equal(kill(gate.gateway, SIGHUP), 0);
-    wait_until(has_refused, (char[]){"others may read it"}, RENEWED_MS, "an open key is refused");
+    wait_until(has_refused, (char[]){"others may reach this secret"}, RENEWED_MS,
+               "an open key is refused");
     write_key(key_path, other, 0600);
     assert_int_equal(kill(gate.gateway, SIGHUP), 0);
     wait_until(has_refused, (char[]){"not the key of TLS_CERT_FILE"}, RENEWED_MS, "another's key");
@@ -301,7 +302,7 @@ static void a_gateway_without_a_good_pair_does_not_start(void **state)
     assert_refused("/no/such/file", key_path, "TLS_CERT_FILE: /no/such/file: No such file");
     assert_refused(key_path, key_path, "TLS_CERT_FILE: no chain of 1 to 16 certificates");
     make_pair(4, trust);
-    assert_refused(cert_path, cert_path, "others may read it; set its mode to 0600");
+    assert_refused(cert_path, cert_path, "run chmod 0600 on it");
     assert_int_equal(chmod(cert_path, 0600), 0);
     assert_refused(cert_path, cert_path, "TLS_KEY_FILE: no unencrypted private key");
 }
