@@ -24,7 +24,7 @@ struct http_conn {
     int fd;
     _Atomic uint64_t deadline_ns;
     bool is_unread; /* its last answer did not wait for the request's body */
-    char *target; /* of the current request, owned; its memory serves the next one */
+    char *target;   /* of the current request, owned; its memory serves the next one */
     size_t target_room;
     const char *raw_target; /* the same text in libmicrohttpd's buffer; compared, never read */
     const http_constant *constant; /* the answer to the current request, if it is one */
