@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fair.h"
 #include "contract.h"
 #include "services/auth/account.h"
 #include "services/auth/sessions.h"
 #include "services/auth/throttle.h"
 #include "services/publisher/book.h"
 #include "services/publisher/cache.h"
-#include "services/publisher/fair.h"
 #include "services/publisher/place.h"
 #include "services/publisher/record.h"
 #include "services/publisher/tally.h"
@@ -32,13 +32,16 @@ static faas_code place_record(void *state, faas_err *err)
 {
     FAAS_AUTO(record) *rec = NULL;
     FAAS_AUTO(json_t) *placement = NULL;
+    FAAS_AUTO(char) *text = NULL;
     const json_t *env;
+    size_t len = 0;
 
     (void)state;
     FAAS_TRY(record_parse(KEY, RECORD, strlen(RECORD), &rec, err));
-    placement = record_placement(rec, 500, true);
-    if (placement == NULL)
+    text = record_placement(rec, 500, true, &len);
+    if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "placement");
+    FAAS_TRY(faas_json_parse(text, len, false, &placement, err));
     assert_int_equal(json_integer_value(json_object_get(placement, "timeout_ms")), 500);
     assert_true(json_is_true(json_object_get(placement, "pull")));
     env = json_object_get(placement, "env");
@@ -118,7 +121,7 @@ static void calls_are_entered_whole_or_not_at_all(void **state)
     book_done(&book);
 }
 
-static bool may_go(void *arg, struct fair_item *item)
+static bool may_go(void *arg, struct faas_fair_item *item)
 {
     (void)arg, (void)item;
     return true;
@@ -126,12 +129,12 @@ static bool may_go(void *arg, struct fair_item *item)
 
 static faas_code wait_in_line(void *state, faas_err *err)
 {
-    struct fair *fair = state;
-    struct fair_item item = {.line = NULL};
+    struct faas_fair *fair = state;
+    struct faas_fair_item item = {.line = NULL};
 
-    FAAS_TRY(fair_push(fair, ANN, &item, false, err));
+    FAAS_TRY(faas_fair_push(fair, ANN, &item, false, err));
     assert_int_equal(fair->len, 1);
-    assert_ptr_equal(fair_take(fair, may_go, NULL), &item);
+    assert_ptr_equal(faas_fair_take(fair, may_go, NULL), &item);
     assert_int_equal(fair->len, 0);
     return FAAS_OK;
 }
@@ -151,13 +154,13 @@ static faas_code count(void *state, faas_err *err)
 
 static void queues_and_counts_are_right_or_refuse(void **state)
 {
-    struct fair fair = {.len = 0};
+    struct faas_fair fair = {.len = 0};
     struct tally tally = {.root = NULL};
 
     (void)state;
-    fair_init(&fair, 10, 5);
+    faas_fair_init(&fair, 10, 5);
     fault_each(wait_in_line, &fair, 1);
-    fair_done(&fair);
+    faas_fair_done(&fair);
     fault_each(count, &tally, 2);
     tally_done(&tally);
 }
