@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REBUILDING "the list of functions is being built again; try again in a moment"
-
 enum { PUT_FUNCTION, PUT_VERSION, DROP_FUNCTION, DROP_VERSION, SET_APPLIED, WRITES };
 
 static const char *const write_sql[WRITES] = {
@@ -309,20 +307,17 @@ static faas_code lock_good(catalog *cat, faas_err *err)
     if (cat->is_good)
         return FAAS_OK;
     pthread_mutex_unlock(&cat->mu);
-    return faas_fail(err, FAAS_UNAVAILABLE, REBUILDING);
+    return faas_fail(err, FAAS_UNAVAILABLE, CATALOG_REBUILDING);
 }
 
 /* Takes what a read under lock_good() came to.  A file that cannot be read is no good any more:
  * whoever follows the bucket builds it again. */
-static faas_code unlock(catalog *cat, faas_code rc, faas_err *err)
+static faas_code unlock(catalog *cat, faas_code rc)
 {
-    if (rc == FAAS_INTERNAL)
+    if (rc == FAAS_UNAVAILABLE)
         cat->is_good = false;
     pthread_mutex_unlock(&cat->mu);
-    if (rc != FAAS_INTERNAL || err == NULL)
-        return rc;
-    (void)snprintf(err->msg, sizeof err->msg, "%s", REBUILDING);
-    return err->code = FAAS_UNAVAILABLE; /* detail stays for the log */
+    return rc;
 }
 
 struct rows { /* what a query's rows become */
@@ -337,16 +332,23 @@ static faas_code take_row(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
 {
     const char *text = (const char *)sqlite3_column_text(stmt, 0);
     size_t len = (size_t)sqlite3_column_bytes(stmt, 0), count = json_array_size(rows->items);
-    json_t *record;
+    json_t *record = NULL;
+    faas_err why = {0};
+    faas_code rc;
 
     rows->bytes += len + 1;
     if ((int64_t)count == rows->limit || (count > 0 && rows->bytes > rows->bytes_max)) {
         rows->has_more = true;
         return FAAS_OK;
     }
-    record = faas_json_load(text, len, 0);
-    if (json_array_append_new(rows->items, record) != 0)
-        return faas_fail_sys(err, EIO, "catalog: a record is damaged, or no memory");
+    rc = text != NULL ? faas_json_parse(text, len, false, &record, &why) : FAAS_INTERNAL;
+    if (rc == FAAS_INVALID) {
+        (void)faas_fail(err, FAAS_UNAVAILABLE, CATALOG_REBUILDING);
+        (void)faas_err_detail(err, "catalog: a record is damaged: %s", why.msg);
+        return FAAS_UNAVAILABLE;
+    }
+    if (rc != FAAS_OK || json_array_append_new(rows->items, record) != 0)
+        return faas_fail_sys(err, ENOMEM, "catalog: a record");
     return FAAS_OK;
 }
 
@@ -358,14 +360,14 @@ static faas_code take_rows(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
     while (!rows->has_more && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
         FAAS_TRY(take_row(stmt, rows, err));
     if (rc != SQLITE_DONE && rc != SQLITE_ROW)
-        return sql_fail(err, sqlite3_db_handle(stmt), "read");
+        return catalog_file_read_failed(sqlite3_db_handle(stmt), "read", err);
     return FAAS_OK;
 }
 
 static faas_code prepare_read(catalog *cat, const char *sql, sqlite3_stmt **out_stmt, faas_err *err)
 {
     if (sqlite3_prepare_v2(cat->file.reader, sql, -1, out_stmt, NULL) != SQLITE_OK)
-        return sql_fail(err, cat->file.reader, "prepare");
+        return catalog_file_read_failed(cat->file.reader, "prepare", err);
     return FAAS_OK;
 }
 
@@ -452,7 +454,7 @@ static faas_code count_locked(catalog *cat, const char *tenant, int64_t *out_cou
     bind_text(stmt, 1, tenant);
     rc = sqlite3_step(stmt);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return sql_fail(err, cat->file.reader, "count");
+        return catalog_file_read_failed(cat->file.reader, "count", err);
     *out_count = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
     return FAAS_OK;
 }
@@ -471,7 +473,7 @@ faas_code catalog_page(catalog *cat, const struct catalog_query *query, json_t *
         rc = page_locked(cat, query, &rows, err);
     else
         rc = search_locked(cat, query, &rows, err);
-    FAAS_TRY(unlock(cat, rc, err));
+    FAAS_TRY(unlock(cat, rc));
     *out_items = FAAS_STEAL(items);
     *out_has_more = rows.has_more;
     return FAAS_OK;
@@ -486,7 +488,7 @@ faas_code catalog_versions(catalog *cat, const struct catalog_versions_query *qu
     if (items == NULL)
         return faas_fail_sys(err, ENOMEM, "catalog versions");
     FAAS_TRY(lock_good(cat, err));
-    FAAS_TRY(unlock(cat, versions_locked(cat, query, &rows, err), err));
+    FAAS_TRY(unlock(cat, versions_locked(cat, query, &rows, err)));
     *out_items = FAAS_STEAL(items);
     *out_has_more = rows.has_more;
     return FAAS_OK;
@@ -495,5 +497,5 @@ faas_code catalog_versions(catalog *cat, const struct catalog_versions_query *qu
 faas_code catalog_count(catalog *cat, const char *tenant, int64_t *out_count, faas_err *err)
 {
     FAAS_TRY(lock_good(cat, err));
-    return unlock(cat, count_locked(cat, tenant, out_count, err), err);
+    return unlock(cat, count_locked(cat, tenant, out_count, err));
 }

@@ -222,6 +222,15 @@ faas_code catalog_file_create(struct catalog_file *file, faas_err *err)
     return run(file->writer, "COMMIT", err);
 }
 
+faas_code catalog_file_read_failed(sqlite3 *reader, const char *what, faas_err *err)
+{
+    if (sqlite3_errcode(reader) == SQLITE_NOMEM)
+        return faas_fail_sys(err, ENOMEM, "catalog: %s", what);
+    (void)faas_fail(err, FAAS_UNAVAILABLE, CATALOG_REBUILDING);
+    (void)faas_err_detail(err, "catalog: %s: %s", what, sqlite3_errmsg(reader));
+    return FAAS_UNAVAILABLE;
+}
+
 void catalog_file_close(struct catalog_file *file)
 {
     sqlite3_close(file->reader);

@@ -12,6 +12,8 @@
 
 #include "base/err.h"
 
+#define CATALOG_REBUILDING "the list of functions is being built again; try again in a moment"
+
 struct catalog_file {
     char *path;
     int lock_fd;
@@ -25,6 +27,8 @@ FAAS_MUST_CHECK faas_code catalog_file_claim(struct catalog_file *file, const ch
 FAAS_MUST_CHECK faas_code catalog_file_open(struct catalog_file *file, faas_err *err);
 /* Deletes what is there and makes an empty file of our layout. */
 FAAS_MUST_CHECK faas_code catalog_file_create(struct catalog_file *file, faas_err *err);
+/* What a failed read came to: INTERNAL without memory, else UNAVAILABLE: the file is damaged. */
+faas_code catalog_file_read_failed(sqlite3 *reader, const char *what, faas_err *err);
 void catalog_file_close(struct catalog_file *file); /* connections only */
 void catalog_file_release(struct catalog_file *file);
 

@@ -1,5 +1,7 @@
 #include "catalog_names.h"
 
+#include "catalog_file.h"
+
 #include "base/id.h"
 
 #include <errno.h>
@@ -131,7 +133,7 @@ static faas_code load(sqlite3 *reader, const char *tenant, struct names *names, 
     int rc;
 
     if (sqlite3_prepare_v2(reader, sql, -1, &stmt, NULL) != SQLITE_OK)
-        return faas_fail_sys(err, EIO, "catalog: names: %s", sqlite3_errmsg(reader));
+        return catalog_file_read_failed(reader, "names", err);
     sqlite3_bind_text(stmt, 1, tenant, -1, SQLITE_STATIC);
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(stmt, 0);
@@ -141,7 +143,7 @@ static faas_code load(sqlite3 *reader, const char *tenant, struct names *names, 
         FAAS_TRY(names_add(names, name, err));
     }
     if (rc != SQLITE_DONE)
-        return faas_fail_sys(err, EIO, "catalog: names: %s", sqlite3_errmsg(reader));
+        return catalog_file_read_failed(reader, "names", err);
     return FAAS_OK;
 }
 
