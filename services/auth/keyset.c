@@ -66,7 +66,7 @@ static faas_code join(json_t *keys, const json_t *own, const struct keyset_term 
                              "%d signing keys live, and no more may: one ends a token's longest "
                              "life after it was replaced",
                              FAAS_TOKEN_KEYS);
-        entry = json_deep_copy(own);
+        entry = faas_json_deep_copy(own);
         if (entry == NULL || json_array_insert_new(keys, 0, entry) != 0)
             return faas_fail_sys(err, ENOMEM, "signing keys");
     } else if (json_integer_value(json_object_get(entry, "exp")) >= term->renew_below_s) {
