@@ -18,7 +18,7 @@ static char *folder_of(const char *path)
 }
 
 /* Asks the descriptor where it is, so that nothing can be exchanged in between. */
-static bool is_below_own_folder(int fd, const char *path)
+static faas_code is_below_own_folder(int fd, const char *path, bool *out_is_below, faas_err *err)
 {
     FAAS_AUTO(char) *folder = folder_of(path);
     char link[64], real[PATH_MAX];
@@ -28,14 +28,16 @@ static bool is_below_own_folder(int fd, const char *path)
     (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     n = readlink(link, real, sizeof real - 1);
     if (folder == NULL || n < 0)
-        return false;
+        return faas_fail_sys(err, errno, "where %s is", path);
     real[n] = '\0';
-    return strncmp(real, folder, len) == 0 && (real[len] == '/' || len == 1);
+    *out_is_below = strncmp(real, folder, len) == 0 && (real[len] == '/' || len == 1);
+    return FAAS_OK;
 }
 
 faas_code faas_secret_check(int fd, const char *path, faas_err *err)
 {
     struct stat info;
+    bool is_below;
 
     if (fstat(fd, &info) != 0)
         return faas_fail(err, FAAS_INVALID, "%.200s: cannot be examined: %s", path,
@@ -51,7 +53,8 @@ faas_code faas_secret_check(int fd, const char *path, faas_err *err)
         return faas_fail(err, FAAS_INVALID,
                          "%.200s: this secret belongs to user %u; run chown %u on it", path,
                          (unsigned)info.st_uid, (unsigned)geteuid());
-    if (!is_below_own_folder(fd, path))
+    FAAS_TRY(is_below_own_folder(fd, path, &is_below, err));
+    if (!is_below)
         return faas_fail(err, FAAS_INVALID,
                          "%.200s: a symbolic link out of its folder; name the secret's own file",
                          path);

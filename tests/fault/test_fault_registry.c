@@ -194,7 +194,15 @@ static faas_code write_shelf(void *state, faas_err *err)
 
 static faas_code read_shelf(void *state, faas_err *err)
 {
-    return read_back(((struct shelf *)state)->cat, err);
+    struct shelf *shelf = state;
+    faas_code rc = read_back(shelf->cat, err);
+
+    if (rc != FAAS_OK) { /* whoever follows the bucket builds it again */
+        fault_pause(true);
+        assert_ok(catalog_rebuild(shelf->cat, NULL));
+        assert_ok(write_batch(shelf->cat, ++shelf->applied, NULL));
+    }
+    return rc;
 }
 
 static faas_code rebuild_shelf(void *state, faas_err *err)
