@@ -194,6 +194,7 @@ static faas_code open_file(const char *name, struct key_file *file, faas_err *er
 {
     /* O_NONBLOCK: a FIFO in place of the file must not hang the start. */
     int fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
     faas_code rc;
 
     if (fd < 0)
@@ -201,8 +202,15 @@ static faas_code open_file(const char *name, struct key_file *file, faas_err *er
                          strerrordesc_np(errno));
     file->len = 0;
     file->unfit = (faas_err){.code = FAAS_OK};
-    file->unfit.code = faas_secret_check(fd, name, &file->unfit);
-    rc = read_whole(fd, name, file, err);
+    if (fstat(fd, &info) != 0) {
+        rc = faas_fail(err, FAAS_INVALID, "%.200s: cannot read it: %s", name,
+                       strerrordesc_np(errno));
+    } else if (!S_ISREG(info.st_mode)) {
+        rc = faas_fail(err, FAAS_INVALID, "%.200s: not a plain file", name);
+    } else {
+        file->unfit.code = faas_secret_check(fd, name, &file->unfit);
+        rc = read_whole(fd, name, file, err);
+    }
     close(fd);
     return rc;
 }

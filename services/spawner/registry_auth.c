@@ -40,13 +40,16 @@ static faas_code open_file(const char *file, FILE **out_in, faas_err *err)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     faas_err why = {0};
+    faas_code rc;
 
     if (fd < 0)
         return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: cannot be read: %s",
                          strerrordesc_np(errno));
-    if (faas_secret_check(fd, file, &why) != FAAS_OK) {
+    rc = faas_secret_check(fd, file, &why);
+    if (rc != FAAS_OK) {
         close(fd);
-        return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: %s", why.msg);
+        return rc == FAAS_INVALID ? faas_fail(err, rc, "REGISTRY_AUTH_FILE: %s", why.msg)
+                                  : faas_fail_sys(err, ENOMEM, "look at REGISTRY_AUTH_FILE");
     }
     *out_in = fdopen(fd, "r");
     if (*out_in != NULL)
