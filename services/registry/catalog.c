@@ -22,8 +22,8 @@ static const char *const write_sql[WRITES] = {
                      " ON CONFLICT (key) DO UPDATE SET record = excluded.record"
                      " ON CONFLICT (tenant, name) DO UPDATE SET key = excluded.key,"
                      " record = excluded.record",
-    [PUT_VERSION] = "INSERT OR REPLACE INTO versions (key, tenant, id, version, record)"
-                    " VALUES (?1, ?2, ?3, ?4, ?5)",
+    [PUT_VERSION] = ("INSERT OR REPLACE INTO versions (key, tenant, id, version, record)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5)"), /* one text: clang asks for a comma */
     [DROP_FUNCTION] = "DELETE FROM functions WHERE key = ?1 RETURNING tenant, name",
     [DROP_VERSION] = "DELETE FROM versions WHERE key = ?1",
     [SET_APPLIED] = "UPDATE feed SET applied = ?1 WHERE bucket = 'functions'",
