@@ -185,6 +185,7 @@ faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t
         return faas_fail_sys(err, ENOMEM, "open bucket %s", bucket);
     atomic_init(&kv->refs, 1);
     LIST_INIT(&kv->pauses);
+    faas_rpc_ref(rpc); /* operations may be on their way when it is closed */
     kv->rpc = rpc;
     kv->loop = faas_bus_loop(faas_rpc_bus(rpc));
     (void)snprintf(kv->bucket, sizeof kv->bucket, "%s", bucket);

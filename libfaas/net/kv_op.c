@@ -36,8 +36,10 @@ static void start(void *arg);
 
 void faas_kv_unref(faas_kv *kv)
 {
-    if (atomic_fetch_sub(&kv->refs, 1) == 1)
-        free(kv);
+    if (atomic_fetch_sub(&kv->refs, 1) != 1)
+        return;
+    faas_rpc_unref(kv->rpc);
+    free(kv);
 }
 
 /* ---- the end of an operation ---- */
@@ -439,6 +441,10 @@ static void start(void *arg)
 {
     struct faas_kv_op *op = arg;
 
+    if (faas_rpc_is_cancelled(op->kv->rpc)) { /* its connection may be gone */
+        faas_kv_op_give_up(op);
+        return;
+    }
     switch (op->kind) {
     case FAAS_KV_OPEN:
         start_open(op);

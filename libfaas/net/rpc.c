@@ -39,6 +39,11 @@ struct pending {
 
 static void send_attempt(struct pending *p);
 
+void faas_rpc_ref(faas_rpc *rpc)
+{
+    atomic_fetch_add(&rpc->refs, 1);
+}
+
 void faas_rpc_unref(faas_rpc *rpc)
 {
     if (atomic_fetch_sub(&rpc->refs, 1) == 1)
@@ -426,7 +431,7 @@ static void call_orphaned(faas_rpc *rpc, faas_rpc_done *done, void *arg)
 
 static void call(faas_rpc *rpc, struct pending *take_p)
 {
-    atomic_fetch_add(&rpc->refs, 1);
+    faas_rpc_ref(rpc);
     if (faas_loop_is_own_thread(rpc->loop))
         begin(take_p);
     else

@@ -76,6 +76,7 @@ struct faas_rpc {
 void faas_rpc_cancel_all(faas_rpc *rpc);
 bool faas_rpc_is_cancelled(const faas_rpc *rpc); /* any thread */
 
+void faas_rpc_ref(faas_rpc *rpc);
 void faas_rpc_unref(faas_rpc *rpc);
 void faas_rpc_slot_add(faas_rpc *rpc, struct faas_rpc_slot *slot);
 /* The handler of the process's inbox. */

@@ -397,6 +397,36 @@ static void without_servers_the_store_is_unavailable_at_the_deadline(void **stat
     assert_true(faas_now_ns() < began + 2 * FAAS_S_NS);
 }
 
+static void on_told(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                    const faas_err *err)
+{
+    (void)entry, (void)err;
+    *(faas_code *)arg = code;
+}
+
+/* As a service that stops while one of its reads is still to begin. */
+static void a_read_behind_the_last_turn_of_the_loop_is_told_unavailable(void **state)
+{
+    struct process leaving = {0};
+    faas_code told = FAAS_OK;
+    faas_kv *kv = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    process_start(&leaving, &(struct process_conf){
+                                .urls = nats_url(nats, 0), .service = "kv", .id = "leaving"});
+    assert_ok(faas_kv_open(leaving.rpc, "races", 3, faas_deadline_in_ms(LONG_MS), &kv, &err));
+    faas_pool_stop(leaving.pool);
+    faas_loop_stop(leaving.loop);
+    pthread_join(leaving.thread, NULL);
+    faas_kv_get_async(kv, "anything", faas_deadline_in_ms(LONG_MS), on_told, &told);
+    faas_kv_close(kv);
+    faas_rpc_close(leaving.rpc);
+    faas_bus_close(leaving.bus, 500);
+    faas_loop_free(leaving.loop);
+    assert_int_equal(told, FAAS_UNAVAILABLE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +443,7 @@ int main(void)
         cmocka_unit_test(opening_twice_keeps_what_is_there),
         cmocka_unit_test(of_50_concurrent_creates_one_wins),
         cmocka_unit_test(of_50_concurrent_updates_one_wins),
+        cmocka_unit_test(a_read_behind_the_last_turn_of_the_loop_is_told_unavailable),
         cmocka_unit_test(writes_wait_for_a_new_leader_and_none_is_lost),
         cmocka_unit_test(the_servers_hold_the_same_afterwards),
         cmocka_unit_test(without_servers_the_store_is_unavailable_at_the_deadline),

@@ -48,6 +48,8 @@ static void on_writable(struct ev_loop *ev, ev_io *io, int events)
     if (conn->sent == conn->len) {
         ev_io_stop(ev, io);
         shutdown(conn->fd, SHUT_WR);
+        if (!ev_is_active(&conn->reading))
+            conn_free(conn);
     }
 }
 
@@ -72,7 +74,11 @@ static void on_readable(struct ev_loop *ev, ev_io *io, int events)
     size_t room = sizeof conn->request - 1 - conn->request_len;
     ssize_t n = recv(conn->fd, conn->request + conn->request_len, room, 0);
 
-    (void)ev, (void)events;
+    (void)events;
+    if (n == 0 && ev_is_active(&conn->writing)) { /* who says no more still hears the rest */
+        ev_io_stop(ev, io);
+        return;
+    }
     if (n <= 0) {
         conn_free(conn);
         return;
