@@ -83,7 +83,7 @@ check: unit ## unit tests of this variant
 	@scripts/run-unit $(TESTS)
 
 integration: $(ITESTS) $(PROGRAMS) ## integration tests of this variant, against real nats-servers
-	@FAAS_BUILD=$(O) scripts/run-unit $(ITESTS)
+	@RETRY=1 FAAS_BUILD=$(O) scripts/run-unit $(ITESTS)
 .PHONY: integration
 
 .DEFAULT_GOAL := all
@@ -101,7 +101,7 @@ demo: ## everything, from nothing, explained step by step
 	@scripts/demo $(O)/bin
 e2e: programs ## end-to-end tests with this variant's programs
 	@$(MAKE) --no-print-directory programs VARIANT=future
-	@FAAS_BIN=$(CURDIR)/$(O)/bin /usr/bin/python3 -m pytest -q -x --durations=8 -p no:cacheprovider tests/e2e $(E2E)
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/run-e2e $(E2E)
 bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
 	@scripts/deps --bench
