@@ -9,7 +9,6 @@ static void escape(FILE *to, const char *text)
         fprintf(to, "%%%02X", (unsigned char)*text);
 }
 
-/* A parameter's name is compared as it was sent, so it is not escaped. */
 static char *write_again(json_t *doc)
 {
     char *text = NULL;
@@ -27,7 +26,7 @@ static char *write_again(json_t *doc)
             CLAIM((unsigned char)*c >= ' ' && *c != 0x7F);
         if (ftell(to) > 0)
             fputc('&', to);
-        fputs(key, to);
+        escape(to, key);
         fputc('=', to);
         escape(to, json_string_value(value));
     }
