@@ -180,12 +180,13 @@ faas_code room_queue(struct live *call, faas_err *err)
     return FAAS_OK;
 }
 
+/* take_next() has just gathered the fleet. */
 static bool may_go(struct live *call)
 {
     enum place_verdict why;
 
     return has_share(call, &call->pub->places, 0) && !room_is_capped(call) &&
-           choose(call, gather(call->pub), &why);
+           choose(call, &call->pub->fleet, &why);
 }
 
 static bool may_go_first(void *arg, struct faas_fair_item *item)

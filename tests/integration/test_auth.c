@@ -30,22 +30,6 @@ static char log_file[300], key_file[300], old_key_file[300];
 
 /* ---- the stage ---- */
 
-static void make_key(char out_path[300], const char *name)
-{
-    char command[400];
-
-    (void)snprintf(out_path, 300, "%s/%s.pem", nats_dir(nats), name);
-    (void)snprintf(command, sizeof command,
-                   "umask 077; exec openssl ecparam -name prime256v1 -genkey -noout -out %s",
-                   out_path);
-    pid_t pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(program_wait(pid, LONG_MS), 0);
-}
-
 static pid_t start_auth(const char *id, const char *keys, const char *signup, const char *log)
 {
     char urls[300], id_set[60], keys_set[700], signup_set[60], data[360];
@@ -113,8 +97,10 @@ static int start(void **state)
     nats = nats_start(3, NULL);
     process_start(&client,
                   &(struct process_conf){.urls = nats_urls(nats), .service = "gateway", .id = "t"});
-    make_key(key_file, "new");
-    make_key(old_key_file, "old");
+    (void)snprintf(key_file, sizeof key_file, "%s/new.pem", nats_dir(nats));
+    (void)snprintf(old_key_file, sizeof old_key_file, "%s/old.pem", nats_dir(nats));
+    program_make_key(key_file);
+    program_make_key(old_key_file);
     (void)snprintf(log_file, sizeof log_file, "%s/auth.log", nats_dir(nats));
     (void)snprintf(keys, sizeof keys, "%s,%s", key_file, old_key_file);
     for (int i = 0; i < REPLICAS; i++) {

@@ -69,24 +69,6 @@ static void say_applied(int64_t seq)
     wait_until(have_beats, &enough, LONG_MS, "two beats");
 }
 
-/* A new key in the place of key_file. */
-static void make_key(void)
-{
-    char command[1000];
-    pid_t pid;
-
-    (void)snprintf(command, sizeof command,
-                   "umask 077; openssl ecparam -name prime256v1 -genkey -noout -out %s.new && "
-                   "mv %s.new %s",
-                   key_file, key_file, key_file);
-    pid = fork();
-    if (pid == 0) {
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(program_wait(pid, LONG_MS), 0);
-}
-
 static pid_t start_auth(void)
 {
     char urls[300], keys[400], data[360], log[320];
@@ -197,7 +179,7 @@ static int start(void **state)
                   &(struct process_conf){.urls = nats_urls(nats), .service = "gateway", .id = "t"});
     process_on_loop(&gateway, start_members, NULL);
     (void)snprintf(key_file, sizeof key_file, "%s/key.pem", nats_dir(nats));
-    make_key();
+    program_make_key(key_file);
     auth = start_auth();
     wait_until(is_healthy, NULL, LONG_MS, "auth is ready");
     made = credentials(FAAS_SUBJ_AUTH_REGISTER);
@@ -240,7 +222,7 @@ static void a_new_key_signs_only_once_every_gateway_knows_it(void **state)
     (void)state;
     login(old);
     say_applied(0);
-    make_key();
+    program_make_key(key_file);
     wait_until(has_two_keys, newest, LONG_MS, "the new key is published");
     assert_string_not_equal(newest, old);
     for (int i = 0; i < 10; i++) {

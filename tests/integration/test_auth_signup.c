@@ -57,31 +57,14 @@ static bool is_healthy(void *arg)
     return ask(FAAS_SUBJ_AUTH_HEALTH, "{}", &reply, &err) == FAAS_OK;
 }
 
-static void make_key(void)
-{
-    pid_t child;
-
-    (void)snprintf(key_file, sizeof key_file, "%s/key.pem", nats_dir(nats));
-    child = fork();
-    if (child == 0) {
-        char command[400];
-
-        (void)snprintf(command, sizeof command,
-                       "umask 077; exec openssl ecparam -name prime256v1 -genkey -noout -out %s",
-                       key_file);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    assert_int_equal(program_wait(child, LONG_MS), 0);
-}
-
 static int open_stage(void **state)
 {
     (void)state;
     nats = nats_start(1, NULL);
     process_start(&client,
                   &(struct process_conf){.urls = nats_urls(nats), .service = "gateway", .id = "t"});
-    make_key();
+    (void)snprintf(key_file, sizeof key_file, "%s/key.pem", nats_dir(nats));
+    program_make_key(key_file);
     return 0;
 }
 

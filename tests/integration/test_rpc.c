@@ -1,4 +1,5 @@
 /* Requests, replies and endpoints over one real server. */
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -56,21 +57,9 @@ static faas_code on_gate(void *state, const struct faas_call *call, json_t **out
 static faas_code on_wait(void *state, const struct faas_call *call, json_t **out_reply,
                          faas_err *err)
 {
-    pthread_cond_t never;
-    pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
-    pthread_condattr_t attr;
-    const struct timespec until = {.tv_sec = (time_t)(call->ctx->deadline_ns / FAAS_S_NS),
-                                   .tv_nsec = (long)(call->ctx->deadline_ns % FAAS_S_NS)};
-
     (void)state;
     (void)out_reply;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&never, &attr);
-    pthread_mutex_lock(&mu);
-    while (pthread_cond_timedwait(&never, &mu, &until) == 0)
-        ;
-    pthread_mutex_unlock(&mu);
+    poll(NULL, 0, (int)faas_left_ms(call->ctx->deadline_ns));
     return faas_fail(err, FAAS_UNAVAILABLE, "the store is away");
 }
 

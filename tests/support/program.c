@@ -14,6 +14,7 @@
 #include "tests/unit/unit.h"
 
 #define SETTINGS_MAX 32
+#define KEY_MS       30000
 
 static const char *const passed_on[] = {"PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
                                         "LSAN_OPTIONS"};
@@ -80,4 +81,22 @@ int program_stop(pid_t pid, int signal, int64_t ms)
 {
     assert_int_equal(kill(pid, signal), 0);
     return program_wait(pid, ms);
+}
+
+void program_make_key(const char *path)
+{
+    char command[1000];
+    int len = snprintf(command, sizeof command,
+                       "umask 077; openssl ecparam -name prime256v1 -genkey -noout -out %s.new && "
+                       "mv %s.new %s",
+                       path, path, path);
+    pid_t pid;
+
+    assert_in_range(len, 1, sizeof command - 1);
+    pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(program_wait(pid, KEY_MS), 0);
 }

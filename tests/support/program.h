@@ -17,5 +17,7 @@ pid_t program_start(const char *name, const char *const *settings, const char *l
 int program_stop(pid_t pid, int signal, int64_t ms);
 /* Waits for a child that ends by itself. */
 int program_wait(pid_t pid, int64_t ms);
+/* Another signing key (P-256, PEM, 0600) at path, in the place of what was there. */
+void program_make_key(const char *path);
 
 #endif
