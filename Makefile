@@ -80,10 +80,10 @@ $(O)/libfaas.a: $(patsubst %.c,$(O)/%.o,$(LIBFAAS))
 -include $(patsubst %.c,$(O)/%.d,$(SOURCES) $(LIBFAAS))
 
 check: unit ## unit tests of this variant
-	@scripts/run-unit $(TESTS)
+	@JOBS=$$(nproc) scripts/run-unit $(TESTS)
 
 integration: $(ITESTS) $(PROGRAMS) ## integration tests of this variant, against real nats-servers
-	@RETRY=1 FAAS_BUILD=$(O) scripts/run-unit $(ITESTS)
+	@JOBS=$$(nproc) RETRY=1 FAAS_BUILD=$(O) scripts/run-unit $(ITESTS)
 .PHONY: integration
 
 .DEFAULT_GOAL := all

@@ -18,13 +18,13 @@ static void orphan_done(void *arg)
 {
     struct orphan *orphan = arg;
     faas_err err = {0};
-    faas_code rc = faas_fail_sys(&err, ENOMEM, "read the store");
+    faas_code rc = faas_fail_sys(&err, ENOMEM, "use the store");
 
     orphan->done(orphan->arg, rc, NULL, &err);
     free(orphan);
 }
 
-static void read_async(faas_kv *kv, struct faas_kv_op *take_op, faas_kv_done *done, void *arg)
+static void run_async(faas_kv *kv, struct faas_kv_op *take_op, faas_kv_done *done, void *arg)
 {
     struct orphan *orphan;
 
@@ -42,12 +42,12 @@ static void read_async(faas_kv *kv, struct faas_kv_op *take_op, faas_kv_done *do
 void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
                        void *arg)
 {
-    read_async(kv, faas_kv_op_new(kv, FAAS_KV_GET, key, deadline_ns), done, arg);
+    run_async(kv, faas_kv_op_new(kv, FAAS_KV_GET, key, deadline_ns), done, arg);
 }
 
 void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, void *arg)
 {
-    read_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);
+    run_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);
 }
 
 void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_kv_done *done,
@@ -57,7 +57,32 @@ void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_k
 
     if (op != NULL)
         op->from = from;
-    read_async(kv, op, done, arg);
+    run_async(kv, op, done, arg);
+}
+
+/* NULL without memory. */
+static struct faas_kv_op *put_op(faas_kv *kv, const char *key, uint64_t expected,
+                                 uint64_t deadline_ns)
+{
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_PUT, key, deadline_ns);
+
+    if (op != NULL)
+        op->expected = op->sent = expected;
+    return op;
+}
+
+static struct faas_kv_op *with_value(struct faas_kv_op *take_op, const void *value, size_t len)
+{
+    if (take_op == NULL || faas_kv_op_value(take_op, value, len))
+        return take_op;
+    faas_kv_op_free(take_op);
+    return NULL;
+}
+
+void faas_kv_put_async(faas_kv *kv, const char *key, uint64_t expected, const void *value,
+                       size_t len, uint64_t deadline_ns, faas_kv_done *done, void *arg)
+{
+    run_async(kv, with_value(put_op(kv, key, expected, deadline_ns), value, len), done, arg);
 }
 
 /* ---- blocking ---- */
@@ -141,15 +166,8 @@ static faas_code wait_for_revision(struct faas_kv_op *take_op, uint64_t *out_rev
 faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, const void *value,
                       size_t len, uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
 {
-    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_PUT, key, deadline_ns);
-
-    if (op != NULL && !faas_kv_op_value(op, value, len)) {
-        faas_kv_op_free(op);
-        op = NULL;
-    }
-    if (op != NULL)
-        op->expected = op->sent = expected;
-    return wait_for_revision(op, out_revision, err);
+    return wait_for_revision(with_value(put_op(kv, key, expected, deadline_ns), value, len),
+                             out_revision, err);
 }
 
 faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected, uint64_t deadline_ns,

@@ -54,6 +54,9 @@ typedef void faas_kv_done(void *arg, faas_code code, const struct faas_kv_entry 
                           const faas_err *err);
 void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
                        void *arg);
+/* As faas_kv_put(); value is copied; entry->revision is the write's. */
+void faas_kv_put_async(faas_kv *kv, const char *key, uint64_t expected, const void *value,
+                       size_t len, uint64_t deadline_ns, faas_kv_done *done, void *arg);
 /* Newest sequence of the whole bucket, asked from the leader (entry->revision; value empty). */
 void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, void *arg);
 

@@ -159,17 +159,25 @@ static void send_beat(faas_members *members, bool is_last)
 
 static void on_soon(struct ev_loop *ev, ev_timer *timer, int events)
 {
-    (void)ev;
+    faas_members *members = timer->data;
+
     (void)events;
-    send_beat(timer->data, false);
+    members->soon_at = ev_now(ev) + COALESCE_S;
+    send_beat(members, false);
 }
 
+/* The first one goes in the loop's next turn, when the caller's change is whole; those of a burst
+ * share one. */
 void faas_members_beat_now(faas_members *members)
 {
+    struct ev_loop *ev = members != NULL ? faas_loop_ev(members->loop) : NULL;
+    ev_tstamp wait;
+
     if (members == NULL || ev_is_active(&members->soon_timer))
         return;
-    ev_timer_set(&members->soon_timer, COALESCE_S, 0.0);
-    ev_timer_start(faas_loop_ev(members->loop), &members->soon_timer);
+    wait = members->soon_at - ev_now(ev);
+    ev_timer_set(&members->soon_timer, wait > 0 && wait <= COALESCE_S ? wait : 0.0, 0.0);
+    ev_timer_start(ev, &members->soon_timer);
 }
 
 /* ---- their beats ---- */

@@ -33,6 +33,7 @@ struct faas_members {
     uint64_t back_ns;    /* when our own connection came back; before that we could hear nobody */
     ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
     ev_timer soon_timer; /* a beat asked for */
+    ev_tstamp soon_at;   /* the next of them not before */
     int probes;          /* on their way; stop waits for none: their done finds is_stopped */
     bool is_stopped;
     bool is_full;       /* MEMBERS_MAX was logged */

@@ -29,9 +29,22 @@ static const char *const write_sql[WRITES] = {
     [SET_APPLIED] = "UPDATE feed SET applied = ?1 WHERE bucket = 'functions'",
 };
 
+enum { PAGE, NAMED, VERSIONS, HAS_VERSION, COUNT, READS };
+
+static const char *const read_sql[READS] = {
+    [PAGE] = "SELECT record FROM functions WHERE tenant = ?1 AND name > ?2"
+             " ORDER BY name LIMIT ?3",
+    [NAMED] = "SELECT record FROM functions WHERE tenant = ?1 AND name = ?2",
+    [VERSIONS] = "SELECT record FROM versions WHERE tenant = ?1 AND id = ?2"
+                 " AND version < ?3 ORDER BY version DESC LIMIT ?4",
+    [HAS_VERSION] = "SELECT count(*) FROM versions WHERE tenant = ?1 AND id = ?2 AND version = ?3",
+    [COUNT] = "SELECT functions FROM owners WHERE tenant = ?1",
+};
+
 struct catalog {
     struct catalog_file file;     /* path and lock immutable; writer: loop thread */
     sqlite3_stmt *writes[WRITES]; /* loop thread */
+    sqlite3_stmt *reads[READS];   /* guarded by mu; prepared at their first use */
     bool is_in_batch;             /* loop thread */
     struct catalog_names names;   /* has its own lock */
     pthread_mutex_t mu;
@@ -42,17 +55,31 @@ struct catalog {
 
 FAAS_DEFINE_AUTO(sqlite3_stmt, sqlite3_finalize)
 
+/* Ends a use of a statement that is kept. */
+static void reset(sqlite3_stmt *stmt)
+{
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
+}
+
 static faas_code sql_fail(faas_err *err, sqlite3 *db, const char *what)
 {
     return faas_fail_sys(err, EIO, "catalog: %s: %s", what, sqlite3_errmsg(db));
 }
 
-static void finalize_writes(catalog *cat)
+static void finalize(sqlite3_stmt **stmts, size_t count)
 {
-    for (int i = 0; i < WRITES; i++) {
-        sqlite3_finalize(cat->writes[i]);
-        cat->writes[i] = NULL;
+    for (size_t i = 0; i < count; i++) {
+        sqlite3_finalize(stmts[i]);
+        stmts[i] = NULL;
     }
+}
+
+/* Before the connections are closed. */
+static void finalize_all(catalog *cat)
+{
+    finalize(cat->writes, WRITES);
+    finalize(cat->reads, READS);
 }
 
 static faas_code prepare_writes(catalog *cat, faas_err *err)
@@ -87,7 +114,7 @@ static faas_code open_existing(catalog *cat, uint64_t bucket_last, faas_err *err
 
 static faas_code begin_empty(catalog *cat, faas_err *err)
 {
-    finalize_writes(cat);
+    finalize_all(cat);
     FAAS_TRY(catalog_file_create(&cat->file, err));
     FAAS_TRY(prepare_writes(cat, err));
     cat->applied = 0;
@@ -119,7 +146,7 @@ void catalog_close(catalog *cat)
 {
     if (cat == NULL)
         return;
-    finalize_writes(cat);
+    finalize_all(cat);
     catalog_file_release(&cat->file);
     catalog_names_done(&cat->names);
     pthread_mutex_destroy(&cat->mu);
@@ -177,12 +204,6 @@ static faas_code begin_batch(catalog *cat, faas_err *err)
     return FAAS_OK;
 }
 
-static void reset(sqlite3_stmt *stmt)
-{
-    sqlite3_reset(stmt);
-    sqlite3_clear_bindings(stmt);
-}
-
 /* Runs a bound statement once. */
 static faas_code write_once(catalog *cat, int which, faas_err *err)
 {
@@ -212,22 +233,19 @@ static bool read_key(const char *key, char out_tenant[FAAS_UUID_TEXT])
     return faas_uuid_is(out_tenant);
 }
 
-static faas_code put(catalog *cat, const char *key, const char *tenant, const json_t *doc,
-                     faas_err *err)
+/* doc is what the change's value says. */
+static faas_code put(catalog *cat, const struct catalog_change *change, const char *tenant,
+                     const json_t *doc, faas_err *err)
 {
-    bool is_head = key[0] == 'f';
+    bool is_head = change->key[0] == 'f';
     sqlite3_stmt *stmt = cat->writes[is_head ? PUT_FUNCTION : PUT_VERSION];
-    FAAS_AUTO(json_t) *public = function_public(doc);
-    FAAS_AUTO(char) *record = public == NULL ? NULL : faas_json_text(public, NULL);
 
-    if (record == NULL)
-        return broken(cat, "no memory for a record", err);
-    bind_text(stmt, 1, key);
+    bind_text(stmt, 1, change->key);
     bind_text(stmt, 2, tenant);
     bind_text(stmt, 3, is_head ? function_name(doc) : function_id(doc));
     if (!is_head)
         sqlite3_bind_int64(stmt, 4, function_version(doc));
-    bind_text(stmt, is_head ? 4 : 5, record);
+    sqlite3_bind_text(stmt, is_head ? 4 : 5, change->value, (int)change->len, SQLITE_STATIC);
     FAAS_TRY(write_once(cat, is_head ? PUT_FUNCTION : PUT_VERSION, err));
     if (is_head)
         catalog_names_add(&cat->names, tenant, function_name(doc));
@@ -282,7 +300,7 @@ faas_code catalog_apply(catalog *cat, const struct catalog_change *change, faas_
     if (function_check(doc, err) != FAAS_OK)
         return FAAS_INVALID; /* err has the log's detail */
     FAAS_TRY(begin_batch(cat, err));
-    return put(cat, change->key, tenant, doc, err);
+    return put(cat, change, tenant, doc, err);
 }
 
 faas_code catalog_commit(catalog *cat, uint64_t applied, faas_err *err)
@@ -327,28 +345,37 @@ struct rows { /* what a query's rows become */
     bool has_more;
 };
 
+/* The public form of a stored record; a text that is none means a damaged file. */
+static faas_code read_record(const char *text, size_t len, json_t **out_record, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_err why = {0};
+    faas_code rc = text != NULL ? faas_json_parse(text, len, false, &doc, &why) : FAAS_INTERNAL;
+
+    if (rc == FAAS_INVALID) {
+        (void)faas_fail(err, FAAS_UNAVAILABLE, CATALOG_REBUILDING);
+        (void)faas_err_detail(err, "catalog: a record is damaged: %s", why.msg);
+        return FAAS_UNAVAILABLE;
+    }
+    *out_record = rc == FAAS_OK ? function_public(doc) : NULL;
+    return *out_record != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "catalog: a record");
+}
+
 /* Column 0 of the row is a record's text; has_more when there is no room for it. */
 static faas_code take_row(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
 {
     const char *text = (const char *)sqlite3_column_text(stmt, 0);
     size_t len = (size_t)sqlite3_column_bytes(stmt, 0), count = json_array_size(rows->items);
-    json_t *record = NULL;
-    faas_err why = {0};
-    faas_code rc;
+    json_t *record;
 
     rows->bytes += len + 1;
     if ((int64_t)count == rows->limit || (count > 0 && rows->bytes > rows->bytes_max)) {
         rows->has_more = true;
         return FAAS_OK;
     }
-    rc = text != NULL ? faas_json_parse(text, len, false, &record, &why) : FAAS_INTERNAL;
-    if (rc == FAAS_INVALID) {
-        (void)faas_fail(err, FAAS_UNAVAILABLE, CATALOG_REBUILDING);
-        (void)faas_err_detail(err, "catalog: a record is damaged: %s", why.msg);
-        return FAAS_UNAVAILABLE;
-    }
-    if (rc != FAAS_OK || json_array_append_new(rows->items, record) != 0)
-        return faas_fail_sys(err, ENOMEM, "catalog: a record");
+    FAAS_TRY(read_record(text, len, &record, err));
+    if (json_array_append_new(rows->items, record) != 0)
+        return faas_fail_sys(err, ENOMEM, "catalog: a page");
     return FAAS_OK;
 }
 
@@ -364,43 +391,48 @@ static faas_code take_rows(sqlite3_stmt *stmt, struct rows *rows, faas_err *err)
     return FAAS_OK;
 }
 
-static faas_code prepare_read(catalog *cat, const char *sql, sqlite3_stmt **out_stmt, faas_err *err)
+/* A statement ready to be bound; reset() ends its use, before the lock is let go. */
+static faas_code begin_read(catalog *cat, int which, sqlite3_stmt **out_stmt, faas_err *err)
 {
-    if (sqlite3_prepare_v2(cat->file.reader, sql, -1, out_stmt, NULL) != SQLITE_OK)
+    if (cat->reads[which] == NULL &&
+        sqlite3_prepare_v3(cat->file.reader, read_sql[which], -1, SQLITE_PREPARE_PERSISTENT,
+                           &cat->reads[which], NULL) != SQLITE_OK)
         return catalog_file_read_failed(cat->file.reader, "prepare", err);
+    *out_stmt = cat->reads[which];
     return FAAS_OK;
 }
 
 static faas_code page_locked(catalog *cat, const struct catalog_query *query, struct rows *rows,
                              faas_err *err)
 {
-    FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
+    sqlite3_stmt *stmt;
+    faas_code rc;
 
-    FAAS_TRY(prepare_read(cat,
-                          "SELECT record FROM functions WHERE tenant = ?1 AND name > ?2"
-                          " ORDER BY name LIMIT ?3",
-                          &stmt, err));
+    FAAS_TRY(begin_read(cat, PAGE, &stmt, err));
     bind_text(stmt, 1, query->tenant);
     bind_text(stmt, 2, query->after);
     sqlite3_bind_int64(stmt, 3, query->limit + 1); /* one more tells whether there is more */
-    return take_rows(stmt, rows, err);
+    rc = take_rows(stmt, rows, err);
+    reset(stmt);
+    return rc;
 }
 
 /* The records of these names; one that is not there any more, or not yet, is left out. */
 static faas_code take_named(catalog *cat, const char *tenant, const struct catalog_found *found,
                             struct rows *rows, faas_err *err)
 {
-    FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
+    faas_code rc = FAAS_OK;
+    sqlite3_stmt *stmt;
 
-    FAAS_TRY(prepare_read(cat, "SELECT record FROM functions WHERE tenant = ?1 AND name = ?2",
-                          &stmt, err));
+    FAAS_TRY(begin_read(cat, NAMED, &stmt, err));
     bind_text(stmt, 1, tenant);
-    for (size_t i = 0; i < found->count && !rows->has_more; i++) {
+    for (size_t i = 0; rc == FAAS_OK && i < found->count && !rows->has_more; i++) {
         bind_text(stmt, 2, found->names[i]);
-        FAAS_TRY(take_rows(stmt, rows, err));
+        rc = take_rows(stmt, rows, err);
         sqlite3_reset(stmt);
     }
-    return FAAS_OK;
+    reset(stmt);
+    return rc;
 }
 
 static faas_code search_locked(catalog *cat, const struct catalog_query *query, struct rows *rows,
@@ -432,30 +464,53 @@ static faas_code search_locked(catalog *cat, const struct catalog_query *query, 
 static faas_code versions_locked(catalog *cat, const struct catalog_versions_query *query,
                                  struct rows *rows, faas_err *err)
 {
-    FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
+    sqlite3_stmt *stmt;
+    faas_code rc;
 
-    FAAS_TRY(prepare_read(cat,
-                          "SELECT record FROM versions WHERE tenant = ?1 AND id = ?2"
-                          " AND version < ?3 ORDER BY version DESC LIMIT ?4",
-                          &stmt, err));
+    FAAS_TRY(begin_read(cat, VERSIONS, &stmt, err));
     bind_text(stmt, 1, query->tenant);
     bind_text(stmt, 2, query->id);
     sqlite3_bind_int64(stmt, 3, query->before);
     sqlite3_bind_int64(stmt, 4, query->limit + 1);
-    return take_rows(stmt, rows, err);
+    rc = take_rows(stmt, rows, err);
+    reset(stmt);
+    return rc;
+}
+
+/* The number in the only row of a bound statement; 0 without a row. */
+static faas_code take_number(sqlite3_stmt *stmt, int64_t *out_number, faas_err *err)
+{
+    int rc = sqlite3_step(stmt);
+    faas_code code = FAAS_OK;
+
+    *out_number = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        code = catalog_file_read_failed(sqlite3_db_handle(stmt), "read a number", err);
+    reset(stmt);
+    return code;
 }
 
 static faas_code count_locked(catalog *cat, const char *tenant, int64_t *out_count, faas_err *err)
 {
-    FAAS_AUTO(sqlite3_stmt) *stmt = NULL;
-    int rc;
+    sqlite3_stmt *stmt;
 
-    FAAS_TRY(prepare_read(cat, "SELECT functions FROM owners WHERE tenant = ?1", &stmt, err));
+    FAAS_TRY(begin_read(cat, COUNT, &stmt, err));
     bind_text(stmt, 1, tenant);
-    rc = sqlite3_step(stmt);
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return catalog_file_read_failed(cat->file.reader, "count", err);
-    *out_count = rc == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    return take_number(stmt, out_count, err);
+}
+
+static faas_code has_version_locked(catalog *cat, const struct catalog_version *version,
+                                    bool *out_has, faas_err *err)
+{
+    sqlite3_stmt *stmt;
+    int64_t count;
+
+    FAAS_TRY(begin_read(cat, HAS_VERSION, &stmt, err));
+    bind_text(stmt, 1, version->tenant);
+    bind_text(stmt, 2, version->id);
+    sqlite3_bind_int64(stmt, 3, version->number);
+    FAAS_TRY(take_number(stmt, &count, err));
+    *out_has = count > 0;
     return FAAS_OK;
 }
 
@@ -498,4 +553,11 @@ faas_code catalog_count(catalog *cat, const char *tenant, int64_t *out_count, fa
 {
     FAAS_TRY(lock_good(cat, err));
     return unlock(cat, count_locked(cat, tenant, out_count, err));
+}
+
+faas_code catalog_has_version(catalog *cat, const struct catalog_version *version, bool *out_has,
+                              faas_err *err)
+{
+    FAAS_TRY(lock_good(cat, err));
+    return unlock(cat, has_version_locked(cat, version, out_has, err));
 }

@@ -1,6 +1,6 @@
 /* catalog.h - a copy of the bucket "functions" that can be listed, paged and searched.
- * Truth     the bucket.  The file DIR/<instance>.db (SQLite, write-ahead log) holds the public
- *           form of each head and version and the newest sequence applied.  It is disposable: a
+ * Truth     the bucket.  The file DIR/<instance>.db (SQLite, write-ahead log) holds the records
+ *           of heads and versions as stored, and the newest sequence applied.  It is disposable: a
  *           file of another layout, a damaged one, or one that is ahead of the bucket is deleted
  *           and built again from the feed.
  * Files     instance ids are random, so files of processes that are gone would pile up: opening
@@ -10,7 +10,7 @@
  * Reading   any thread; sees whole batches only.  UNAVAILABLE while there is no good file; a read
  *           that fails makes it so: then catalog_is_good() is false until catalog_rebuild().
  * Search    a part of the name, in any case: names.h; nothing in it has a meaning of its own.
- * Ownership lists are new references of the caller.
+ * Ownership lists hold public forms and are new references of the caller.
  */
 #ifndef REGISTRY_CATALOG_H
 #define REGISTRY_CATALOG_H
@@ -66,6 +66,12 @@ struct catalog_versions_query {
 /* Versions of one function, newest first. */
 FAAS_MUST_CHECK faas_code catalog_versions(catalog *cat, const struct catalog_versions_query *query,
                                            json_t **out_items, bool *out_has_more, faas_err *err);
+struct catalog_version {
+    const char *tenant, *id; /* of the function */
+    int64_t number;
+};
+FAAS_MUST_CHECK faas_code catalog_has_version(catalog *cat, const struct catalog_version *version,
+                                              bool *out_has, faas_err *err);
 FAAS_MUST_CHECK faas_code catalog_count(catalog *cat, const char *tenant, int64_t *out_count,
                                         faas_err *err);
 

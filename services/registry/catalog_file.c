@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LAYOUT_TEXT "2" /* PRAGMA user_version; one more with every change of the schema */
+#define LAYOUT_TEXT "3" /* PRAGMA user_version; one more with every change of the schema */
 #define BUSY_MS     5000
 
 /* key: of the bucket.  record: the public form, JSON.  owners: how many functions each has. */

@@ -3,6 +3,7 @@
 #include "function.h"
 
 #include "base/id.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -82,6 +83,41 @@ faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *n
 
     store_head_key(caller->tenant, name, key);
     return faas_kv_delete(kv, key, expected, caller->deadline_ns, out_seq, err);
+}
+
+struct posted {
+    char id[FAAS_UUID_TEXT];
+    int64_t version;
+};
+
+static void on_posted(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                      const faas_err *err)
+{
+    FAAS_AUTO(void) *owned = arg;
+    const struct posted *posted = arg;
+
+    (void)entry;
+    if (code != FAAS_OK && code != FAAS_CONFLICT)
+        FAAS_LOG(WARN, "a version entry was not written, the next change will",
+                 FAAS_LSTR("function", posted->id), FAAS_LINT("version", posted->version),
+                 FAAS_LSTR("error", err->msg), FAAS_LSTR("detail", err->detail));
+}
+
+void store_post_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc)
+{
+    struct posted *posted = calloc(1, sizeof *posted);
+    char key[STORE_KEY_MAX];
+    size_t len = 0;
+    FAAS_AUTO(char) *text = faas_json_text(doc, &len);
+
+    if (posted == NULL || text == NULL) { /* as if the writer had died here */
+        free(posted);
+        return;
+    }
+    (void)snprintf(posted->id, sizeof posted->id, "%s", function_id(doc));
+    posted->version = function_version(doc);
+    store_version_key(caller->tenant, posted->id, posted->version, key);
+    faas_kv_put_async(kv, key, 0, text, len, caller->deadline_ns, on_posted, posted);
 }
 
 faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc,

@@ -2,8 +2,8 @@
  * Keys      f.<tenant>.<first 32 hex of sha256(name)>  the head: the whole current version;
  *           v.<tenant>.<function id>.<n>               version n, written once.
  * Order     a head is changed by compare-and-set first, then its version entry is created.  A
- *           writer that dies between the two leaves a hole; store_keep_version() of the next
- *           writer fills it from the head it replaces.
+ *           writer that dies between the two leaves a hole.  No head is replaced before its
+ *           own version entry is there: the next writer fills the hole.
  * Reads     go to the leader.
  * Time      deadlines are absolute faas_now_ns() instants.
  * Errors    NOT_FOUND, CONFLICT (somebody else wrote in between), UNAVAILABLE, TOO_LARGE.
@@ -35,6 +35,8 @@ FAAS_MUST_CHECK faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, 
                                     uint64_t expected, uint64_t *out_seq, faas_err *err);
 FAAS_MUST_CHECK faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *name,
                                        uint64_t expected, uint64_t *out_seq, faas_err *err);
+/* Creates the version entry of a head behind the caller's back; a failure is logged. */
+void store_post_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc);
 /* Creates the version entry of a head; fine when it is there already. */
 FAAS_MUST_CHECK faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller,
                                              const json_t *doc, faas_err *err);

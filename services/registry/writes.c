@@ -56,31 +56,18 @@ static faas_code seen_everywhere(struct registry *reg, const struct faas_ctx *ca
     return rc;
 }
 
-/* The head is what counts; an entry that is missing is made by the next writer. */
-static void keep_version(struct registry *reg, const struct faas_ctx *caller, const json_t *doc)
+/* The head that is about to be replaced stays as a version.  Our read model may know of less than
+ * there is and never of more; a write for nothing would cost a third. */
+static faas_code keep_version(struct registry *reg, const struct faas_ctx *caller,
+                              const json_t *head, faas_err *err)
 {
-    faas_err err = {0};
+    const struct catalog_version version = {
+        .tenant = caller->tenant, .id = function_id(head), .number = function_version(head)};
+    bool is_kept = false;
 
-    if (store_keep_version(reg->functions, caller, doc, &err) != FAAS_OK)
-        FAAS_LOG(WARN, "a version entry was not written", FAAS_LSTR("function", function_id(doc)),
-                 FAAS_LINT("version", function_version(doc)), FAAS_LSTR("error", err.msg),
-                 FAAS_LSTR("detail", err.detail));
-}
-
-/* As far as our read model knows, which may be less than there is and never more. */
-static bool is_version_kept(struct registry *reg, const struct faas_ctx *caller, const json_t *doc)
-{
-    const struct catalog_versions_query query = {.tenant = caller->tenant,
-                                                 .id = function_id(doc),
-                                                 .before = function_version(doc) + 1,
-                                                 .limit = 1,
-                                                 .bytes_max = reg->reply_max};
-    FAAS_AUTO(json_t) *items = NULL;
-    bool has_more = false;
-    faas_err err = {0};
-
-    return catalog_versions(reg->follow.cat, &query, &items, &has_more, &err) == FAAS_OK &&
-           function_version(json_array_get(items, 0)) == function_version(doc);
+    if (catalog_has_version(reg->follow.cat, &version, &is_kept, NULL) == FAAS_OK && is_kept)
+        return FAAS_OK;
+    return store_keep_version(reg->functions, caller, head, err);
 }
 
 /* ---- create ---- */
@@ -135,7 +122,7 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     if (rc == FAAS_CONFLICT)
         return faas_fail(err, FAAS_CONFLICT, TAKEN);
     FAAS_TRY(rc);
-    keep_version(reg, caller, doc);
+    store_post_version(reg->functions, caller, doc);
     FAAS_TRY(seen_everywhere(reg, caller, seq, err));
     return publish(doc, out_record, err);
 }
@@ -195,11 +182,9 @@ static faas_code change_round(struct change *change, const struct store_head *he
     FAAS_TRY(build_next(change, head->doc, &next, err));
     if (next == NULL)
         return publish(head->doc, &change->record, err);
-    if (!is_version_kept(reg, change->caller,
-                         head->doc)) /* a write for nothing would cost a third */
-        keep_version(reg, change->caller, head->doc);
+    FAAS_TRY(keep_version(reg, change->caller, head->doc, err));
     FAAS_TRY(store_put(reg->functions, change->caller, next, head->revision, &seq, err));
-    keep_version(reg, change->caller, next);
+    store_post_version(reg->functions, change->caller, next);
     FAAS_TRY(seen_everywhere(reg, change->caller, seq, err));
     return publish(next, &change->record, err);
 }

@@ -135,6 +135,53 @@ static void creating_twice_is_a_conflict(void **state)
     assert_int_equal(put(1, "twice", 0, "second", NULL, &err), FAAS_CONFLICT);
 }
 
+struct written {
+    _Atomic bool is_done;
+    faas_code code;
+    uint64_t revision;
+};
+
+static void on_written(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                       const faas_err *err)
+{
+    struct written *written = arg;
+
+    (void)err;
+    written->code = code;
+    written->revision = entry != NULL ? entry->revision : 0;
+    atomic_store(&written->is_done, true);
+}
+
+static bool is_written(void *arg)
+{
+    return atomic_load(&((struct written *)arg)->is_done);
+}
+
+static faas_code post(const char *key, const char *value, struct written *out_written)
+{
+    *out_written = (struct written){0};
+    faas_kv_put_async(kvs[0], key, 0, value, strlen(value), faas_deadline_in_ms(LONG_MS),
+                      on_written, out_written);
+    wait_until(is_written, out_written, LONG_MS, "the write is told");
+    return out_written->code;
+}
+
+static void a_write_that_nobody_waits_for_is_told_with_its_revision(void **state)
+{
+    struct faas_kv_entry entry = {0};
+    struct written first, second;
+    faas_err err = {0};
+
+    (void)state;
+    assert_int_equal(post("posted", "one", &first), FAAS_OK);
+    assert_int_equal(get(1, "posted", &entry, &err), FAAS_OK);
+    assert_string_equal(entry.value, "one");
+    assert_true(entry.revision == first.revision);
+    faas_kv_entry_done(&entry);
+    assert_int_equal(post("posted", "two", &second), FAAS_CONFLICT);
+    assert_int_equal(post("no key", "three", &second), FAAS_INVALID);
+}
+
 static void an_old_revision_is_a_conflict(void **state)
 {
     uint64_t first = 0, second = 0;
@@ -435,6 +482,7 @@ int main(void)
         cmocka_unit_test(an_absent_key_is_not_found),
         cmocka_unit_test(text_that_is_no_key_is_refused),
         cmocka_unit_test(creating_twice_is_a_conflict),
+        cmocka_unit_test(a_write_that_nobody_waits_for_is_told_with_its_revision),
         cmocka_unit_test(an_old_revision_is_a_conflict),
         cmocka_unit_test(writing_the_same_bytes_again_is_the_same_write),
         cmocka_unit_test(a_deleted_key_can_be_created_again),

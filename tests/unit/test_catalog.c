@@ -294,6 +294,35 @@ static void versions_come_newest_first(void **state)
     catalog_close(cat);
 }
 
+static bool has(catalog *cat, const char *tenant, int64_t number)
+{
+    const struct catalog_version version = {.tenant = tenant, .id = FUNC, .number = number};
+    bool has_it = false;
+
+    assert_int_equal(catalog_has_version(cat, &version, &has_it, NULL), FAAS_OK);
+    return has_it;
+}
+
+static void a_version_is_known_once_its_batch_is_whole(void **state)
+{
+    catalog *cat = rig_open("one", LAST);
+    char value[600];
+
+    (void)state;
+    rig_record(value, sizeof value, "f", 2, "");
+    rig_apply(cat, "v." ANN "." FUNC ".2", value);
+    assert_false(has(cat, ANN, 2));
+    rig_commit(cat, 1);
+    assert_true(has(cat, ANN, 2));
+    assert_false(has(cat, ANN, 1));
+    assert_false(has(cat, ANN, 3));
+    assert_false(has(cat, BOB, 2));
+    rig_apply(cat, "v." ANN "." FUNC ".2", NULL);
+    rig_commit(cat, 2);
+    assert_false(has(cat, ANN, 2));
+    catalog_close(cat);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_make_dir, rig_remove_dir)
 
 int main(void)
@@ -311,6 +340,7 @@ int main(void)
         TEST(names_whose_rows_are_not_there_yet_leave_no_hole),
         TEST(functions_are_counted_per_tenant),
         TEST(versions_come_newest_first),
+        TEST(a_version_is_known_once_its_batch_is_whole),
     };
 
     return run_unit(tests);

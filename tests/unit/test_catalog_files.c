@@ -86,7 +86,7 @@ static void a_file_of_another_program_is_replaced(void **state)
     rig_commit(cat, 7);
     catalog_close(cat);
     in_file("one", "DROP TABLE functions; DROP TABLE versions; DROP TABLE feed; DROP TABLE owners;"
-                   "CREATE TABLE theirs (x); PRAGMA user_version = 2");
+                   "CREATE TABLE theirs (x); PRAGMA user_version = 3");
     cat = rig_open("one", LAST);
     assert_int_equal(catalog_applied(cat), 0);
     rig_put(cat, ANN, "f", "");
