@@ -63,7 +63,7 @@ struct book_page *book_find(const struct book *book, const char *id)
     return node != NULL ? *node : NULL;
 }
 
-static void forget_old(struct book *book, uint64_t now_ns)
+void book_forget_old(struct book *book, uint64_t now_ns)
 {
     struct book_tomb *tomb;
 
@@ -76,7 +76,7 @@ struct book_tomb *book_tomb_find(struct book *book, const char *id, uint64_t now
 {
     void *const *node;
 
-    forget_old(book, now_ns);
+    book_forget_old(book, now_ns);
     node = tfind(id, &book->tomb_root, by_id);
     return node != NULL ? *node : NULL;
 }

@@ -43,6 +43,8 @@ void book_done(struct book *book); /* live calls are the caller's to remove firs
 FAAS_MUST_CHECK faas_code book_add(struct book *book, struct book_page *page, faas_err *err);
 void book_remove(struct book *book, struct book_page *page);
 struct book_page *book_find(const struct book *book, const char *id);
+/* Looking for a tomb does it, too; but who is not asked must not keep them either. */
+void book_forget_old(struct book *book, uint64_t now_ns);
 struct book_tomb *book_tomb_find(struct book *book, const char *id, uint64_t now_ns);
 /* Adds or raises; was_placed stays once set.  NULL without memory. */
 struct book_tomb *book_bury(struct book *book, const char *id, uint32_t refuse_to, bool was_placed,

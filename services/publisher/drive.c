@@ -311,12 +311,15 @@ void drive_check_late(struct publisher *pub)
 void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct publisher *pub = timer->data;
+    uint64_t now;
 
     (void)ev;
     (void)events;
     drive_check_late(pub);
-    pub->tick_due_ns = faas_now_ns() + TICK_NS;
-    usage_sweep(&pub->usage, faas_now_ns());
+    now = faas_now_ns();
+    pub->tick_due_ns = now + TICK_NS;
+    usage_sweep(&pub->usage, now);
+    book_forget_old(&pub->book, now);
     wire_use(pub);
 }
 

@@ -36,7 +36,7 @@ static void drop(ledger *book, struct note *note)
     free(note);
 }
 
-static void drop_old(ledger *book)
+void ledger_forget_old(ledger *book)
 {
     uint64_t now = faas_now_ns();
     struct note *note;
@@ -51,7 +51,7 @@ static struct note *find(ledger *book, const char *call_id)
     uint8_t id[16];
     struct note *note;
 
-    drop_old(book);
+    ledger_forget_old(book);
     if (!faas_uuid_is(call_id))
         return NULL;
     faas_uuid_to_bytes(call_id, id);

@@ -27,6 +27,8 @@ FAAS_MUST_CHECK faas_code ledger_note_fence(ledger *book, const char *call_id, u
 bool ledger_is_done(ledger *book, const char *call_id);
 /* Must a call of this number be refused? */
 bool ledger_is_refused(ledger *book, const char *call_id, uint32_t place);
+/* Every question does it, too; but who is not asked must not keep them either. */
+void ledger_forget_old(ledger *book);
 size_t ledger_count(const ledger *book);
 
 #endif

@@ -73,6 +73,21 @@ static void tombs_last_a_minute_from_their_last_change(void **state)
     book_done(&book);
 }
 
+static void tombs_go_without_being_asked_for(void **state)
+{
+    struct book book;
+
+    (void)state;
+    book_init(&book);
+    book_bury(&book, "a", 1, false, 0);
+    book_bury(&book, "b", 1, false, 1);
+    book_forget_old(&book, MINUTE_NS);
+    assert_int_equal(book.tombs_len, 1);
+    book_forget_old(&book, MINUTE_NS + 1);
+    assert_int_equal(book.tombs_len, 0);
+    book_done(&book);
+}
+
 static void tombs_are_bounded_and_the_oldest_go_first(void **state)
 {
     struct book book;
@@ -116,6 +131,7 @@ int main(void)
         cmocka_unit_test(live_calls_are_found_by_id_until_removed),
         cmocka_unit_test(a_tomb_keeps_the_highest_number_and_that_it_was_placed),
         cmocka_unit_test(tombs_last_a_minute_from_their_last_change),
+        cmocka_unit_test(tombs_go_without_being_asked_for),
         cmocka_unit_test(tombs_are_bounded_and_the_oldest_go_first),
         cmocka_unit_test(counts_rise_and_fall_per_key),
     };

@@ -172,6 +172,22 @@ static void notes_are_kept_for_a_minute_from_the_newest(void **state)
     ledger_free(book);
 }
 
+static void notes_go_without_a_question(void **state)
+{
+    ledger *book = NULL;
+
+    (void)state;
+    assert_ok(ledger_new(&book, &err));
+    assert_ok(ledger_note_done(book, uuid(1), &err));
+    step_ms(LEDGER_KEEP_MS - 1);
+    ledger_forget_old(book);
+    assert_int_equal(ledger_count(book), 1);
+    step_ms(1);
+    ledger_forget_old(book);
+    assert_int_equal(ledger_count(book), 0);
+    ledger_free(book);
+}
+
 static void the_ledger_has_a_bound_and_the_oldest_goes(void **state)
 {
     ledger *book = NULL;
@@ -233,6 +249,7 @@ int main(void)
         STEPPED(a_fence_refuses_its_number_and_lower_ones),
         STEPPED(an_ended_call_is_refused_whatever_its_number),
         STEPPED(notes_are_kept_for_a_minute_from_the_newest),
+        STEPPED(notes_go_without_a_question),
         STEPPED(the_ledger_has_a_bound_and_the_oldest_goes),
         STEPPED(a_heartbeat_is_fresh_for_a_second),
         STEPPED(a_heartbeat_older_than_the_ring_is_not_fresh),
