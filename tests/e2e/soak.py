@@ -53,9 +53,12 @@ def make_calls(client, name, count):
 
 def sample(plat):
     """process name -> what it holds now: rss, pss, anonymous (kB), files, threads."""
+    return {name: sample_of(pid) for name, pid in pids(plat).items()}
+
+
+def pids(plat):
     status = plat.status()
-    pids = {p["name"]: p["pid"] for p in status["processes"]} | {"faas up": status["pid"]}
-    return {name: sample_of(pid) for name, pid in pids.items()}
+    return {p["name"]: p["pid"] for p in status["processes"]} | {"faas up": status["pid"]}
 
 
 def sample_of(pid):

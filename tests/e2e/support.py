@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.parse
 
+TSAN_SUPPRESSIONS = pathlib.Path(__file__).resolve().parents[1] / "support/tsan.supp"
 _counter = itertools.count()
 
 
@@ -128,7 +129,7 @@ class Platform:
         self.url = f"http://{self.listen}"
         self.env = {**os.environ, "DOCKER_HOST": docker_host, "XDG_CONFIG_HOME": os.path.join(data, "config"),
                     "ASAN_OPTIONS": f"log_path={data}/sanitizer:detect_leaks=1", "UBSAN_OPTIONS": f"log_path={data}/sanitizer:print_stacktrace=1",
-                    "TSAN_OPTIONS": f"log_path={data}/sanitizer", **(env or {})}
+                    "TSAN_OPTIONS": f"log_path={data}/sanitizer:suppressions={TSAN_SUPPRESSIONS}", **(env or {})}
         self.docker_host = docker_host
 
     def up(self):
