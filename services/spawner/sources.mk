@@ -2,6 +2,8 @@ SPAWNER := services/spawner
 SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c docker_run.c \
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c)
+SPAWNER_IMAGE := $(addprefix $(SPAWNER)/image/,config.c files.c record.c staging.c store.c user.c) \
+	$(SPAWNER)/ref.c
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
@@ -21,3 +23,5 @@ SPAWNER_DEN := $(addprefix tests/support/,caller.c den.c engine.c)
 $(eval $(call integration,spawner,$(SPAWNER_DEN)))
 $(eval $(call integration,spawner_fate,$(SPAWNER_DEN)))
 $(eval $(call integration,spawner_turns,$(SPAWNER_DEN)))
+$(eval $(call test,image_config,$(addprefix $(SPAWNER)/image/,config.c user.c)))
+$(eval $(call test,image_store,$(SPAWNER_IMAGE)))
