@@ -16,18 +16,46 @@ static int version(const struct cli_args *args)
     return CLI_OK;
 }
 
+/* Is it the first word of verbs that have two? */
+static bool is_group(const char *word)
+{
+    size_t len = strlen(word);
+
+    for (const struct cli_verb *verb = cli_verbs; verb->name != NULL; verb++)
+        if (strncmp(verb->name, word, len) == 0 && verb->name[len] == ' ')
+            return true;
+    return false;
+}
+
+static int group_help(const char *group, FILE *to)
+{
+    size_t len = strlen(group);
+
+    fprintf(to, "usage: faas %s VERB [arguments] [options]\n\n", group);
+    for (const struct cli_verb *verb = cli_verbs; verb->name != NULL; verb++)
+        if (strncmp(verb->name, group, len) == 0 && verb->name[len] == ' ')
+            fprintf(to, "  %-20s %s\n", verb->name + len + 1, verb->summary);
+    fprintf(to, "\n`faas %s VERB --help` lists the options of a verb.\n", group);
+    return to == stdout ? CLI_OK : CLI_USAGE;
+}
+
 static int help(const struct cli_args *args)
 {
     const char *nearest;
     const struct cli_verb *verb;
+    char name[64];
 
     if (args->rest.count == 0) {
         args_program_help(cli_verbs, stdout);
         return CLI_OK;
     }
-    verb = args_find_verb(cli_verbs, args->rest.items[0], &nearest);
+    snprintf(name, sizeof name, "%s%s%s", args->rest.items[0], args->rest.count > 1 ? " " : "",
+             args->rest.count > 1 ? args->rest.items[1] : "");
+    if (args->rest.count == 1 && is_group(name))
+        return group_help(name, stdout);
+    verb = args_find_verb(cli_verbs, name, &nearest);
     if (verb == NULL) {
-        output_note("there is no verb %s", args->rest.items[0]);
+        output_note("there is no verb %s", name);
         return CLI_USAGE;
     }
     args_verb_help(verb, stdout);
@@ -87,6 +115,28 @@ static const char keys_details[] =
     "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 5 not every auth program uses it "
     "yet\n(they go on trying).\n";
 
+static const char import_details[] =
+    "PATH is an archive of `docker save`, or an OCI image layout: a folder or an archive. "
+    "Archives\n"
+    "may be compressed with gzip or zstd. Without --tag an image keeps the names it was saved "
+    "with.\n"
+    "What an image may be: IMAGE_MAX_MB and the other settings of docs/CONFIGURATION.md.\n"
+    "Exit status: 0 done; 2 the image is refused, and why; 5 this machine could not do it.\n";
+
+static const char pack_details[] =
+    "Makes an image of what is in the folder DIR, without any other tool: a static program and\n"
+    "--entrypoint are enough. Files belong to root, programs are 0755, other files 0644, and\n"
+    "times are left out, so that the same contents give the same image.\n";
+
+static const char image_remove_details[] =
+    "IMAGE is a name or an id. The last name of an image removes the image, an id all its names.\n"
+    "Images that functions are running are not removed.\n";
+
+static const char prune_details[] =
+    "Removes images that have no name and that nobody used lately, and layers that no image "
+    "needs.\n"
+    "What has a name, or is in use, stays.\n";
+
 const struct cli_verb cli_verbs[] = {
     {"up", "", "run the whole platform on this machine", up_details, 0, 0, cli_up_options, cli_up},
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
@@ -109,8 +159,19 @@ const struct cli_verb cli_verbs[] = {
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
      cli_invoke_options, cli_invoke},
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
+    {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
+     cli_image_import_options, cli_image_import},
+    {"image pack", "DIR", "make an image of a folder", pack_details, 1, 1, cli_image_pack_options,
+     cli_image_pack},
+    {"image list", "", "list the images on this machine", NULL, 0, 0, cli_image_options,
+     cli_image_list},
+    {"image inspect", "IMAGE", "show an image", NULL, 1, 1, cli_image_options, cli_image_inspect},
+    {"image remove", "IMAGE...", "remove images", image_remove_details, 1, CLI_LIST_MAX,
+     cli_image_options, cli_image_remove},
+    {"image prune", "", "remove images that nobody uses", prune_details, 0, 0,
+     cli_image_prune_options, cli_image_prune},
     {"version", "", "print the version", NULL, 0, 0, NULL, version},
-    {"help", "[VERB]", "print help", NULL, 0, 1, NULL, help},
+    {"help", "[VERB]", "print help", NULL, 0, 2, NULL, help},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 
@@ -146,6 +207,22 @@ static int run(const struct cli_verb *verb, int argc, char **argv)
     return status;
 }
 
+/* faas GROUP VERB ...: argv begins with the group. */
+static int run_group(int argc, char **argv)
+{
+    const struct cli_verb *verb;
+    const char *nearest;
+    char name[64];
+
+    if (argc < 2)
+        return group_help(argv[0], stderr);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return group_help(argv[0], stdout);
+    snprintf(name, sizeof name, "%s %s", argv[0], argv[1]);
+    verb = args_find_verb(cli_verbs, name, &nearest);
+    return verb != NULL ? run(verb, argc - 2, argv + 2) : unknown_verb(name, nearest);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "", *nearest;
@@ -156,6 +233,8 @@ int main(int argc, char **argv)
         args_program_help(cli_verbs, stderr);
         return CLI_USAGE;
     }
+    if (is_group(name))
+        return run_group(argc - 1, argv + 1);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";
     if (strcmp(name, "--version") == 0)

@@ -62,7 +62,7 @@ struct cli_args {
 };
 
 struct cli_verb {
-    const char *name;      /* NULL ends the table */
+    const char *name;      /* one word or two; NULL ends the table */
     const char *arguments; /* as the help shows them: "NAME [ARGUMENT]" */
     const char *summary;
     const char *details;                     /* further help text, or NULL */
@@ -100,5 +100,16 @@ int cli_status(const struct cli_args *args);
 extern const struct cli_option cli_invite_options[];
 int cli_invite(const struct cli_args *args);
 int cli_keys(const struct cli_args *args);
+/* image.c */
+extern const struct cli_option cli_image_options[];
+extern const struct cli_option cli_image_import_options[];
+extern const struct cli_option cli_image_pack_options[];
+extern const struct cli_option cli_image_prune_options[];
+int cli_image_import(const struct cli_args *args);
+int cli_image_pack(const struct cli_args *args);
+int cli_image_list(const struct cli_args *args);
+int cli_image_inspect(const struct cli_args *args);
+int cli_image_remove(const struct cli_args *args);
+int cli_image_prune(const struct cli_args *args);
 
 #endif

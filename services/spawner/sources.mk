@@ -2,8 +2,9 @@ SPAWNER := services/spawner
 SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c docker_run.c \
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c)
-SPAWNER_IMAGE := $(addprefix $(SPAWNER)/image/,config.c files.c record.c staging.c store.c user.c) \
-	$(SPAWNER)/ref.c
+include services/spawner/image/sources.mk
+
+$(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c) $(SPAWNER_UNPACK)))
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \

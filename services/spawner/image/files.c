@@ -11,7 +11,9 @@
 
 static int open_resolved(int dir, const char *path, int flags, uint64_t resolve)
 {
-    const struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = resolve};
+    const struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+                                 .mode = (flags & O_CREAT) != 0 ? 0600 : 0,
+                                 .resolve = resolve};
     long fd;
 
     /* EAGAIN: something was renamed meanwhile, so that the kernel could not be sure. */
@@ -30,6 +32,11 @@ int files_open_plain(int dir, const char *path, int flags)
 {
     return open_resolved(dir, path, flags,
                          RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+}
+
+int files_create(int dir, const char *name)
+{
+    return files_open_plain(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
 }
 
 faas_code files_private_dir(int dir, const char *name, int *out_fd, faas_err *err)
@@ -167,9 +174,9 @@ static int remove_in(int dir, const char *name, int depth)
         errno = ELOOP;
         return -1;
     }
-    fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    fd = files_open_plain(dir, name, O_RDONLY | O_DIRECTORY);
     if (fd < 0 && errno == EACCES && fchmodat(dir, name, 0700, 0) == 0)
-        fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = files_open_plain(dir, name, O_RDONLY | O_DIRECTORY);
     if (fd < 0 || empty_dir(fd, depth) != 0)
         return -1;
     return unlinkat(dir, name, AT_REMOVEDIR);

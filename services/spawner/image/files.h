@@ -17,6 +17,8 @@
 int files_open_below(int dir, const char *path, int flags);
 /* Like files_open_below; no symbolic link is followed at all. */
 int files_open_plain(int dir, const char *path, int flags);
+/* A new file for writing, 0600: EEXIST when anything has that name. */
+int files_create(int dir, const char *name);
 
 /* The folder `name` in dir, made when missing.  INVALID when it is another user's or others may
  * enter it. */

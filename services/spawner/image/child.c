@@ -1,0 +1,382 @@
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sodium.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "files.h"
+
+#define PROGRAM      "faas-image"
+#define REPORT_MAX   (17 * 1024 * 1024)
+#define BUFFER_BYTES (256 * 1024)
+#define SILENCE_MS   600000 /* a child that neither reads, writes nor ends for so long is killed */
+#define FD_FLOOR     10     /* copies are made above what the child is given: 0 to 4 */
+
+struct child {
+    const char *verb;
+    pid_t pid;
+    int report;
+};
+struct ends { /* what a child is given; -1: /dev/null */
+    int in, out, root;
+};
+
+/* ---- start ---- */
+
+static faas_code program_path(char out_path[PATH_MAX], faas_err *err)
+{
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (len < 0)
+        return faas_fail_sys(err, errno, "read /proc/self/exe");
+    self[len] = '\0';
+    *strrchr(self, '/') = '\0';
+    if (snprintf(out_path, PATH_MAX, "%s/" PROGRAM, self) >= PATH_MAX ||
+        access(out_path, X_OK) != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "%s is missing beside this program; build it (make)", PROGRAM);
+    return FAAS_OK;
+}
+
+/* Copies above FD_FLOOR first: one descriptor's place may be another's target. */
+static int add_fds(posix_spawn_file_actions_t *actions, const struct ends *ends, int report,
+                   int copies[4])
+{
+    const int given[4] = {ends->in, ends->out, ends->root, report};
+    static const int places[4] = {0, 1, 3, 4};
+    int rc = 0;
+
+    for (size_t i = 0; i < 4 && rc == 0; i++) {
+        if (given[i] < 0) {
+            rc = posix_spawn_file_actions_addopen(actions, places[i], "/dev/null", O_RDWR, 0);
+            continue;
+        }
+        copies[i] = fcntl(given[i], F_DUPFD_CLOEXEC, FD_FLOOR);
+        rc =
+            copies[i] < 0 ? errno : posix_spawn_file_actions_adddup2(actions, copies[i], places[i]);
+    }
+    return rc;
+}
+
+static int spawn_with(const char *path, char *const argv[], const struct ends *ends, int report,
+                      pid_t *out_pid)
+{
+    char locale[] = "LC_ALL=C.UTF-8", *const environment[] = {locale, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    int copies[4] = {-1, -1, -1, -1}, rc;
+    sigset_t none, all;
+
+    sigemptyset(&none);
+    sigfillset(&all);
+    if ((rc = posix_spawn_file_actions_init(&actions)) != 0)
+        return rc;
+    if ((rc = posix_spawnattr_init(&attr)) == 0) {
+        posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        posix_spawnattr_setsigmask(&attr, &none);
+        posix_spawnattr_setsigdefault(&attr, &all);
+        rc = add_fds(&actions, ends, report, copies);
+        if (rc == 0)
+            rc = posix_spawn(out_pid, path, &actions, &attr, argv, environment);
+        posix_spawnattr_destroy(&attr);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    for (size_t i = 0; i < 4; i++)
+        if (copies[i] >= 0)
+            close(copies[i]);
+    return rc;
+}
+
+static faas_code start(const char *verb, const struct ends *ends, int64_t bytes,
+                       struct child *out_child, faas_err *err)
+{
+    char path[PATH_MAX], name[] = PROGRAM, verb_text[16], numbers[4][24];
+    char *const argv[] = {name, verb_text, numbers[0], numbers[1], numbers[2], numbers[3], NULL};
+    const int64_t values[4] = {bytes, image_limits.entries, image_limits.depth,
+                               image_limits.name_bytes};
+    struct child child = {.verb = verb};
+    int rc;
+
+    FAAS_TRY(program_path(path, err));
+    snprintf(verb_text, sizeof verb_text, "%s", verb);
+    for (size_t i = 0; i < 4; i++)
+        snprintf(numbers[i], sizeof numbers[i], "%" PRId64, values[i]);
+    child.report = memfd_create("faas-image-report", MFD_CLOEXEC);
+    if (child.report < 0)
+        return faas_fail_sys(err, errno, "make the report of %s", verb);
+    rc = spawn_with(path, argv, ends, child.report, &child.pid);
+    if (rc != 0) {
+        close(child.report);
+        return faas_fail_sys(err, rc, "start %s %s", PROGRAM, verb);
+    }
+    *out_child = child;
+    return FAAS_OK;
+}
+
+/* ---- end ---- */
+
+/* "O<folder>\0" ... "R<JSON>\0" */
+static faas_code read_report(const char *text, size_t len, struct child_result *result,
+                             faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *error;
+
+    for (size_t at = 0; at < len && doc == NULL;) {
+        size_t word = strnlen(text + at, len - at);
+
+        if (word == 0)
+            break;
+        if (text[at] == 'R')
+            doc = faas_json_load(text + at + 1, word - 1, 0);
+        else if (result->opaque != NULL &&
+                 json_array_append_new(result->opaque,
+                                       json_stringn_nocheck(text + at + 1, word - 1)) != 0)
+            return faas_fail_sys(err, ENOMEM, "read the report");
+        at += word + 1;
+    }
+    if (doc == NULL)
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "the image cannot be unpacked: its reader ended without a word");
+    error = json_string_value(json_object_get(doc, "error"));
+    if (error != NULL) {
+        faas_code code = faas_code_from_slug(json_string_value(json_object_get(doc, "code")));
+        const char *detail = json_string_value(json_object_get(doc, "detail"));
+
+        (void)faas_fail(err, code, "%s", error);
+        return faas_err_detail(err, "%s", detail != NULL ? detail : "");
+    }
+    result->entries = json_integer_value(json_object_get(doc, "entries"));
+    result->bytes = json_integer_value(json_object_get(doc, "bytes"));
+    result->left_out = json_integer_value(json_object_get(doc, "left_out"));
+    return FAAS_OK;
+}
+
+static void kill_if_silent(pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd end = {.fd = fd, .events = POLLIN};
+    int rc;
+
+    do
+        rc = poll(&end, 1, SILENCE_MS);
+    while (rc < 0 && errno == EINTR);
+    if (fd < 0 || rc == 0)
+        kill(pid, SIGKILL); /* not reaped yet: the number is still the child's */
+    if (fd >= 0)
+        close(fd);
+}
+
+/* Waits for the child.  *out_is_broken: it was ended by a broken pipe, so the reason is elsewhere. */
+static faas_code finish(struct child *child, struct child_result *result, bool *out_is_broken,
+                        faas_err *err)
+{
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+    faas_code code;
+    int status, rc;
+
+    kill_if_silent(child->pid);
+    do
+        rc = waitpid(child->pid, &status, 0);
+    while (rc < 0 && errno == EINTR);
+    *out_is_broken = rc > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE;
+    code = files_read(child->report, REPORT_MAX, &text, &len, err);
+    close(child->report);
+    if (code != FAAS_OK)
+        return code;
+    if (rc > 0 && WIFSIGNALED(status) && !*out_is_broken)
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "the image cannot be unpacked: its reader was ended by signal %d (%s)",
+                         WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
+    code = read_report(text, len, result, err);
+    if (code == FAAS_OK && (rc < 0 || status != 0))
+        code = faas_fail(err, FAAS_UNPROCESSABLE, "the reader of the image failed");
+    return code;
+}
+
+/* ---- the stream between ---- */
+
+static ssize_t read_some(int fd, void *buffer)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    ssize_t got;
+
+    do {
+        got = poll(&ready, 1, SILENCE_MS);
+        if (got == 0) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+        if (got > 0)
+            got = read(fd, buffer, BUFFER_BYTES);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* False when the other side is gone: then it has said why. */
+static bool send_all(int to, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t put = send(to, data, len, MSG_NOSIGNAL);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        data += put;
+        len -= (size_t)put;
+    }
+    return true;
+}
+
+/* From -> to (-1: nowhere), hashed on the way. */
+static faas_code pump(int from, int to, char *out_hash, faas_err *err)
+{
+    FAAS_AUTO(char) *buffer = malloc(BUFFER_BYTES);
+    uint8_t hash[crypto_hash_sha256_BYTES];
+    crypto_hash_sha256_state state;
+    ssize_t got;
+
+    if (buffer == NULL)
+        return faas_fail_sys(err, errno, "read the image");
+    crypto_hash_sha256_init(&state);
+    while ((got = read_some(from, buffer)) > 0) {
+        if (out_hash != NULL)
+            crypto_hash_sha256_update(&state, (const uint8_t *)buffer, (size_t)got);
+        if (to >= 0 && !send_all(to, buffer, (size_t)got))
+            break;
+    }
+    if (got < 0)
+        return faas_fail_sys(err, errno, "read the image");
+    crypto_hash_sha256_final(&state, hash);
+    if (out_hash != NULL)
+        sodium_bin2hex(out_hash, FAAS_HASH_TEXT, hash, sizeof hash);
+    return FAAS_OK;
+}
+
+faas_code child_hash_file(int fd, char out_hash[FAAS_HASH_TEXT], faas_err *err)
+{
+    if (lseek(fd, 0, SEEK_SET) != 0)
+        return faas_fail_sys(err, errno, "read the image");
+    return pump(fd, -1, out_hash, err);
+}
+
+/* ---- unpack ---- */
+
+static bool is_compressed(int fd)
+{
+    static const uint8_t gzip[] = {0x1F, 0x8B}, zstd[] = {0x28, 0xB5, 0x2F, 0xFD};
+    uint8_t magic[4] = {0};
+
+    return pread(fd, magic, sizeof magic, 0) > 0 &&
+           (memcmp(magic, gzip, sizeof gzip) == 0 || memcmp(magic, zstd, sizeof zstd) == 0);
+}
+
+/* The uncompressed stream goes to `to`; closes it. */
+static faas_code feed(const struct child_job *job, int to, faas_err *err)
+{
+    struct child_result ignored = {.entries = 0};
+    struct child child;
+    faas_code code, ended;
+    bool is_broken;
+    int ends[2];
+
+    if (!is_compressed(job->in)) {
+        code = pump(job->in, to, job->hash, err);
+        close(to);
+        return code;
+    }
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        close(to);
+        return faas_fail_sys(err, errno, "make a pipe");
+    }
+    code =
+        start("decompress", &(struct ends){job->in, ends[1], job->empty}, job->bytes, &child, err);
+    close(ends[1]);
+    if (code == FAAS_OK) {
+        faas_err why = {0};
+
+        code = pump(ends[0], to, job->hash, err);
+        close(ends[0]); /* so that it ends when we stopped early */
+        ended = finish(&child, &ignored, &is_broken, &why);
+        if (code == FAAS_OK && ended != FAAS_OK && !is_broken) {
+            *err = why;
+            code = ended;
+        }
+    } else {
+        close(ends[0]);
+    }
+    close(to);
+    return code;
+}
+
+/* A socket, for what a pipe cannot: no SIGPIPE, and an end to waiting. */
+static int open_stream(int ends[2])
+{
+    const struct timeval silence = {.tv_sec = SILENCE_MS / 1000};
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return -1;
+    return setsockopt(ends[0], SOL_SOCKET, SO_SNDTIMEO, &silence, sizeof silence);
+}
+
+faas_code child_unpack(const struct child_job *job, struct child_result *out_result, faas_err *err)
+{
+    struct child_result result = {.opaque = json_array()};
+    faas_err why = {0};
+    struct child child;
+    faas_code code, ended;
+    bool is_broken;
+    int ends[2];
+
+    if (result.opaque == NULL)
+        return faas_fail_sys(err, ENOMEM, "unpack");
+    if (lseek(job->in, 0, SEEK_SET) != 0 || open_stream(ends) != 0) {
+        json_decref(result.opaque);
+        return faas_fail_sys(err, errno, "unpack");
+    }
+    code = start(job->verb, &(struct ends){ends[1], -1, job->root}, job->bytes, &child, err);
+    close(ends[1]);
+    if (code == FAAS_OK) {
+        code = feed(job, ends[0], err);
+        ended = finish(&child, &result, &is_broken, &why);
+        if (code == FAAS_OK && ended != FAAS_OK) {
+            *err = why;
+            code = ended;
+        }
+    } else {
+        close(ends[0]);
+    }
+    if (code != FAAS_OK) {
+        json_decref(result.opaque);
+        return code;
+    }
+    *out_result = result;
+    return FAAS_OK;
+}
+
+faas_code child_pack(int root, int out, faas_err *err)
+{
+    struct child_result ignored = {.entries = 0};
+    struct child child;
+    bool is_broken;
+
+    FAAS_TRY(
+        start("pack", &(struct ends){-1, out, root}, image_limits.mb * 1024 * 1024, &child, err));
+    return finish(&child, &ignored, &is_broken, err);
+}

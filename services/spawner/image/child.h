@@ -1,0 +1,37 @@
+/* child.h - running `faas-image`, which reads what strangers packed, as a process of its own.
+ * Chain     a compressed stream goes through two of them: what comes out of the first is hashed
+ *           here on its way to the second, so that neither can say that it was something else.
+ * Program   faas-image beside the running program.
+ * Errors    what faas-image said; UNPROCESSABLE when it died without a word; UNAVAILABLE when it
+ *           is not there.
+ * Threads   any; a call blocks until its processes have ended.
+ */
+#ifndef SPAWNER_IMAGE_CHILD_H
+#define SPAWNER_IMAGE_CHILD_H
+
+#include <stdint.h>
+
+#include "base/id.h"
+#include "base/json.h"
+#include "limits.h"
+
+struct child_job {
+    const char *verb; /* "unpack", "layer" */
+    int in;           /* the stream, from its beginning: plain, gzip or zstd; borrowed */
+    int root;         /* the folder; borrowed */
+    int empty;        /* an empty folder to decompress in; borrowed */
+    int64_t bytes;    /* at most, unpacked */
+    char *hash;       /* FAAS_HASH_TEXT: of the uncompressed stream; NULL: not asked for */
+};
+struct child_result {
+    int64_t entries, bytes, left_out;
+    json_t *opaque; /* array of folders; the caller decrefs */
+};
+FAAS_MUST_CHECK faas_code child_unpack(const struct child_job *job, struct child_result *out_result,
+                                       faas_err *err);
+/* The folder `root` as a tar into the file `out`. */
+FAAS_MUST_CHECK faas_code child_pack(int root, int out, faas_err *err);
+/* SHA-256 of a file from its beginning on. */
+FAAS_MUST_CHECK faas_code child_hash_file(int fd, char out_hash[FAAS_HASH_TEXT], faas_err *err);
+
+#endif

@@ -1,0 +1,53 @@
+/* import.h - images into the store, and what an operator does with them.
+ * Sources   an archive of `docker save`, an OCI image layout as a folder or as an archive (either
+ *           may be compressed), a folder of programs.
+ * Parallel  archives are opened side by side; layers are added one image at a time, so that two
+ *           imports of one image do the work once.
+ * Results   JSON objects as `faas image --json` prints them; the caller decrefs.
+ * Errors    INVALID and UNPROCESSABLE: what is wrong with the image; TOO_LARGE naming the setting;
+ *           NOT_FOUND; CONFLICT: in use.
+ * Threads   any; a call blocks until it is done.
+ */
+#ifndef SPAWNER_IMAGE_IMPORT_H
+#define SPAWNER_IMAGE_IMPORT_H
+
+#include "store.h"
+
+/* [{"id","references","layers","bytes","left_out"}], one object for each image in it.  tag: the
+ * name of the only image in it; NULL: the names it was saved with. */
+FAAS_MUST_CHECK faas_code image_import(struct image_store *store, const char *path, const char *tag,
+                                       json_t **out_images, faas_err *err);
+
+/* Lists are arrays of strings or NULL, texts may be NULL. */
+struct image_pack {
+    const char *folder, *tag;
+    json_t *entrypoint, *cmd, *env;
+    const char *working_dir, *user;
+};
+FAAS_MUST_CHECK faas_code image_pack(struct image_store *store, const struct image_pack *pack,
+                                     json_t **out_images, faas_err *err);
+
+/* [{"id","references","layers","bytes","used_at"}], by id. */
+FAAS_MUST_CHECK faas_code image_list(struct image_store *store, json_t **out_images, faas_err *err);
+/* {"id","references","bytes","used_at","config","uid","gid","layers":[diff ids]} */
+FAAS_MUST_CHECK faas_code image_inspect(struct image_store *store, const char *reference,
+                                        json_t **out_image, faas_err *err);
+/* Another name for an image that is here. */
+FAAS_MUST_CHECK faas_code image_tag(struct image_store *store, const char *reference,
+                                    const char *tag, faas_err *err);
+
+struct image_freed {
+    json_t *images; /* array of ids */
+    int64_t layers, bytes;
+};
+/* A name; the image too when it was its last one.  An id: the image and all its names. */
+FAAS_MUST_CHECK faas_code image_remove(struct image_store *store, const char *reference,
+                                       struct image_freed *out_freed, faas_err *err);
+struct image_prune {
+    int64_t unused_s;   /* images without a name that nobody used for so long go */
+    int64_t keep_bytes; /* and more of them, longest unused first, until all fits; < 0: no matter */
+};
+FAAS_MUST_CHECK faas_code image_prune(struct image_store *store, const struct image_prune *prune,
+                                      struct image_freed *out_freed, faas_err *err);
+
+#endif
