@@ -50,6 +50,8 @@ $(eval $(call fuzz,engine,$(addprefix services/spawner/,engine.c engine_probe.c)
 $(eval $(call fuzz,attach,$(addprefix services/spawner/,engine.c engine_probe.c attach.c) \
     tests/support/answer.c))
 $(eval $(call fuzz,image,$(SPAWNER_DOCKER) tests/support/answer.c))
+$(eval $(call fuzz,image_config,$(addprefix services/spawner/image/,config.c user.c)))
+$(eval $(call fuzz,image_layer,$(SPAWNER_UNPACK)))
 
 fuzzers: $(FUZZERS)
 .PHONY: fuzzers
