@@ -61,6 +61,15 @@ static faas_code load_limits(faas_err *err)
     return faas_options_load(tables, 1, argv, &is_exit, err);
 }
 
+void cli_image_settings(FILE *to)
+{
+    fputs("\nWhat an image may be, from the environment:\n", to);
+    for (const struct faas_option *row = image_limit_options; row->name != NULL; row++)
+        if (row->kind == FAAS_OPTION_INT)
+            fprintf(to, "  %-20s %s (%lld to %lld, default %s)\n", row->name, row->help,
+                    (long long)row->min, (long long)row->max, row->def);
+}
+
 /* DIR/images of the data directory; is_maker: an import, which may be the first one. */
 static faas_code open_store(bool is_maker, struct image_store **out_store, faas_err *err)
 {

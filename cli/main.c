@@ -36,6 +36,8 @@ static int group_help(const char *group, FILE *to)
         if (strncmp(verb->name, group, len) == 0 && verb->name[len] == ' ')
             fprintf(to, "  %-20s %s\n", verb->name + len + 1, verb->summary);
     fprintf(to, "\n`faas %s VERB --help` lists the options of a verb.\n", group);
+    if (strcmp(group, "image") == 0)
+        cli_image_settings(to);
     return to == stdout ? CLI_OK : CLI_USAGE;
 }
 
@@ -120,7 +122,7 @@ static const char import_details[] =
     "Archives\n"
     "may be compressed with gzip or zstd. Without --tag an image keeps the names it was saved "
     "with.\n"
-    "What an image may be: IMAGE_MAX_MB and the other settings of docs/CONFIGURATION.md.\n"
+    "`faas image --help` lists the settings that bound what an image may be.\n"
     "Exit status: 0 done; 2 the image is refused, and why; 5 this machine could not do it.\n";
 
 static const char pack_details[] =

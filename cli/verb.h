@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 
@@ -111,5 +112,6 @@ int cli_image_list(const struct cli_args *args);
 int cli_image_inspect(const struct cli_args *args);
 int cli_image_remove(const struct cli_args *args);
 int cli_image_prune(const struct cli_args *args);
+void cli_image_settings(FILE *to); /* for the help */
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "services/spawner/image/files.h"
+#include "services/spawner/image/import.h"
 #include "services/spawner/image/store_internal.h"
 
 #define LAYER_A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -117,6 +118,32 @@ static void what_is_not_there_is_not_found(void **state)
     assert_int_equal(image_store_get(store, "", &image, &err), FAAS_INVALID);
 }
 
+static void a_second_name_is_found_until_it_is_removed(void **state)
+{
+    char id[IMAGE_ID_TEXT];
+    struct image_freed freed;
+    struct image *image;
+    faas_err err = {0};
+
+    (void)state;
+    put_image(id);
+    assert_ok(image_tag(store, id, "pins/a:1", &err));
+    assert_ok(image_tag(store, "pins/a:1", "pins/b:1", &err));
+    assert_ok(image_store_get(store, "pins/b:1", &image, &err));
+    assert_string_equal(image->id, id);
+    assert_ok(image_remove(store, "pins/b:1", &freed, &err));
+    assert_int_equal(json_array_size(freed.images), 0);
+    json_decref(freed.images);
+    assert_int_equal(image_remove(store, "pins/a:1", &freed, &err), FAAS_CONFLICT);
+    image_release(image);
+    assert_ok(image_remove(store, "pins/a:1", &freed, &err));
+    assert_string_equal(json_string_value(json_array_get(freed.images, 0)), id);
+    json_decref(freed.images);
+    assert_int_equal(image_store_get(store, "pins/a:1", &image, &err), FAAS_NOT_FOUND);
+    assert_int_equal(image_tag(store, id, "pins/c:1", &err), FAAS_NOT_FOUND);
+    assert_int_equal(image_tag(store, id, "a@" LAYER_A, &err), FAAS_INVALID);
+}
+
 static void a_changed_record_is_damage(void **state)
 {
     char id[IMAGE_ID_TEXT], name[RECORD_NAME];
@@ -204,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FRESH(what_is_there_is_found_by_name_and_by_id),
         FRESH(what_is_not_there_is_not_found),
+        FRESH(a_second_name_is_found_until_it_is_removed),
         FRESH(a_changed_record_is_damage),
         FRESH(a_store_others_can_enter_is_refused),
         FRESH(what_dead_imports_left_is_swept_and_what_lives_is_not),
