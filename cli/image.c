@@ -15,6 +15,7 @@ FAAS_DEFINE_AUTO(image_store, image_store_close)
 
 static const char *data, *tag, *working_dir, *user;
 static struct cli_list entrypoint, command, environment;
+static bool is_from_engine;
 static int64_t unused_hours = 168, keep_mb = -1;
 
 #define DATA_ROW                                                                                   \
@@ -28,6 +29,12 @@ static int64_t unused_hours = 168, keep_mb = -1;
 
 const struct cli_option cli_image_options[] = {DATA_ROW, CLI_OPTION_END};
 const struct cli_option cli_image_import_options[] = {DATA_ROW, TAG_ROW, CLI_OPTION_END};
+const struct cli_option cli_image_pull_options[] = {
+    DATA_ROW,
+    TAG_ROW,
+    {"engine", CLI_FLAG, &is_from_engine, NULL, "from the Docker Engine (DOCKER_HOST)", 0, 0, NULL},
+    CLI_OPTION_END,
+};
 const struct cli_option cli_image_pack_options[] = {
     DATA_ROW,
     TAG_ROW,
@@ -170,6 +177,26 @@ int cli_image_import(const struct cli_args *args)
 
     if (open_store(true, &store, &err) != FAAS_OK ||
         image_import(store, args->rest.items[0], tag, &images, &err) != FAAS_OK)
+        return fail(args, &err);
+    return say_all(args, images);
+}
+
+int cli_image_pull(const struct cli_args *args)
+{
+    FAAS_AUTO(image_store) *store = NULL;
+    FAAS_AUTO(json_t) *images = NULL;
+    faas_err err = {0};
+
+    if (!is_from_engine) {
+        (void)faas_fail(
+            &err, FAAS_INVALID,
+            "--engine is missing: images come from a Docker Engine; `faas image import` "
+            "takes files");
+        return fail(args, &err);
+    }
+    if (open_store(true, &store, &err) != FAAS_OK ||
+        image_import_engine(store, getenv("DOCKER_HOST"), args->rest.items[0], tag, &images,
+                            &err) != FAAS_OK)
         return fail(args, &err);
     return say_all(args, images);
 }

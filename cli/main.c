@@ -125,6 +125,12 @@ static const char import_details[] =
     "`faas image --help` lists the settings that bound what an image may be.\n"
     "Exit status: 0 done; 2 the image is refused, and why; 5 this machine could not do it.\n";
 
+static const char pull_details[] =
+    "Takes an image out of the Docker Engine at DOCKER_HOST; it gets the id that the Docker "
+    "runtime\n"
+    "would see. Exit status: 0 done; 2 the image is refused, and why; 4 the engine has no such\n"
+    "image; 5 no engine answers.\n";
+
 static const char pack_details[] =
     "Makes an image of what is in the folder DIR, without any other tool: a static program and\n"
     "--entrypoint are enough. Files belong to root, programs are 0755, other files 0644, and\n"
@@ -163,6 +169,8 @@ const struct cli_verb cli_verbs[] = {
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},
+    {"image pull", "IMAGE", "take in an image from a Docker Engine", pull_details, 1, 1,
+     cli_image_pull_options, cli_image_pull},
     {"image pack", "DIR", "make an image of a folder", pack_details, 1, 1, cli_image_pack_options,
      cli_image_pack},
     {"image list", "", "list the images on this machine", NULL, 0, 0, cli_image_options,

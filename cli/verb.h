@@ -104,9 +104,11 @@ int cli_keys(const struct cli_args *args);
 /* image.c */
 extern const struct cli_option cli_image_options[];
 extern const struct cli_option cli_image_import_options[];
+extern const struct cli_option cli_image_pull_options[];
 extern const struct cli_option cli_image_pack_options[];
 extern const struct cli_option cli_image_prune_options[];
 int cli_image_import(const struct cli_args *args);
+int cli_image_pull(const struct cli_args *args);
 int cli_image_pack(const struct cli_args *args);
 int cli_image_list(const struct cli_args *args);
 int cli_image_inspect(const struct cli_args *args);

@@ -533,6 +533,28 @@ def test_a_store_that_others_can_enter_is_not_used(store, tmp_path):
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+# ---- a Docker Engine ----
+
+def test_an_engines_image_has_the_same_id_in_both_runtimes(store, engine):
+    """By the archive, by the engine, and by what the engine says about it."""
+    env = {**os.environ, "DOCKER_HOST": engine}
+    for name in ["faas-examples/report", "faas-tests/volume-user:latest", "faas-tests/entry-and-cmd"]:
+        shown = json.loads(subprocess.run(["docker", "image", "inspect", name], env=env, text=True, capture_output=True, check=True).stdout)[0]
+        made = store.do("pull", name, "--engine", DOCKER_HOST=engine)
+        assert made[0]["id"] == canonical_id(shown["RootFS"]["Layers"], shown["Config"]), name
+        assert made[0]["references"] == [f"docker.io/{name.removesuffix(':latest')}:latest"]
+        assert store.do("inspect", name)["id"] == made[0]["id"]
+    by_id = store.do("pull", shown["Id"], "--engine", "--tag", "by-id:1", DOCKER_HOST=engine)
+    assert by_id[0]["id"] == made[0]["id"] and by_id[0]["references"] == ["docker.io/library/by-id:1"]
+
+
+def test_what_an_engine_has_not_or_no_engine_is_said(store, engine):
+    assert "the Docker Engine answered 404: " in store.refuses("pull", "never/made:1", "--engine", status=4, DOCKER_HOST=engine)
+    assert "no image from the Docker Engine at unix:///nowhere" in store.refuses("pull", "a", "--engine", status=5, DOCKER_HOST="unix:///nowhere")
+    assert "DOCKER_HOST: expected" in store.refuses("pull", "a", "--engine", DOCKER_HOST="http://x")
+    assert "bad repository name" in store.refuses("pull", "a/../b", "--engine", DOCKER_HOST=engine)
+
+
 # ---- pack ----
 
 def test_a_folder_becomes_an_image_always_the_same(store, tmp_path):

@@ -10,10 +10,12 @@
 #include "child.h"
 #include "files.h"
 #include "layer.h"
+#include "services/spawner/engine_save.h"
 #include "source.h"
 
 #define ARCHIVE "archive" /* in staging: an archive's files */
 #define PACKED  "layer.tar"
+#define SAVED   "saved.tar"
 
 struct import {
     struct image_staging staging;
@@ -234,6 +236,56 @@ faas_code image_import(struct image_store *store, const char *path, const char *
         code = source_read(import.folder, &from, err);
     if (code == FAAS_OK)
         code = add_all(&import, from, tag, err);
+    source_free(from);
+    return finish(&import, code, out_images);
+}
+
+/* ---- an engine ---- */
+
+/* With its tag: an engine saves all tags of a name without one. */
+static faas_code engine_name(const char *name, char **out_name, faas_err *err)
+{
+    if (!image_digest_is(name))
+        return image_ref_full(name, out_name, err);
+    *out_name = strdup(name);
+    return *out_name != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
+}
+
+static faas_code fetch_from_engine(struct import *import, const char *host, const char *name,
+                                   faas_err *err)
+{
+    struct engine_save save = {
+        .host = host, .name = name, .max_bytes = image_limits.mb * 1024 * 1024};
+    faas_code code;
+
+    save.out = openat(import->staging.fd, SAVED, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (save.out < 0)
+        return faas_fail_sys(err, errno, "make " SAVED);
+    code = engine_save(&save, err);
+    if (code == FAAS_OK)
+        code = unpack_archive(import, save.out, err);
+    close(save.out);
+    return code;
+}
+
+faas_code image_import_engine(struct image_store *store, const char *host, const char *name,
+                              const char *tag, json_t **out_images, faas_err *err)
+{
+    FAAS_AUTO(char) *full = NULL;
+    struct import import;
+    source *from = NULL;
+    bool is_pinned;
+    faas_code code;
+
+    FAAS_TRY(engine_name(name, &full, err));
+    is_pinned = image_digest_is(full) || strchr(full, '@') != NULL; /* no name of its own */
+    code = begin(store, &import, err);
+    if (code == FAAS_OK)
+        code = fetch_from_engine(&import, host, full, err);
+    if (code == FAAS_OK)
+        code = source_read(import.folder, &from, err);
+    if (code == FAAS_OK)
+        code = add_all(&import, from, tag != NULL || is_pinned ? tag : full, err);
     source_free(from);
     return finish(&import, code, out_images);
 }

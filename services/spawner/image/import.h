@@ -1,6 +1,6 @@
 /* import.h - images into the store, and what an operator does with them.
  * Sources   an archive of `docker save`, an OCI image layout as a folder or as an archive (either
- *           may be compressed), a folder of programs.
+ *           may be compressed), a Docker Engine, a folder of programs.
  * Parallel  archives are opened side by side; layers are added one image at a time, so that two
  *           imports of one image do the work once.
  * Results   JSON objects as `faas image --json` prints them; the caller decrefs.
@@ -17,6 +17,12 @@
  * name of the only image in it; NULL: the names it was saved with. */
 FAAS_MUST_CHECK faas_code image_import(struct image_store *store, const char *path, const char *tag,
                                        json_t **out_images, faas_err *err);
+
+/* One image of a Docker Engine, through its save API.  host as engine_save.h has it; name with its
+ * tag or an engine's own id; tag NULL: named as it was asked for. */
+FAAS_MUST_CHECK faas_code image_import_engine(struct image_store *store, const char *host,
+                                              const char *name, const char *tag,
+                                              json_t **out_images, faas_err *err);
 
 /* Lists are arrays of strings or NULL, texts may be NULL. */
 struct image_pack {
