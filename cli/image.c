@@ -13,7 +13,7 @@
 typedef struct image_store image_store;
 FAAS_DEFINE_AUTO(image_store, image_store_close)
 
-static const char *data, *tag, *working_dir, *user;
+static const char *data, *tag, *working_dir, *user, *auth_file;
 static struct cli_list entrypoint, command, environment;
 static bool is_from_engine;
 static int64_t unused_hours = 168, keep_mb = -1;
@@ -32,7 +32,10 @@ const struct cli_option cli_image_import_options[] = {DATA_ROW, TAG_ROW, CLI_OPT
 const struct cli_option cli_image_pull_options[] = {
     DATA_ROW,
     TAG_ROW,
-    {"engine", CLI_FLAG, &is_from_engine, NULL, "from the Docker Engine (DOCKER_HOST)", 0, 0, NULL},
+    {"engine", CLI_FLAG, &is_from_engine, NULL,
+     "from the Docker Engine at DOCKER_HOST, not from a registry", 0, 0, NULL},
+    {"auth-file", CLI_TEXT, &auth_file, "FILE",
+     "logins, as docker's config.json has them (else REGISTRY_AUTH_FILE)", 0, 0, NULL},
     CLI_OPTION_END,
 };
 const struct cli_option cli_image_pack_options[] = {
@@ -181,22 +184,27 @@ int cli_image_import(const struct cli_args *args)
     return say_all(args, images);
 }
 
+static faas_code pull(struct image_store *store, const char *name, json_t **out_images,
+                      faas_err *err)
+{
+    const struct image_pull from = {.name = name,
+                                    .tag = tag,
+                                    .auth_file = auth_file != NULL ? auth_file
+                                                                   : getenv("REGISTRY_AUTH_FILE")};
+
+    if (is_from_engine)
+        return image_import_engine(store, getenv("DOCKER_HOST"), name, tag, out_images, err);
+    return image_pull(store, &from, out_images, err);
+}
+
 int cli_image_pull(const struct cli_args *args)
 {
     FAAS_AUTO(image_store) *store = NULL;
     FAAS_AUTO(json_t) *images = NULL;
     faas_err err = {0};
 
-    if (!is_from_engine) {
-        (void)faas_fail(
-            &err, FAAS_INVALID,
-            "--engine is missing: images come from a Docker Engine; `faas image import` "
-            "takes files");
-        return fail(args, &err);
-    }
     if (open_store(true, &store, &err) != FAAS_OK ||
-        image_import_engine(store, getenv("DOCKER_HOST"), args->rest.items[0], tag, &images,
-                            &err) != FAAS_OK)
+        pull(store, args->rest.items[0], &images, &err) != FAAS_OK)
         return fail(args, &err);
     return say_all(args, images);
 }

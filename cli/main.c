@@ -126,10 +126,10 @@ static const char import_details[] =
     "Exit status: 0 done; 2 the image is refused, and why; 5 this machine could not do it.\n";
 
 static const char pull_details[] =
-    "Takes an image out of the Docker Engine at DOCKER_HOST; it gets the id that the Docker "
-    "runtime\n"
-    "would see. Exit status: 0 done; 2 the image is refused, and why; 4 the engine has no such\n"
-    "image; 5 no engine answers.\n";
+    "Fetches an image from its registry with skopeo, or with --engine from the Docker Engine at\n"
+    "DOCKER_HOST, where it has the same id. A login is never an argument: it is in a file that\n"
+    "only you can read. Exit status: 0 done; 2 the image is refused, and why; 4 the engine has no\n"
+    "such image; 5 no engine answers, or skopeo is not installed.\n";
 
 static const char pack_details[] =
     "Makes an image of what is in the folder DIR, without any other tool: a static program and\n"
@@ -169,7 +169,7 @@ const struct cli_verb cli_verbs[] = {
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},
-    {"image pull", "IMAGE", "take in an image from a Docker Engine", pull_details, 1, 1,
+    {"image pull", "IMAGE", "take in an image from a registry", pull_details, 1, 1,
      cli_image_pull_options, cli_image_pull},
     {"image pack", "DIR", "make an image of a folder", pack_details, 1, 1, cli_image_pack_options,
      cli_image_pack},

@@ -116,7 +116,7 @@ bool ref_is_same_repository(const struct image_ref *a, const struct image_ref *b
 }
 
 /* The literal forms alone: a name that merely resolves to loopback is not one. */
-static bool is_loopback(const char *host)
+bool ref_is_loopback(const char *host)
 {
     size_t name = strcspn(host, ":");
     unsigned a, b, c, d;
@@ -134,7 +134,7 @@ faas_code ref_check_allowed(const struct image_ref *ref, const char *allowed, fa
 {
     size_t want = strlen(ref->host);
 
-    if (is_loopback(ref->host))
+    if (ref_is_loopback(ref->host))
         return FAAS_OK;
     for (const char *at = allowed; *at != '\0';) {
         size_t len;

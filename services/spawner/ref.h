@@ -33,6 +33,8 @@ void ref_full(const struct image_ref *ref, char out_text[REF_TEXT_MAX]);
 FAAS_MUST_CHECK faas_code ref_pinned(const struct image_ref *ref, const char *digest,
                                      char out_text[REF_TEXT_MAX], faas_err *err);
 bool ref_is_digest(const char *text);
+/* "localhost", 127.0.0.0/8 or [::1], with or without a port: by its letters, not by its address. */
+bool ref_is_loopback(const char *host);
 bool ref_is_same_repository(const struct image_ref *a, const struct image_ref *b);
 /* allowed: comma-separated hosts, "" for none. */
 FAAS_MUST_CHECK faas_code ref_check_allowed(const struct image_ref *ref, const char *allowed,

@@ -15,11 +15,11 @@
 #define SECRET_MAX    8192
 #define HEADER_PREFIX "X-Registry-Auth: "
 
-void registry_auth_free(char *header)
+void registry_auth_free(char *text)
 {
-    if (header != NULL)
-        sodium_memzero(header, strlen(header));
-    free(header);
+    if (text != NULL)
+        sodium_memzero(text, strlen(text));
+    free(text);
 }
 
 /* "https://index.docker.io/v1/" -> "docker.io": is this key's host the wanted one? */
@@ -180,4 +180,62 @@ faas_code registry_auth_header(const char *file, const char *host, char **out_he
         return faas_fail_sys(err, ENOMEM, "registry credentials");
     *out_header = header;
     return FAAS_OK;
+}
+
+/* As write_auth has it, in the words of docker's config.json. */
+static faas_code write_entry(const char *auth, char *out, size_t size, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = faas_json_load(auth, strlen(auth), 0);
+    const char *token = json_string_value(json_object_get(doc, "identitytoken"));
+    const char *user = json_string_value(json_object_get(doc, "username"));
+    const char *password = json_string_value(json_object_get(doc, "password"));
+    char plain[SECRET_MAX];
+    int len;
+
+    if (token != NULL) {
+        snprintf(out, size, "%s", token);
+        return FAAS_OK;
+    }
+    len = snprintf(plain, sizeof plain, "%s:%s", user != NULL ? user : "",
+                   password != NULL ? password : "");
+    if (doc == NULL || len < 0 || (size_t)len >= sizeof plain ||
+        sodium_base64_ENCODED_LEN((size_t)len, sodium_base64_VARIANT_ORIGINAL) > size) {
+        sodium_memzero(plain, sizeof plain);
+        return faas_fail_sys(err, ENOMEM, "registry credentials");
+    }
+    sodium_bin2base64(out, size, (const unsigned char *)plain, (size_t)len,
+                      sodium_base64_VARIANT_ORIGINAL);
+    sodium_memzero(plain, sizeof plain);
+    return FAAS_OK;
+}
+
+faas_code registry_auth_config(const char *file, const char *host, char **out_text, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL, *own = NULL;
+    char auth[SECRET_MAX] = "", packed[2 * SECRET_MAX];
+    const json_t *entry;
+    faas_code code = FAAS_OK;
+    bool is_token;
+
+    *out_text = NULL;
+    if (file == NULL || file[0] == '\0')
+        return FAAS_OK;
+    FAAS_TRY(read_file(file, &doc, err));
+    entry = find_entry(doc, host);
+    if (entry != NULL)
+        FAAS_TRY(write_auth(entry, host, auth, sizeof auth, err));
+    if (auth[0] == '\0')
+        return FAAS_OK;
+    is_token = strncmp(auth, "{\"identitytoken\"", 16) == 0;
+    code = write_entry(auth, packed, sizeof packed, err);
+    if (code == FAAS_OK) {
+        own =
+            json_pack("{s:{s:{s:s}}}", "auths", host, is_token ? "identitytoken" : "auth", packed);
+        *out_text = faas_json_text(own, NULL);
+        if (*out_text == NULL)
+            code = faas_fail_sys(err, ENOMEM, "registry credentials");
+    }
+    sodium_memzero(auth, sizeof auth);
+    sodium_memzero(packed, sizeof packed);
+    return code;
 }

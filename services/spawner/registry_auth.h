@@ -18,6 +18,9 @@ FAAS_MUST_CHECK faas_code registry_auth_check(const char *file, faas_err *err);
 /* "X-Registry-Auth: <base64url>", or NULL when the file has nothing for host (or file is ""). */
 FAAS_MUST_CHECK faas_code registry_auth_header(const char *file, const char *host,
                                                char **out_header, faas_err *err);
-void registry_auth_free(char *header); /* wipes; NULL is fine */
+/* The same credentials as a file of their own, {"auths":{host:{...}}}, or NULL. */
+FAAS_MUST_CHECK faas_code registry_auth_config(const char *file, const char *host, char **out_text,
+                                               faas_err *err);
+void registry_auth_free(char *text); /* wipes; NULL is fine */
 
 #endif

@@ -4,7 +4,7 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	stream.c sweep.c docker_turn.c)
 include services/spawner/image/sources.mk
 
-$(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c) $(SPAWNER_UNPACK)))
+$(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c fetch.c) $(SPAWNER_UNPACK)))
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \

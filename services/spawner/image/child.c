@@ -22,11 +22,11 @@
 #define PROGRAM      "faas-image"
 #define REPORT_MAX   (17 * 1024 * 1024)
 #define BUFFER_BYTES (256 * 1024)
+#define WORDS_MAX    (1024 * 1024) /* of skopeo */
 #define SILENCE_MS   600000 /* a child that neither reads, writes nor ends for so long is killed */
 #define FD_FLOOR     10     /* copies are made above what the child is given: 0 to 4 */
 
 struct child {
-    const char *verb;
     pid_t pid;
     int report;
 };
@@ -101,30 +101,39 @@ static int spawn_with(const char *path, char *const argv[], const struct ends *e
     return rc;
 }
 
-static faas_code start(const char *verb, const struct ends *ends, int64_t bytes,
-                       struct child *out_child, faas_err *err)
+static faas_code start(char *const argv[], const struct ends *ends, struct child *out_child,
+                       faas_err *err)
 {
-    char path[PATH_MAX], name[] = PROGRAM, verb_text[16], numbers[4][24];
-    char *const argv[] = {name, verb_text, numbers[0], numbers[1], numbers[2], numbers[3], NULL};
-    const int64_t values[4] = {bytes, image_limits.entries, image_limits.depth,
-                               image_limits.name_bytes};
-    struct child child = {.verb = verb};
+    struct child child = {.pid = 0};
+    char path[PATH_MAX];
     int rc;
 
     FAAS_TRY(program_path(path, err));
-    snprintf(verb_text, sizeof verb_text, "%s", verb);
-    for (size_t i = 0; i < 4; i++)
-        snprintf(numbers[i], sizeof numbers[i], "%" PRId64, values[i]);
     child.report = memfd_create("faas-image-report", MFD_CLOEXEC);
     if (child.report < 0)
-        return faas_fail_sys(err, errno, "make the report of %s", verb);
+        return faas_fail_sys(err, errno, "make the report of " PROGRAM);
     rc = spawn_with(path, argv, ends, child.report, &child.pid);
     if (rc != 0) {
         close(child.report);
-        return faas_fail_sys(err, rc, "start %s %s", PROGRAM, verb);
+        return faas_fail_sys(err, rc, "start " PROGRAM);
     }
     *out_child = child;
     return FAAS_OK;
+}
+
+/* The verbs that work on archives, with what an archive may be. */
+static faas_code start_bounded(const char *verb, const struct ends *ends, int64_t bytes,
+                               struct child *out_child, faas_err *err)
+{
+    char name[] = PROGRAM, verb_text[16], numbers[4][24];
+    char *const argv[] = {name, verb_text, numbers[0], numbers[1], numbers[2], numbers[3], NULL};
+    const int64_t values[4] = {bytes, image_limits.entries, image_limits.depth,
+                               image_limits.name_bytes};
+
+    snprintf(verb_text, sizeof verb_text, "%s", verb);
+    for (size_t i = 0; i < 4; i++)
+        snprintf(numbers[i], sizeof numbers[i], "%" PRId64, values[i]);
+    return start(argv, ends, out_child, err);
 }
 
 /* ---- end ---- */
@@ -181,30 +190,42 @@ static void kill_if_silent(pid_t pid)
         close(fd);
 }
 
-/* Waits for the child.  *out_is_broken: it was ended by a broken pipe, so the reason is elsewhere. */
+/* The child has ended; its status (-1: not known) and what it reported. */
+static faas_code wait_for(struct child *child, int *out_status, char **out_text, size_t *out_len,
+                          faas_err *err)
+{
+    faas_code code;
+    int rc;
+
+    kill_if_silent(child->pid);
+    do
+        rc = waitpid(child->pid, out_status, 0);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0)
+        *out_status = -1;
+    code = files_read(child->report, REPORT_MAX, out_text, out_len, err);
+    close(child->report);
+    return code;
+}
+
+/* *out_is_broken: it was ended by a broken pipe, so the reason is elsewhere. */
 static faas_code finish(struct child *child, struct child_result *result, bool *out_is_broken,
                         faas_err *err)
 {
     FAAS_AUTO(char) *text = NULL;
     size_t len = 0;
     faas_code code;
-    int status, rc;
+    int status;
 
-    kill_if_silent(child->pid);
-    do
-        rc = waitpid(child->pid, &status, 0);
-    while (rc < 0 && errno == EINTR);
-    *out_is_broken = rc > 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE;
-    code = files_read(child->report, REPORT_MAX, &text, &len, err);
-    close(child->report);
-    if (code != FAAS_OK)
-        return code;
-    if (rc > 0 && WIFSIGNALED(status) && !*out_is_broken)
+    *out_is_broken = false;
+    FAAS_TRY(wait_for(child, &status, &text, &len, err));
+    *out_is_broken = WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE;
+    if (WIFSIGNALED(status) && !*out_is_broken)
         return faas_fail(err, FAAS_UNPROCESSABLE,
                          "the image cannot be unpacked: its reader was ended by signal %d (%s)",
                          WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
     code = read_report(text, len, result, err);
-    if (code == FAAS_OK && (rc < 0 || status != 0))
+    if (code == FAAS_OK && status != 0)
         code = faas_fail(err, FAAS_UNPROCESSABLE, "the reader of the image failed");
     return code;
 }
@@ -305,8 +326,8 @@ static faas_code feed(const struct child_job *job, int to, faas_err *err)
         close(to);
         return faas_fail_sys(err, errno, "make a pipe");
     }
-    code =
-        start("decompress", &(struct ends){job->in, ends[1], job->empty}, job->bytes, &child, err);
+    code = start_bounded("decompress", &(struct ends){job->in, ends[1], job->empty}, job->bytes,
+                         &child, err);
     close(ends[1]);
     if (code == FAAS_OK) {
         faas_err why = {0};
@@ -350,7 +371,8 @@ faas_code child_unpack(const struct child_job *job, struct child_result *out_res
         json_decref(result.opaque);
         return faas_fail_sys(err, errno, "unpack");
     }
-    code = start(job->verb, &(struct ends){ends[1], -1, job->root}, job->bytes, &child, err);
+    code =
+        start_bounded(job->verb, &(struct ends){ends[1], -1, job->root}, job->bytes, &child, err);
     close(ends[1]);
     if (code == FAAS_OK) {
         code = feed(job, ends[0], err);
@@ -376,7 +398,55 @@ faas_code child_pack(int root, int out, faas_err *err)
     struct child child;
     bool is_broken;
 
-    FAAS_TRY(
-        start("pack", &(struct ends){-1, out, root}, image_limits.mb * 1024 * 1024, &child, err));
+    FAAS_TRY(start_bounded("pack", &(struct ends){-1, out, root}, image_limits.mb * 1024 * 1024,
+                           &child, err));
     return finish(&child, &ignored, &is_broken, err);
+}
+
+/* ---- fetch ---- */
+
+/* skopeo's last words: ... level=fatal msg="WHY" */
+static faas_code fail_fetch(int out, faas_err *err)
+{
+    FAAS_AUTO(char) *text = NULL;
+    char *why, *found;
+    size_t len;
+
+    FAAS_TRY(files_read(out, WORDS_MAX, &text, &len, err));
+    why = text;
+    while ((found = strstr(why, "msg=\"")) != NULL)
+        why = found + strlen("msg=\"");
+    len = strlen(why);
+    while (len > 0 && strchr("\"\n", why[len - 1]) != NULL)
+        why[--len] = '\0';
+    return faas_fail(err, FAAS_UNPROCESSABLE, "the image cannot be pulled: %s",
+                     len > 0 ? why : "skopeo gave no reason");
+}
+
+faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
+{
+    char name[] = PROGRAM, verb[] = "fetch", login[] = "login", anonymous[] = "anonymous";
+    char http[] = "http", https[] = "https";
+    FAAS_AUTO(char) *image = strdup(fetch->image), *text = NULL;
+    char *const argv[] = {
+        name,  verb, fetch->has_login ? login : anonymous, fetch->is_plain_http ? http : https,
+        image, NULL};
+    struct child_result ignored = {.entries = 0};
+    struct child child;
+    faas_code code;
+    size_t len = 0;
+    int status, out = memfd_create("skopeo-says", MFD_CLOEXEC);
+
+    if (image == NULL || out < 0) {
+        if (out >= 0)
+            close(out);
+        return faas_fail_sys(err, errno, "pull");
+    }
+    code = start(argv, &(struct ends){-1, out, fetch->folder}, &child, err);
+    if (code == FAAS_OK)
+        code = wait_for(&child, &status, &text, &len, err);
+    if (code == FAAS_OK && status != 0)
+        code = len > 0 ? read_report(text, len, &ignored, err) : fail_fetch(out, err);
+    close(out);
+    return code;
 }

@@ -2,6 +2,7 @@
  * Chain     a compressed stream goes through two of them: what comes out of the first is hashed
  *           here on its way to the second, so that neither can say that it was something else.
  * Program   faas-image beside the running program.
+ * Fetching  skopeo talks to registries, as a user of its own that can reach one folder.
  * Errors    what faas-image said; UNPROCESSABLE when it died without a word; UNAVAILABLE when it
  *           is not there.
  * Threads   any; a call blocks until its processes have ended.
@@ -9,6 +10,7 @@
 #ifndef SPAWNER_IMAGE_CHILD_H
 #define SPAWNER_IMAGE_CHILD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/id.h"
@@ -31,6 +33,14 @@ FAAS_MUST_CHECK faas_code child_unpack(const struct child_job *job, struct child
                                        faas_err *err);
 /* The folder `root` as a tar into the file `out`. */
 FAAS_MUST_CHECK faas_code child_pack(int root, int out, faas_err *err);
+/* An image from a registry into "oci" of the folder, an OCI image layout, by skopeo.  The folder
+ * belongs to IMAGE_FETCHER when this process is root; with a login, auth.json is in it. */
+struct child_fetch {
+    const char *image; /* host/path:tag or host/path@digest, checked */
+    int folder;
+    bool has_login, is_plain_http;
+};
+FAAS_MUST_CHECK faas_code child_fetch(const struct child_fetch *fetch, faas_err *err);
 /* SHA-256 of a file from its beginning on. */
 FAAS_MUST_CHECK faas_code child_hash_file(int fd, char out_hash[FAAS_HASH_TEXT], faas_err *err);
 

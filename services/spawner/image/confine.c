@@ -57,15 +57,34 @@ static int map_many(pid_t of)
     return is_mapped && put(path, text) ? 0 : 1;
 }
 
-static bool map_self(uid_t uid, gid_t gid)
+/* Outside uid and gid; inside they are is_root ? 0 : the same. */
+static bool map_self(uid_t uid, gid_t gid, bool is_root)
 {
     char text[64];
 
-    snprintf(text, sizeof text, "0 %u 1", (unsigned)gid);
+    snprintf(text, sizeof text, "%u %u 1", is_root ? 0 : (unsigned)gid, (unsigned)gid);
     if (!put("/proc/self/setgroups", "deny") || !put("/proc/self/gid_map", text))
         return false;
-    snprintf(text, sizeof text, "0 %u 1", (unsigned)uid);
+    snprintf(text, sizeof text, "%u %u 1", is_root ? 0 : (unsigned)uid, (unsigned)uid);
     return put("/proc/self/uid_map", text);
+}
+
+static faas_code fail_namespace(faas_err *err)
+{
+    return faas_fail(err, FAAS_UNAVAILABLE,
+                     "images cannot be unpacked safely: no user namespace (%s); allow them "
+                     "(sysctl user.max_user_namespaces), or run this outside a container",
+                     strerrordesc_np(errno));
+}
+
+faas_code confine_map_self(faas_err *err)
+{
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !map_self(uid, gid, false))
+        return fail_namespace(err);
+    return FAAS_OK;
 }
 
 static bool become_root_inside(bool has_owners)
@@ -92,12 +111,9 @@ static faas_code enter_namespaces(bool *out_has_owners, faas_err *err)
         _exit(read(ready[0], &byte, 1) == 1 ? map_many(self) : 1);
     }
     if (unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWNS) != 0)
-        return faas_fail(err, FAAS_UNAVAILABLE,
-                         "images cannot be unpacked safely: no user namespace (%s); allow them "
-                         "(sysctl user.max_user_namespaces), or run this outside a container",
-                         strerrordesc_np(errno));
+        return fail_namespace(err);
     if (uid != 0)
-        is_mapped = map_self(uid, gid);
+        is_mapped = map_self(uid, gid, true);
     else
         is_mapped = write(ready[1], "m", 1) == 1 && waitpid(mapper, &status, 0) == mapper &&
                     status == 0 && (close(ready[0]), close(ready[1])) == 0;

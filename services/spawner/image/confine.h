@@ -23,5 +23,7 @@ struct confine {
     bool *out_has_owners; /* files can be given away */
 };
 FAAS_MUST_CHECK faas_code confine_self(const struct confine *confine, faas_err *err);
+/* Only a user and a mount namespace, in which this process stays who it is. */
+FAAS_MUST_CHECK faas_code confine_map_self(faas_err *err);
 
 #endif

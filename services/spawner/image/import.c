@@ -1,4 +1,4 @@
-#include "import.h"
+#include "import_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,18 +10,9 @@
 #include "child.h"
 #include "files.h"
 #include "layer.h"
-#include "services/spawner/engine_save.h"
-#include "source.h"
 
 #define ARCHIVE "archive" /* in staging: an archive's files */
 #define PACKED  "layer.tar"
-#define SAVED   "saved.tar"
-
-struct import {
-    struct image_staging staging;
-    int folder; /* where blobs are */
-    json_t *done;
-};
 
 /* ---- one image ---- */
 
@@ -114,6 +105,8 @@ static faas_code publish(struct import *import, const struct image_record *recor
     size_t i;
 
     FAAS_TRY(full_names(names, &full, err));
+    if (import->pin != NULL && json_array_append_new(full, json_string(import->pin)) != 0)
+        return faas_fail_sys(err, ENOMEM, "image names");
     FAAS_TRY(put_record(import, record, err));
     json_array_foreach (full, i, name)
         FAAS_TRY(put_ref(&import->staging, json_string_value(name), record->id, err));
@@ -124,9 +117,9 @@ static faas_code publish(struct import *import, const struct image_record *recor
                                                          : faas_fail_sys(err, ENOMEM, "image");
 }
 
-static faas_code add_image(struct import *import, struct source_image *image, const json_t *names,
-                           faas_err *err)
+static faas_code add_image(struct import *import, size_t at, const json_t *names, faas_err *err)
 {
+    struct source_image *image = &import->from->images[at];
     struct image_record record = {.bytes = 0};
     int64_t left_out;
 
@@ -137,28 +130,35 @@ static faas_code add_image(struct import *import, struct source_image *image, co
     return publish(import, &record, names, left_out, err);
 }
 
-static faas_code add_all(struct import *import, source *from, const char *tag, faas_err *err)
+static faas_code add_all(struct import *import, faas_err *err)
 {
-    FAAS_AUTO(json_t) *named = tag != NULL ? json_pack("[s]", tag) : NULL;
+    const source *from = import->from;
+    FAAS_AUTO(json_t) *named = import->tag != NULL ? json_pack("[s]", import->tag) : NULL;
     faas_code code = FAAS_OK;
     int lock;
 
-    if (tag != NULL && named == NULL)
+    if (import->tag != NULL && named == NULL)
         return faas_fail(err, FAAS_INVALID, "--tag: must be UTF-8");
-    if (tag != NULL && from->count > 1)
+    if (import->tag != NULL && from->count > 1)
         return faas_fail(err, FAAS_INVALID, "it holds %zu images: --tag can name only one",
                          from->count);
     FAAS_TRY(image_store_lock(import->staging.store, &lock, err));
     for (size_t i = 0; i < from->count && code == FAAS_OK; i++)
-        code =
-            add_image(import, &from->images[i], tag != NULL ? named : from->images[i].names, err);
+        code = add_image(import, i, named != NULL ? named : from->images[i].names, err);
     close(lock);
     return code;
 }
 
+faas_code import_add(struct import *import, faas_err *err)
+{
+    if (import->from == NULL)
+        FAAS_TRY(source_read(import->folder, &import->from, err));
+    return add_all(import, err);
+}
+
 /* ---- archives and folders ---- */
 
-static faas_code unpack_archive(struct import *import, int file, faas_err *err)
+faas_code import_archive(struct import *import, int file, faas_err *err)
 {
     struct child_result result = {.opaque = NULL};
     struct child_job job = {.verb = "unpack",
@@ -197,13 +197,13 @@ static faas_code open_source(struct import *import, const char *path, faas_err *
         return FAAS_OK;
     }
     code = S_ISREG(info.st_mode)
-               ? unpack_archive(import, fd, err)
+               ? import_archive(import, fd, err)
                : faas_fail(err, FAAS_INVALID, "%.300s: expected a file or a folder", path);
     close(fd);
     return code;
 }
 
-static faas_code begin(struct image_store *store, struct import *out_import, faas_err *err)
+faas_code import_begin(struct image_store *store, struct import *out_import, faas_err *err)
 {
     *out_import = (struct import){.folder = -1, .done = json_array()};
     if (out_import->done == NULL)
@@ -211,8 +211,9 @@ static faas_code begin(struct image_store *store, struct import *out_import, faa
     return image_staging_open(store, &out_import->staging, err);
 }
 
-static faas_code finish(struct import *import, faas_code code, json_t **out_images)
+faas_code import_end(struct import *import, faas_code code, json_t **out_images)
 {
+    source_free(import->from);
     if (import->folder >= 0)
         close(import->folder);
     image_staging_close(&import->staging);
@@ -227,67 +228,14 @@ faas_code image_import(struct image_store *store, const char *path, const char *
                        json_t **out_images, faas_err *err)
 {
     struct import import;
-    source *from = NULL;
-    faas_code code = begin(store, &import, err);
+    faas_code code = import_begin(store, &import, err);
 
+    import.tag = tag;
     if (code == FAAS_OK)
         code = open_source(&import, path, err);
     if (code == FAAS_OK)
-        code = source_read(import.folder, &from, err);
-    if (code == FAAS_OK)
-        code = add_all(&import, from, tag, err);
-    source_free(from);
-    return finish(&import, code, out_images);
-}
-
-/* ---- an engine ---- */
-
-/* With its tag: an engine saves all tags of a name without one. */
-static faas_code engine_name(const char *name, char **out_name, faas_err *err)
-{
-    if (!image_digest_is(name))
-        return image_ref_full(name, out_name, err);
-    *out_name = strdup(name);
-    return *out_name != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
-}
-
-static faas_code fetch_from_engine(struct import *import, const char *host, const char *name,
-                                   faas_err *err)
-{
-    struct engine_save save = {
-        .host = host, .name = name, .max_bytes = image_limits.mb * 1024 * 1024};
-    faas_code code;
-
-    save.out = openat(import->staging.fd, SAVED, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (save.out < 0)
-        return faas_fail_sys(err, errno, "make " SAVED);
-    code = engine_save(&save, err);
-    if (code == FAAS_OK)
-        code = unpack_archive(import, save.out, err);
-    close(save.out);
-    return code;
-}
-
-faas_code image_import_engine(struct image_store *store, const char *host, const char *name,
-                              const char *tag, json_t **out_images, faas_err *err)
-{
-    FAAS_AUTO(char) *full = NULL;
-    struct import import;
-    source *from = NULL;
-    bool is_pinned;
-    faas_code code;
-
-    FAAS_TRY(engine_name(name, &full, err));
-    is_pinned = image_digest_is(full) || strchr(full, '@') != NULL; /* no name of its own */
-    code = begin(store, &import, err);
-    if (code == FAAS_OK)
-        code = fetch_from_engine(&import, host, full, err);
-    if (code == FAAS_OK)
-        code = source_read(import.folder, &from, err);
-    if (code == FAAS_OK)
-        code = add_all(&import, from, tag != NULL || is_pinned ? tag : full, err);
-    source_free(from);
-    return finish(&import, code, out_images);
+        code = import_add(&import, err);
+    return import_end(&import, code, out_images);
 }
 
 /* ---- packing ---- */
@@ -326,11 +274,13 @@ static faas_code pack_layer(struct import *import, const char *folder,
     return code;
 }
 
-static faas_code pack_source(struct import *import, const struct image_pack *pack, source *from,
-                             faas_err *err)
+static faas_code pack_source(struct import *import, const struct image_pack *pack, faas_err *err)
 {
+    source *from = import->from = calloc(1, sizeof *import->from);
     char hash[FAAS_HASH_TEXT];
 
+    if (from == NULL)
+        return faas_fail_sys(err, errno, "pack");
     FAAS_TRY(pack_layer(import, pack->folder, hash, err));
     import->folder = fcntl(import->staging.fd, F_DUPFD_CLOEXEC, 0);
     if (import->folder < 0)
@@ -348,17 +298,14 @@ faas_code image_pack(struct image_store *store, const struct image_pack *pack, j
                      faas_err *err)
 {
     struct import import;
-    source *from = calloc(1, sizeof *from);
-    faas_code code = begin(store, &import, err);
+    faas_code code = import_begin(store, &import, err);
 
-    if (code == FAAS_OK && from == NULL)
-        code = faas_fail_sys(err, ENOMEM, "pack");
+    import.tag = pack->tag;
     if (code == FAAS_OK)
-        code = pack_source(&import, pack, from, err);
+        code = pack_source(&import, pack, err);
     if (code == FAAS_OK)
-        code = add_all(&import, from, pack->tag, err);
-    source_free(from);
-    return finish(&import, code, out_images);
+        code = import_add(&import, err);
+    return import_end(&import, code, out_images);
 }
 
 faas_code image_tag(struct image_store *store, const char *reference, const char *tag,

@@ -1,6 +1,7 @@
 /* import.h - images into the store, and what an operator does with them.
  * Sources   an archive of `docker save`, an OCI image layout as a folder or as an archive (either
- *           may be compressed), a Docker Engine, a folder of programs.
+ *           may be compressed), a Docker Engine, a registry, a folder of
+ *           programs.
  * Parallel  archives are opened side by side; layers are added one image at a time, so that two
  *           imports of one image do the work once.
  * Results   JSON objects as `faas image --json` prints them; the caller decrefs.
@@ -23,6 +24,16 @@ FAAS_MUST_CHECK faas_code image_import(struct image_store *store, const char *pa
 FAAS_MUST_CHECK faas_code image_import_engine(struct image_store *store, const char *host,
                                               const char *name, const char *tag,
                                               json_t **out_images, faas_err *err);
+
+/* One image of a registry, by skopeo: over HTTPS, on loopback also over HTTP.  Whether its registry
+ * may be asked at all (ref.h) is the caller's to decide. */
+struct image_pull {
+    const char *name;      /* with a digest it is kept under that, too */
+    const char *tag;       /* NULL: named as it was asked for */
+    const char *auth_file; /* of registry_auth.h; NULL or "": no login */
+};
+FAAS_MUST_CHECK faas_code image_pull(struct image_store *store, const struct image_pull *pull,
+                                     json_t **out_images, faas_err *err);
 
 /* Lists are arrays of strings or NULL, texts may be NULL. */
 struct image_pack {

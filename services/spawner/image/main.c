@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "confine.h"
 #include "decompress.h"
+#include "fetch.h"
 #include "pack.h"
 #include "unpack.h"
 
@@ -29,6 +30,7 @@ struct work {
     int64_t bytes, entries;
     struct entry_bounds names;
     int64_t reported; /* bytes of the report so far */
+    struct fetch fetch;
 };
 
 static faas_code report(struct work *work, char kind, const char *text, faas_err *err)
@@ -89,6 +91,8 @@ static faas_code run(struct work *work, struct unpack_result *out_result, faas_e
 {
     if (strcmp(work->verb, "decompress") == 0)
         return decompress(work, out_result, err);
+    if (strcmp(work->verb, "fetch") == 0)
+        return fetch_become(&work->fetch, err);
     if (strcmp(work->verb, "pack") == 0) {
         const struct pack_conf conf = {.root = ROOT_FD,
                                        .out = OUT_FD,
@@ -101,11 +105,24 @@ static faas_code run(struct work *work, struct unpack_result *out_result, faas_e
     return unpack(work, out_result, err);
 }
 
+static bool parse_fetch(char **argv, struct work *out_work)
+{
+    out_work->verb = argv[1];
+    out_work->fetch = (struct fetch){.image = argv[4],
+                                     .folder = ROOT_FD,
+                                     .out = OUT_FD,
+                                     .has_login = strcmp(argv[2], "login") == 0,
+                                     .is_plain_http = strcmp(argv[3], "http") == 0};
+    return true;
+}
+
 static bool parse(int argc, char **argv, struct work *out_work)
 {
     int64_t *const targets[] = {&out_work->bytes, &out_work->entries, &out_work->names.depth,
                                 &out_work->names.bytes};
 
+    if (argc == 5 && strcmp(argv[1], "fetch") == 0)
+        return parse_fetch(argv, out_work);
     if (argc != 6)
         return false;
     out_work->verb = argv[1];

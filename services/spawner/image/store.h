@@ -26,6 +26,7 @@
 
 #define IMAGE_OWNER_BASE  1879048192U /* 0x70000000: no range that systems hand out themselves */
 #define IMAGE_OWNER_COUNT 65536U      /* larger owners of an image become IMAGE_NOBODY */
+#define IMAGE_FETCHER     (IMAGE_OWNER_BASE + IMAGE_OWNER_COUNT) /* the user that talks to registries */
 #define IMAGE_NOBODY      65534U
 #define IMAGE_ID_TEXT     72 /* "sha256:<64 hex digits>" with NUL */
 

@@ -1,0 +1,144 @@
+/* pull.c - images out of an engine, and out of registries. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "files.h"
+#include "import_internal.h"
+#include "services/spawner/engine_save.h"
+#include "services/spawner/ref.h"
+#include "services/spawner/registry_auth.h"
+
+#define SAVED "saved.tar" /* in staging */
+#define PULL  "pull"      /* in staging: what skopeo sees as /tmp */
+
+/* ---- an engine ---- */
+
+/* With its tag: an engine saves all tags of a name without one. */
+static faas_code engine_name(const char *name, char **out_name, faas_err *err)
+{
+    if (!image_digest_is(name))
+        return image_ref_full(name, out_name, err);
+    *out_name = strdup(name);
+    return *out_name != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
+}
+
+static faas_code fetch_from_engine(struct import *import, const char *host, const char *name,
+                                   faas_err *err)
+{
+    struct engine_save save = {
+        .host = host, .name = name, .max_bytes = image_limits.mb * 1024 * 1024};
+    faas_code code;
+
+    save.out = openat(import->staging.fd, SAVED, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (save.out < 0)
+        return faas_fail_sys(err, errno, "make " SAVED);
+    code = engine_save(&save, err);
+    if (code == FAAS_OK)
+        code = import_archive(import, save.out, err);
+    close(save.out);
+    return code;
+}
+
+faas_code image_import_engine(struct image_store *store, const char *host, const char *name,
+                              const char *tag, json_t **out_images, faas_err *err)
+{
+    FAAS_AUTO(char) *full = NULL;
+    struct import import;
+    bool has_tag;
+    faas_code code;
+
+    FAAS_TRY(engine_name(name, &full, err));
+    has_tag = !image_digest_is(full) && strchr(full, '@') == NULL;
+    code = import_begin(store, &import, err);
+    import.tag = tag == NULL && has_tag ? full : tag;
+    if (code == FAAS_OK)
+        code = fetch_from_engine(&import, host, full, err);
+    if (code == FAAS_OK)
+        code = import_add(&import, err);
+    return import_end(&import, code, out_images);
+}
+
+/* ---- a registry ---- */
+
+/* The login of this registry alone, where only skopeo's user can read it. */
+static faas_code put_login(int folder, const char *text, faas_err *err)
+{
+    int fd = openat(folder, "auth.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    size_t len = strlen(text);
+    faas_code code = FAAS_OK;
+
+    if (fd < 0)
+        return faas_fail_sys(err, errno, "make auth.json");
+    if ((geteuid() == 0 && fchown(fd, IMAGE_FETCHER, IMAGE_FETCHER) != 0) ||
+        write(fd, text, len) != (ssize_t)len)
+        code = faas_fail_sys(err, errno, "write auth.json");
+    close(fd);
+    return code;
+}
+
+static faas_code open_private(struct import *import, int *out_folder, faas_err *err)
+{
+    FAAS_TRY(files_private_dir(import->staging.fd, PULL, out_folder, err));
+    if (geteuid() == 0 && fchown(*out_folder, IMAGE_FETCHER, IMAGE_FETCHER) != 0) {
+        int errnum = errno;
+
+        close(*out_folder);
+        return faas_fail_sys(err, errnum, "give a folder to skopeo");
+    }
+    return FAAS_OK;
+}
+
+static faas_code fetch_from_registry(struct import *import, const struct image_pull *pull,
+                                     const struct image_ref *ref, const char *full, faas_err *err)
+{
+    struct child_fetch fetch = {.image = full, .is_plain_http = ref_is_loopback(ref->host)};
+    char *login = NULL;
+    faas_code code;
+
+    FAAS_TRY(registry_auth_config(pull->auth_file, ref->host, &login, err));
+    code = open_private(import, &fetch.folder, err);
+    if (code != FAAS_OK) {
+        registry_auth_free(login);
+        return code;
+    }
+    fetch.has_login = login != NULL;
+    if (login != NULL)
+        code = put_login(fetch.folder, login, err);
+    registry_auth_free(login);
+    if (code == FAAS_OK)
+        code = child_fetch(&fetch, err);
+    if (code == FAAS_OK) {
+        import->folder = files_open_plain(fetch.folder, "oci", O_RDONLY | O_DIRECTORY);
+        if (import->folder < 0)
+            code = faas_fail_sys(err, errno, "open what skopeo fetched");
+    }
+    close(fetch.folder);
+    return code;
+}
+
+faas_code image_pull(struct image_store *store, const struct image_pull *pull, json_t **out_images,
+                     faas_err *err)
+{
+    FAAS_AUTO(char) *full = NULL;
+    struct image_ref ref;
+    struct import import;
+    faas_code code;
+
+    FAAS_TRY(ref_parse(pull->name, &ref, err));
+    FAAS_TRY(image_ref_full(pull->name, &full, err));
+    code = import_begin(store, &import, err);
+    import.tag = pull->tag;
+    if (ref.digest[0] != '\0')
+        import.pin = full;
+    else if (pull->tag == NULL)
+        import.tag = full;
+    if (code == FAAS_OK)
+        code = fetch_from_registry(&import, pull, &ref, full, err);
+    if (code == FAAS_OK)
+        code = import_add(&import, err);
+    return import_end(&import, code, out_images);
+}
