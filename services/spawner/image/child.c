@@ -419,6 +419,11 @@ static faas_code fail_fetch(int out, faas_err *err)
     len = strlen(why);
     while (len > 0 && strchr("\"\n", why[len - 1]) != NULL)
         why[--len] = '\0';
+    if (strstr(why, "file too large") != NULL) /* EFBIG, in Go's words */
+        return faas_fail(err, FAAS_TOO_LARGE,
+                         "the image cannot be pulled: a layer is larger than %lld MB "
+                         "(IMAGE_MAX_MB)",
+                         (long long)image_limits.mb);
     return faas_fail(err, FAAS_UNPROCESSABLE, "the image cannot be pulled: %s",
                      len > 0 ? why : "skopeo gave no reason");
 }
@@ -426,11 +431,15 @@ static faas_code fail_fetch(int out, faas_err *err)
 faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
 {
     char name[] = PROGRAM, verb[] = "fetch", login[] = "login", anonymous[] = "anonymous";
-    char http[] = "http", https[] = "https";
+    char http[] = "http", https[] = "https", bytes[24];
     FAAS_AUTO(char) *image = strdup(fetch->image), *text = NULL;
-    char *const argv[] = {
-        name,  verb, fetch->has_login ? login : anonymous, fetch->is_plain_http ? http : https,
-        image, NULL};
+    char *const argv[] = {name,
+                          verb,
+                          fetch->has_login ? login : anonymous,
+                          fetch->is_plain_http ? http : https,
+                          bytes,
+                          image,
+                          NULL};
     struct child_result ignored = {.entries = 0};
     struct child child;
     faas_code code;
@@ -442,6 +451,7 @@ faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
             close(out);
         return faas_fail_sys(err, errno, "pull");
     }
+    snprintf(bytes, sizeof bytes, "%" PRId64, image_limits.mb * 1024 * 1024);
     code = start(argv, &(struct ends){-1, out, fetch->folder}, &child, err);
     if (code == FAAS_OK)
         code = wait_for(&child, &status, &text, &len, err);

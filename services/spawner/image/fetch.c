@@ -53,12 +53,14 @@ static faas_code enter(int folder, faas_err *err)
     return FAAS_OK;
 }
 
-static faas_code limit(faas_err *err)
+static faas_code limit(int64_t file_bytes, faas_err *err)
 {
     const struct rlimit core = {0, 0}, files = {FILES_OPEN, FILES_OPEN};
+    const struct rlimit size = {(rlim_t)file_bytes, (rlim_t)file_bytes};
 
     if (setrlimit(RLIMIT_CORE, &core) != 0 || setrlimit(RLIMIT_NOFILE, &files) != 0 ||
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        setrlimit(RLIMIT_FSIZE, &size) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return fail_machine("it cannot be limited", err);
     return FAAS_OK;
 }
@@ -95,7 +97,7 @@ static int become_skopeo(const struct fetch *fetch)
 faas_code fetch_become(const struct fetch *fetch, faas_err *err)
 {
     FAAS_TRY(enter(fetch->folder, err));
-    FAAS_TRY(limit(err));
+    FAAS_TRY(limit(fetch->file_bytes, err));
     if (dup2(fetch->out, STDERR_FILENO) < 0 || close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
         return faas_fail_sys(err, errno, "start " SKOPEO);
     (void)become_skopeo(fetch);

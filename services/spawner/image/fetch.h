@@ -11,12 +11,14 @@
 #define SPAWNER_IMAGE_FETCH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
 struct fetch {
     const char *image;
-    int folder, out; /* what skopeo says goes to `out` */
+    int folder, out;    /* what skopeo says goes to `out` */
+    int64_t file_bytes; /* the longest layer, compressed */
     bool has_login, is_plain_http;
 };
 faas_code fetch_become(const struct fetch *fetch, faas_err *err);

@@ -107,13 +107,16 @@ static faas_code run(struct work *work, struct unpack_result *out_result, faas_e
 
 static bool parse_fetch(char **argv, struct work *out_work)
 {
+    char *end;
+
     out_work->verb = argv[1];
-    out_work->fetch = (struct fetch){.image = argv[4],
+    out_work->fetch = (struct fetch){.image = argv[5],
+                                     .file_bytes = strtoimax(argv[4], &end, 10),
                                      .folder = ROOT_FD,
                                      .out = OUT_FD,
                                      .has_login = strcmp(argv[2], "login") == 0,
                                      .is_plain_http = strcmp(argv[3], "http") == 0};
-    return true;
+    return *end == '\0' && out_work->fetch.file_bytes > 0;
 }
 
 static bool parse(int argc, char **argv, struct work *out_work)
@@ -121,10 +124,10 @@ static bool parse(int argc, char **argv, struct work *out_work)
     int64_t *const targets[] = {&out_work->bytes, &out_work->entries, &out_work->names.depth,
                                 &out_work->names.bytes};
 
-    if (argc == 5 && strcmp(argv[1], "fetch") == 0)
-        return parse_fetch(argv, out_work);
     if (argc != 6)
         return false;
+    if (strcmp(argv[1], "fetch") == 0)
+        return parse_fetch(argv, out_work);
     out_work->verb = argv[1];
     for (size_t i = 0; i < FAAS_ARRAY_LEN(targets); i++) {
         char *end;
