@@ -182,9 +182,11 @@ faas_code registry_auth_header(const char *file, const char *host, char **out_he
     return FAAS_OK;
 }
 
-/* As write_auth has it, in the words of docker's config.json. */
-static faas_code write_entry(const char *auth, char *out, size_t size, faas_err *err)
+/* As write_auth has it, in the words of docker's config.json: the value, and the name of it. */
+static faas_code write_entry(const char *auth, char out[2 * SECRET_MAX], const char **out_name,
+                             faas_err *err)
 {
+    const size_t size = 2 * SECRET_MAX;
     FAAS_AUTO(json_t) *doc = faas_json_load(auth, strlen(auth), 0);
     const char *token = json_string_value(json_object_get(doc, "identitytoken"));
     const char *user = json_string_value(json_object_get(doc, "username"));
@@ -192,6 +194,7 @@ static faas_code write_entry(const char *auth, char *out, size_t size, faas_err 
     char plain[SECRET_MAX];
     int len;
 
+    *out_name = token != NULL ? "identitytoken" : "auth";
     if (token != NULL) {
         snprintf(out, size, "%s", token);
         return FAAS_OK;
@@ -214,8 +217,8 @@ faas_code registry_auth_config(const char *file, const char *host, char **out_te
     FAAS_AUTO(json_t) *doc = NULL, *own = NULL;
     char auth[SECRET_MAX] = "", packed[2 * SECRET_MAX];
     const json_t *entry;
-    faas_code code = FAAS_OK;
-    bool is_token;
+    const char *name;
+    faas_code code;
 
     *out_text = NULL;
     if (file == NULL || file[0] == '\0')
@@ -226,11 +229,9 @@ faas_code registry_auth_config(const char *file, const char *host, char **out_te
         FAAS_TRY(write_auth(entry, host, auth, sizeof auth, err));
     if (auth[0] == '\0')
         return FAAS_OK;
-    is_token = strncmp(auth, "{\"identitytoken\"", 16) == 0;
-    code = write_entry(auth, packed, sizeof packed, err);
+    code = write_entry(auth, packed, &name, err);
     if (code == FAAS_OK) {
-        own =
-            json_pack("{s:{s:{s:s}}}", "auths", host, is_token ? "identitytoken" : "auth", packed);
+        own = json_pack("{s:{s:{s:s}}}", "auths", host, name, packed);
         *out_text = faas_json_text(own, NULL);
         if (*out_text == NULL)
             code = faas_fail_sys(err, ENOMEM, "registry credentials");

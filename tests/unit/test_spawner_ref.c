@@ -171,6 +171,29 @@ static int remove_file(void **state)
     return unlink(file);
 }
 
+static void login_is(const char *host, const char *expected)
+{
+    char *text = NULL;
+
+    assert_ok(registry_auth_config(file, host, &text, &err));
+    if (expected == NULL)
+        assert_null(text);
+    else
+        assert_string_equal(text, expected);
+    registry_auth_free(text);
+}
+
+static void a_login_alone_is_a_file_of_its_own(void **state)
+{
+    (void)state;
+    login_is("127.0.0.1:5050", "{\"auths\":{\"127.0.0.1:5050\":{\"auth\":\"dXNlcjpwYTpzcw==\"}}}");
+    login_is("docker.io", "{\"auths\":{\"docker.io\":{\"auth\":\"dTpw\"}}}");
+    login_is("token.x", "{\"auths\":{\"token.x\":{\"identitytoken\":\"tok\"}}}");
+    login_is("empty.x", NULL);
+    login_is("127.0.0.1", NULL);
+    login_is("elsewhere.x", NULL);
+}
+
 static json_t *auth_of(const char *host)
 {
     char *header = NULL;
@@ -239,6 +262,7 @@ int main(void)
         cmocka_unit_test(only_listed_registries_and_loopback_are_asked),
         cmocka_unit_test(everything_but_plain_characters_is_encoded),
         cmocka_unit_test(credentials_go_to_their_own_host_only),
+        cmocka_unit_test(a_login_alone_is_a_file_of_its_own),
         cmocka_unit_test(no_file_is_no_credentials_and_a_bad_one_is_told),
     };
 
