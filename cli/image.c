@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
 #include "cli/output.h"
@@ -209,37 +210,38 @@ int cli_image_pull(const struct cli_args *args)
     return say_all(args, images);
 }
 
-/* NULL for an empty list; *is_bad: not UTF-8, or no memory. */
-static json_t *words(const struct cli_list *list, bool *is_bad)
+/* NULL for an empty list. */
+static faas_code words(const char *option, const struct cli_list *list, json_t **out_words,
+                       faas_err *err)
 {
-    json_t *to = list->count > 0 ? json_array() : NULL;
+    FAAS_AUTO(json_t) *to = list->count > 0 ? json_array() : NULL;
 
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
+        if (!faas_utf8_is(list->items[i], strlen(list->items[i])))
+            return faas_fail(err, FAAS_INVALID, "--%s: must be UTF-8", option);
         if (json_array_append_new(to, json_string(list->items[i])) != 0)
-            *is_bad = true;
-    return to;
+            return faas_fail_sys(err, ENOMEM, "--%s", option);
+    }
+    *out_words = FAAS_STEAL(to);
+    return FAAS_OK;
 }
 
 static faas_code pack(const char *folder, struct image_store *store, json_t **out_images,
                       faas_err *err)
 {
-    bool is_bad = false;
-    FAAS_AUTO(json_t) *entry_words = words(&entrypoint, &is_bad);
-    FAAS_AUTO(json_t) *command_words = words(&command, &is_bad);
-    FAAS_AUTO(json_t) *env_words = words(&environment, &is_bad);
-    const struct image_pack conf = {.folder = folder,
-                                    .tag = tag,
-                                    .entrypoint = entry_words,
-                                    .cmd = command_words,
-                                    .env = env_words,
-                                    .working_dir = working_dir,
-                                    .user = user};
+    FAAS_AUTO(json_t) *entry_words = NULL, *command_words = NULL, *env_words = NULL;
+    struct image_pack conf = {
+        .folder = folder, .tag = tag, .working_dir = working_dir, .user = user};
 
-    if (is_bad)
-        return faas_fail(err, FAAS_INVALID, "--entrypoint, --cmd, --env: must be UTF-8");
+    FAAS_TRY(words("entrypoint", &entrypoint, &entry_words, err));
+    FAAS_TRY(words("cmd", &command, &command_words, err));
+    FAAS_TRY(words("env", &environment, &env_words, err));
     if (entry_words == NULL && command_words == NULL)
         return faas_fail(err, FAAS_INVALID,
                          "--entrypoint is missing: the program to run, by its path in the image");
+    conf.entrypoint = entry_words;
+    conf.cmd = command_words;
+    conf.env = env_words;
     return image_pack(store, &conf, out_images, err);
 }
 

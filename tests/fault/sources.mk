@@ -26,3 +26,4 @@ $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c keys.c l
 $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) $(SPAWNER_DOCKER) \
     tests/support/answer.c))
 $(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c)))
+$(eval $(call fault,image,$(SPAWNER_IMAGE)))

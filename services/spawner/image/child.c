@@ -172,6 +172,8 @@ static faas_code read_report(const char *text, size_t len, struct child_result *
     result->entries = json_integer_value(json_object_get(doc, "entries"));
     result->bytes = json_integer_value(json_object_get(doc, "bytes"));
     result->left_out = json_integer_value(json_object_get(doc, "left_out"));
+    if (result->entries < 0 || result->bytes < 0 || result->left_out < 0)
+        return faas_fail(err, FAAS_UNPROCESSABLE, "the reader of the image made no sense");
     return FAAS_OK;
 }
 

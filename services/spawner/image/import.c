@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "accounts.h"
+#include "base/text.h"
 #include "child.h"
 #include "files.h"
 #include "layer.h"
@@ -76,6 +77,14 @@ static faas_code put_ref(struct image_staging *staging, const char *full, const 
     return files_write(staging->fd, "ref.json", staging->store->refs, file, doc, err);
 }
 
+/* Why JSON could not be made of a text. */
+static faas_code fail_text(const char *what, const char *text, faas_err *err)
+{
+    if (!faas_utf8_is(text, strlen(text)))
+        return faas_fail(err, FAAS_INVALID, "%s: must be UTF-8", what);
+    return faas_fail_sys(err, ENOMEM, "%s", what);
+}
+
 /* The names in full. */
 static faas_code full_names(const json_t *names, json_t **out_full, faas_err *err)
 {
@@ -138,7 +147,7 @@ static faas_code add_all(struct import *import, faas_err *err)
     int lock;
 
     if (import->tag != NULL && named == NULL)
-        return faas_fail(err, FAAS_INVALID, "--tag: must be UTF-8");
+        return fail_text("image name", import->tag, err);
     if (import->tag != NULL && from->count > 1)
         return faas_fail(err, FAAS_INVALID, "it holds %zu images: --tag can name only one",
                          from->count);
@@ -244,15 +253,16 @@ faas_code image_import(struct image_store *store, const char *path, const char *
 static faas_code pack_spec(const struct image_pack *pack, const char *hash,
                            struct image_spec *out_spec, faas_err *err)
 {
+    const char *dir = pack->working_dir != NULL ? pack->working_dir : "";
+    const char *user = pack->user != NULL ? pack->user : "";
     FAAS_AUTO(json_t) *layer = json_sprintf("sha256:%s", hash);
-    FAAS_AUTO(json_t) *doc =
-        json_pack("{s:s,s:s,s:{s:O?,s:O?,s:O?,s:s?,s:s?},s:{s:s,s:[O]}}", "os", "linux",
-                  "architecture", image_architecture(), "config", "Entrypoint", pack->entrypoint,
-                  "Cmd", pack->cmd, "Env", pack->env, "WorkingDir", pack->working_dir, "User",
-                  pack->user, "rootfs", "type", "layers", "diff_ids", layer);
+    FAAS_AUTO(json_t) *doc = json_pack(
+        "{s:s,s:s,s:{s:O?,s:O?,s:O?,s:s,s:s},s:{s:s,s:[O]}}", "os", "linux", "architecture",
+        image_architecture(), "config", "Entrypoint", pack->entrypoint, "Cmd", pack->cmd, "Env",
+        pack->env, "WorkingDir", dir, "User", user, "rootfs", "type", "layers", "diff_ids", layer);
 
     if (doc == NULL)
-        return faas_fail(err, FAAS_INVALID, "the image's settings must be UTF-8");
+        return fail_text("--workdir and --user", faas_utf8_is(dir, strlen(dir)) ? user : dir, err);
     return image_spec_read(doc, out_spec, err);
 }
 
@@ -318,7 +328,7 @@ faas_code image_tag(struct image_store *store, const char *reference, const char
     int lock;
 
     if (names == NULL)
-        return faas_fail(err, FAAS_INVALID, "image name: must be UTF-8");
+        return fail_text("image name", tag, err);
     FAAS_TRY(full_names(names, &full, err));
     FAAS_TRY(image_store_lock(store, &lock, err));
     code = image_store_get(store, reference, &image, err); /* held: it cannot go meanwhile */

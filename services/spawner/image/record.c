@@ -50,14 +50,16 @@ static faas_code parse_record(const json_t *doc, struct image_record *record, fa
     json_t *layers = json_object_get(doc, "layers");
     const char *id = json_string_value(json_object_get(doc, "id"));
     char own[IMAGE_ID_TEXT];
+    faas_code code;
     size_t i;
     json_t *layer;
 
     if (json_integer_value(json_object_get(doc, "v")) != STORE_VERSION || id == NULL ||
-        strcmp(id, record->id) != 0 || !is_owner(uid) || !is_owner(gid) || !json_is_array(layers) ||
-        image_config_from_json(json_object_get(doc, "config"), &record->spec.config, NULL) !=
-            FAAS_OK)
+        strcmp(id, record->id) != 0 || !is_owner(uid) || !is_owner(gid) || !json_is_array(layers))
         return damaged(err, record->id);
+    code = image_config_from_json(json_object_get(doc, "config"), &record->spec.config, err);
+    if (code != FAAS_OK) /* no memory is no damage */
+        return code == FAAS_INTERNAL ? code : damaged(err, record->id);
     json_array_foreach (layers, i, layer)
         if (!image_digest_is(json_string_value(layer)))
             return damaged(err, record->id);
@@ -113,7 +115,9 @@ faas_code image_record_open(struct image_store *store, const char *id,
     snprintf(record.id, sizeof record.id, "%s", id);
     FAAS_TRY(open_locked(store, id, &fd, err));
     code = files_read(fd, RECORD_MAX, &text, &len, err);
-    if (code == FAAS_OK && faas_json_parse(text, len, false, &doc, NULL) != FAAS_OK)
+    if (code == FAAS_OK)
+        code = faas_json_parse(text, len, false, &doc, err);
+    if (code != FAAS_OK && code != FAAS_INTERNAL)
         code = damaged(err, id);
     if (code == FAAS_OK)
         code = parse_record(doc, &record, err);
