@@ -1,6 +1,7 @@
 """`faas image`: what strangers packed, into the store and nowhere else."""
 import fcntl
 import gzip
+import io
 import json
 import os
 import pathlib
@@ -262,6 +263,18 @@ def test_names_with_dots_are_refused_and_absolute_ones_stay_inside(store, tmp_pa
     root = take(store, tmp_path, entry(str(outside / "secret"), b"inside"), entry("./././b", b"2"), entry("//c", b"3"))
     assert (root / str(outside / "secret").lstrip("/")).read_bytes() == b"inside"
     assert (root / "b").read_bytes() == b"2" and (root / "c").read_bytes() == b"3"
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_names_are_bytes_in_any_encoding(store, tmp_path, format):
+    """Nothing is converted: a table of characters would be looked for in the layer itself."""
+    names = ["gr\u00fcn/" + "\u00fc" * 80, "\u65e5\u672c/\u8a9e"] + ([] if format == tarfile.PAX_FORMAT else [os.fsdecode(b"gr\xfcn/" * 30 + b"x")])
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=format, encoding="utf-8", errors="surrogateescape") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    store.do("import", saved(tmp_path / "image.tar", out.getvalue()))
+    assert all((store.layer(out.getvalue()) / name).is_file() for name in names)
 
 
 def test_devices_pipes_and_sockets_are_left_out(store, tmp_path):
@@ -581,6 +594,8 @@ def test_a_folder_becomes_an_image_always_the_same(store, tmp_path):
 def test_what_cannot_be_packed_is_named(store, tmp_path):
     folder = tmp_path / "f"
     (folder / "d").mkdir(parents=True)
+    assert subprocess.run([BIN / "faas", "image", "pack", folder, "--entrypoint", b"/\xff", "--data", store.data], capture_output=True).stderr == \
+        b"error: --entrypoint: must be UTF-8\n"
     os.mkfifo(folder / "d/pipe")
     assert "d/pipe: an image holds files, folders and links only" in store.refuses("pack", folder, "--entrypoint", "/x")
     (folder / "d/pipe").unlink()
