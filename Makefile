@@ -13,6 +13,7 @@ release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 tsan    := -O1 -g -fsanitize=thread
 future  := $(release)
+STATIC  := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 MODE    := $($(VARIANT))
 ifeq ($(MODE),)
 $(error VARIANT is debug, release, asan, tsan or future)
@@ -37,6 +38,14 @@ SOURCES  += $(2)
 $(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(FUTURE) $(O)/libfaas.a
 	@mkdir -p $$(@D)
 	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+endef
+# $(call static_program,name,sources): without libfaas, shared libraries and sanitizers, in every variant: it runs where none of them is
+define static_program
+PROGRAMS += $(O)/bin/$(1)
+SOURCES  += $(2:%.c=static/%.c)
+$(O)/bin/$(1): $(2:%.c=$(O)/static/%.o)
+	@mkdir -p $$(@D)
+	$$(call say,link,$$@)$$(CC) $$(STATIC) -static $$^ -o $$@
 endef
 # $(call test,name,sources under test): tests/unit/test_<name>.c with cmocka, libfaas and the given sources
 define test
@@ -74,6 +83,9 @@ unit: $(TESTS)
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,cc,$<)$(CC) $(BASE) $(WARN) $(MODE) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$(O)/static/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,cc,$<)$(CC) $(BASE) $(WARN) $(STATIC) $(CPPFLAGS) -c $< -o $@
 $(O)/libfaas.a: $(patsubst %.c,$(O)/%.o,$(LIBFAAS))
 	@rm -f $@
 	$(call say,ar,$@)ar rcs $@ $^

@@ -1,0 +1,86 @@
+#include "filter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/ioctl.h>
+#include <asm/ioctls.h>
+#include <unistd.h>
+
+#include "allowed.h"
+
+#define BINARY_TREE 2
+#define QUERY       0xffffffffU /* personality(): tell me */
+
+/* Is it a terminal, how much is there, blocking or not: what ordinary programs ask. */
+static const unsigned long requests[] = {TCGETS,   TIOCGWINSZ, FIONREAD, FIONBIO,
+                                         FIOASYNC, FIOCLEX,    FIONCLEX};
+static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+
+static int allow_plain(scmp_filter_ctx filter)
+{
+    static const int calls[] = {
+#define CALL(name) SCMP_SYS(name)
+        NATIVE_ALLOWED(CALL), NATIVE_ALLOWED_SETUP(CALL)
+#undef CALL
+    };
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < sizeof calls / sizeof calls[0]; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+    return rc;
+}
+
+static int allow_some(scmp_filter_ctx filter)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < sizeof families / sizeof families[0]; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
+                              SCMP_A0(SCMP_CMP_EQ, QUERY));
+    for (size_t i = 0; rc == 0 && i < sizeof requests / sizeof requests[0]; i++)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                              SCMP_A1_32(SCMP_CMP_EQ, requests[i]));
+    return rc;
+}
+
+static int export(scmp_filter_ctx filter)
+{
+    int fd = memfd_create("lane-filter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return -1;
+    if (seccomp_export_bpf(filter, fd) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+faas_code native_filter_fd(int *out_fd, faas_err *err)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    int fd = -1;
+
+    if (filter != NULL &&
+        seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) == 0 &&
+        seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, BINARY_TREE) == 0 &&
+        allow_plain(filter) == 0 && allow_some(filter) == 0)
+        fd = export(filter);
+    seccomp_release(filter);
+    if (fd < 0)
+        return faas_fail(err, FAAS_INTERNAL, "the system call filter cannot be built");
+    *out_fd = fd;
+    return FAAS_OK;
+}
+
+const char *const native_filter_calls[] = {
+#define CALL(name) #name
+    NATIVE_ALLOWED(CALL), NATIVE_ALLOWED_PARTLY(CALL), NULL
+#undef CALL
+};

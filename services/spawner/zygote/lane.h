@@ -1,0 +1,30 @@
+/* lane.h - a lane: one zygote in its own control groups, mount, network and user namespace, with the
+ * image as its read-only root.  What can be done once is done here, so that a call pays for little.
+ * Order     a new process; namespaces; the root (overlay of skeleton and image, its /dev without
+ *           nodev, a /proc that shows nobody); loopback up; control groups; user namespace, whose
+ *           map the nursery writes; filter.
+ * Owners    each layer is mounted with an id map of its own, from the ids it has on disk to those of
+ *           the lane; without it nobody inside could be the owner of a file.
+ * Names     layers get short names on a small tmpfs first, so that no mount table shows a host path.
+ */
+#ifndef ZYGOTE_LANE_H
+#define ZYGOTE_LANE_H
+
+#include <stddef.h>
+
+#include "wire.h"
+
+struct zy_lane {
+    struct zy_lane_req req;
+    const char *scratch;
+    const char *layers[ZY_LAYERS_MAX];
+    int owners;  /* user namespace: whose the files of layers are */
+    int control; /* to the spawner */
+    int filter;  /* program of struct sock_filter */
+    int groups[ZY_GROUPS_MAX];
+};
+
+/* Nursery's side.  *out_pidfd is set as soon as there is a process, which may have failed. */
+void zy_lane_start(struct zy_lane *lane, struct zy_reply *out_reply, int *out_pidfd);
+
+#endif

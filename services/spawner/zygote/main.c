@@ -1,0 +1,76 @@
+/* faas-zygote - the nursery: a small process without threads that makes the spawner's lanes.
+ * The spawner starts it with a SEQPACKET socket as descriptor 3; it ends with it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "lane.h"
+#include "packet.h"
+
+#define SOCKET  3
+#define FDS_MIN 2 /* control, filter */
+#define FDS_MAX (FDS_MIN + ZY_GROUPS_MAX)
+
+static char packet[ZY_PACKET_MAX];
+static struct zy_lane lane;
+
+static bool read_request(size_t len, size_t count, const int *fds)
+{
+    char *at = packet + sizeof lane.req;
+    const char *end = packet + len;
+
+    if (len < sizeof lane.req)
+        return false;
+    memcpy(&lane.req, packet, sizeof lane.req);
+    if (lane.req.groups > ZY_GROUPS_MAX || count != lane.req.groups + FDS_MIN ||
+        lane.req.layers < 1 || lane.req.layers > ZY_LAYERS_MAX || lane.req.uid == 0 ||
+        lane.req.gid == 0 || lane.req.uid >= ZY_IDS || lane.req.gid >= ZY_IDS)
+        return false;
+    lane.control = fds[0];
+    lane.filter = fds[1];
+    memcpy(lane.groups, fds + FDS_MIN, lane.req.groups * sizeof *fds);
+    lane.scratch = zy_take(&at, end);
+    for (uint32_t i = 0; i < lane.req.layers; i++) {
+        lane.layers[i] = zy_take(&at, end);
+        if (lane.layers[i] == NULL)
+            return false;
+    }
+    return lane.scratch != NULL && at == end;
+}
+
+static void make_lane(size_t len, size_t count, const int *fds)
+{
+    struct zy_reply reply = {.step = ZY_STEP_REQUEST, .error = EINVAL};
+    int pidfd = -1;
+
+    if (read_request(len, count, fds))
+        zy_lane_start(&lane, &reply, &pidfd);
+    (void)zy_send(SOCKET, &reply, sizeof reply, &pidfd, pidfd >= 0 ? 1 : 0);
+    if (pidfd >= 0)
+        close(pidfd);
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+int main(void)
+{
+    int fds[FDS_MAX];
+
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || geteuid() != 0 ||
+        close_range(SOCKET + 1, ~0U, 0) != 0 || chdir("/") != 0) {
+        fputs("faas-zygote: a part of faas-spawner, which starts it as root\n", stderr);
+        return 2;
+    }
+    for (;;) {
+        size_t count = FDS_MAX;
+        ssize_t len = zy_receive(SOCKET, packet, sizeof packet, fds, &count);
+
+        if (len <= 0)
+            return 0;
+        make_lane((size_t)len, count, fds);
+    }
+}

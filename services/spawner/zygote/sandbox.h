@@ -1,0 +1,21 @@
+/* sandbox.h - one call's process, from clone to exec, and the zygote's loop around it.
+ * Sharing   the process shares the zygote's memory until its exec (CLONE_VM); the zygote sleeps
+ *           meanwhile (CLONE_VFORK).  So it makes system calls alone (sys.h): nothing there may
+ *           allocate or use stdio, errno or a lock.
+ * Order     own mounts, host name, limits; ids, capabilities, no_new_privs, filter; only then, as
+ *           weak as the function itself, it reads what to run.
+ */
+#ifndef ZYGOTE_SANDBOX_H
+#define ZYGOTE_SANDBOX_H
+
+#include "wire.h"
+
+struct zy_setup { /* the same for all calls of a lane */
+    int control, null_fd;
+    uint32_t uid, gid, pids, files, tmp_mb;
+};
+
+/* Serves calls until the spawner closes the socket. */
+void zy_serve(const struct zy_setup *setup) __attribute__((noreturn));
+
+#endif

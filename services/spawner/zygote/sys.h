@@ -1,0 +1,35 @@
+/* sys.h - system calls without a C library, for code that shares its memory with another process:
+ * errno, thread-local storage and libc's own locks belong to the zygote.  All return -errno. */
+#ifndef ZYGOTE_SYS_H
+#define ZYGOTE_SYS_H
+
+#include <stdint.h>
+#include <sys/syscall.h>
+
+#ifndef __x86_64__
+#error "the native runtime's system calls are written for x86-64"
+#endif
+
+static inline long zy_sys6(long nr, long a, long b, long c, long d, long e)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+#define ZY_ARG(x)               ((long)(uintptr_t)(x))
+#define zy_sys0(nr)             zy_sys6(nr, 0, 0, 0, 0, 0)
+#define zy_sys1(nr, a)          zy_sys6(nr, ZY_ARG(a), 0, 0, 0, 0)
+#define zy_sys2(nr, a, b)       zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), 0, 0, 0)
+#define zy_sys3(nr, a, b, c)    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), 0, 0)
+#define zy_sys4(nr, a, b, c, d) zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), 0)
+#define zy_sys5(nr, a, b, c, d, e)                                                                 \
+    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), ZY_ARG(e))
+
+#endif

@@ -1,0 +1,75 @@
+/* wire.h - what the spawner, the nursery and the zygotes say to each other: packets of SEQPACKET
+ * sockets between processes of one build, so plain structs.  Nobody else holds such a socket.
+ * Nursery   zy_lane_req and its strings, with descriptors [control, filter, cgroup.procs ...];
+ *           answer zy_reply with the zygote's pidfd.  One answer per request, in order.
+ * Zygote    ZY_MAKE (one byte): a sandbox is made and waits.  Then zy_call_req and its strings,
+ *           with descriptors [stdout, stderr] or [stdout, stderr, stdin]: it runs.  Answer, once
+ *           the program runs or cannot: zy_reply with the sandbox's pidfd.  Both packets may be
+ *           sent at once.  One sandbox at a time; the next ZY_MAKE follows the end of the last.
+ * Children  zygotes and sandboxes are children of the spawner (CLONE_PARENT), which reaps them.
+ * End       a closed socket ends a zygote, and a sandbox that still waits.
+ */
+#ifndef ZYGOTE_WIRE_H
+#define ZYGOTE_WIRE_H
+
+#include <stdint.h>
+
+#define ZY_PACKET_MAX  (192 * 1024)
+#define ZY_LAYERS_MAX  128         /* of an image, the skeleton included */
+#define ZY_GROUPS_MAX  3           /* control groups a lane lives in */
+#define ZY_IDS         65536       /* user and group ids of a lane */
+#define ZY_OWNER_BASE  0x70000000U /* on disk, user u of an image owns files as this + u */
+#define ZY_STRINGS_MAX 4096        /* arguments; also variables */
+#define ZY_MAKE        'm'
+#define ZY_FAILED      125 /* exit status of what did not come to its program */
+
+struct zy_lane_req {
+    uint32_t groups;   /* descriptors of cgroup.procs files */
+    uint32_t first_id; /* on the host; ZY_IDS of them */
+    uint32_t layers;
+    uint32_t uid, gid; /* of the calls, inside: below ZY_IDS */
+    uint32_t pids, files, tmp_mb;
+    /* Then, each ended by NUL: an empty directory to mount on; the layers, highest first;
+     * the first is the skeleton, whose files are root's. */
+};
+
+struct zy_call_req {
+    uint32_t argc, envc;
+    /* Then, each ended by NUL: working directory, argc arguments, envc variables. */
+};
+
+/* Where it went wrong.  Up to ZY_STEP_LAST_OF_LANE the lane is of no more use. */
+#define ZY_STEPS(X)                                                                                \
+    X(REQUEST, "an order the zygote does not understand")                                          \
+    X(CLONE, "no new process")                                                                     \
+    X(NAMESPACE, "no new namespace")                                                               \
+    X(OWNERS,                                                                                      \
+      "the owners of the image's files cannot be mapped: this needs Linux 5.19 and a file "        \
+      "system that can (ext4, xfs, btrfs)")                                                        \
+    X(ROOT, "the image's layers cannot be mounted")                                                \
+    X(DEV, "no /dev")                                                                              \
+    X(PROC, "no /proc")                                                                            \
+    X(PIVOT, "the root cannot be changed")                                                         \
+    X(NETWORK, "no loopback device")                                                               \
+    X(GROUP, "the control group cannot be entered")                                                \
+    X(IDS, "no user ids of its own")                                                               \
+    X(TMP, "no /tmp")                                                                              \
+    X(LIMITS, "limits cannot be set")                                                              \
+    X(CAPS, "capabilities cannot be dropped")                                                      \
+    X(FILTER, "the system call filter cannot be loaded")                                           \
+    X(ORDER, "the order did not arrive")                                                           \
+    X(STDIO, "no standard output")                                                                 \
+    X(CWD, "the working directory cannot be entered")                                              \
+    X(EXEC, "the program cannot be started")
+#define X(name, text) ZY_STEP_##name,
+enum zy_step { ZY_STEP_NONE, ZY_STEPS(X) ZY_STEP_END };
+#undef X
+#define ZY_STEP_LAST_OF_LANE ZY_STEP_STDIO
+
+struct zy_reply {
+    int32_t pid;   /* in the spawner's pid namespace; 0: there is none */
+    int32_t step;  /* enum zy_step; NONE: it runs */
+    int32_t error; /* errno */
+};
+
+#endif
