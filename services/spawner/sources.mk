@@ -10,6 +10,10 @@ $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWN
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
 	$(SPAWNER_DOCKER)))
 
+SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
+	run.c runtime_native.c share.c) $(SPAWNER)/zygote/packet.c
+$(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c filter.c packet.c)))
+
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c))
 
@@ -27,3 +31,13 @@ $(eval $(call integration,spawner_turns,$(SPAWNER_DEN)))
 $(eval $(call test,image_config,$(addprefix $(SPAWNER)/image/,config.c user.c)))
 $(eval $(call test,image_store,$(SPAWNER_IMAGE)))
 $(eval $(call test,image_entry,$(SPAWNER)/image/entry_name.c))
+$(eval $(call test,cgroup_find,$(SPAWNER)/native/cgroup_find.c))
+$(eval $(call test,order,$(SPAWNER)/native/order.c $(SPAWNER)/zygote/packet.c))
+# In a sandbox of this machine, as root: tests/support/sandbox.h.  faas-inside is what runs in it.
+SPAWNER_SANDBOX := tests/support/sandbox.c $(SPAWNER_NATIVE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)
+$(eval $(call static_program,faas-inside,tests/images/inside.c))
+PROGRAMS := $(filter-out $(O)/bin/faas-inside,$(PROGRAMS))
+integration: $(O)/bin/faas-inside
+$(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))

@@ -1,0 +1,529 @@
+/* lane.c - lanes: made, lent to one call after the other, ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "native.h"
+#include "services/spawner/zygote/packet.h"
+
+#define MIB         (1024 * 1024)
+#define MEMORY_MIN  (6 * MIB)
+#define MEMORY_OWN  (2 * MIB) /* of the zygote itself */
+#define PIDS_OWN    1
+#define FILES_MAX   1024
+#define IDLE_MAX    256
+#define SEND_BUFFER (1024 * 1024)
+#define RETRY_S     0.02
+#define GENTLE_MS   1000 /* then it is killed */
+#define GIVE_UP_MS  30000
+#define SLOT_BITS   64
+
+static void maybe_gone(struct lane *lane);
+
+/* ---- what it holds ---- */
+
+static bool take_slot(struct native *nt, unsigned *out_slot)
+{
+    for (unsigned i = 0; i < SHARE_LANES; i++) {
+        uint64_t bit = UINT64_C(1) << (i % SLOT_BITS);
+
+        if ((nt->slots[i / SLOT_BITS] & bit) == 0) {
+            nt->slots[i / SLOT_BITS] |= bit;
+            *out_slot = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void give_slot(struct native *nt, unsigned slot)
+{
+    nt->slots[slot / SLOT_BITS] &= ~(UINT64_C(1) << (slot % SLOT_BITS));
+}
+
+/* Nothing of it runs and nothing is under way. */
+static void lane_free(struct lane *lane)
+{
+    struct native *nt = lane->nt;
+
+    ev_io_stop(nt->ev, &lane->control_io);
+    ev_io_stop(nt->ev, &lane->pid_io);
+    ev_timer_stop(nt->ev, &lane->retry);
+    if (lane->control >= 0)
+        close(lane->control);
+    if (lane->group != NULL)
+        cgroups_give(lane->group);
+    give_slot(nt, lane->slot);
+    image_release(lane->image);
+    TAILQ_REMOVE(&nt->lanes, lane, link);
+    nt->lane_count--;
+    free(lane);
+}
+
+/* ---- its end ---- */
+
+/* A process that was killed in the group.  Reaped later when it is a child of ours. */
+static void keep_stray(void *arg, int take_pidfd)
+{
+    struct lane *lane = arg;
+    siginfo_t info = {0};
+
+    if (waitid(P_PIDFD, (id_t)take_pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+        for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++)
+            if (lane->strays[i] < 0) {
+                lane->strays[i] = take_pidfd;
+                return;
+            }
+    close(take_pidfd);
+}
+
+static bool has_strays(struct lane *lane)
+{
+    bool has = false;
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++) {
+        siginfo_t info = {0};
+
+        if (lane->strays[i] < 0)
+            continue;
+        if (waitid(P_PIDFD, (id_t)lane->strays[i], &info, WEXITED | WNOHANG) == 0 &&
+            info.si_pid == 0) {
+            has = true;
+            continue;
+        }
+        close(lane->strays[i]);
+        lane->strays[i] = -1;
+    }
+    return has;
+}
+
+static void kill_zygote(struct lane *lane)
+{
+    if (lane->has_zygote)
+        (void)pidfd_send_signal(lane->pidfd, SIGKILL, NULL, 0);
+}
+
+void lane_end(struct lane *lane, bool is_rough)
+{
+    struct native *nt = lane->nt;
+
+    lane->is_broken = true;
+    if (lane->state == LANE_MAKING || lane->state == LANE_ENDING)
+        return; /* ends as soon as it is made; ends already */
+    if (lane->state == LANE_IDLE) {
+        TAILQ_REMOVE(&nt->idle, lane, idle);
+        nt->idle_count--;
+    }
+    lane->state = LANE_ENDING;
+    lane->since_ns = faas_now_ns();
+    lane->is_rough = is_rough;
+    if (is_rough) {
+        kill_zygote(lane);
+        /* Before the socket closes: a sandbox that ends by that, unseen, could not be reaped. */
+        (void)cgroup_kill(lane->group, keep_stray, lane);
+    }
+    if (lane->control >= 0)
+        (void)shutdown(lane->control, SHUT_WR);
+    ev_timer_again(nt->ev, &lane->retry);
+}
+
+static bool is_known(const struct native *nt, pid_t pid)
+{
+    const struct lane *lane;
+    const struct rt_call *call;
+
+    TAILQ_FOREACH (lane, &nt->lanes, link)
+        if (lane->has_zygote && lane->pid == pid)
+            return true;
+    LIST_FOREACH (call, &nt->calls, link)
+        if (call->pidfd >= 0 && call->pid == pid)
+            return true;
+    return false;
+}
+
+/* A child with ids of our lanes that nobody waits for. */
+static void reap_unknown(const struct native *nt, pid_t pid)
+{
+    uint32_t first = nt->share.first_id;
+    char path[32];
+    struct stat st;
+
+    (void)snprintf(path, sizeof path, "/proc/%d", (int)pid);
+    if (!is_known(nt, pid) && stat(path, &st) == 0 && st.st_uid >= first &&
+        st.st_uid < first + SHARE_LANES * ZY_IDS)
+        (void)waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOHANG);
+}
+
+/* A zygote that was killed has not told of its last sandbox, which may have ended since. */
+static void reap_untold(const struct native *nt)
+{
+    FILE *children = fopen("/proc/thread-self/children", "re");
+    int pid;
+
+    if (children == NULL)
+        return;
+    while (fscanf(children, "%d", &pid) == 1)
+        reap_unknown(nt, pid);
+    (void)fclose(children);
+}
+
+static void lane_gone(struct lane *lane)
+{
+    struct rt_call *call = lane->call;
+
+    if (lane->is_rough)
+        reap_untold(lane->nt);
+    lane_free(lane);
+    if (call != NULL)
+        call_lane_gone(call);
+}
+
+static void on_retry(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct lane *lane = timer->data;
+    uint64_t age_ms = (faas_now_ns() - lane->since_ns) / FAAS_MS_NS;
+
+    (void)ev, (void)events;
+    if (age_ms > GENTLE_MS) {
+        lane->is_rough = true;
+        kill_zygote(lane);
+    }
+    if (age_ms > GIVE_UP_MS && timer->repeat < 1.0) {
+        FAAS_LOG(ERROR, "a sandbox does not end", FAAS_LSTR("tenant", lane->key.tenant));
+        timer->repeat = 1.0; /* its ids and group stay taken until it does */
+        ev_timer_again(ev, timer);
+    }
+    maybe_gone(lane);
+}
+
+static void broken(struct lane *lane)
+{
+    lane->is_broken = true;
+    if (lane->state == LANE_IDLE || (lane->state == LANE_BUSY && lane->call->stage == STAGE_START))
+        lane_end(lane, true);
+}
+
+/* ---- what the zygote says ---- */
+
+static void take_reply(struct lane *lane, const struct zy_reply *reply, int pidfd)
+{
+    if (reply->step != ZY_STEP_NONE && reply->step <= ZY_STEP_LAST_OF_LANE)
+        lane->is_broken = true;
+    lane->is_parked = false;
+    if (lane->state == LANE_BUSY && lane->call->stage == STAGE_START) {
+        call_began(lane->call, reply, pidfd);
+        return;
+    }
+    if (pidfd >= 0) /* a sandbox that waited and died, or was sent away */
+        keep_stray(lane, pidfd);
+    broken(lane);
+}
+
+/* False: nothing more to read. */
+static bool read_reply(struct lane *lane)
+{
+    struct zy_reply reply;
+    int pidfd = -1;
+    size_t count = 1;
+    ssize_t len = zy_receive(lane->control, &reply, sizeof reply, &pidfd, &count);
+
+    if (len < 0 && errno == EAGAIN)
+        return false;
+    if (len == (ssize_t)sizeof reply) {
+        take_reply(lane, &reply, count > 0 ? pidfd : -1);
+        return true;
+    }
+    if (len > 0 && count > 0)
+        close(pidfd);
+    ev_io_stop(lane->nt->ev, &lane->control_io);
+    close(lane->control);
+    lane->control = -1;
+    broken(lane);
+    return false;
+}
+
+static void on_control(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct lane *lane = io->data;
+
+    (void)ev, (void)events;
+    (void)read_reply(lane);
+    if (lane->state == LANE_ENDING)
+        maybe_gone(lane);
+}
+
+static void on_pid(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct lane *lane = io->data;
+
+    (void)events;
+    ev_io_stop(ev, io);
+    (void)waitid(P_PIDFD, (id_t)lane->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG);
+    close(lane->pidfd);
+    lane->pidfd = -1;
+    lane->has_zygote = false;
+    while (lane->control >= 0 && read_reply(lane))
+        ;
+    broken(lane);
+    if (lane->state == LANE_ENDING)
+        maybe_gone(lane);
+}
+
+static void maybe_gone(struct lane *lane)
+{
+    if (lane->has_zygote)
+        return;
+    while (lane->control >= 0 && read_reply(lane))
+        ;
+    if (has_strays(lane) || cgroup_kill(lane->group, NULL, NULL) > 0)
+        return; /* looked at again soon */
+    lane_gone(lane);
+}
+
+/* ---- its making ---- */
+
+static void is_made(struct lane *lane)
+{
+    struct native *nt = lane->nt;
+
+    ev_io_set(&lane->control_io, lane->control, EV_READ);
+    ev_io_start(nt->ev, &lane->control_io);
+    lane->state = LANE_BUSY;
+    lane->oom_kills = cgroup_oom_kills(lane->group);
+    if (lane->call != NULL && !lane->is_broken)
+        call_lane_ready(lane->call);
+    else
+        lane_release(lane);
+}
+
+static void on_made(void *arg, const struct zy_reply *reply, int take_pidfd)
+{
+    struct lane *lane = arg;
+    struct rt_call *call = lane->call;
+    const char *what = zy_step_text((enum zy_step)reply->step);
+    faas_err err = {0};
+
+    lane->pidfd = take_pidfd;
+    lane->pid = reply->pid;
+    lane->has_zygote = take_pidfd >= 0;
+    if (lane->has_zygote) {
+        ev_io_set(&lane->pid_io, lane->pidfd, EV_READ);
+        ev_io_start(lane->nt->ev, &lane->pid_io);
+    }
+    if (reply->step == ZY_STEP_NONE) {
+        if (lane->image == NULL)
+            native_probed(lane->nt, NULL);
+        is_made(lane);
+        return;
+    }
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "no sandbox can be made: %s (%s)", what,
+                    strerror(reply->error));
+    lane->call = NULL;
+    lane->state = LANE_BUSY;
+    if (lane->image == NULL)
+        native_probed(lane->nt, &err);
+    lane_end(lane, true);
+    if (call != NULL)
+        call_lane_failed(call, &err);
+}
+
+static char *append(char *at, const char *text)
+{
+    size_t len = strlen(text) + 1;
+
+    memcpy(at, text, len);
+    return at + len;
+}
+
+/* The nursery's packet; NULL without memory. */
+static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len)
+{
+    const struct native *nt = lane->nt;
+    const struct image *image = lane->image;
+    size_t layers = image != NULL ? image->layer_count : 0;
+    size_t room = sizeof(struct zy_lane_req) + 2 * SHARE_PATH_MAX;
+    struct zy_lane_req req = {
+        .groups = (uint32_t)groups,
+        .first_id = nt->share.first_id + lane->slot * ZY_IDS,
+        .layers = (uint32_t)layers + 1,
+        .uid = image != NULL ? image->config.uid : IMAGE_NOBODY,
+        .gid = image != NULL ? image->config.gid : IMAGE_NOBODY,
+        .pids = (uint32_t)lane->key.pids,
+        .files = FILES_MAX,
+        .tmp_mb = (uint32_t)lane->key.tmp_mb,
+    };
+    char *packet, *at;
+
+    for (size_t i = 0; i < layers; i++)
+        room += strlen(image->layers[i]) + 1;
+    packet = malloc(room);
+    if (packet == NULL)
+        return NULL;
+    memcpy(packet, &req, sizeof req);
+    at = append(append(packet + sizeof req, nt->share.root), nt->share.skeleton);
+    for (size_t i = layers; i > 0; i--)
+        at = append(at, image->layers[i - 1]);
+    *out_len = (size_t)(at - packet);
+    return packet;
+}
+
+static faas_code order_lane(struct lane *lane, int control, faas_err *err)
+{
+    int fds[2 + CGROUP_DIRS] = {control, lane->nt->filter}, procs[CGROUP_DIRS];
+    size_t groups = cgroup_procs(lane->group, procs), len = 0;
+    FAAS_AUTO(char) *packet = NULL;
+    struct nursery_order order = {.fds = fds, .fd_count = 2 + groups, .made = on_made, .arg = lane};
+
+    if (lane->image != NULL && lane->image->layer_count >= ZY_LAYERS_MAX)
+        return faas_fail(err, FAAS_UNPROCESSABLE, "the image has over %d layers",
+                         ZY_LAYERS_MAX - 1);
+    memcpy(fds + 2, procs, groups * sizeof *fds);
+    packet = make_packet(lane, groups, &len);
+    if (packet == NULL)
+        return faas_fail_sys(err, ENOMEM, "lane");
+    order.data = packet;
+    order.len = len;
+    return nursery_make(lane->nt->nursery, &order, err);
+}
+
+static faas_code begin(struct lane *lane, faas_err *err)
+{
+    const struct cgroup_limits limits = {
+        .memory_bytes =
+            (lane->key.memory_mb * MIB > MEMORY_MIN ? lane->key.memory_mb * MIB : MEMORY_MIN) +
+            MEMORY_OWN,
+        .pids = lane->key.pids + PIDS_OWN,
+        .cpus = lane->key.cpus,
+    };
+    int pair[2], size = SEND_BUFFER;
+    faas_code rc;
+
+    FAAS_TRY(cgroups_take(lane->nt->groups, &limits, &lane->group, err));
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return faas_fail_sys(err, errno, "socket of a lane");
+    lane->control = pair[0];
+    (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+    rc = fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0 ? order_lane(lane, pair[1], err)
+                                                  : faas_fail_sys(err, errno, "socket of a lane");
+    close(pair[1]);
+    return rc;
+}
+
+faas_code lane_new(struct native *nt, const struct lane_key *key, struct image *image,
+                   struct lane **out_lane, faas_err *err)
+{
+    struct lane *lane = calloc(1, sizeof *lane);
+    faas_code rc;
+
+    if (lane == NULL)
+        return faas_fail_sys(err, ENOMEM, "lane");
+    if (!take_slot(nt, &lane->slot)) {
+        free(lane);
+        lanes_tidy(nt, true);
+        return faas_fail_busy(err, 1, "all %d sandboxes of this machine are in use", SHARE_LANES);
+    }
+    lane->nt = nt;
+    lane->key = *key;
+    lane->image = image != NULL ? image_ref(image) : NULL;
+    lane->control = lane->pidfd = -1;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++)
+        lane->strays[i] = -1;
+    ev_init(&lane->control_io, on_control);
+    ev_init(&lane->pid_io, on_pid);
+    ev_init(&lane->retry, on_retry);
+    lane->retry.repeat = RETRY_S;
+    lane->control_io.data = lane->pid_io.data = lane->retry.data = lane;
+    TAILQ_INSERT_TAIL(&nt->lanes, lane, link);
+    nt->lane_count++;
+    rc = begin(lane, err);
+    if (rc != FAAS_OK) {
+        lane_free(lane);
+        return rc;
+    }
+    *out_lane = lane;
+    return FAAS_OK;
+}
+
+/* ---- its use ---- */
+
+struct lane *lane_find(struct native *nt, const struct lane_key *key)
+{
+    struct lane *lane;
+
+    TAILQ_FOREACH (lane, &nt->idle, idle)
+        if (memcmp(&lane->key, key, sizeof *key) == 0)
+            break;
+    if (lane == NULL)
+        return NULL;
+    TAILQ_REMOVE(&nt->idle, lane, idle);
+    nt->idle_count--;
+    lane->state = LANE_BUSY;
+    return lane;
+}
+
+static bool park(struct lane *lane)
+{
+    static const char word = ZY_MAKE;
+
+    lane->is_parked = send(lane->control, &word, 1, MSG_NOSIGNAL) == 1;
+    return lane->is_parked;
+}
+
+void lane_release(struct lane *lane)
+{
+    struct native *nt = lane->nt;
+
+    lane->call = NULL;
+    if (lane->is_broken || lane->image == NULL) {
+        lane_end(lane, lane->is_broken);
+        return;
+    }
+    lane->state = LANE_IDLE;
+    lane->since_ns = faas_now_ns();
+    TAILQ_INSERT_HEAD(&nt->idle, lane, idle);
+    if (++nt->idle_count > IDLE_MAX)
+        lane_end(TAILQ_LAST(&nt->idle, lane_list), false);
+    if (nt->conf.is_parked && !park(lane))
+        lane_end(lane, true);
+}
+
+bool lane_order(struct lane *lane, const struct order *order, const int *fds, size_t count)
+{
+    return (lane->is_parked || park(lane)) &&
+           zy_send(lane->control, order->data, order->len, fds, count) == 0;
+}
+
+void lanes_tidy(struct native *nt, bool is_all)
+{
+    uint64_t now = faas_now_ns(), keep_ns = (uint64_t)nt->conf.idle_ms * FAAS_MS_NS;
+    struct lane *lane;
+
+    while ((lane = TAILQ_LAST(&nt->idle, lane_list)) != NULL &&
+           (is_all || now - lane->since_ns > keep_ns))
+        lane_end(lane, false);
+}
+
+void lanes_drop(struct native *nt)
+{
+    struct lane *lane;
+
+    while ((lane = TAILQ_FIRST(&nt->lanes)) != NULL) {
+        if (lane->state == LANE_IDLE)
+            TAILQ_REMOVE(&nt->idle, lane, idle);
+        kill_zygote(lane);
+        if (lane->pidfd >= 0)
+            close(lane->pidfd);
+        if (lane->group != NULL)
+            (void)cgroup_kill(lane->group, NULL, NULL);
+        lane_free(lane);
+    }
+}

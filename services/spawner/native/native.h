@@ -1,0 +1,128 @@
+/* native.h - what the parts of the native runtime share; nobody else includes it. */
+#ifndef NATIVE_NATIVE_H
+#define NATIVE_NATIVE_H
+
+#include <sys/queue.h>
+
+#include "cgroup.h"
+#include "nursery.h"
+#include "order.h"
+#include "runtime_native.h"
+#include "services/spawner/outcome.h"
+#include "share.h"
+
+/* What calls of one lane have in common: nothing else may enter it.  Compared as bytes: zeroed. */
+struct lane_key {
+    char tenant[FAAS_UUID_TEXT];
+    char image[IMAGE_ID_TEXT];
+    int64_t memory_mb, pids, tmp_mb;
+    double cpus;
+};
+
+enum lane_state {
+    LANE_MAKING, /* the nursery is at it */
+    LANE_IDLE,
+    LANE_BUSY,
+    LANE_ENDING /* until its zygote is reaped and its group empty */
+};
+
+struct lane {
+    struct native *nt;
+    enum lane_state state;
+    struct lane_key key;
+    struct image *image; /* held; NULL: the probe */
+    unsigned slot;       /* of the ids */
+    struct cgroup *group;
+    int64_t oom_kills; /* of the group, when last looked */
+    int control, pidfd;
+    pid_t pid; /* of the zygote, while it is not reaped */
+    ev_io control_io, pid_io;
+    ev_timer retry;         /* while ending */
+    bool has_zygote;        /* not reaped yet */
+    bool is_broken;         /* of no more use after its call */
+    bool is_rough;          /* ends by force */
+    bool is_parked;         /* a sandbox waits for its order */
+    struct rt_call *call;   /* waits for it, or runs in it */
+    int strays[4];          /* pidfds of killed children that nobody told us of; -1 */
+    uint64_t since_ns;      /* when it became idle, or began to end */
+    TAILQ_ENTRY(lane) link; /* all */
+    TAILQ_ENTRY(lane) idle; /* newest first */
+};
+TAILQ_HEAD(lane_list, lane);
+
+struct native {
+    struct runtime rt;
+    struct native_conf conf;
+    struct ev_loop *ev;
+    struct share share;
+    struct cgroups *groups;
+    struct nursery *nursery;
+    int filter;     /* the lanes' program */
+    faas_err unfit; /* why no call can be begun; code OK: they can */
+    bool is_settled;
+    char tenant[FAAS_UUID_TEXT]; /* the only one, where limits cannot be kept */
+    struct lane_list lanes, idle;
+    size_t lane_count, idle_count;
+    uint64_t slots[SHARE_LANES / 64]; /* bits: taken */
+    ev_timer tidy;
+    LIST_HEAD(, rt_call) calls;
+    char buffer[64 * 1024]; /* of output on its way */
+};
+
+enum native_stage {
+    STAGE_WAIT,  /* for its lane */
+    STAGE_START, /* ordered */
+    STAGE_RUN,
+    STAGE_OVER
+};
+
+struct rt_call {
+    struct native *nt;
+    struct rt_sink sink;
+    enum native_stage stage;
+    struct lane *lane;
+    struct order order;
+    void *input; /* for standard input; NULL: none */
+    size_t input_len, input_at;
+    int in, out, err, pidfd; /* -1: closed */
+    pid_t pid;
+    ev_io in_io, out_io, err_io, pid_io;
+    ev_timer start_timer, run_timer, later;
+    struct run_facts facts;
+    faas_err failure;
+    int64_t output_bytes;
+    bool has_exited, is_paused, was_retried;
+    struct lane_key key;
+    struct image *image; /* until it has a lane */
+    uint64_t out_bytes, begun_ns, started_ns, exited_ns;
+    LIST_ENTRY(rt_call) link;
+};
+
+/* lane.c */
+struct lane *lane_find(struct native *nt, const struct lane_key *key); /* an idle one, taken */
+FAAS_MUST_CHECK faas_code lane_new(struct native *nt, const struct lane_key *key,
+                                   struct image *image, struct lane **out_lane, faas_err *err);
+/* Back to the idle ones, or away with it. */
+void lane_release(struct lane *lane);
+void lane_end(struct lane *lane, bool is_rough); /* rough: kill whatever is in it */
+void lanes_tidy(struct native *nt, bool is_all); /* ends those idle for too long */
+void lanes_drop(struct native *nt); /* what drain could not end: the next life sweeps it */
+/* Sends the order; false: the lane is dead. */
+bool lane_order(struct lane *lane, const struct order *order, const int *fds, size_t count);
+
+/* runtime_native.c */
+void native_probed(struct native *nt, const faas_err *err); /* NULL: a lane could be made */
+
+/* run.c */
+faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
+                      struct rt_call **out_call, faas_err *err);
+void native_resume(struct rt_call *call);
+void native_cancel(struct rt_call *call);
+void calls_drop(struct native *nt); /* without their end */
+/* What the lane tells its call. */
+void call_lane_ready(struct rt_call *call);
+void call_lane_failed(struct rt_call *call, const faas_err *err); /* it could not be made */
+void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pidfd);
+void call_lane_gone(struct rt_call *call); /* ended with it, rough */
+
+#endif

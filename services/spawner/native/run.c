@@ -1,0 +1,582 @@
+/* run.c - a call in its lane: ordered, running, ended. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "native.h"
+#include "services/spawner/zygote/packet.h"
+
+#define SIGNAL_BASE 128
+
+static void maybe_end(struct rt_call *call);
+static void run(struct rt_call *call);
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static void stop_io(struct rt_call *call, ev_io *io, int *fd)
+{
+    ev_io_stop(call->nt->ev, io);
+    close_fd(fd);
+}
+
+/* ---- its end ---- */
+
+static void call_free(struct rt_call *call)
+{
+    struct native *nt = call->nt;
+
+    ev_timer_stop(nt->ev, &call->start_timer);
+    ev_timer_stop(nt->ev, &call->run_timer);
+    ev_timer_stop(nt->ev, &call->later);
+    stop_io(call, &call->in_io, &call->in);
+    stop_io(call, &call->out_io, &call->out);
+    stop_io(call, &call->err_io, &call->err);
+    stop_io(call, &call->pid_io, &call->pidfd);
+    image_release(call->image);
+    free(call->order.data);
+    free(call->input);
+    free(call);
+}
+
+static double ms_between(uint64_t from_ns, uint64_t to_ns)
+{
+    return from_ns == 0 || to_ns <= from_ns ? 0.0 : (double)(to_ns - from_ns) / 1e6;
+}
+
+static void note_memory(struct rt_call *call)
+{
+    int64_t kills = cgroup_oom_kills(call->lane->group);
+
+    call->facts.was_oom_killed = kills > call->lane->oom_kills;
+    call->lane->oom_kills = kills;
+}
+
+void calls_drop(struct native *nt)
+{
+    struct rt_call *call;
+
+    while ((call = LIST_FIRST(&nt->calls)) != NULL) {
+        LIST_REMOVE(call, link);
+        if (call->lane != NULL)
+            call->lane->call = NULL;
+        call_free(call);
+    }
+}
+
+/* The one place where end is told.  Nothing of the call runs any more. */
+static void tell_end(struct rt_call *call)
+{
+    struct rt_outcome outcome = {
+        .start_ms = ms_between(call->begun_ns, call->started_ns),
+        .run_ms = ms_between(call->started_ns, call->exited_ns),
+    };
+    struct rt_sink sink = call->sink;
+
+    call->stage = STAGE_OVER;
+    if (call->lane != NULL) {
+        note_memory(call);
+        lane_release(call->lane);
+    }
+    if (call->failure.code != FAAS_OK)
+        call->facts.failure = &call->failure;
+    outcome_decide(&call->facts, &outcome);
+    outcome.may_have_run |= outcome.code == FAAS_LOST;
+    LIST_REMOVE(call, link);
+    call_free(call);
+    sink.end(sink.arg, &outcome);
+}
+
+/* Failures found inside call() are told from the loop: end never runs before call() returned. */
+static void end_later(struct rt_call *call)
+{
+    if (!ev_is_active(&call->later))
+        ev_timer_start(call->nt->ev, &call->later);
+}
+
+static void on_later(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct rt_call *call = timer->data;
+
+    (void)ev, (void)events;
+    if (call->has_exited)
+        maybe_end(call);
+    else
+        tell_end(call);
+}
+
+static void fail(struct rt_call *call, const faas_err *err)
+{
+    call->failure = *err;
+    if (err->code == FAAS_INTERNAL)
+        FAAS_LOG(ERROR, "a call cannot be run", FAAS_LSTR("why", err->msg),
+                 FAAS_LSTR("detail", err->detail));
+    end_later(call);
+}
+
+/* ---- stopping ---- */
+
+static void kill_call(struct rt_call *call)
+{
+    ev_timer_stop(call->nt->ev, &call->run_timer);
+    if (call->pidfd >= 0) /* the first process of its namespace: all others end with it */
+        (void)pidfd_send_signal(call->pidfd, SIGKILL, NULL, 0);
+    native_resume(call); /* what it still wrote is read and dropped */
+}
+
+static void stop(struct rt_call *call, enum stop_reason reason)
+{
+    if (call->stage == STAGE_OVER || call->facts.stop != STOP_NONE || call->has_exited)
+        return;
+    call->facts.stop = reason;
+    if (call->stage == STAGE_RUN) {
+        kill_call(call);
+    } else if (call->stage == STAGE_WAIT) {
+        if (call->lane != NULL)
+            call->lane->call = NULL; /* is made all the same, for the next one */
+        call->lane = NULL;
+        end_later(call);
+    } /* else killed when it began */
+}
+
+void native_cancel(struct rt_call *call)
+{
+    stop(call, STOP_CANCEL);
+}
+
+static void on_start_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct rt_call *call = timer->data;
+    struct lane *lane = call->lane;
+
+    (void)ev, (void)events;
+    stop(call, STOP_START_TIMEOUT);
+    if (call->stage == STAGE_START) /* the end follows when nothing of the lane is left */
+        lane_end(lane, true);
+}
+
+static void on_run_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev, (void)events;
+    stop(timer->data, STOP_TIMEOUT);
+}
+
+/* ---- its output and input ---- */
+
+static void take_out(struct rt_call *call, const char *data, size_t len)
+{
+    if (call->facts.stop != STOP_NONE)
+        return;
+    call->out_bytes += len;
+    if (call->out_bytes > (uint64_t)call->output_bytes) {
+        stop(call, STOP_OUTPUT);
+        call->facts.stop = STOP_OUTPUT; /* also of one that has exited */
+        return;
+    }
+    if (!call->sink.out(call->sink.arg, data, len)) {
+        call->is_paused = true;
+        ev_io_stop(call->nt->ev, &call->out_io);
+    }
+}
+
+/* One piece; false: there is none, now or ever. */
+static bool read_out(struct rt_call *call)
+{
+    ssize_t len;
+
+    if (call->out < 0)
+        return false;
+    len = read(call->out, call->nt->buffer, sizeof call->nt->buffer);
+    if (len > 0)
+        take_out(call, call->nt->buffer, (size_t)len);
+    else if (len == 0 || errno != EAGAIN)
+        stop_io(call, &call->out_io, &call->out);
+    return len > 0;
+}
+
+static bool read_err(struct rt_call *call)
+{
+    ssize_t len;
+
+    if (call->err < 0)
+        return false;
+    len = read(call->err, call->nt->buffer, sizeof call->nt->buffer);
+    if (len > 0)
+        call->sink.err(call->sink.arg, call->nt->buffer, (size_t)len);
+    else if (len == 0 || errno != EAGAIN)
+        stop_io(call, &call->err_io, &call->err);
+    return len > 0;
+}
+
+static void on_out(struct ev_loop *ev, ev_io *io, int events)
+{
+    (void)ev, (void)events;
+    (void)read_out(io->data);
+}
+
+static void on_err(struct ev_loop *ev, ev_io *io, int events)
+{
+    (void)ev, (void)events;
+    (void)read_err(io->data);
+}
+
+/* A function that does not read its input is no error. */
+static void on_in(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct rt_call *call = io->data;
+    ssize_t len = write(call->in, (const char *)call->input + call->input_at,
+                        call->input_len - call->input_at);
+
+    (void)ev, (void)events;
+    if (len < 0 && errno == EAGAIN)
+        return;
+    if (len > 0)
+        call->input_at += (size_t)len;
+    if (len < 0 || call->input_at == call->input_len)
+        stop_io(call, &call->in_io, &call->in);
+}
+
+void native_resume(struct rt_call *call)
+{
+    if (!call->is_paused)
+        return;
+    call->is_paused = false;
+    if (call->out >= 0)
+        ev_io_start(call->nt->ev, &call->out_io);
+    if (call->has_exited)
+        end_later(call);
+}
+
+/* ---- its process ---- */
+
+/* Everybody who could write is dead: what is not in the pipes now never comes, whoever still holds
+ * an end of them. */
+static void maybe_end(struct rt_call *call)
+{
+    while (!call->is_paused && read_out(call))
+        ;
+    while (read_err(call))
+        ;
+    if (!call->is_paused)
+        tell_end(call);
+}
+
+static void on_pid(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct rt_call *call = io->data;
+    siginfo_t info = {0};
+    int rc = waitid(P_PIDFD, (id_t)call->pidfd, &info, WEXITED | WNOHANG);
+
+    (void)events;
+    if (rc == 0 && info.si_pid == 0)
+        return;
+    if (rc != 0)
+        call->facts.is_lost = call->failure.code == FAAS_OK;
+    stop_io(call, &call->pid_io, &call->pidfd);
+    ev_timer_stop(ev, &call->run_timer);
+    call->exited_ns = faas_now_ns();
+    call->has_exited = true;
+    call->facts.exit_code =
+        info.si_code == CLD_EXITED ? info.si_status : SIGNAL_BASE + info.si_status;
+    maybe_end(call);
+}
+
+static void watch(struct rt_call *call, ev_io *io, int fd, int events)
+{
+    if (fd < 0)
+        return;
+    ev_io_set(io, fd, events);
+    ev_io_start(call->nt->ev, io);
+}
+
+static void not_begun(struct rt_call *call, const struct zy_reply *reply)
+{
+    const char *text = zy_step_text(reply->step), *why = strerror(reply->error);
+
+    if (reply->step == ZY_STEP_EXEC)
+        (void)faas_fail(&call->failure, FAAS_START_FAILED, "%s: %s: %s",
+                        order_program(&call->order), text, why);
+    else if (reply->step == ZY_STEP_CWD)
+        (void)faas_fail(&call->failure, FAAS_START_FAILED, "%s: %s: %s",
+                        order_directory(&call->order), text, why);
+    else
+        (void)faas_fail(&call->failure, FAAS_UNAVAILABLE, "no sandbox can be made: %s (%s)", text,
+                        why);
+}
+
+void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pidfd)
+{
+    struct native *nt = call->nt;
+
+    call->stage = STAGE_RUN;
+    call->pidfd = take_pidfd;
+    call->pid = reply->pid;
+    ev_timer_stop(nt->ev, &call->start_timer);
+    watch(call, &call->pid_io, call->pidfd, EV_READ);
+    if (reply->step != ZY_STEP_NONE || take_pidfd < 0) {
+        not_begun(call, reply);
+        if (take_pidfd < 0)
+            end_later(call);
+        return; /* its exit follows */
+    }
+    call->facts.has_started = true;
+    call->started_ns = faas_now_ns();
+    watch(call, &call->out_io, call->out, EV_READ);
+    watch(call, &call->err_io, call->err, EV_READ);
+    watch(call, &call->in_io, call->in, EV_WRITE);
+    if (call->facts.stop != STOP_NONE) { /* asked for while it began */
+        kill_call(call);
+        return;
+    }
+    ev_now_update(nt->ev); /* not a millisecond early */
+    ev_timer_start(nt->ev, &call->run_timer);
+    call->sink.started(call->sink.arg);
+}
+
+/* ---- the lane ---- */
+
+void call_lane_failed(struct rt_call *call, const faas_err *err)
+{
+    call->lane = NULL;
+    fail(call, err);
+}
+
+void call_lane_gone(struct rt_call *call)
+{
+    call->lane = NULL;
+    if (call->facts.stop == STOP_NONE)
+        (void)faas_fail(&call->failure, FAAS_LOST, "the sandbox's own process died");
+    tell_end(call);
+}
+
+void call_lane_ready(struct rt_call *call)
+{
+    run(call);
+}
+
+/* A pipe whose end for us, pair[mine], does not block, and which the function may open again. */
+static bool open_pipe(const struct rt_call *call, int pair[2], int mine)
+{
+    const struct lane *lane = call->lane;
+    const struct image_config *config = &lane->image->config;
+    uint32_t first = lane->nt->share.first_id + lane->slot * ZY_IDS;
+
+    if (pipe2(pair, O_CLOEXEC) != 0) {
+        pair[0] = pair[1] = -1;
+        return false;
+    }
+    return fcntl(pair[mine], F_SETFL, O_NONBLOCK) == 0 &&
+           fchown(pair[mine], first + config->uid, first + config->gid) == 0;
+}
+
+/* False: no descriptors.  theirs: stdout, stderr, stdin; -1 where there is none. */
+static bool open_pipes(struct rt_call *call, int theirs[3])
+{
+    int out[2] = {-1, -1}, err[2] = {-1, -1}, in[2] = {-1, -1};
+    bool is_done = open_pipe(call, out, 0) && open_pipe(call, err, 0) &&
+                   (call->input == NULL || open_pipe(call, in, 1));
+
+    call->out = out[0];
+    call->err = err[0];
+    call->in = in[1];
+    theirs[0] = out[1];
+    theirs[1] = err[1];
+    theirs[2] = in[0];
+    return is_done;
+}
+
+static void another_lane(struct rt_call *call)
+{
+    struct lane *lane = call->lane;
+    faas_err err = {0};
+
+    FAAS_LOG(WARN, "a lane died while nobody used it", FAAS_LSTR("tenant", lane->key.tenant));
+    lane->call = NULL;
+    call->lane = NULL;
+    call->was_retried = true;
+    if (lane_new(call->nt, &call->key, lane->image, &call->lane, &err) == FAAS_OK)
+        call->lane->call = call;
+    else
+        fail(call, &err);
+    lane_end(lane, true);
+}
+
+static void run(struct rt_call *call)
+{
+    int theirs[3], error;
+    faas_err err = {0};
+    bool is_open = open_pipes(call, theirs), is_sent;
+
+    error = errno;
+    is_sent = is_open && lane_order(call->lane, &call->order, theirs, theirs[2] >= 0 ? 3 : 2);
+    for (int i = 0; i < 3; i++)
+        close_fd(&theirs[i]);
+    if (is_sent) {
+        call->stage = STAGE_START;
+        return;
+    }
+    close_fd(&call->in);
+    close_fd(&call->out);
+    close_fd(&call->err);
+    if (is_open && !call->was_retried) {
+        another_lane(call);
+        return;
+    }
+    (void)faas_fail_sys(&err, error, "pipes of a call");
+    err.code = FAAS_UNAVAILABLE;
+    fail(call, &err);
+}
+
+/* ---- the order ---- */
+
+static faas_code check(struct native *nt, const struct rt_spec *spec, faas_err *err)
+{
+    FAAS_TRY(nt->rt.ops->usable(&nt->rt, err));
+    if (spec->has_network)
+        return faas_fail(err, FAAS_INVALID,
+                         "network \"outbound\" is not offered here; use isolation \"docker\"");
+    if (cgroups_has(nt->groups) == CGROUP_ALL)
+        return FAAS_OK;
+    if (nt->tenant[0] == '\0')
+        (void)snprintf(nt->tenant, sizeof nt->tenant, "%s", spec->tenant);
+    if (strcmp(nt->tenant, spec->tenant) != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "this machine cannot bound what functions use, so its spawner serves one "
+                         "user alone; see its log");
+    return FAAS_OK;
+}
+
+/* Fills the key; *out_image only where the store had to be asked. */
+static faas_code identify(struct native *nt, const struct rt_spec *spec, struct lane_key *key,
+                          struct image **out_image, faas_err *err)
+{
+    const struct rt_image *image = &spec->image;
+
+    memset(key, 0, sizeof *key);
+    (void)snprintf(key->tenant, sizeof key->tenant, "%s", spec->tenant);
+    key->memory_mb = spec->memory_mb;
+    key->pids = spec->pids;
+    key->tmp_mb = spec->tmp_mb;
+    key->cpus = spec->cpus;
+    if (image->kind == NULL) {
+        FAAS_TRY(image_store_get(nt->conf.store, image->reference, out_image, err));
+        (void)snprintf(key->image, sizeof key->image, "%s", (*out_image)->id);
+        return FAAS_OK;
+    }
+    if (strcmp(image->kind, "store") != 0 || strlen(image->value) >= sizeof key->image)
+        return faas_fail(err, FAAS_INVALID, "an image of kind \"%s\" cannot run in a sandbox",
+                         image->kind);
+    (void)snprintf(key->image, sizeof key->image, "%s", image->value);
+    return FAAS_OK;
+}
+
+static faas_code copy_input(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
+{
+    if (!spec->is_stdin)
+        return FAAS_OK;
+    call->input = malloc(spec->argument_len + 1);
+    if (call->input == NULL)
+        return faas_fail_sys(err, ENOMEM, "call");
+    if (spec->argument_len > 0)
+        memcpy(call->input, spec->argument, spec->argument_len);
+    call->input_len = spec->argument_len;
+    return FAAS_OK;
+}
+
+/* A lane for it, idle or new, and the order. */
+static faas_code prepare(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
+{
+    struct native *nt = call->nt;
+    const struct image_config *config;
+
+    call->lane = lane_find(nt, &call->key);
+    if (call->lane == NULL) {
+        if (call->image == NULL)
+            FAAS_TRY(image_store_get(nt->conf.store, call->key.image, &call->image, err));
+        FAAS_TRY(lane_new(nt, &call->key, call->image, &call->lane, err));
+    }
+    call->lane->call = call;
+    config = &call->lane->image->config;
+    FAAS_TRY(order_build(spec, config, &call->order, err));
+    return copy_input(call, spec, err);
+}
+
+static void call_init(struct rt_call *call, const struct rt_spec *spec)
+{
+    call->begun_ns = faas_now_ns();
+    call->in = call->out = call->err = call->pidfd = -1;
+    call->output_bytes = spec->output_bytes;
+    call->facts = (struct run_facts){.timeout_ms = spec->timeout_ms,
+                                     .start_timeout_ms = spec->start_timeout_ms,
+                                     .memory_mb = spec->memory_mb,
+                                     .output_bytes = spec->output_bytes};
+    ev_timer_init(&call->start_timer, on_start_timer, (double)spec->start_timeout_ms / 1000.0, 0.0);
+    ev_timer_init(&call->run_timer, on_run_timer, (double)spec->timeout_ms / 1000.0, 0.0);
+    ev_timer_init(&call->later, on_later, 0.0, 0.0);
+    ev_init(&call->in_io, on_in);
+    ev_init(&call->out_io, on_out);
+    ev_init(&call->err_io, on_err);
+    ev_init(&call->pid_io, on_pid);
+    call->start_timer.data = call->run_timer.data = call->later.data = call;
+    call->in_io.data = call->out_io.data = call->err_io.data = call->pid_io.data = call;
+}
+
+/* The lane that a call could not use. */
+static void leave_lane(struct rt_call *call)
+{
+    struct lane *lane = call->lane;
+
+    if (lane == NULL)
+        return;
+    call->lane = NULL;
+    lane->call = NULL;
+    if (lane->state == LANE_BUSY)
+        lane_release(lane);
+}
+
+faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
+                      struct rt_call **out_call, faas_err *err)
+{
+    struct native *nt = (struct native *)rt;
+    struct rt_call *call;
+    faas_err why = {0};
+    faas_code rc;
+
+    FAAS_TRY(check(nt, spec, err));
+    call = calloc(1, sizeof *call);
+    if (call == NULL)
+        return faas_fail_sys(err, ENOMEM, "call");
+    call->nt = nt;
+    call->sink = *sink;
+    call_init(call, spec);
+    rc = identify(nt, spec, &call->key, &call->image, err);
+    if (rc != FAAS_OK) {
+        call_free(call);
+        return rc;
+    }
+    LIST_INSERT_HEAD(&nt->calls, call, link);
+    *out_call = call;
+    ev_now_update(nt->ev);
+    ev_timer_start(nt->ev, &call->start_timer);
+    rc = prepare(call, spec, &why);
+    if (rc != FAAS_OK) {
+        leave_lane(call);
+        if (rc == FAAS_NOT_FOUND)
+            why.code = FAAS_UNAVAILABLE; /* nothing has begun */
+        fail(call, &why);
+    } else if (call->lane->state == LANE_BUSY) {
+        run(call);
+    }
+    return FAAS_OK;
+}
