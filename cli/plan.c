@@ -352,6 +352,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
 {
     FAAS_AUTO(char) *program = NULL;
     FAAS_AUTO(char) *data_dir = file_path("%s/services", plan->dir.path);
+    FAAS_AUTO(char) *images = file_path("%s/images", plan->dir.path);
     FAAS_AUTO(char) *listen = NULL;
     FAAS_AUTO(char) *listen_tls = NULL;
     bool is_tls = role == ROLE_GATEWAY && plan->tls.cert_path != NULL;
@@ -367,6 +368,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"DATA_DIR", data_dir},
         {"REPLICAS", replicas},
         {"CLUSTER", role == ROLE_SPAWNER ? plan->facts.id : NULL}, /* one engine, two platforms */
+        {"SPAWNER_IMAGES", role == ROLE_SPAWNER ? images : NULL},
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {is_tls ? "LISTEN_TLS" : NULL, NULL},
@@ -388,7 +390,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         settings[FAAS_ARRAY_LEN(settings) - 5].value = listen;
         settings[FAAS_ARRAY_LEN(settings) - 4].value = listen_tls;
     }
-    if (data_dir == NULL)
+    if (data_dir == NULL || images == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
     FAAS_TRY(file_make_dirs(data_dir, err));
     FAAS_TRY(programs_ours(plan->bin_dir, plan_roles[role].program, &program, err));

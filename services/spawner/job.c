@@ -492,7 +492,9 @@ void job_judge(job *self)
                  FAAS_LSTR("why", err.msg));
         refuse(self, err.code == FAAS_UNSUPPORTED ? "isolation" : "invalid", err.msg);
     } else if (strcmp(self->spec.isolation, runtime->ops->isolation) != 0) {
-        refuse(self, "isolation", "this spawner runs calls with isolation \"docker\" only");
+        snprintf(err.msg, sizeof err.msg, "this spawner runs calls with isolation \"%s\" only",
+                 runtime->ops->isolation);
+        refuse(self, "isolation", err.msg);
     } else if (runtime->ops->usable(runtime, &err) != FAAS_OK) {
         refuse(self, "engine", err.msg);
     } else {

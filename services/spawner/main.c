@@ -1,11 +1,14 @@
-/* faas-spawner: runs calls.  Wiring only: options, the docker runtime, the worker, endpoints. */
+/* faas-spawner: runs calls.  Wiring only: options, the runtime, the worker, endpoints. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "beats.h"
 #include "contract.h"
 #include "direct.h"
+#include "native/runtime_native.h"
 #include "registry_auth.h"
 #include "runtime_docker.h"
 #include "service.h"
@@ -14,15 +17,26 @@
 #define CLOSE_MS 10000
 
 static struct {
-    char *docker_host, *cluster, *allowed, *auth_file;
-    int64_t slots, max_containers, pulls, starts, pull_timeout_ms;
-    bool is_direct;
+    char *runtime, *docker_host, *cluster, *allowed, *auth_file, *images, *run_dir;
+    int64_t slots, max_containers, pulls, starts, pull_timeout_ms, lane_idle_ms;
+    bool is_direct, is_parked;
 } conf;
+
+/* How a runtime is made, and what is asked of it besides runtime_ops. */
+struct kind {
+    const char *name; /* SPAWNER_RUNTIME */
+    faas_code (*open)(const struct faas_runtime *rt, faas_err *err);
+    void (*begin)(struct runtime *runtime);
+    bool (*is_settled)(const struct runtime *runtime);
+    void (*free)(struct runtime *runtime);
+};
 
 static struct {
     const struct faas_runtime *rt;
-    struct runtime *runtime; /* set by the starter, before begin() is posted */
-    worker *made;            /* the same */
+    const struct kind *kind;
+    struct image_store *images; /* of the native runtime */
+    struct runtime *runtime;    /* set by the starter, before begin() is posted */
+    worker *made;               /* the same */
     /* loop thread */
     worker *worker; /* NULL before begin() */
     struct beats beats;
@@ -31,6 +45,19 @@ static struct {
 
 static const struct faas_option options[] = {
     FAAS_OPT_GROUP("The spawner:"),
+    FAAS_OPT_STR(conf.runtime, "SPAWNER_RUNTIME", "docker",
+                 "what runs functions: docker (containers of a Docker Engine) or native (sandboxes "
+                 "of this machine's kernel; root)"),
+    FAAS_OPT_STR(conf.images, "SPAWNER_IMAGES", "/var/lib/faas/images",
+                 "native: directory of the image store"),
+    FAAS_OPT_STR(conf.run_dir, "SPAWNER_RUN_DIR", "/run/faas-spawner",
+                 "native: directory for what lives as long as this process, the same for all "
+                 "spawners of a machine"),
+    FAAS_OPT_INT(conf.lane_idle_ms, "SPAWNER_LANE_IDLE_MS", "60000", 100, 86400000,
+                 "native: longest time a function's sandbox is kept without a call, in "
+                 "milliseconds"),
+    FAAS_OPT_BOOL(conf.is_parked, "SPAWNER_PARKED", "true",
+                  "native: make the next call's sandbox as soon as one call has ended"),
     FAAS_OPT_STR(conf.docker_host, "DOCKER_HOST", "unix:///var/run/docker.sock",
                  "the Docker Engine: unix:///PATH or tcp://HOST:PORT"),
     FAAS_OPT_INT(conf.slots, "SPAWNER_SLOTS", "64", 1, 4096, "calls that may run at once"),
@@ -121,6 +148,80 @@ static bool is_spawner_heard(void *arg, const char *spawner)
     return member != NULL && !member->is_dead;
 }
 
+static faas_code open_docker(const struct faas_runtime *rt, faas_err *err)
+{
+    struct docker_conf docker = {
+        .loop = rt->loop,
+        .host = conf.docker_host,
+        .auth_file = conf.auth_file,
+        .allowed = conf.allowed,
+        .pulls = (int)conf.pulls,
+        .starts = conf.starts,
+        .pull_timeout_ms = conf.pull_timeout_ms,
+        .owner = {.cluster = conf.cluster, .spawner = rt->id},
+        .is_bus_heard = is_bus_heard,
+        .is_spawner_heard = is_spawner_heard,
+    };
+
+    FAAS_TRY(registry_auth_check(conf.auth_file, err));
+    return runtime_docker_new(&docker, &app.runtime, err);
+}
+
+static void begin_docker(struct runtime *runtime)
+{
+    runtime_docker_begin(runtime, faas_members_epoch(app.rt->members));
+}
+
+/* faas-zygote, in the folder of this program. */
+static faas_code find_zygote(char out_path[512], faas_err *err)
+{
+    static const char name[] = "faas-zygote";
+    ssize_t len = readlink("/proc/self/exe", out_path, 512 - sizeof name);
+    char *slash;
+
+    if (len <= 0)
+        return faas_fail_sys(err, errno, "/proc/self/exe");
+    out_path[len] = '\0';
+    slash = strrchr(out_path, '/');
+    memcpy(slash + 1, name, sizeof name);
+    if (access(out_path, X_OK) != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s is not there: it belongs beside faas-spawner",
+                         out_path);
+    return FAAS_OK;
+}
+
+static faas_code open_native(const struct faas_runtime *rt, faas_err *err)
+{
+    static char program[512]; /* lives as long as the runtime */
+    struct native_conf native = {.loop = rt->loop,
+                                 .run_dir = conf.run_dir,
+                                 .program = program,
+                                 .idle_ms = conf.lane_idle_ms,
+                                 .is_parked = conf.is_parked};
+
+    if (geteuid() != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "SPAWNER_RUNTIME native needs root; use docker without it");
+    FAAS_TRY(find_zygote(program, err));
+    FAAS_TRY(image_store_open(&app.images, conf.images, err));
+    native.store = app.images;
+    return runtime_native_new(&native, &app.runtime, err);
+}
+
+static const struct kind kinds[] = {
+    {"docker", open_docker, begin_docker, runtime_docker_is_settled, runtime_docker_free},
+    {"native", open_native, runtime_native_begin, runtime_native_is_settled, runtime_native_free},
+};
+
+static faas_code find_kind(faas_err *err)
+{
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(kinds); i++)
+        if (strcmp(kinds[i].name, conf.runtime) == 0)
+            app.kind = &kinds[i];
+    return app.kind != NULL ? FAAS_OK
+                            : faas_fail(err, FAAS_INVALID, "SPAWNER_RUNTIME: docker or native");
+}
+
 /* Loop thread: from here on calls are taken. */
 static void begin(void *arg)
 {
@@ -128,7 +229,7 @@ static void begin(void *arg)
 
     (void)arg;
     app.worker = app.made;
-    runtime_docker_begin(app.runtime, faas_members_epoch(app.rt->members));
+    app.kind->begin(app.runtime);
     if (!conf.is_direct)
         return;
     app.direct = (struct direct){.rt = app.rt, .runtime = app.runtime, .worker = app.worker};
@@ -154,25 +255,13 @@ static faas_code check_cluster(faas_err *err)
 
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
-    struct docker_conf docker = {
-        .loop = rt->loop,
-        .host = conf.docker_host,
-        .auth_file = conf.auth_file,
-        .allowed = conf.allowed,
-        .pulls = (int)conf.pulls,
-        .starts = conf.starts,
-        .pull_timeout_ms = conf.pull_timeout_ms,
-        .owner = {.cluster = conf.cluster, .spawner = rt->id},
-        .is_bus_heard = is_bus_heard,
-        .is_spawner_heard = is_spawner_heard,
-    };
     struct worker_conf work = {.rt = rt, .beats = &app.beats, .slots = slots()};
 
     (void)state;
     FAAS_TRY(check_cluster(err));
-    FAAS_TRY(registry_auth_check(conf.auth_file, err));
+    FAAS_TRY(find_kind(err));
     app.rt = rt;
-    FAAS_TRY(runtime_docker_new(&docker, &app.runtime, err));
+    FAAS_TRY(app.kind->open(rt, err));
     work.runtime = app.runtime;
     FAAS_TRY(worker_new(&work, &app.made, err));
     faas_loop_post(rt->loop, begin, NULL);
@@ -182,7 +271,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
 static bool is_ready(void *state)
 {
     (void)state;
-    return app.worker != NULL && runtime_docker_is_settled(app.runtime);
+    return app.worker != NULL && app.kind->is_settled(app.runtime);
 }
 
 static void fill(void *state, struct faas_beat *beat)
@@ -207,14 +296,16 @@ static void stop(void *state)
 {
     (void)state;
     worker_close(app.made, CLOSE_MS);
-    runtime_docker_free(app.runtime);
+    if (app.kind != NULL)
+        app.kind->free(app.runtime);
+    image_store_close(app.images);
 }
 
 int main(int argc, char **argv)
 {
     static const struct faas_service spawner = {
         .name = "spawner",
-        .description = "Runs functions in containers",
+        .description = "Runs functions in containers or sandboxes",
         .options = options,
         .endpoints = endpoints,
         .threads_default = 1,

@@ -3,15 +3,15 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c)
 include services/spawner/image/sources.mk
+SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
+	run.c runtime_native.c share.c) $(SPAWNER)/zygote/packet.c
 
 $(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c fetch.c) $(SPAWNER_UNPACK)))
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
-	$(SPAWNER_DOCKER)))
+	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_NATIVE)))
 
-SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
-	run.c runtime_native.c share.c) $(SPAWNER)/zygote/packet.c
 $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c filter.c packet.c)))
 
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
