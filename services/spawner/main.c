@@ -8,7 +8,7 @@
 #include "beats.h"
 #include "contract.h"
 #include "direct.h"
-#include "native/runtime_native.h"
+#include "services/spawner/native/runtime_native.h"
 #include "registry_auth.h"
 #include "runtime_docker.h"
 #include "service.h"

@@ -41,3 +41,8 @@ integration: $(O)/bin/faas-inside
 $(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
+$(eval $(call bench,sandbox,bench/sandbox.c $(SPAWNER_NATIVE) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)))
+$(O)/bench/tiny_echo: bench/tiny_echo.c
+	@mkdir -p $(@D)
+	$(call say,link,$@)$(CC) $(BASE) $(WARN) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns -o $@ $<
+bench-programs: $(O)/bench/tiny_echo
