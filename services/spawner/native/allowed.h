@@ -44,8 +44,7 @@
 /* What the zygote needs, and a call's process before its exec: the call's own filter takes all of
  * these away again (zygote/filter.c). */
 #define NATIVE_ALLOWED_SETUP(X)                                                                    \
-    X(mount), X(sethostname), X(clone3), X(setgroups), X(setresgid), X(setresuid), X(capset),      \
-        X(seccomp)
+    X(mount), X(clone3), X(setresgid), X(setresuid), X(capset), X(seccomp)
 
 /* With some arguments alone: families of sockets, requests of terminals and pipes, asking; clone,
  * which the list of processes has, makes no namespaces. */

@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -23,6 +24,9 @@
 
 #include "sandbox.h"
 
+#define HOST_NAME   "function"
+#define LAST_CAP    63
+#define MIB         (1024UL * 1024)
 #define FILTER_MAX  4096
 #define NUMBER_TEXT 8
 #define PROC_FLAGS  (MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -164,6 +168,43 @@ static enum zy_step enter_user_namespace(int nursery)
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? ZY_STEP_NONE : ZY_STEP_LIMITS;
 }
 
+/* Inherited by every call: nothing of it is paid for again. */
+static enum zy_step set_limits(const struct zy_lane *lane)
+{
+    const rlim_t most = lane->req.tmp_mb > ZY_SHM_MB ? lane->req.tmp_mb : ZY_SHM_MB;
+    const struct {
+        int which;
+        rlim_t value;
+    } limits[] = {{RLIMIT_CORE, 0},
+                  {RLIMIT_MEMLOCK, 0},
+                  {RLIMIT_MSGQUEUE, 0},
+                  {RLIMIT_NOFILE, lane->req.files},
+                  {RLIMIT_FSIZE, most * MIB}};
+
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        const struct rlimit limit = {limits[i].value, limits[i].value};
+
+        if (setrlimit((__rlimit_resource_t)limits[i].which, &limit) != 0)
+            return ZY_STEP_LIMITS;
+    }
+    return sethostname(HOST_NAME, sizeof HOST_NAME - 1) == 0 ? ZY_STEP_NONE : ZY_STEP_LIMITS;
+}
+
+/* The zygote keeps the capabilities it has; no program can gain one. */
+static enum zy_step close_rights(void)
+{
+    for (int cap = 0; cap <= LAST_CAP; cap++)
+        if (prctl(PR_CAPBSET_DROP, cap) != 0) {
+            if (errno == EINVAL)
+                break; /* the kernel knows no more of them */
+            return ZY_STEP_CAPS;
+        }
+    return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 &&
+                   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+               ? ZY_STEP_NONE
+               : ZY_STEP_CAPS;
+}
+
 /* What calls may ask of the kernel, below each call's own short filter. */
 static enum zy_step load_filter(int fd)
 {
@@ -191,7 +232,11 @@ static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *
     if (step == ZY_STEP_NONE)
         step = join_groups(lane);
     if (step == ZY_STEP_NONE)
+        step = set_limits(lane);
+    if (step == ZY_STEP_NONE)
         step = enter_user_namespace(nursery);
+    if (step == ZY_STEP_NONE)
+        step = close_rights();
     if (step != ZY_STEP_NONE)
         return step;
     *out_null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -229,7 +274,6 @@ static void run_zygote(const struct zy_lane *lane, int nursery)
                                 .uid = lane->req.uid,
                                 .gid = lane->req.gid,
                                 .pids = lane->req.pids,
-                                .files = lane->req.files,
                                 .tmp_mb = lane->req.tmp_mb});
 }
 

@@ -1,8 +1,8 @@
 /* lane.h - a lane: one zygote in its own control groups, mount, network and user namespace, with the
  * image as its read-only root.  What can be done once is done here, so that a call pays for little.
  * Order     a new process; namespaces; the root (overlay of skeleton and image, its /dev without
- *           nodev, a /proc that shows nobody); loopback up; control groups; user namespace, whose
- *           map the nursery writes; filter.
+ *           nodev, a /proc that shows nobody); loopback up; control groups; limits; user namespace,
+ *           whose map the nursery writes; no capability to gain; filter.
  * Owners    each layer is mounted with an id map of its own, from the ids it has on disk to those of
  *           the lane; without it nobody inside could be the owner of a file.
  * Names     layers get short names on a small tmpfs first, so that no mount table shows a host path.

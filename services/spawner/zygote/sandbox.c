@@ -22,12 +22,8 @@
 
 #define STACK_SIZE (16 * 1024)
 #define PATH_ROOM  512
-#define LAST_CAP   63
-#define SHM_MB     8
 #define INODES_MAX 16384
-#define MIB        (1024UL * 1024)
 #define MOUNT_SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-#define HOST_NAME  "function"
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -66,44 +62,20 @@ static void mount_own(void)
     must(ZY_STEP_TMP, zy_sys5(SYS_mount, "tmpfs", "/tmp", "tmpfs", MOUNT_SAFE, box.tmp_options));
     must(ZY_STEP_TMP,
          zy_sys5(SYS_mount, "tmpfs", "/dev/shm", "tmpfs", MOUNT_SAFE, box.shm_options));
-    must(ZY_STEP_NAMESPACE, zy_sys2(SYS_sethostname, HOST_NAME, sizeof HOST_NAME - 1));
 }
 
-static void set_limit(int which, uint64_t value)
-{
-    const struct rlimit limit = {value, value};
-
-    must(ZY_STEP_LIMITS, zy_sys4(SYS_prlimit64, 0, which, &limit, 0));
-}
-
-/* All of these bounds hold beside the control groups: where one barrier fails, another stands. */
-static void set_limits(void)
-{
-    uint64_t file_mb = box.setup.tmp_mb > SHM_MB ? box.setup.tmp_mb : SHM_MB;
-
-    set_limit(RLIMIT_CORE, 0);
-    set_limit(RLIMIT_MEMLOCK, 0);
-    set_limit(RLIMIT_MSGQUEUE, 0);
-    set_limit(RLIMIT_NOFILE, box.setup.files);
-    set_limit(RLIMIT_NPROC, box.setup.pids);
-    set_limit(RLIMIT_FSIZE, file_mb * MIB);
-}
-
+/* What is not the lane's already (lane.c): ids, and with them the capabilities. */
 static void drop_rights(void)
 {
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
     const struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+    const struct rlimit pids = {box.setup.pids, box.setup.pids};
     const uint32_t uid = box.setup.uid, gid = box.setup.gid;
 
-    for (int cap = 0; cap <= LAST_CAP; cap++)
-        if (zy_sys2(SYS_prctl, PR_CAPBSET_DROP, cap) == -EINVAL)
-            break; /* the kernel knows no more of them */
-    must(ZY_STEP_CAPS, zy_sys5(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
-    must(ZY_STEP_IDS, zy_sys2(SYS_setgroups, 0, 0));
+    must(ZY_STEP_LIMITS, zy_sys4(SYS_prlimit64, 0, RLIMIT_NPROC, &pids, 0));
     must(ZY_STEP_IDS, zy_sys3(SYS_setresgid, gid, gid, gid));
     must(ZY_STEP_IDS, zy_sys3(SYS_setresuid, uid, uid, uid));
     must(ZY_STEP_CAPS, zy_sys2(SYS_capset, &head, none));
-    must(ZY_STEP_CAPS, zy_sys5(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     /* After the change of ids, which clears it. */
     must(ZY_STEP_CAPS, zy_sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL));
     must(ZY_STEP_FILTER, zy_sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &zy_call_filter));
@@ -220,7 +192,6 @@ static void sandbox_main(void)
     must(ZY_STEP_LIMITS, zy_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, 8));
     (void)zy_sys0(SYS_setsid);
     mount_own();
-    set_limits();
     drop_rights();
     receive_order(fds);
     take_stdio(fds);
@@ -282,7 +253,7 @@ void zy_serve(const struct zy_setup *setup)
     (void)snprintf(box.tmp_options, sizeof box.tmp_options, "size=%um,nr_inodes=%d,mode=1777",
                    setup->tmp_mb, INODES_MAX);
     (void)snprintf(box.shm_options, sizeof box.shm_options, "size=%um,nr_inodes=%d,mode=1777",
-                   SHM_MB, INODES_MAX);
+                   ZY_SHM_MB, INODES_MAX);
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     while (recv(setup->control, &word, 1, 0) == 1 && word == ZY_MAKE)

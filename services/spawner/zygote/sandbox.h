@@ -2,8 +2,9 @@
  * Sharing   the process shares the zygote's memory until its exec (CLONE_VM); the zygote sleeps
  *           meanwhile (CLONE_VFORK).  So it makes system calls alone (sys.h): nothing there may
  *           allocate or use stdio, errno or a lock.
- * Order     own mounts, host name, limits; ids, capabilities, no_new_privs, filter; only then, as
- *           weak as the function itself, it reads what to run.
+ * Order     own mounts; ids, capabilities, filter; only then, as weak as the function itself, it
+ *           reads what to run.  Limits, host name, the empty bounding set and no_new_privs are the
+ *           lane's, inherited.
  */
 #ifndef ZYGOTE_SANDBOX_H
 #define ZYGOTE_SANDBOX_H
@@ -12,7 +13,7 @@
 
 struct zy_setup { /* the same for all calls of a lane */
     int control, null_fd;
-    uint32_t uid, gid, pids, files, tmp_mb;
+    uint32_t uid, gid, pids, tmp_mb;
 };
 
 /* Serves calls until the spawner closes the socket. */

@@ -20,6 +20,7 @@
 #define ZY_IDS         65536       /* user and group ids of a lane */
 #define ZY_OWNER_BASE  0x70000000U /* on disk, user u of an image owns files as this + u */
 #define ZY_STRINGS_MAX 4096        /* arguments; also variables */
+#define ZY_SHM_MB      8
 #define ZY_MAKE        'm'
 #define ZY_FAILED      125 /* exit status of what did not come to its program */
 
