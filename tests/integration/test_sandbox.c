@@ -312,6 +312,13 @@ static bool is_paused(void *arg)
     return ((struct sandbox_call *)arg)->is_paused;
 }
 
+static bool has_exited(void *arg)
+{
+    const struct sandbox_call *call = arg;
+
+    return call->is_paused && call->run->has_exited;
+}
+
 static bool pause_once(struct sandbox_call *call)
 {
     bool was = call->is_paused;
@@ -342,6 +349,29 @@ static void output_comes_back_byte_for_byte_also_after_a_pause(void **state)
         for (size_t at = 0; at < call.out_len; at++)
             if (call.out[at] != (char)('a' + at % 26))
                 fail_msg("byte %zu", at);
+        sandbox_call_done(&call);
+        sandbox_order_done(&order);
+    }
+}
+
+static void a_paused_call_can_be_cancelled_also_after_its_exit(void **state)
+{
+    static const char *const sizes[] = {"1000", "4000000"};
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(sizes); i++) {
+        struct sandbox_call call = {.on_out = pause_once};
+        struct sandbox_order order;
+
+        (void)snprintf(text, sizeof text, "/bin/inside bytes %s", sizes[i]);
+        sandbox_order(&order, text);
+        sandbox_begin(&call, &order.spec);
+        sandbox_await_true(i == 0 ? has_exited : is_paused, &call);
+        assert_false(call.has_ended);
+        rig.rt->ops->cancel(call.run);
+        sandbox_await(&call);
+        assert_int_equal(call.outcome.code, FAAS_CLIENT_GONE);
         sandbox_call_done(&call);
         sandbox_order_done(&order);
     }
@@ -405,6 +435,7 @@ int main(void)
         cmocka_unit_test(an_image_that_is_not_here_is_not_begun),
         cmocka_unit_test(a_cancelled_call_ends_at_once_whenever_it_is_cancelled),
         cmocka_unit_test(output_comes_back_byte_for_byte_also_after_a_pause),
+        cmocka_unit_test(a_paused_call_can_be_cancelled_also_after_its_exit),
         cmocka_unit_test(stderr_comes_apart),
         cmocka_unit_test(at_the_end_nothing_of_a_call_runs),
     };

@@ -137,7 +137,9 @@ static void kill_call(struct rt_call *call)
 
 static void stop(struct rt_call *call, enum stop_reason reason)
 {
-    if (call->stage == STAGE_OVER || call->facts.stop != STOP_NONE || call->has_exited)
+    if (call->stage == STAGE_OVER || call->facts.stop != STOP_NONE)
+        return;
+    if (call->has_exited && reason == STOP_TIMEOUT) /* in time; only its output is on the way */
         return;
     call->facts.stop = reason;
     if (call->stage == STAGE_RUN) {
@@ -181,7 +183,6 @@ static void take_out(struct rt_call *call, const char *data, size_t len)
     call->out_bytes += len;
     if (call->out_bytes > (uint64_t)call->output_bytes) {
         stop(call, STOP_OUTPUT);
-        call->facts.stop = STOP_OUTPUT; /* also of one that has exited */
         return;
     }
     if (!call->sink.out(call->sink.arg, data, len)) {

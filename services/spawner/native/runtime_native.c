@@ -154,13 +154,14 @@ bool runtime_native_is_settled(const struct runtime *rt)
 
 /* ---- the rest of the interface ---- */
 
+/* Those that end by themselves, idle for too long, hold up nobody. */
 static size_t lingering(struct runtime *rt)
 {
     const struct lane *lane;
     size_t count = 0;
 
     TAILQ_FOREACH (lane, &native_of(rt)->lanes, link)
-        count += lane->state == LANE_ENDING;
+        count += lane->state == LANE_ENDING && lane->is_rough;
     return count;
 }
 
