@@ -15,9 +15,9 @@
 #define QUERY       0xffffffffU /* personality(): tell me */
 
 /* Is it a terminal, how much is there, blocking or not: what ordinary programs ask. */
-static const unsigned long requests[] = {TCGETS,   TIOCGWINSZ, FIONREAD, FIONBIO,
-                                         FIOASYNC, FIOCLEX,    FIONCLEX};
-static const int families[] = {AF_UNIX, AF_INET, AF_INET6};
+static const uint64_t requests[] = {TCGETS,   TIOCGWINSZ, FIONREAD, FIONBIO,
+                                    FIOASYNC, FIOCLEX,    FIONCLEX};
+static const uint64_t families[] = {AF_UNIX, AF_INET, AF_INET6};
 
 static int allow_plain(scmp_filter_ctx filter)
 {
@@ -28,24 +28,28 @@ static int allow_plain(scmp_filter_ctx filter)
     };
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < sizeof calls / sizeof calls[0]; i++)
+    for (size_t i = 0; rc == 0 && i < FAAS_ARRAY_LEN(calls); i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
     return rc;
 }
 
+/* One value of one argument, all 64 bits of it. */
+static int allow_with(scmp_filter_ctx filter, int call, unsigned argument, uint64_t value)
+{
+    const struct scmp_arg_cmp is = {
+        .arg = argument, .op = SCMP_CMP_EQ, .datum_a = value, .datum_b = 0};
+
+    return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &is);
+}
+
 static int allow_some(scmp_filter_ctx filter)
 {
-    int rc = 0;
+    int rc = allow_with(filter, SCMP_SYS(personality), 0, QUERY);
 
-    for (size_t i = 0; rc == 0 && i < sizeof families / sizeof families[0]; i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
-    if (rc == 0)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1,
-                              SCMP_A0(SCMP_CMP_EQ, QUERY));
-    for (size_t i = 0; rc == 0 && i < sizeof requests / sizeof requests[0]; i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                              SCMP_A1_32(SCMP_CMP_EQ, requests[i]));
+    for (size_t i = 0; rc == 0 && i < FAAS_ARRAY_LEN(families); i++)
+        rc = allow_with(filter, SCMP_SYS(socket), 0, families[i]);
+    for (size_t i = 0; rc == 0 && i < FAAS_ARRAY_LEN(requests); i++)
+        rc = allow_with(filter, SCMP_SYS(ioctl), 1, requests[i]);
     return rc;
 }
 
