@@ -309,6 +309,13 @@ static void on_formed(void *arg)
     }
 }
 
+static bool needs_engine(void)
+{
+    const char *runtime = getenv("SPAWNER_RUNTIME");
+
+    return runtime == NULL || strcmp(runtime, "native") != 0;
+}
+
 static faas_code start(struct supervisor *sup, faas_err *err)
 {
     struct ready_conf ready_conf = {
@@ -333,7 +340,7 @@ static faas_code start(struct supervisor *sup, faas_err *err)
     FAAS_TRY(start_watchers(sup, err)); /* first: starting processes touches the timers */
     FAAS_TRY(start_processes(sup, err));
     FAAS_TRY(ready_start(&ready_conf, sup->ev, on_ready, sup, &sup->ready, err));
-    if (!engine_answers(engine, sizeof engine))
+    if (needs_engine() && !engine_answers(engine, sizeof engine))
         output_note("no Docker Engine answers at %s: functions cannot be registered or called "
                     "until one runs there; DOCKER_HOST names another",
                     engine);

@@ -80,6 +80,12 @@ static json_t *or_empty(json_t *borrowed, json_t *(*empty)(void))
     return borrowed != NULL ? json_incref(borrowed) : empty();
 }
 
+/* An image of the store runs in a sandbox, whatever the record says: it is known nowhere else. */
+static const char *isolation_of(const struct head *head)
+{
+    return strcmp(head->digest_kind, "store") == 0 ? "sandbox" : head->isolation;
+}
+
 static json_t *spec_new(const struct head *head, const char *tenant)
 {
     json_t *limits =
@@ -96,7 +102,7 @@ static json_t *spec_new(const struct head *head, const char *tenant)
                      or_empty(head->env, json_object), "secrets",
                      or_empty(head->secrets, json_array), "limits", limits, "start_timeout_ms",
                      (json_int_t)head->start_timeout_ms, "network", head->network, "reuse",
-                     head->reuse, "isolation", head->isolation, "last_stderr", FAAS_STDERR_TAIL);
+                     head->reuse, "isolation", isolation_of(head), "last_stderr", FAAS_STDERR_TAIL);
 }
 
 static void record_fill(struct record *rec, const struct head *head, const char *tenant)

@@ -281,6 +281,9 @@ faas_code function_set_image(json_t *doc, const json_t *resolved, faas_err *err)
                             json_boolean(has_entrypoint && is_shell_form(image.entrypoint))) != 0)
         return no_memory(err);
     FAAS_TRY(set_text(doc, "reference", image.reference, err));
+    /* Where an image is decides what can run it. */
+    FAAS_TRY(
+        set_text(doc, "isolation", strcmp(image.kind, "store") == 0 ? "sandbox" : "docker", err));
     return check_shell_form(doc, err);
 }
 

@@ -269,6 +269,24 @@ static faas_code with_image(const char *input, const char *entrypoint, const cha
     return FAAS_OK;
 }
 
+static void where_the_image_is_decides_the_isolation(void **state)
+{
+    static const char *const kinds[][2] = {
+        {"store", "sandbox"}, {"manifest", "docker"}, {"docker-id", "docker"}};
+    FAAS_AUTO(json_t) *doc = made("{\"name\":\"f\",\"payload\":\"upper\"}");
+    faas_err err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(kinds); i++) {
+        FAAS_AUTO(json_t) *image =
+            json_pack("{s:{s:s,s:s},s:s,s:[s]}", "digest", "kind", kinds[i][0], "value",
+                      "sha256:bb", "reference", "r", "entrypoint", "/e");
+
+        assert_int_equal(function_set_image(doc, image, &err), FAAS_OK);
+        assert_string_equal(json_string_value(json_object_get(doc, "isolation")), kinds[i][1]);
+    }
+}
+
 static void the_command_is_cmd_only_without_an_entrypoint(void **state)
 {
     static const char *const rows[][3] = {
@@ -402,6 +420,7 @@ int main(void)
         cmocka_unit_test(unknown_stored_fields_survive_a_change),
         cmocka_unit_test(a_stale_version_is_a_conflict),
         cmocka_unit_test(retries_follow_idempotent),
+        cmocka_unit_test(where_the_image_is_decides_the_isolation),
         cmocka_unit_test(the_command_is_cmd_only_without_an_entrypoint),
         cmocka_unit_test(an_image_with_nothing_to_run_is_unprocessable),
         cmocka_unit_test(a_shell_form_entrypoint_needs_stdin),

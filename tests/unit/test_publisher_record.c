@@ -103,6 +103,17 @@ static void absent_fields_have_the_documented_defaults(void **state)
     assert_true(json_is_false(json_object_get(meta, "pull")));
 }
 
+static void images_of_the_store_run_in_sandboxes(void **state)
+{
+    FAAS_AUTO(record) *rec = parse("{\"v\":1,\"id\":\"" ID
+                                   "\",\"name\":\"upper\",\"version\":1,\"isolation\":\"docker\","
+                                   "\"digest\":{\"kind\":\"store\",\"value\":\"sha256:ab\"}}");
+    FAAS_AUTO(json_t) *doc = placement(rec, 0, false);
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(doc, "isolation")), "sandbox");
+}
+
 static void texts_of_a_record_are_never_syntax(void **state)
 {
     FAAS_AUTO(record) *rec =
@@ -197,6 +208,7 @@ int main(void)
         cmocka_unit_test(keys_hold_the_tenant_and_half_a_hash),
         cmocka_unit_test(a_placement_carries_everything_the_spawner_needs),
         cmocka_unit_test(absent_fields_have_the_documented_defaults),
+        cmocka_unit_test(images_of_the_store_run_in_sandboxes),
         cmocka_unit_test(texts_of_a_record_are_never_syntax),
         cmocka_unit_test(two_placements_of_one_record_do_not_share_what_differs),
         cmocka_unit_test(unreadable_values_are_our_bug_and_say_where_in_the_log_only),
