@@ -41,6 +41,7 @@ integration: $(O)/bin/faas-inside
 $(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_barriers,$(filter-out %/native/filter.c,$(SPAWNER_SANDBOX))))
 $(eval $(call integration,spawner_native,tests/support/caller.c tests/support/program.c))
 $(eval $(call bench,sandbox,bench/sandbox.c $(SPAWNER_NATIVE) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)))
 $(O)/bench/tiny_echo: bench/tiny_echo.c
