@@ -1,5 +1,5 @@
 /* runtime.h - what any runtime can do for the spawner: have an image ready, run a call, stop it,
- * leave nothing behind.  The docker runtime is behind it today, a native one can be added.
+ * leave nothing behind.  Behind it are runtime_docker.h and native/runtime_native.h.
  * Images    {reference, digest kind, digest value} as the registry stored them: what runs is the
  *           digest, never the tag.
  * A call    call() begins it; then, on the loop thread: started once the function's process runs,
@@ -23,7 +23,7 @@
 
 struct rt_image {
     const char *reference; /* full name, host/path[:tag][@digest] */
-    const char *kind;      /* "manifest" or "docker-id" */
+    const char *kind;      /* "manifest", "docker-id", "store" */
     const char *value;     /* "sha256:<64 hex>"; NULL with kind NULL: run the reference */
 };
 

@@ -60,6 +60,7 @@ struct native {
     int filter;     /* the lanes' program */
     faas_err unfit; /* why no call can be begun; code OK: they can */
     bool is_settled;
+    bool has_tenant;
     char tenant[FAAS_UUID_TEXT]; /* the only one, where limits cannot be kept */
     struct lane_list lanes, idle;
     size_t lane_count, idle_count;

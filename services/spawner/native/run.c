@@ -449,8 +449,9 @@ static faas_code check(struct native *nt, const struct rt_spec *spec, faas_err *
                          "network \"outbound\" is not offered here; use isolation \"docker\"");
     if (cgroups_has(nt->groups) == CGROUP_ALL)
         return FAAS_OK;
-    if (nt->tenant[0] == '\0')
+    if (!nt->has_tenant)
         (void)snprintf(nt->tenant, sizeof nt->tenant, "%s", spec->tenant);
+    nt->has_tenant = true;
     if (strcmp(nt->tenant, spec->tenant) != 0)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "this machine cannot bound what functions use, so its spawner serves one "
