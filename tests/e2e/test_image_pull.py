@@ -111,10 +111,11 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):  # noqa: N802 - the library's name
         self.server.asked.append((self.path, dict(self.headers)))
-        if self.server.hangs.is_set():
+        answer = self.server.answers.get(self.path, (404, {}, b"{}"))
+        if self.server.hangs.is_set() or answer is None:
             self.rfile.read(1)  # until the client leaves
             return
-        status, headers, body = self.server.answers.get(self.path, (404, {}, b"{}"))
+        status, headers, body = answer
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -175,6 +176,12 @@ def test_what_a_registry_swaps_is_not_taken(store, hostile):
 def test_a_registry_cannot_send_more_than_an_image_may_be(store, hostile):
     server, _ = hostile
     image = server.image(tar(entry("a", os.urandom(3 * 1024 * 1024))))
+    done = store.run("pull", image, IMAGE_MAX_MB="1")
+    assert done.returncode == 2 and "IMAGE_MAX_MB" in done.stderr, done.stderr
+    assert store.leftovers() == [] and store.layers() == []
+    layers = [tar(entry(f"a{i}", os.urandom(900 * 1024))) for i in range(4)]
+    image = server.image(*layers)
+    server.answers[f"/v2/bad/blobs/{digest(layers[3])}"] = None  # the others are here, and more than allowed; this one never comes
     done = store.run("pull", image, IMAGE_MAX_MB="1")
     assert done.returncode == 2 and "IMAGE_MAX_MB" in done.stderr, done.stderr
     assert store.leftovers() == [] and store.layers() == []

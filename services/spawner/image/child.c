@@ -1,5 +1,6 @@
 #include "child.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,17 +13,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "files.h"
 
 #define PROGRAM      "faas-image"
 #define REPORT_MAX   (17 * 1024 * 1024)
 #define BUFFER_BYTES (256 * 1024)
 #define WORDS_MAX    (1024 * 1024) /* of skopeo */
+#define LOOK_MS      500           /* how often its files are measured */
 #define SILENCE_MS   600000 /* a child that neither reads, writes nor ends for so long is killed */
 #define FD_FLOOR     10     /* copies are made above what the child is given: 0 to 4 */
 
@@ -407,6 +411,13 @@ faas_code child_pack(int root, int out, faas_err *err)
 
 /* ---- fetch ---- */
 
+static faas_code fail_too_much(faas_err *err)
+{
+    return faas_fail(err, FAAS_TOO_LARGE,
+                     "the image cannot be pulled: it is larger than %lld MB (IMAGE_MAX_MB)",
+                     (long long)image_limits.mb);
+}
+
 /* skopeo's last words: ... level=fatal msg="WHY" */
 static faas_code fail_fetch(int out, faas_err *err)
 {
@@ -422,12 +433,53 @@ static faas_code fail_fetch(int out, faas_err *err)
     while (len > 0 && strchr("\"\n", why[len - 1]) != NULL)
         why[--len] = '\0';
     if (strstr(why, "file too large") != NULL) /* EFBIG, in Go's words */
-        return faas_fail(err, FAAS_TOO_LARGE,
-                         "the image cannot be pulled: a layer is larger than %lld MB "
-                         "(IMAGE_MAX_MB)",
-                         (long long)image_limits.mb);
+        return fail_too_much(err);
     return faas_fail(err, FAAS_UNPROCESSABLE, "the image cannot be pulled: %s",
                      len > 0 ? why : "skopeo gave no reason");
+}
+
+/* Of the plain files in a folder of what is being fetched; 0 when it is not there yet. */
+static int64_t bytes_in(int folder, const char *path)
+{
+    int fd = files_open_plain(folder, path, O_RDONLY | O_DIRECTORY);
+    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+    struct stat info;
+    int64_t bytes = 0;
+
+    while (list != NULL && (entry = readdir(list)) != NULL)
+        if (fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode))
+            bytes += info.st_size;
+    if (list != NULL)
+        closedir(list);
+    else if (fd >= 0)
+        close(fd);
+    return bytes;
+}
+
+/* All layers together: the limit of one file is the kernel's business. */
+static bool is_too_much(int folder)
+{
+    return bytes_in(folder, ".") + bytes_in(folder, "oci") + bytes_in(folder, "oci/blobs/sha256") >
+           image_limits.mb * 1024 * 1024;
+}
+
+/* Ends a skopeo that fetches more than an image may be (true), or does not end. */
+static bool watch_fetch(const struct child *child, int folder)
+{
+    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, child->pid, 0), .events = POLLIN};
+    uint64_t deadline_ns = faas_deadline_in_ms(SILENCE_MS);
+    bool is_over = false, has_ended = false;
+
+    while (end.fd >= 0 && !has_ended && !is_over && faas_left_ms(deadline_ns) > 0) {
+        has_ended = poll(&end, 1, LOOK_MS) > 0;
+        is_over = !has_ended && is_too_much(folder);
+    }
+    if (!has_ended)
+        kill(child->pid, SIGKILL);
+    if (end.fd >= 0)
+        close(end.fd);
+    return is_over;
 }
 
 faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
@@ -443,6 +495,7 @@ faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
                           image,
                           NULL};
     struct child_result ignored = {.entries = 0};
+    bool is_over = false;
     struct child child;
     faas_code code;
     size_t len = 0;
@@ -455,9 +508,13 @@ faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
     }
     snprintf(bytes, sizeof bytes, "%" PRId64, image_limits.mb * 1024 * 1024);
     code = start(argv, &(struct ends){-1, out, fetch->folder}, &child, err);
-    if (code == FAAS_OK)
+    if (code == FAAS_OK) {
+        is_over = watch_fetch(&child, fetch->folder);
         code = wait_for(&child, &status, &text, &len, err);
-    if (code == FAAS_OK && status != 0)
+    }
+    if (code == FAAS_OK && is_over)
+        code = fail_too_much(err);
+    else if (code == FAAS_OK && status != 0)
         code = len > 0 ? read_report(text, len, &ignored, err) : fail_fetch(out, err);
     close(out);
     return code;
