@@ -12,29 +12,72 @@ struct job {
     void *arg;
 };
 
-struct faas_pool {
-    pthread_mutex_t mu;
-    pthread_cond_t is_news;       /* with mu: a job was queued, or the pool stops */
-    STAILQ_HEAD(jobs, job) queue; /* guarded by mu */
-    int queued;                   /* guarded by mu */
-    bool is_stopping;             /* guarded by mu */
-    int queue_max;                /* immutable */
-    int thread_count;             /* immutable once started */
-    pthread_t threads[];
+struct worker {
+    SLIST_ENTRY(worker) link; /* in pool->idle; guarded by mu */
+    faas_pool *pool;
+    pthread_t thread;
+    pthread_cond_t is_woken; /* with mu */
+    bool is_idle;            /* guarded by mu */
 };
 
-/* The next job, or NULL once the pool stops and everything queued was taken. */
-static struct job *next_job(faas_pool *pool)
+struct faas_pool {
+    pthread_mutex_t mu;
+    STAILQ_HEAD(jobs, job) queue; /* guarded by mu */
+    SLIST_HEAD(, worker) idle;    /* guarded by mu; the one that became idle last is first */
+    int queued;                   /* guarded by mu */
+    bool is_waking;   /* guarded by mu: a woken worker has not looked at the queue yet */
+    bool is_stopping; /* guarded by mu */
+    int queue_max;    /* immutable */
+    int thread_count; /* immutable once started */
+    struct worker workers[];
+};
+
+static void wake_locked(faas_pool *pool)
 {
+    struct worker *worker = SLIST_FIRST(&pool->idle);
+
+    SLIST_REMOVE_HEAD(&pool->idle, link);
+    worker->is_idle = false;
+    pthread_cond_signal(&worker->is_woken);
+}
+
+/* One at a time: whoever takes a job and leaves others behind wakes the next.  So a burst of short
+ * jobs is done by few threads, and no job waits while a thread sleeps. */
+static void wake_one_locked(faas_pool *pool)
+{
+    if (pool->is_waking || SLIST_EMPTY(&pool->idle))
+        return;
+    pool->is_waking = true;
+    wake_locked(pool);
+}
+
+/* The worker that slept least is woken first: its stack and its memory are still in the caches. */
+static void sleep_locked(struct worker *worker)
+{
+    faas_pool *pool = worker->pool;
+
+    worker->is_idle = true;
+    SLIST_INSERT_HEAD(&pool->idle, worker, link);
+    while (worker->is_idle)
+        pthread_cond_wait(&worker->is_woken, &pool->mu);
+    pool->is_waking = false;
+}
+
+/* The next job, or NULL once the pool stops and everything queued was taken. */
+static struct job *next_job(struct worker *worker)
+{
+    faas_pool *pool = worker->pool;
     struct job *job;
 
     pthread_mutex_lock(&pool->mu);
     while (STAILQ_EMPTY(&pool->queue) && !pool->is_stopping)
-        pthread_cond_wait(&pool->is_news, &pool->mu);
+        sleep_locked(worker);
     job = STAILQ_FIRST(&pool->queue);
     if (job != NULL) {
         STAILQ_REMOVE_HEAD(&pool->queue, link);
         pool->queued--;
+        if (!STAILQ_EMPTY(&pool->queue))
+            wake_one_locked(pool);
     }
     pthread_mutex_unlock(&pool->mu);
     return job;
@@ -70,17 +113,22 @@ faas_code faas_pool_start(int threads, int queue_max, faas_pool **out_pool, faas
 
     if (threads < 1 || queue_max < 1)
         return faas_fail(err, FAAS_INVALID, "pool: at least one thread and one place in the queue");
-    pool = calloc(1, sizeof *pool + (size_t)threads * sizeof pool->threads[0]);
+    pool = calloc(1, sizeof *pool + (size_t)threads * sizeof pool->workers[0]);
     if (pool == NULL)
         return faas_fail_sys(err, errno, "allocate pool");
     pthread_mutex_init(&pool->mu, NULL);
-    pthread_cond_init(&pool->is_news, NULL);
     STAILQ_INIT(&pool->queue);
+    SLIST_INIT(&pool->idle);
     pool->queue_max = queue_max;
     for (; pool->thread_count < threads; pool->thread_count++) {
-        int errnum = start_thread(&pool->threads[pool->thread_count], work, pool);
+        struct worker *worker = &pool->workers[pool->thread_count];
+        int errnum;
 
+        worker->pool = pool;
+        pthread_cond_init(&worker->is_woken, NULL);
+        errnum = start_thread(&worker->thread, work, worker);
         if (errnum != 0) {
+            pthread_cond_destroy(&worker->is_woken);
             faas_pool_stop(pool);
             return faas_fail_sys(err, errnum, "start pool thread");
         }
@@ -101,7 +149,7 @@ static faas_code enqueue(faas_pool *pool, struct job *job, faas_err *err)
     } else {
         STAILQ_INSERT_TAIL(&pool->queue, job, link);
         pool->queued++;
-        pthread_cond_signal(&pool->is_news);
+        wake_one_locked(pool);
     }
     pthread_mutex_unlock(&pool->mu);
     return rc;
@@ -128,11 +176,13 @@ void faas_pool_stop(faas_pool *pool)
         return;
     pthread_mutex_lock(&pool->mu);
     pool->is_stopping = true;
-    pthread_cond_broadcast(&pool->is_news);
+    while (!SLIST_EMPTY(&pool->idle))
+        wake_locked(pool);
     pthread_mutex_unlock(&pool->mu);
-    for (int i = 0; i < pool->thread_count; i++)
-        pthread_join(pool->threads[i], NULL);
-    pthread_cond_destroy(&pool->is_news);
+    for (int i = 0; i < pool->thread_count; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+        pthread_cond_destroy(&pool->workers[i].is_woken);
+    }
     pthread_mutex_destroy(&pool->mu);
     free(pool);
 }

@@ -2,6 +2,8 @@
  * Submit    never blocks: BUSY when the queue is full, UNAVAILABLE once stop has begun.
  * Jobs      run in submission order, at most `threads` at once, with all signals blocked.  They
  *           must bound their own waits.
+ * Waking    as few threads as the work needs, the one that slept least first; no job waits while a
+ *           thread sleeps.
  * Stop      refuses new jobs, runs what is queued, joins, frees the pool.
  * Threads   submit from any thread, also from jobs; start and stop from the owner.
  */

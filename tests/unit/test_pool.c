@@ -103,6 +103,59 @@ static void at_most_the_given_threads_run_at_once(void **state)
     assert_int_equal(running, 0);
 }
 
+#define MANY 64
+
+static pthread_t seen[MANY]; /* guarded by mu */
+static int seen_count;       /* guarded by mu */
+
+static void note_thread(void *arg)
+{
+    int i = 0;
+
+    (void)arg;
+    pthread_mutex_lock(&mu);
+    while (i < seen_count && !pthread_equal(seen[i], pthread_self()))
+        i++;
+    if (i == seen_count)
+        seen[seen_count++] = pthread_self();
+    pthread_mutex_unlock(&mu);
+    sem_post(&entered);
+}
+
+/* Taking turns, ten times as many jobs as threads would meet them all. */
+static void jobs_one_after_another_do_not_go_round_all_threads(void **state)
+{
+    faas_pool *pool = NULL;
+
+    (void)state;
+    seen_count = 0;
+    assert_ok(faas_pool_start(MANY, MANY, &pool, &err));
+    for (int i = 0; i < 10 * MANY; i++) {
+        assert_ok(faas_pool_submit(pool, note_thread, NULL, &err));
+        sem_wait(&entered);
+    }
+    faas_pool_stop(pool);
+    assert_in_range(seen_count, 1, MANY - 1);
+}
+
+/* None may be left behind by threads that wake one another. */
+static void as_many_jobs_as_threads_run_at_once_each_time(void **state)
+{
+    faas_pool *pool = NULL;
+
+    (void)state;
+    assert_ok(faas_pool_start(8, 8, &pool, &err));
+    for (int round = 0; round < 200; round++) {
+        for (int i = 0; i < 8; i++)
+            assert_ok(faas_pool_submit(pool, wait_at_gate, NULL, &err));
+        for (int i = 0; i < 8; i++)
+            sem_wait(&entered);
+        for (int i = 0; i < 8; i++)
+            sem_post(&leave);
+    }
+    faas_pool_stop(pool);
+}
+
 static faas_pool *self;
 static faas_code resubmitted;
 
@@ -151,6 +204,8 @@ int main(void)
         cmocka_unit_test_setup(jobs_run_in_submission_order, reset),
         cmocka_unit_test_setup(a_full_queue_is_busy_at_once, reset),
         cmocka_unit_test_setup(at_most_the_given_threads_run_at_once, reset),
+        cmocka_unit_test_setup(jobs_one_after_another_do_not_go_round_all_threads, reset),
+        cmocka_unit_test_setup(as_many_jobs_as_threads_run_at_once_each_time, reset),
         cmocka_unit_test_setup(a_stopping_pool_refuses_and_still_runs_what_is_queued, reset),
         cmocka_unit_test_setup(senseless_sizes_are_refused, reset),
     };
