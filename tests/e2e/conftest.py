@@ -1,6 +1,7 @@
 """The platform under test: `faas up` with several replicas of everything, on a real engine and real NATS servers.
 
 FAAS_BIN      folder of the programs (build/release/bin by default)
+FAAS_RUNTIME  docker (default) or native: what the platform's functions run in
 FAAS_SMALL    when set: one process of each kind
 DOCKER_HOST   engine to use; without one a private engine is started in its own network namespace and ended afterwards
 """
@@ -17,6 +18,16 @@ from support import Client, Platform, free_port, unique
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("FAAS_BIN", ROOT / "build/release/bin")).resolve()
+
+
+# What the fixture `functions` registers, and what tests register besides.
+IMAGES = {
+    "upper": "faas-examples/upper:latest", "echo": "faas-examples/echo:latest", "report": "faas-examples/report:latest",
+    "fail": "faas-tests/fail:latest", "cmdonly": "faas-tests/cmd-only:latest", "shellcmd": "faas-tests/shell-cmd:latest",
+    "entrycmd": "faas-tests/entry-and-cmd:latest", "badexec": "faas-tests/bad-exec:latest",
+    "volumeuser": "faas-tests/volume-user:latest",
+}
+OTHER_IMAGES = ("faas-tests/no-command:latest", "faas-tests/sh:latest", "faas-tests/shell-entrypoint:latest", "faas-tests/show:latest")
 
 
 def run(*args, **more):
@@ -44,12 +55,19 @@ def is_address_sanitized():
     return b"__asan_init" in (BIN / "faas-gateway").read_bytes()
 
 
+def runtime_settings(data):
+    runtime = os.environ.get("FAAS_RUNTIME", "docker")
+    return {"SPAWNER_RUNTIME": runtime, "SPAWNER_RUN_DIR": f"{data}/run"} if runtime == "native" else {}
+
+
 @pytest.fixture(scope="session")
 def platform(engine):
     data = tempfile.mkdtemp(prefix="faas-e2e-")
     replicas = {} if os.environ.get("FAAS_SMALL") else {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
-    plat = Platform(BIN, data, free_port(), replicas, engine)
+    plat = Platform(BIN, data, free_port(), replicas, engine, runtime_settings(data))
     plat.up()
+    if plat.is_native:
+        plat.take_images(*IMAGES.values(), *OTHER_IMAGES)
     yield plat
     left = plat.down()
     plat.check_logs()
@@ -75,16 +93,10 @@ def other(platform):
 @pytest.fixture(scope="session")
 def functions(client):
     """name -> registered function, for every example and test image that can be registered."""
-    images = {
-        "upper": "faas-examples/upper:latest", "echo": "faas-examples/echo:latest", "report": "faas-examples/report:latest",
-        "fail": "faas-tests/fail:latest", "cmdonly": "faas-tests/cmd-only:latest", "shellcmd": "faas-tests/shell-cmd:latest",
-        "entrycmd": "faas-tests/entry-and-cmd:latest", "badexec": "faas-tests/bad-exec:latest",
-        "volumeuser": "faas-tests/volume-user:latest",
-    }
-    for name, image in images.items():
+    for name, image in IMAGES.items():
         r = client.post("/registry/register", {"name": name, "description": "", "payload": image})
         assert r.status == 201, (name, r.status, r.text)
-    return images
+    return IMAGES
 
 
 def record_promise(number, file, test, figure):

@@ -120,10 +120,20 @@ class Client:
         return self.post("/publisher/publish", {"name": name, "argument": argument}, **more)
 
 
+def stat_of(pid):
+    """Name, parent and start of a process, or None: the number alone may be somebody else's by now."""
+    try:
+        name, rest = pathlib.Path(f"/proc/{pid}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
+    except OSError:
+        return None
+    return name, int(rest.split()[1]), int(rest.split()[19])
+
+
 class Platform:
     """`faas up` in a data folder of its own."""
 
     def __init__(self, bin_dir, data, port, replicas, docker_host, env=None):
+        self.is_native = (env or {}).get("SPAWNER_RUNTIME") == "native"
         self.faas = str(pathlib.Path(bin_dir) / "faas")
         self.data, self.listen, self.replicas = data, f"127.0.0.1:{port}", replicas
         self.url = f"http://{self.listen}"
@@ -140,8 +150,11 @@ class Platform:
         assert done.returncode == 0 and f"ready {self.url}" in done.stdout, (done.returncode, done.stdout, done.stderr, self.logs())
 
     def down(self):
+        mine = self.offspring() if self.is_native else []
         done = subprocess.run([self.faas, "down", "--data", self.data], env=self.env, text=True, capture_output=True, timeout=120)
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        if self.is_native:
+            return [process for process in mine if (stat_of(process[0]) or (None, None, None))[2] == process[1]]
         return self.containers()
 
     def run(self, *args, **more):
@@ -152,11 +165,32 @@ class Platform:
         assert done.returncode == 0, (done.stdout, done.stderr)
         return json.loads(done.stdout)
 
+    def take_images(self, *images):
+        """From the engine into the store that native spawners run."""
+        for image in images:
+            done = self.run("image", "pull", image, "--engine", "--data", self.data)
+            assert done.returncode == 0, (image, done.stdout, done.stderr)
+
     def pids(self, service):
         return [p["pid"] for p in self.status()["processes"] if p["service"] == service]
 
+    def offspring(self):
+        """(number, start) of all children of the spawners: nurseries, zygotes, sandboxes."""
+        spawners, found = self.pids("spawner"), []
+        for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
+            stat = stat_of(pid)
+            if stat and stat[1] in spawners:
+                found.append((pid, stat[2]))
+        return found
+
+    def sandboxes(self):
+        """Those in which a function runs: its first process is the spawner's child, and a program of the image."""
+        return [pid for pid, start in self.offspring() if (stat_of(pid) or ("faas-zygote",))[0] != "faas-zygote"]
+
     def containers(self, *more):
         """Ids of this platform's containers, dead ones included; more: further arguments of docker ps."""
+        if self.is_native:
+            return self.sandboxes()
         cluster = json.loads(pathlib.Path(self.data, "cluster.json").read_text())["id"]
         done = subprocess.run(["docker", "ps", "-q", "--filter", f"label=faas.cluster={cluster}", *(more or ("-a",))], env=self.env, text=True,
                               capture_output=True, check=True)

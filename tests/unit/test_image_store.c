@@ -97,9 +97,9 @@ static void what_is_there_is_found_by_name_and_by_id(void **state)
     assert_int_equal(image->bytes, 42);
     /* B A B: overlayfs takes a folder once, and the highest place of B decides. */
     assert_int_equal(image->layer_count, 2);
-    snprintf(path, sizeof path, "%s/layers/sha256/%s/rootfs", dir, LAYER_A + 7);
+    snprintf(path, sizeof path, "%s/layers/sha256/%s/rootfs", dir, &LAYER_A[7]);
     assert_string_equal(image->layers[0], path);
-    snprintf(path, sizeof path, "%s/layers/sha256/%s/rootfs", dir, LAYER_B + 7);
+    snprintf(path, sizeof path, "%s/layers/sha256/%s/rootfs", dir, &LAYER_B[7]);
     assert_string_equal(image->layers[1], path);
     image_release(image);
 }
