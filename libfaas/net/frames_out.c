@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 
-#define SILENCE_MS 300 /* without credit: the first unacknowledged message is sent again */
+#define SILENCE_MS 300
 #define REPEAT_MS                                                                                  \
     30 /* a repeated credit sends again, but not what left this recently: after a                  \
           needless resend every duplicate is answered with a repeated credit */
@@ -54,6 +54,8 @@ faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf, faas_fram
     if (self == NULL)
         return faas_fail_sys(err, errno, "allocate frame sender");
     self->conf = *conf;
+    if (self->conf.silence_ms == 0)
+        self->conf.silence_ms = SILENCE_MS;
     self->window = FAAS_FRAME_WINDOW;
     TAILQ_INIT(&self->kept);
     crypto_generichash_init(&self->hash, NULL, 0, HASH_BYTES);
@@ -161,7 +163,7 @@ static void send_all(faas_frames_out *out)
     while (send_one(out))
         has_sent = true;
     if (has_sent || !ev_is_active(&out->timer))
-        arm(out, SILENCE_MS);
+        arm(out, out->conf.silence_ms);
 }
 
 /* Last thing a call into this file does: the owner may free the sender in it. */
@@ -187,8 +189,8 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
     /* A single message: who lost more says so with its next credit. */
     out->next = out->credited;
     (void)send_one(out);
-    left_ms = out->is_ended ? faas_left_ms(give_up_ns) : SILENCE_MS;
-    arm(out, left_ms < SILENCE_MS ? left_ms : SILENCE_MS);
+    left_ms = out->is_ended ? faas_left_ms(give_up_ns) : out->conf.silence_ms;
+    arm(out, left_ms < out->conf.silence_ms ? left_ms : out->conf.silence_ms);
 }
 
 static void on_repeat(faas_frames_out *out)
@@ -232,7 +234,7 @@ void faas_frames_out_credit(faas_frames_out *out, const struct faas_frame *credi
         finish(out, true);
         return;
     }
-    arm(out, SILENCE_MS);
+    arm(out, out->conf.silence_ms);
     send_all(out);
 }
 

@@ -196,6 +196,14 @@ class Platform:
                               capture_output=True, check=True)
         return done.stdout.split()
 
+    def spawner_of(self, container):
+        """The process whose call runs in it."""
+        if self.is_native:
+            return stat_of(container)[1]
+        done = subprocess.run(["docker", "inspect", "-f", '{{index .Config.Labels "faas.spawner"}}', container], env=self.env, text=True,
+                              capture_output=True, check=True)
+        return next(p["pid"] for p in self.status()["processes"] if p["name"].replace("-", "") == done.stdout.strip())
+
     def running(self):
         return self.containers("--filter", "status=running")
 

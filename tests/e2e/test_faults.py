@@ -59,11 +59,9 @@ def test_a_killed_spawner_loses_its_calls_loudly_and_leaves_no_container(platfor
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         futures = [pool.submit(client.call, "fail", "sleep 8000") for _ in range(6)]
         wait_until(lambda: len(platform.running()) >= 6, 20, "six containers run")
-        at = [subprocess.run(["docker", "inspect", "-f", '{{index .Config.Labels "faas.spawner"}}', c], env=platform.env, text=True, capture_output=True,
-                             check=True).stdout.strip() for c in platform.running()]
+        at = [platform.spawner_of(c) for c in platform.running()]
         victim = at[0]  # calls of one function stay together while there is room
-        process = next(p for p in platform.status()["processes"] if p["name"].replace("-", "") == victim)
-        os.kill(process["pid"], signal.SIGKILL)
+        os.kill(victim, signal.SIGKILL)
         got = [f.result() for f in futures]
     lost = [a for a in got if a.status != 200]
     assert len(lost) == at.count(victim), (at, [a.status for a in got])
@@ -100,6 +98,8 @@ def sent_once(client, name, argument):
 
 
 def test_no_call_is_started_twice_whoever_dies(platform, client, functions, promise):
+    if platform.is_native:
+        pytest.skip("what was started is counted by the engine's events")
     cluster = json.loads(pathlib.Path(platform.data, "cluster.json").read_text())["id"]
     watch = subprocess.Popen(["docker", "events", "--filter", f"label=faas.cluster={cluster}", "--filter", "event=start", "--format",
                               '{{index .Actor.Attributes "faas.call"}}'], env=platform.env, text=True, stdout=subprocess.PIPE)
@@ -204,11 +204,13 @@ def test_descriptors_do_not_grow_over_many_calls(platform, client, functions):
     def open_files():
         return {p["pid"]: len(os.listdir(f"/proc/{p['pid']}/fd")) for p in platform.status()["processes"] if p["service"] != "nats"}
 
-    client.call("echo", "warm up")
+    def load():
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda i: client.call("echo", str(i)).status, range(40)))
+
+    load()  # connections, and sandboxes that are kept
     before = open_files()
-    with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda i: client.call("echo", str(i)).status, range(40)))
-    time.sleep(0)
+    load()
 
     def back():
         return all(count <= before[pid] + 12 for pid, count in open_files().items() if pid in before)

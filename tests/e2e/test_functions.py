@@ -115,6 +115,10 @@ def test_user_environment_and_directory_of_the_image_are_honoured(client, functi
     assert answer.status == 200 and "1234" in answer.text, answer.text
 
 
+def test_files_of_a_function_are_readable_to_its_other_users(other):
+    assert other.call(other.register("faas-tests/sh:latest"), "umask").text == "0022\n"
+
+
 def test_the_report_example_shows_a_confined_function(other):
     name = other.register("faas-examples/report:latest", env={"GREETING": "hello world"})
     answer = other.call(name, "x")

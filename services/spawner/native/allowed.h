@@ -27,7 +27,7 @@
         X(tkill), X(tgkill), X(getpid), X(getppid), X(gettid), X(getpgid), X(getpgrp), X(setsid),  \
         X(getuid), X(geteuid), X(getgid), X(getegid), X(getresuid), X(getresgid), X(getgroups),    \
         X(prctl), X(arch_prctl), X(set_tid_address), X(set_robust_list), X(rseq), X(prlimit64),    \
-        X(getrusage), X(sysinfo), X(uname), X(sched_yield), X(sched_getaffinity), X(pidfd_open)
+        X(getrusage), X(sysinfo), X(uname), X(sched_yield), X(sched_getaffinity)
 
 #define NATIVE_ALLOWED_SIGNALS_AND_TIME(X)                                                         \
     X(rt_sigaction), X(rt_sigprocmask), X(rt_sigreturn), X(rt_sigsuspend), X(rt_sigtimedwait),     \
@@ -38,7 +38,7 @@
 #define NATIVE_ALLOWED_WAITING_AND_NETWORK(X)                                                      \
     X(futex), X(select), X(pselect6), X(poll), X(ppoll), X(epoll_create1), X(epoll_ctl),           \
         X(epoll_wait), X(epoll_pwait), X(eventfd2), X(socketpair), X(bind), X(connect), X(listen), \
-        X(accept4), X(getsockname), X(getpeername), X(sendto), X(recvfrom), X(sendmsg),            \
+        X(accept), X(accept4), X(getsockname), X(getpeername), X(sendto), X(recvfrom), X(sendmsg), \
         X(recvmsg), X(shutdown), X(setsockopt), X(getsockopt)
 
 /* What the zygote needs, and a call's process before its exec: the call's own filter takes all of

@@ -25,6 +25,7 @@
 #include "sandbox.h"
 
 #define HOST_NAME   "function"
+#define FILE_MASK   022
 #define LAST_CAP    63
 #define MIB         (1024UL * 1024)
 #define FILTER_MAX  4096
@@ -187,6 +188,7 @@ static enum zy_step set_limits(const struct zy_lane *lane)
         if (setrlimit((__rlimit_resource_t)limits[i].which, &limit) != 0)
             return ZY_STEP_LIMITS;
     }
+    (void)umask(FILE_MASK); /* the spawner keeps its own files to itself */
     return sethostname(HOST_NAME, sizeof HOST_NAME - 1) == 0 ? ZY_STEP_NONE : ZY_STEP_LIMITS;
 }
 
