@@ -68,9 +68,8 @@ struct faas_frames_out_conf {
     void (*done)(void *arg, bool is_acknowledged);
     void *arg;
     int64_t give_up_ms; /* after END without any credit for so long */
-    int64_t
-        silence_ms; /* without credit for so long the first unacknowledged message is sent again;
-                           0: 300 */
+    /* Without credit for so long the first unacknowledged message is sent again; 0: 300. */
+    int64_t silence_ms;
 };
 FAAS_MUST_CHECK faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf,
                                               faas_frames_out **out, faas_err *err);

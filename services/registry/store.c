@@ -103,12 +103,20 @@ static void on_posted(void *arg, faas_code code, const struct faas_kv_entry *ent
                  FAAS_LSTR("error", err->msg), FAAS_LSTR("detail", err->detail));
 }
 
+/* The entry of a version: its key, and its text for the caller to free; NULL without memory. */
+static char *version_entry(const struct faas_ctx *caller, const json_t *doc,
+                           char out_key[STORE_KEY_MAX], size_t *out_len)
+{
+    store_version_key(caller->tenant, function_id(doc), function_version(doc), out_key);
+    return faas_json_text(doc, out_len);
+}
+
 void store_post_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc)
 {
     struct posted *posted = calloc(1, sizeof *posted);
     char key[STORE_KEY_MAX];
     size_t len = 0;
-    FAAS_AUTO(char) *text = faas_json_text(doc, &len);
+    FAAS_AUTO(char) *text = version_entry(caller, doc, key, &len);
 
     if (posted == NULL || text == NULL) { /* as if the writer had died here */
         free(posted);
@@ -116,7 +124,6 @@ void store_post_version(faas_kv *kv, const struct faas_ctx *caller, const json_t
     }
     (void)snprintf(posted->id, sizeof posted->id, "%s", function_id(doc));
     posted->version = function_version(doc);
-    store_version_key(caller->tenant, posted->id, posted->version, key);
     faas_kv_put_async(kv, key, 0, text, len, caller->deadline_ns, on_posted, posted);
 }
 
@@ -125,13 +132,12 @@ faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller, const j
 {
     char key[STORE_KEY_MAX];
     size_t len = 0;
-    FAAS_AUTO(char) *text = faas_json_text(doc, &len);
+    FAAS_AUTO(char) *text = version_entry(caller, doc, key, &len);
     faas_err why = {0};
     faas_code rc;
 
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "function record");
-    store_version_key(caller->tenant, function_id(doc), function_version(doc), key);
     rc = faas_kv_put(kv, key, 0, text, len, caller->deadline_ns, NULL, &why);
     if (rc == FAAS_OK || rc == FAAS_CONFLICT)
         return FAAS_OK;

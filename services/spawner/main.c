@@ -1,5 +1,6 @@
 /* faas-spawner: runs calls.  Wiring only: options, the runtime, the worker, endpoints. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -173,14 +174,17 @@ static void begin_docker(struct runtime *runtime)
 }
 
 /* faas-zygote, in the folder of this program. */
-static faas_code find_zygote(char out_path[512], faas_err *err)
+/* faas-zygote beside this program. */
+static faas_code find_zygote(char out_path[PATH_MAX], faas_err *err)
 {
     static const char name[] = "faas-zygote";
-    ssize_t len = readlink("/proc/self/exe", out_path, 512 - sizeof name);
+    ssize_t len = readlink("/proc/self/exe", out_path, PATH_MAX - sizeof name);
     char *slash;
 
     if (len <= 0)
         return faas_fail_sys(err, errno, "/proc/self/exe");
+    if (len == PATH_MAX - sizeof name)
+        return faas_fail_sys(err, ENAMETOOLONG, "/proc/self/exe");
     out_path[len] = '\0';
     slash = strrchr(out_path, '/');
     memcpy(slash + 1, name, sizeof name);
@@ -192,7 +196,7 @@ static faas_code find_zygote(char out_path[512], faas_err *err)
 
 static faas_code open_native(const struct faas_runtime *rt, faas_err *err)
 {
-    static char program[512]; /* lives as long as the runtime */
+    static char program[PATH_MAX]; /* lives as long as the runtime */
     struct native_conf native = {.loop = rt->loop,
                                  .run_dir = conf.run_dir,
                                  .program = program,

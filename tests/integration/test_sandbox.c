@@ -327,53 +327,69 @@ static bool pause_once(struct sandbox_call *call)
     return was;
 }
 
+struct paused {
+    struct sandbox_order order;
+    struct sandbox_call call;
+};
+
+/* A call that writes so many bytes and is paused at the first of them. */
+static void begin_paused(struct paused *paused, int bytes)
+{
+    char text[64];
+
+    *paused = (struct paused){.call = {.on_out = pause_once}};
+    (void)snprintf(text, sizeof text, "/bin/inside bytes %d", bytes);
+    sandbox_order(&paused->order, text);
+    sandbox_begin(&paused->call, &paused->order.spec);
+    sandbox_await_true(is_paused, &paused->call);
+    assert_false(paused->call.has_ended);
+}
+
+static void paused_done(struct paused *paused)
+{
+    sandbox_call_done(&paused->call);
+    sandbox_order_done(&paused->order);
+}
+
+enum { FEW_BYTES = 1000, MANY_BYTES = 4000000 }; /* it ends, and does not, while it is paused */
+
 static void output_comes_back_byte_for_byte_also_after_a_pause(void **state)
 {
-    static const char *const sizes[] = {"1000", "4000000"}; /* ended, and not, while it is paused */
-    char text[64];
+    static const int sizes[] = {FEW_BYTES, MANY_BYTES};
 
     (void)state;
     for (size_t i = 0; i < FAAS_ARRAY_LEN(sizes); i++) {
-        struct sandbox_call call = {.on_out = pause_once};
-        struct sandbox_order order;
+        struct paused paused;
+        struct sandbox_call *call = &paused.call;
 
-        (void)snprintf(text, sizeof text, "/bin/inside bytes %s", sizes[i]);
-        sandbox_order(&order, text);
-        sandbox_begin(&call, &order.spec);
-        sandbox_await_true(is_paused, &call);
-        assert_false(call.has_ended);
-        rig.rt->ops->resume(call.run);
-        sandbox_await(&call);
-        assert_int_equal(call.outcome.code, FAAS_OK);
-        assert_int_equal(call.out_len, strtol(sizes[i], NULL, 10));
-        for (size_t at = 0; at < call.out_len; at++)
-            if (call.out[at] != (char)('a' + at % 26))
+        begin_paused(&paused, sizes[i]);
+        rig.rt->ops->resume(call->run);
+        sandbox_await(call);
+        assert_int_equal(call->outcome.code, FAAS_OK);
+        assert_int_equal(call->out_len, sizes[i]);
+        for (size_t at = 0; at < call->out_len; at++)
+            if (call->out[at] != (char)('a' + at % 26))
                 fail_msg("byte %zu", at);
-        sandbox_call_done(&call);
-        sandbox_order_done(&order);
+        paused_done(&paused);
     }
 }
 
 static void a_paused_call_can_be_cancelled_also_after_its_exit(void **state)
 {
-    static const char *const sizes[] = {"1000", "4000000"};
-    char text[64];
+    static const int sizes[] = {FEW_BYTES, MANY_BYTES};
 
     (void)state;
     for (size_t i = 0; i < FAAS_ARRAY_LEN(sizes); i++) {
-        struct sandbox_call call = {.on_out = pause_once};
-        struct sandbox_order order;
+        struct paused paused;
 
-        (void)snprintf(text, sizeof text, "/bin/inside bytes %s", sizes[i]);
-        sandbox_order(&order, text);
-        sandbox_begin(&call, &order.spec);
-        sandbox_await_true(i == 0 ? has_exited : is_paused, &call);
-        assert_false(call.has_ended);
-        rig.rt->ops->cancel(call.run);
-        sandbox_await(&call);
-        assert_int_equal(call.outcome.code, FAAS_CLIENT_GONE);
-        sandbox_call_done(&call);
-        sandbox_order_done(&order);
+        begin_paused(&paused, sizes[i]);
+        if (sizes[i] == FEW_BYTES)
+            sandbox_await_true(has_exited, &paused.call);
+        assert_false(paused.call.has_ended);
+        rig.rt->ops->cancel(paused.call.run);
+        sandbox_await(&paused.call);
+        assert_int_equal(paused.call.outcome.code, FAAS_CLIENT_GONE);
+        paused_done(&paused);
     }
 }
 

@@ -117,29 +117,36 @@ static faas_code drop_image(struct cleaning *cleaning, const char *id, bool *out
     return FAAS_OK;
 }
 
-static faas_code begin(struct image_store *store, struct cleaning *out_cleaning, faas_err *err)
-{
-    *out_cleaning = (struct cleaning){.store = store,
-                                      .used = json_object(),
-                                      .orphans = json_array(),
-                                      .freed = {.images = json_array()}};
-    if (out_cleaning->used == NULL || out_cleaning->orphans == NULL ||
-        out_cleaning->freed.images == NULL)
-        return no_memory(err);
-    return catalog_refs(store, &out_cleaning->refs, err);
-}
+typedef faas_code clean_fn(struct cleaning *cleaning, const void *what, faas_err *err);
 
-static faas_code finish(struct cleaning *cleaning, int lock, faas_code code,
-                        struct image_freed *out_freed)
+/* Runs the function under the store's lock. */
+static faas_code clean(struct image_store *store, clean_fn *fn, const void *what,
+                       struct image_freed *out_freed, faas_err *err)
 {
-    close(lock);
-    json_decref(cleaning->refs);
-    json_decref(cleaning->used);
-    json_decref(cleaning->orphans);
+    struct cleaning cleaning = {.store = store,
+                                .used = json_object(),
+                                .orphans = json_array(),
+                                .freed = {.images = json_array()}};
+    faas_code code;
+    int lock = -1;
+
+    code = image_store_lock(store, &lock, err);
+    if (code == FAAS_OK &&
+        (cleaning.used == NULL || cleaning.orphans == NULL || cleaning.freed.images == NULL))
+        code = no_memory(err);
     if (code == FAAS_OK)
-        *out_freed = cleaning->freed;
+        code = catalog_refs(store, &cleaning.refs, err);
+    if (code == FAAS_OK)
+        code = fn(&cleaning, what, err);
+    if (lock >= 0)
+        close(lock);
+    json_decref(cleaning.refs);
+    json_decref(cleaning.used);
+    json_decref(cleaning.orphans);
+    if (code == FAAS_OK)
+        *out_freed = cleaning.freed;
     else
-        json_decref(cleaning->freed.images);
+        json_decref(cleaning.freed.images);
     return code;
 }
 
@@ -182,8 +189,9 @@ static faas_code remove_image(struct cleaning *cleaning, const char *id, faas_er
     return sweep_layers(cleaning, err);
 }
 
-static faas_code remove_one(struct cleaning *cleaning, const char *reference, faas_err *err)
+static faas_code remove_one(struct cleaning *cleaning, const void *what, faas_err *err)
 {
+    const char *reference = what;
     FAAS_AUTO(char) *full = NULL;
     char id[IMAGE_ID_TEXT];
 
@@ -199,15 +207,7 @@ static faas_code remove_one(struct cleaning *cleaning, const char *reference, fa
 faas_code image_remove(struct image_store *store, const char *reference,
                        struct image_freed *out_freed, faas_err *err)
 {
-    struct cleaning cleaning;
-    faas_code code;
-    int lock;
-
-    FAAS_TRY(image_store_lock(store, &lock, err));
-    code = begin(store, &cleaning, err);
-    if (code == FAAS_OK)
-        code = remove_one(&cleaning, reference, err);
-    return finish(&cleaning, lock, code, out_freed);
+    return clean(store, remove_one, reference, out_freed, err);
 }
 
 /* ---- prune ---- */
@@ -262,9 +262,9 @@ static faas_code total_bytes(struct cleaning *cleaning, int64_t *out_bytes, faas
     return FAAS_OK;
 }
 
-static faas_code prune_all(struct cleaning *cleaning, const struct image_prune *prune,
-                           faas_err *err)
+static faas_code prune_all(struct cleaning *cleaning, const void *what, faas_err *err)
 {
+    const struct image_prune *prune = what;
     const struct catalog_visit visit = {note_orphan, cleaning};
     int64_t oldest_ms = faas_wall_ms() - prune->unused_s * 1000, bytes;
 
@@ -290,13 +290,5 @@ static faas_code prune_all(struct cleaning *cleaning, const struct image_prune *
 faas_code image_prune(struct image_store *store, const struct image_prune *prune,
                       struct image_freed *out_freed, faas_err *err)
 {
-    struct cleaning cleaning;
-    faas_code code;
-    int lock;
-
-    FAAS_TRY(image_store_lock(store, &lock, err));
-    code = begin(store, &cleaning, err);
-    if (code == FAAS_OK)
-        code = prune_all(&cleaning, prune, err);
-    return finish(&cleaning, lock, code, out_freed);
+    return clean(store, prune_all, prune, out_freed, err);
 }

@@ -60,6 +60,9 @@ static void lane_free(struct lane *lane)
     ev_timer_stop(nt->ev, &lane->retry);
     if (lane->control >= 0)
         close(lane->control);
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++)
+        if (lane->strays[i] >= 0)
+            close(lane->strays[i]);
     if (lane->group != NULL)
         cgroups_give(lane->group);
     give_slot(nt, lane->slot);

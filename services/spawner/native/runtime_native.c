@@ -68,7 +68,8 @@ static json_t *describe(const struct image *image, const char *reference)
     return json_pack("{s:i,s:{s:s,s:s},s:s,s:o,s:o,s:s,s:I,s:s}", "v", 1, "digest", "kind", "store",
                      "value", image->id, "reference", reference, "entrypoint",
                      list_or_null(config->entrypoint), "cmd", list_or_null(config->cmd), "user",
-                     config->user, "size_bytes", (json_int_t)image->bytes, "architecture", "amd64");
+                     config->user, "size_bytes", (json_int_t)image->bytes, "architecture",
+                     image_architecture());
 }
 
 static void resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
