@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "filter.h"
 #include "native.h"
+#include "services/spawner/image/config.h"
 
 #define TIDY_S 1.0
 
