@@ -59,7 +59,7 @@ struct rt_call {
     struct stream stream;
     char container[80]; /* "" before it exists */
     ev_timer start_timer, run_timer, retry_timer, eof_timer;
-    int tries;
+    int tries, looks;
     /* what is known */
     bool is_out_ready, is_wait_ready, has_exited, is_eof, is_paused;
     struct run_facts facts;

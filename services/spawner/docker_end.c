@@ -1,4 +1,5 @@
 /* docker_end.c - a call on its way out: stopped or exited, told, removed. */
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -10,6 +11,8 @@
 #define EOF_WAIT_S     5.0  /* silence of the output after the exit; then it is broken */
 #define EOF_KILLED_S   0.25 /* the same for a killed container, whose stdout nobody gets */
 #define INSPECT_MS     5000
+#define OOM_LOOKS      5 /* after SIGKILL: that memory ran out the engine may learn after the exit */
+#define OOM_LOOK_S     0.1
 #define REMOVE_MS      60000
 #define REMOVE_TRIES   5
 #define REMOVE_FIRST_S 0.2
@@ -75,6 +78,14 @@ void docker_lost(struct rt_call *call)
 
 /* ---- exit ---- */
 
+static void inspect(struct rt_call *call);
+
+static void on_look_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev, (void)events;
+    inspect(timer->data);
+}
+
 static void on_inspected(void *arg, const struct engine_reply *reply)
 {
     struct rt_call *call = arg;
@@ -83,7 +94,14 @@ static void on_inspected(void *arg, const struct engine_reply *reply)
     call->req = NULL; /* without an answer the cause stays unsaid; the status is known anyway */
     call->facts.was_oom_killed =
         json_is_true(json_object_get(json_object_get(doc, "State"), "OOMKilled"));
-    tell_end(call);
+    if (doc == NULL || call->facts.was_oom_killed ||
+        outcome_signal(call->facts.exit_code) != SIGKILL || ++call->looks == OOM_LOOKS) {
+        tell_end(call);
+        return;
+    }
+    ev_set_cb(&call->retry_timer, on_look_timer);
+    ev_timer_set(&call->retry_timer, OOM_LOOK_S, 0.0);
+    ev_timer_start(call->dk->ev, &call->retry_timer);
 }
 
 static void inspect(struct rt_call *call)

@@ -87,8 +87,14 @@ def own():
         yield pathlib.Path(folder)
 
 
+def unread(path):
+    """What lstat() tells, without the time of reading, which this very snapshot may change."""
+    found = os.lstat(path)
+    return found.st_mode, found.st_ino, found.st_nlink, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def snapshot(folder):
-    return {str(p): (os.lstat(p), p.read_bytes() if p.is_file() else None) for p in [folder, *sorted(folder.rglob("*"))] if p != folder} | {
+    return {str(p): (unread(p), p.read_bytes() if p.is_file() else None) for p in [folder, *sorted(folder.rglob("*"))] if p != folder} | {
         "": (os.lstat(folder).st_mtime_ns, os.lstat(folder).st_mode)}
 
 
