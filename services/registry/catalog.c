@@ -405,7 +405,7 @@ static faas_code begin_read(catalog *cat, int which, sqlite3_stmt **out_stmt, fa
 static faas_code page_locked(catalog *cat, const struct catalog_query *query, struct rows *rows,
                              faas_err *err)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     faas_code rc;
 
     FAAS_TRY(begin_read(cat, PAGE, &stmt, err));
@@ -422,7 +422,7 @@ static faas_code take_named(catalog *cat, const char *tenant, const struct catal
                             struct rows *rows, faas_err *err)
 {
     faas_code rc = FAAS_OK;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
 
     FAAS_TRY(begin_read(cat, NAMED, &stmt, err));
     bind_text(stmt, 1, tenant);
@@ -464,7 +464,7 @@ static faas_code search_locked(catalog *cat, const struct catalog_query *query, 
 static faas_code versions_locked(catalog *cat, const struct catalog_versions_query *query,
                                  struct rows *rows, faas_err *err)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     faas_code rc;
 
     FAAS_TRY(begin_read(cat, VERSIONS, &stmt, err));
@@ -492,7 +492,7 @@ static faas_code take_number(sqlite3_stmt *stmt, int64_t *out_number, faas_err *
 
 static faas_code count_locked(catalog *cat, const char *tenant, int64_t *out_count, faas_err *err)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
 
     FAAS_TRY(begin_read(cat, COUNT, &stmt, err));
     bind_text(stmt, 1, tenant);
@@ -502,7 +502,7 @@ static faas_code count_locked(catalog *cat, const char *tenant, int64_t *out_cou
 static faas_code has_version_locked(catalog *cat, const struct catalog_version *version,
                                     bool *out_has, faas_err *err)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int64_t count;
 
     FAAS_TRY(begin_read(cat, HAS_VERSION, &stmt, err));
