@@ -43,7 +43,10 @@ $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_barriers,$(filter-out %/native/filter.c,$(SPAWNER_SANDBOX))))
 $(eval $(call integration,spawner_native,tests/support/caller.c tests/support/program.c))
-$(eval $(call bench,sandbox,bench/sandbox.c $(SPAWNER_NATIVE) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)))
+SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)
+$(eval $(call bench,sandbox,bench/sandbox.c $(SPAWNER_RIG)))
+$(eval $(call bench,sandbox_host,bench/sandbox_host.c $(SPAWNER_RIG)))
+$(eval $(call bench,sandbox_peers,bench/sandbox_peers.c $(SPAWNER_RIG)))
 $(O)/bench/tiny_echo: bench/tiny_echo.c
 	@mkdir -p $(@D)
 	$(call say,link,$@)$(CC) $(BASE) $(WARN) -O2 -static -nostdlib -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns -o $@ $<

@@ -50,6 +50,13 @@ static void give_slot(struct native *nt, unsigned slot)
     nt->slots[slot / SLOT_BITS] &= ~(UINT64_C(1) << (slot % SLOT_BITS));
 }
 
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
 /* Nothing of it runs and nothing is under way. */
 static void lane_free(struct lane *lane)
 {
@@ -61,8 +68,11 @@ static void lane_free(struct lane *lane)
     if (lane->control >= 0)
         close(lane->control);
     for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++)
-        if (lane->strays[i] >= 0)
-            close(lane->strays[i]);
+        close_fd(&lane->strays[i]);
+    for (int i = 0; i < 2; i++) {
+        close_fd(&lane->out[i]);
+        close_fd(&lane->err[i]);
+    }
     if (lane->group != NULL)
         cgroups_give(lane->group);
     give_slot(nt, lane->slot);
@@ -301,7 +311,7 @@ static void is_made(struct lane *lane)
     ev_io_set(&lane->control_io, lane->control, EV_READ);
     ev_io_start(nt->ev, &lane->control_io);
     lane->state = LANE_BUSY;
-    lane->oom_kills = cgroup_oom_kills(lane->group);
+    lane->is_used = true;
     if (lane->call != NULL && !lane->is_broken)
         call_lane_ready(lane->call);
     else
@@ -438,6 +448,7 @@ faas_code lane_new(struct native *nt, const struct lane_key *key, struct image *
     lane->key = *key;
     lane->image = image != NULL ? image_ref(image) : NULL;
     lane->control = lane->pidfd = -1;
+    lane->out[0] = lane->out[1] = lane->err[0] = lane->err[1] = -1;
     for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++)
         lane->strays[i] = -1;
     ev_init(&lane->control_io, on_control);
@@ -473,12 +484,57 @@ struct lane *lane_find(struct native *nt, const struct lane_key *key)
     return lane;
 }
 
+bool lane_pipe(const struct lane *lane, int pair[2], int mine)
+{
+    const struct image_config *config = &lane->image->config;
+    uint32_t first = lane->nt->share.first_id + lane->slot * ZY_IDS;
+
+    if (pipe2(pair, O_CLOEXEC) != 0) {
+        pair[0] = pair[1] = -1;
+        return false;
+    }
+    return fcntl(pair[mine], F_SETFL, O_NONBLOCK) == 0 &&
+           fchown(pair[mine], first + config->uid, first + config->gid) == 0;
+}
+
+static bool has_pipes(struct lane *lane)
+{
+    return (lane->out[0] >= 0 || lane_pipe(lane, lane->out, 0)) &&
+           (lane->err[0] >= 0 || lane_pipe(lane, lane->err, 0));
+}
+
 static bool park(struct lane *lane)
 {
     static const char word = ZY_MAKE;
+    const int theirs[2] = {lane->out[1], lane->err[1]};
 
-    lane->is_parked = send(lane->control, &word, 1, MSG_NOSIGNAL) == 1;
+    if (lane->is_parked)
+        return true;
+    lane->is_parked = zy_send(lane->control, &word, 1, theirs, 2) == 0;
+    close_fd(&lane->out[1]);
+    close_fd(&lane->err[1]);
     return lane->is_parked;
+}
+
+bool lane_care(struct lane *lane)
+{
+    if (lane->is_used) {
+        lane->is_used = false;
+        lane->oom_kills = cgroup_oom_kills(lane->group);
+    }
+    return has_pipes(lane) && (!lane->nt->conf.is_parked || park(lane));
+}
+
+/* A call's end is told first. */
+void lanes_care(struct native *nt)
+{
+    struct lane *lane, *next;
+
+    for (lane = TAILQ_FIRST(&nt->idle); lane != NULL; lane = next) {
+        next = TAILQ_NEXT(lane, idle);
+        if (lane->is_used && !lane_care(lane))
+            lane_end(lane, true);
+    }
 }
 
 void lane_release(struct lane *lane)
@@ -491,18 +547,18 @@ void lane_release(struct lane *lane)
         return;
     }
     lane->state = LANE_IDLE;
+    lane->is_used = true;
     lane->since_ns = faas_now_ns();
     TAILQ_INSERT_HEAD(&nt->idle, lane, idle);
     if (++nt->idle_count > IDLE_MAX)
         lane_end(TAILQ_LAST(&nt->idle, lane_list), false);
-    if (nt->conf.is_parked && !park(lane))
-        lane_end(lane, true);
+    ev_prepare_start(nt->ev, &nt->care);
 }
 
-bool lane_order(struct lane *lane, const struct order *order, const int *fds, size_t count)
+bool lane_order(struct lane *lane, const struct order *order, int input)
 {
-    return (lane->is_parked || park(lane)) &&
-           zy_send(lane->control, order->data, order->len, fds, count) == 0;
+    return lane_care(lane) && park(lane) &&
+           zy_send(lane->control, order->data, order->len, &input, input >= 0 ? 1 : 0) == 0;
 }
 
 void lanes_tidy(struct native *nt, bool is_all)

@@ -42,6 +42,8 @@ struct lane {
     bool is_broken;         /* of no more use after its call */
     bool is_rough;          /* ends by force */
     bool is_parked;         /* a sandbox waits for its order */
+    bool is_used;           /* since lane_care */
+    int out[2], err[2];     /* pipes of the next call: its end is closed once sent; -1 */
     struct rt_call *call;   /* waits for it, or runs in it */
     int strays[4];          /* pidfds of killed children that nobody told us of; -1 */
     uint64_t since_ns;      /* when it became idle, or began to end */
@@ -66,6 +68,7 @@ struct native {
     size_t lane_count, idle_count;
     uint64_t slots[SHARE_LANES / 64]; /* bits: taken */
     ev_timer tidy;
+    ev_prepare care; /* of lanes that a call has left, once its end is told */
     LIST_HEAD(, rt_call) calls;
     char buffer[64 * 1024]; /* of output on its way */
 };
@@ -108,8 +111,14 @@ void lane_release(struct lane *lane);
 void lane_end(struct lane *lane, bool is_rough); /* rough: kill whatever is in it */
 void lanes_tidy(struct native *nt, bool is_all); /* ends those idle for too long */
 void lanes_drop(struct native *nt); /* what drain could not end: the next life sweeps it */
-/* Sends the order; false: the lane is dead. */
-bool lane_order(struct lane *lane, const struct order *order, const int *fds, size_t count);
+/* Its next call can begin at once: pipes; where it is asked for, a sandbox.  Done before a call that
+ * comes sooner.  False: no descriptors (errno), or the lane is dead (EPIPE). */
+bool lane_care(struct lane *lane);
+void lanes_care(struct native *nt);
+/* A pipe whose end for us, pair[mine], does not block, and which the function may open again. */
+bool lane_pipe(const struct lane *lane, int pair[2], int mine);
+/* Sends the order, with standard input or -1; false, with errno: as lane_care. */
+bool lane_order(struct lane *lane, const struct order *order, int input);
 
 /* runtime_native.c */
 void native_probed(struct native *nt, const faas_err *err); /* NULL: a lane could be made */

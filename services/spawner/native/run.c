@@ -57,10 +57,7 @@ static double ms_between(uint64_t from_ns, uint64_t to_ns)
 
 static void note_memory(struct rt_call *call)
 {
-    int64_t kills = cgroup_oom_kills(call->lane->group);
-
-    call->facts.was_oom_killed = kills > call->lane->oom_kills;
-    call->lane->oom_kills = kills;
+    call->facts.was_oom_killed = cgroup_oom_kills(call->lane->group) > call->lane->oom_kills;
 }
 
 void calls_drop(struct native *nt)
@@ -86,7 +83,8 @@ static void tell_end(struct rt_call *call)
 
     call->stage = STAGE_OVER;
     if (call->lane != NULL) {
-        note_memory(call);
+        if (call->facts.exit_code != 0)
+            note_memory(call);
         lane_release(call->lane);
     }
     if (call->failure.code != FAAS_OK)
@@ -366,37 +364,6 @@ void call_lane_ready(struct rt_call *call)
     run(call);
 }
 
-/* A pipe whose end for us, pair[mine], does not block, and which the function may open again. */
-static bool open_pipe(const struct rt_call *call, int pair[2], int mine)
-{
-    const struct lane *lane = call->lane;
-    const struct image_config *config = &lane->image->config;
-    uint32_t first = lane->nt->share.first_id + lane->slot * ZY_IDS;
-
-    if (pipe2(pair, O_CLOEXEC) != 0) {
-        pair[0] = pair[1] = -1;
-        return false;
-    }
-    return fcntl(pair[mine], F_SETFL, O_NONBLOCK) == 0 &&
-           fchown(pair[mine], first + config->uid, first + config->gid) == 0;
-}
-
-/* False: no descriptors.  theirs: stdout, stderr, stdin; -1 where there is none. */
-static bool open_pipes(struct rt_call *call, int theirs[3])
-{
-    int out[2] = {-1, -1}, err[2] = {-1, -1}, in[2] = {-1, -1};
-    bool is_done = open_pipe(call, out, 0) && open_pipe(call, err, 0) &&
-                   (call->input == NULL || open_pipe(call, in, 1));
-
-    call->out = out[0];
-    call->err = err[0];
-    call->in = in[1];
-    theirs[0] = out[1];
-    theirs[1] = err[1];
-    theirs[2] = in[0];
-    return is_done;
-}
-
 static void another_lane(struct rt_call *call)
 {
     struct lane *lane = call->lane;
@@ -413,24 +380,38 @@ static void another_lane(struct rt_call *call)
     lane_end(lane, true);
 }
 
+/* The pipes that its lane has ready, and one for its input.  False, with errno. */
+static bool order(struct rt_call *call)
+{
+    struct lane *lane = call->lane;
+    int in[2] = {-1, -1};
+    bool is_sent = (call->input == NULL || lane_pipe(lane, in, 1)) &&
+                   lane_order(lane, &call->order, in[0]);
+    int error = errno;
+
+    close_fd(&in[0]);
+    call->in = in[1];
+    if (is_sent) {
+        call->out = lane->out[0];
+        call->err = lane->err[0];
+        lane->out[0] = lane->err[0] = -1;
+    }
+    errno = error;
+    return is_sent;
+}
+
 static void run(struct rt_call *call)
 {
-    int theirs[3], error;
     faas_err err = {0};
-    bool is_open = open_pipes(call, theirs), is_sent;
+    int error;
 
-    error = errno;
-    is_sent = is_open && lane_order(call->lane, &call->order, theirs, theirs[2] >= 0 ? 3 : 2);
-    for (int i = 0; i < 3; i++)
-        close_fd(&theirs[i]);
-    if (is_sent) {
+    if (order(call)) {
         call->stage = STAGE_START;
         return;
     }
+    error = errno;
     close_fd(&call->in);
-    close_fd(&call->out);
-    close_fd(&call->err);
-    if (is_open && !call->was_retried) {
+    if (error != EMFILE && error != ENFILE && !call->was_retried) {
         another_lane(call);
         return;
     }

@@ -133,6 +133,13 @@ static void on_tidy(struct ev_loop *ev, ev_timer *timer, int events)
     lanes_tidy(timer->data, false);
 }
 
+static void on_care(struct ev_loop *ev, ev_prepare *care, int events)
+{
+    (void)events;
+    ev_prepare_stop(ev, care);
+    lanes_care(care->data);
+}
+
 void runtime_native_begin(struct runtime *rt)
 {
     static const struct lane_key probe = {.memory_mb = 16, .pids = 8, .tmp_mb = 1, .cpus = 1.0};
@@ -221,7 +228,8 @@ faas_code runtime_native_new(const struct native_conf *conf, struct runtime **ou
     LIST_INIT(&nt->calls);
     ev_init(&nt->tidy, on_tidy);
     nt->tidy.repeat = TIDY_S;
-    nt->tidy.data = nt;
+    ev_init(&nt->care, on_care);
+    nt->tidy.data = nt->care.data = nt;
     (void)faas_fail(&nt->unfit, FAAS_UNAVAILABLE, "the spawner is still starting");
     rc = share_open(&nt->share, conf->run_dir, err);
     if (rc == FAAS_OK)
@@ -243,6 +251,7 @@ void runtime_native_free(struct runtime *rt)
     if (nt == NULL)
         return;
     ev_timer_stop(nt->ev, &nt->tidy);
+    ev_prepare_stop(nt->ev, &nt->care);
     calls_drop(nt);
     nursery_close(nt->nursery); /* fails the lanes it had in hand */
     lanes_drop(nt);

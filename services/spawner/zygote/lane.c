@@ -31,6 +31,7 @@
 #define FILTER_MAX  4096
 #define NUMBER_TEXT 8
 #define PROC_FLAGS  (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define SYS_FLAGS   (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 #define DEV_FLAGS   (MS_NOSUID | MS_NOEXEC | MS_RDONLY)
 
 /* What the new process says to the nursery: "map my ids", then how it ended up. */
@@ -147,12 +148,45 @@ static enum zy_step raise_loopback(void)
     return is_up ? ZY_STEP_NONE : ZY_STEP_NETWORK;
 }
 
+/* The view of the groups begins at the lane's own: taken once it is in them. */
 static enum zy_step join_groups(const struct zy_lane *lane)
 {
     for (uint32_t i = 0; i < lane->req.groups; i++)
         if (write(lane->groups[i], "0", 1) != 1)
             return ZY_STEP_GROUP;
-    return ZY_STEP_NONE;
+    return unshare(CLONE_NEWCGROUP) == 0 ? ZY_STEP_NONE : ZY_STEP_NAMESPACE;
+}
+
+/* Calls of a lane share its ipc namespace, one after the other: so nothing can be made in it.  Not by
+ * /proc/sys, which a container may have read-only. */
+static enum zy_step close_ipc(void)
+{
+    static const struct {
+        const char *name, *value;
+    } none[] = {{"sys/kernel/shmmni", "0"},
+                {"sys/kernel/msgmni", "0"},
+                {"sys/kernel/sem", "0 0 0 0"},
+                {"sys/fs/mqueue/queues_max", "0"}};
+    int fs = (int)syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC), proc = -1;
+    bool is_done = fs >= 0;
+
+    if (is_done && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+        proc = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, SYS_FLAGS);
+    is_done = proc >= 0;
+    for (size_t i = 0; is_done && i < sizeof none / sizeof none[0]; i++) {
+        size_t len = strlen(none[i].value);
+        int fd = openat(proc, none[i].name, O_WRONLY | O_CLOEXEC);
+
+        /* A kernel without such objects has no file for them. */
+        is_done = fd >= 0 ? write(fd, none[i].value, len) == (ssize_t)len : errno == ENOENT;
+        if (fd >= 0)
+            close(fd);
+    }
+    if (proc >= 0)
+        close(proc);
+    if (fs >= 0)
+        close(fs);
+    return is_done ? ZY_STEP_NONE : ZY_STEP_IPC;
 }
 
 /* Root of the namespace, but of nothing outside it.  The map can only be written from outside. */
@@ -228,7 +262,9 @@ static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *
 
     if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) != 0)
         return ZY_STEP_NAMESPACE;
-    step = make_root(lane);
+    step = close_ipc();
+    if (step == ZY_STEP_NONE)
+        step = make_root(lane);
     if (step == ZY_STEP_NONE)
         step = raise_loopback();
     if (step == ZY_STEP_NONE)

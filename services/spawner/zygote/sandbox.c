@@ -31,6 +31,7 @@ static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 static struct {
     struct zy_setup setup;
     int32_t step, error; /* how it failed; NONE: it did not, or was killed */
+    int output[2];       /* standard output and error to be */
     char tmp_options[64], shm_options[64];
     const char *cwd, *path; /* path: value of PATH */
     char *argv[ZY_STRINGS_MAX + 1];
@@ -114,12 +115,12 @@ static bool read_order(size_t len)
     return true;
 }
 
-/* Fills fds with [stdout, stderr, stdin]. */
-static void receive_order(int fds[3])
+/* What its standard input is to be. */
+static int receive_order(void)
 {
     union {
         struct cmsghdr head;
-        char room[CMSG_LEN(3 * sizeof(int))];
+        char room[CMSG_LEN(sizeof(int))];
     } control;
     struct iovec part = {.iov_base = box.packet, .iov_len = sizeof box.packet};
     struct msghdr msg = {.msg_iov = &part,
@@ -127,24 +128,27 @@ static void receive_order(int fds[3])
                          .msg_control = &control,
                          .msg_controllen = sizeof control.room};
     long got = zy_sys3(SYS_recvmsg, box.setup.control, &msg, MSG_CMSG_CLOEXEC);
-    size_t count;
+    int input = box.setup.null_fd;
 
     must(ZY_STEP_ORDER, got);
-    if (got == 0 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ||
-        msg.msg_controllen < sizeof control.head || control.head.cmsg_type != SCM_RIGHTS)
+    if (got == 0 || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
         fail(ZY_STEP_ORDER, -EPIPE);
-    count = (control.head.cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    if (count < 2 || count > 3 || !read_order((size_t)got))
+    if (!read_order((size_t)got))
         fail(ZY_STEP_ORDER, -EBADMSG);
-    fds[2] = box.setup.null_fd;
-    memcpy(fds, CMSG_DATA(&control.head), count * sizeof(int));
+    if (msg.msg_controllen >= sizeof control.head && control.head.cmsg_type == SCM_RIGHTS)
+        memcpy(&input, CMSG_DATA(&control.head), sizeof input);
+    return input;
 }
 
-static void take_stdio(const int fds[3])
+static void take_output(void)
 {
-    must(ZY_STEP_STDIO, zy_sys3(SYS_dup3, fds[2], 0, 0));
-    must(ZY_STEP_STDIO, zy_sys3(SYS_dup3, fds[0], 1, 0));
-    must(ZY_STEP_STDIO, zy_sys3(SYS_dup3, fds[1], 2, 0));
+    must(ZY_STEP_STDIO, zy_sys3(SYS_dup3, box.output[0], 1, 0));
+    must(ZY_STEP_STDIO, zy_sys3(SYS_dup3, box.output[1], 2, 0));
+}
+
+static void take_input(int fd)
+{
+    must(ZY_STEP_STDIO, zy_sys3(SYS_dup3, fd, 0, 0));
     must(ZY_STEP_STDIO, zy_sys3(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC));
 }
 
@@ -187,14 +191,13 @@ static void sandbox_main(void) __attribute__((noreturn, used));
 static void sandbox_main(void)
 {
     const uint64_t no_signals = 0;
-    int fds[3];
 
     must(ZY_STEP_LIMITS, zy_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, 8));
     (void)zy_sys0(SYS_setsid);
+    take_output();
     mount_own();
     drop_rights();
-    receive_order(fds);
-    take_stdio(fds);
+    take_input(receive_order());
     must(ZY_STEP_CWD, zy_sys1(SYS_chdir, box.cwd));
     fail(ZY_STEP_EXEC, exec_found());
 }
@@ -205,8 +208,7 @@ static void sandbox_main(void)
 static long start(int *out_pidfd)
 {
     struct clone_args args = {
-        .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
-                 CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD,
+        .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD,
         .pidfd = (uintptr_t)out_pidfd,
         .stack = (uintptr_t)box.stack,
         .stack_size = sizeof box.stack,
@@ -227,6 +229,16 @@ static long start(int *out_pidfd)
     return result;
 }
 
+/* False: the spawner has gone, or says what no spawner says. */
+static bool await_make(void)
+{
+    char word = 0;
+    size_t count = 2;
+    ssize_t len = zy_receive(box.setup.control, &word, 1, box.output, &count);
+
+    return len == 1 && word == ZY_MAKE && count == 2;
+}
+
 static void make_one(void)
 {
     struct zy_reply reply;
@@ -242,12 +254,13 @@ static void make_one(void)
     (void)zy_send(box.setup.control, &reply, sizeof reply, &pidfd, pidfd >= 0 ? 1 : 0);
     if (pidfd >= 0)
         close(pidfd);
+    close(box.output[0]);
+    close(box.output[1]);
 }
 
 void zy_serve(const struct zy_setup *setup)
 {
     sigset_t all;
-    char word;
 
     box.setup = *setup;
     (void)snprintf(box.tmp_options, sizeof box.tmp_options, "size=%um,nr_inodes=%d,mode=1777",
@@ -256,7 +269,7 @@ void zy_serve(const struct zy_setup *setup)
                    ZY_SHM_MB, INODES_MAX);
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
-    while (recv(setup->control, &word, 1, 0) == 1 && word == ZY_MAKE)
+    while (await_make())
         make_one();
     _exit(0);
 }

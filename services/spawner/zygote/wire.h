@@ -2,8 +2,8 @@
  * sockets between processes of one build, so plain structs.  Nobody else holds such a socket.
  * Nursery   zy_lane_req and its strings, with descriptors [control, filter, cgroup.procs ...];
  *           answer zy_reply with the zygote's pidfd.  One answer per request, in order.
- * Zygote    ZY_MAKE (one byte): a sandbox is made and waits.  Then zy_call_req and its strings,
- *           with descriptors [stdout, stderr] or [stdout, stderr, stdin]: it runs.  Answer, once
+ * Zygote    ZY_MAKE (one byte) with descriptors [stdout, stderr]: a sandbox is made and waits.  Then
+ *           zy_call_req and its strings, with descriptor [stdin] or none: it runs.  Answer, once
  *           the program runs or cannot: zy_reply with the sandbox's pidfd.  Both packets may be
  *           sent at once.  One sandbox at a time; the next ZY_MAKE follows the end of the last.
  * Children  zygotes and sandboxes are children of the spawner (CLONE_PARENT), which reaps them.
@@ -51,6 +51,7 @@ struct zy_call_req {
     X(DEV, "no /dev")                                                                              \
     X(PROC, "no /proc")                                                                            \
     X(PIVOT, "the root cannot be changed")                                                         \
+    X(IPC, "the lane's limits of System V objects and message queues cannot be set")              \
     X(NETWORK, "no loopback device")                                                               \
     X(GROUP, "the control group cannot be entered")                                                \
     X(IDS, "no user ids of its own")                                                               \
