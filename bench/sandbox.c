@@ -129,8 +129,8 @@ static void throughput(void)
     for (int r = 0; r < RUNS; r++)
         for (int v = 0; v < VARIANTS; v++) {
             double from = rig_now_us(), busy = busy_us();
-            double count = (double)(v == FLOOR ? load_floor()
-                                               : rig_load(&rigs[v], CALLERS, LOAD_S, SIZE_MAX));
+            double count =
+                (double)(v == FLOOR ? load_floor() : rig_load(&rigs[v], CALLERS, LOAD_S, SIZE_MAX));
 
             rates[v][r] = count * 1e6 / (rig_now_us() - from);
             costs[v][r] = (busy_us() - busy) / count;

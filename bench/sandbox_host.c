@@ -64,7 +64,8 @@ static void more_mounts(void)
 static void more_memory(void)
 {
     const struct rlimit limit = {MORE_FDS + 1000, MORE_FDS + 1000};
-    char *bytes = mmap(NULL, MORE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *bytes =
+        mmap(NULL, MORE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (bytes == MAP_FAILED || setrlimit(RLIMIT_NOFILE, &limit) != 0)
         rig_die("a spawner of 1 GiB and 5,000 descriptors", "not on this machine");
@@ -211,8 +212,8 @@ static double charged(const char *dir)
     if (kernel > 0)
         return kernel + number_in(dir, "memory.stat", "anon") +
                number_in(dir, "memory.stat", "shmem");
-    return number_in(dir, "memory.kmem.usage_in_bytes", "") +
-           number_in(dir, "memory.stat", "rss") + number_in(dir, "memory.stat", "shmem");
+    return number_in(dir, "memory.kmem.usage_in_bytes", "") + number_in(dir, "memory.stat", "rss") +
+           number_in(dir, "memory.stat", "shmem");
 }
 
 static double lanes_charged(void)

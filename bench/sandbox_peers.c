@@ -30,8 +30,7 @@ static struct rig rig;
 
 static void read_peers(void)
 {
-    while (peer_count < PEERS_MAX &&
-           fgets(peers[peer_count].line, LINE_BYTES, stdin) != NULL) {
+    while (peer_count < PEERS_MAX && fgets(peers[peer_count].line, LINE_BYTES, stdin) != NULL) {
         struct peer *peer = &peers[peer_count++];
         char *save = NULL, *tab = strchr(peer->line, '\t');
         size_t words = 0;
@@ -81,7 +80,8 @@ static void measure(size_t rounds)
         printf("  %-24s %9.0f us: the cold call takes %.4f of it, it is %.1f times as fast "
                "(rounds from %.1f to %.1f)\n",
                peers[p].line, rig_part(peers[p].took_us, rounds, 0.5), part, 1 / part,
-               1 / rig_part(peers[p].parts, rounds, 0.9), 1 / rig_part(peers[p].parts, rounds, 0.1));
+               1 / rig_part(peers[p].parts, rounds, 0.9),
+               1 / rig_part(peers[p].parts, rounds, 0.1));
     }
 }
 

@@ -1,6 +1,8 @@
 /* What a call in a sandbox gets, and every way it can end. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "services/spawner/native/native.h"
 #include "tests/support/sandbox.h"
@@ -54,7 +56,7 @@ static void it_has_no_rights_and_its_limits(void **state)
     }
     assert_contains(call.out, "NoNewPrivs:\t1\n");
     assert_contains(call.out, "Seccomp:\t2\n");
-    assert_contains(call.out, "Seccomp_filters:\t2\n");
+    assert_contains(call.out, "Seccomp_filters:\t1\n");
     assert_contains(call.out, "Groups:\t \n");
     sandbox_call_done(&call);
     sandbox_shell(&call, "cat /proc/self/limits | tr -s ' '");
@@ -65,9 +67,9 @@ static void it_has_no_rights_and_its_limits(void **state)
     assert_contains(call.out, "Max file size 67108864 67108864 bytes");
     sandbox_call_done(&call);
     sandbox_shell(&call, "cat /proc/self/mountinfo");
-    assert_contains(call.out, " /tmp rw,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw,size=65536k");
+    assert_contains(call.out, " /tmp rw,nosuid,nodev,noexec,noatime - tmpfs tmpfs rw,size=65536k");
     assert_contains(call.out,
-                    " /dev/shm rw,nosuid,nodev,noexec,relatime - tmpfs tmpfs rw,size=8192k");
+                    " /dev/shm rw,nosuid,nodev,noexec,noatime - tmpfs tmpfs rw,size=8192k");
     assert_contains(call.out, " / / ro,nosuid,nodev,relatime - overlay image ro,lowerdir=0:1");
     assert_contains(call.out, " /dev /dev ro,nosuid,noexec,relatime ");
     assert_null(strstr(call.out, rig.dir));
@@ -437,6 +439,76 @@ static void at_the_end_nothing_of_a_call_runs(void **state)
     sandbox_call_done(&call);
 }
 
+/* Of the one lane, outside of its calls: when it was mounted, in nanoseconds. */
+static int64_t born(const char *dir)
+{
+    const struct lane *lane = TAILQ_FIRST(&native()->lanes);
+    char path[64];
+    struct statx st;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/root%s", (int)lane->pid, dir);
+    assert_int_equal(statx(AT_FDCWD, path, 0, STATX_BTIME, &st), 0);
+    assert_true((st.stx_mask & STATX_BTIME) != 0);
+    return st.stx_btime.tv_sec * INT64_C(1000000000) + st.stx_btime.tv_nsec;
+}
+
+/* They are used again by the next call only when nothing at all was written in them. */
+static void what_a_call_wrote_in_tmp_or_removed_there_is_replaced(void **state)
+{
+    static const struct {
+        const char *does;
+        bool tmp_stays, shm_stays;
+    } rows[] = {{"true", true, true},
+                {"cat /tmp/none; ls -a /tmp /dev/shm", true, true},
+                {"echo x >/tmp/f; rm /tmp/f", false, true},
+                {"touch /tmp", false, true},
+                {"mkdir /dev/shm/d", true, false}};
+
+    (void)state;
+    for (int parked = 0; parked < 2; parked++)
+        for (size_t i = 0; i < FAAS_ARRAY_LEN(rows); i++) {
+            struct sandbox_call call = {0};
+            int64_t tmp, shm;
+
+            sandbox_restart(60000, parked == 1);
+            sandbox_shell(&call, "true");
+            sandbox_call_done(&call);
+            tmp = born("/tmp");
+            shm = born("/dev/shm");
+            sandbox_shell(&call, rows[i].does);
+            sandbox_call_done(&call);
+            sandbox_shell(&call, "true"); /* where it is replaced at the latest */
+            sandbox_call_done(&call);
+            if ((born("/tmp") == tmp) != rows[i].tmp_stays ||
+                (born("/dev/shm") == shm) != rows[i].shm_stays)
+                fail_msg("after %s", rows[i].does);
+        }
+}
+
+static bool is_tmp_of_the_lane_empty(void *arg)
+{
+    const struct lane *lane = TAILQ_FIRST(&native()->lanes);
+    char path[64];
+    struct stat st;
+
+    (void)arg;
+    (void)snprintf(path, sizeof path, "/proc/%d/root/tmp", (int)lane->pid);
+    return stat(path, &st) == 0 && st.st_nlink == 2;
+}
+
+static void what_a_call_left_in_tmp_goes_though_no_next_one_comes(void **state)
+{
+    struct sandbox_call call = {0};
+
+    (void)state;
+    sandbox_restart(60000, false);
+    sandbox_shell(&call, "mkdir /tmp/d; stat -c %h /tmp");
+    assert_string_equal(call.out, "3\n");
+    sandbox_await_true(is_tmp_of_the_lane_empty, NULL);
+    assert_int_equal(native()->lane_count, 1);
+    sandbox_call_done(&call);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,6 +526,8 @@ int main(void)
         cmocka_unit_test(a_paused_call_can_be_cancelled_also_after_its_exit),
         cmocka_unit_test(stderr_comes_apart),
         cmocka_unit_test(at_the_end_nothing_of_a_call_runs),
+        cmocka_unit_test(what_a_call_wrote_in_tmp_or_removed_there_is_replaced),
+        cmocka_unit_test(what_a_call_left_in_tmp_goes_though_no_next_one_comes),
     };
 
     return cmocka_run_group_tests(tests, sandbox_open, sandbox_close);

@@ -23,10 +23,10 @@
     X(mmap), X(mprotect), X(munmap), X(brk), X(mremap), X(msync), X(madvise), X(membarrier)
 
 #define NATIVE_ALLOWED_PROCESSES(X)                                                                \
-    X(clone), X(fork), X(vfork), X(execve), X(exit), X(exit_group), X(wait4), X(waitid), X(kill),  \
-        X(tkill), X(tgkill), X(getpid), X(getppid), X(gettid), X(getpgid), X(getpgrp), X(setsid),  \
-        X(getuid), X(geteuid), X(getgid), X(getegid), X(getresuid), X(getresgid), X(getgroups),    \
-        X(prctl), X(arch_prctl), X(set_tid_address), X(set_robust_list), X(rseq), X(prlimit64),    \
+    X(fork), X(vfork), X(execve), X(exit), X(exit_group), X(wait4), X(waitid), X(kill), X(tkill),  \
+        X(tgkill), X(getpid), X(getppid), X(gettid), X(getpgid), X(getpgrp), X(setsid), X(getuid), \
+        X(geteuid), X(getgid), X(getegid), X(getresuid), X(getresgid), X(getgroups), X(prctl),     \
+        X(arch_prctl), X(set_tid_address), X(set_robust_list), X(rseq), X(prlimit64),              \
         X(getrusage), X(sysinfo), X(uname), X(sched_yield), X(sched_getaffinity)
 
 #define NATIVE_ALLOWED_SIGNALS_AND_TIME(X)                                                         \
@@ -41,14 +41,14 @@
         X(accept), X(accept4), X(getsockname), X(getpeername), X(sendto), X(recvfrom), X(sendmsg), \
         X(recvmsg), X(shutdown), X(setsockopt), X(getsockopt)
 
-/* What the zygote needs, and a call's process before its exec: the call's own filter takes all of
- * these away again (zygote/filter.c). */
+/* What the zygote needs, and a call's process before its exec.  Only with the pass as sixth argument,
+ * which none of them has: a number of 64 random bits in the zygote's memory, gone with the exec. */
 #define NATIVE_ALLOWED_SETUP(X)                                                                    \
-    X(mount), X(clone3), X(setresgid), X(setresuid), X(capset), X(seccomp)
+    X(mount), X(umount2), X(clone3), X(setpgid), X(setresgid), X(setresuid), X(capset)
 
-/* With some arguments alone: families of sockets, requests of terminals and pipes, asking; clone,
- * which the list of processes has, makes no namespaces. */
-#define NATIVE_ALLOWED_PARTLY(X) X(socket), X(ioctl), X(personality)
+/* With some arguments alone: families of sockets, requests of terminals and pipes, asking, processes
+ * without new namespaces (filter.c). */
+#define NATIVE_ALLOWED_PARTLY(X) X(socket), X(ioctl), X(personality), X(clone)
 
 #define NATIVE_ALLOWED(X)                                                                          \
     NATIVE_ALLOWED_FILES(X), NATIVE_ALLOWED_MEMORY(X), NATIVE_ALLOWED_PROCESSES(X),                \

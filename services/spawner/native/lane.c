@@ -365,6 +365,7 @@ static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len
     size_t layers = image != NULL ? image->layer_count : 0;
     size_t room = sizeof(struct zy_lane_req) + 2 * SHARE_PATH_MAX;
     struct zy_lane_req req = {
+        .pass = nt->pass,
         .groups = (uint32_t)groups,
         .first_id = nt->share.first_id + lane->slot * ZY_IDS,
         .layers = (uint32_t)layers + 1,
@@ -548,6 +549,7 @@ void lane_release(struct lane *lane)
     }
     lane->state = LANE_IDLE;
     lane->is_used = true;
+    lane->is_cleaned = false;
     lane->since_ns = faas_now_ns();
     TAILQ_INSERT_HEAD(&nt->idle, lane, idle);
     if (++nt->idle_count > IDLE_MAX)
@@ -561,6 +563,16 @@ bool lane_order(struct lane *lane, const struct order *order, int input)
            zy_send(lane->control, order->data, order->len, &input, input >= 0 ? 1 : 0) == 0;
 }
 
+/* What the last call left in /tmp goes, though no next call comes. */
+static void clean(struct lane *lane)
+{
+    static const char word = ZY_CLEAN;
+
+    if (!lane->is_parked && !lane->is_cleaned)
+        (void)send(lane->control, &word, 1, MSG_NOSIGNAL);
+    lane->is_cleaned = true;
+}
+
 void lanes_tidy(struct native *nt, bool is_all)
 {
     uint64_t now = faas_now_ns(), keep_ns = (uint64_t)nt->conf.idle_ms * FAAS_MS_NS;
@@ -569,6 +581,8 @@ void lanes_tidy(struct native *nt, bool is_all)
     while ((lane = TAILQ_LAST(&nt->idle, lane_list)) != NULL &&
            (is_all || now - lane->since_ns > keep_ns))
         lane_end(lane, false);
+    TAILQ_FOREACH (lane, &nt->idle, idle)
+        clean(lane);
 }
 
 void lanes_drop(struct native *nt)

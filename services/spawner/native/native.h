@@ -43,6 +43,7 @@ struct lane {
     bool is_rough;          /* ends by force */
     bool is_parked;         /* a sandbox waits for its order */
     bool is_used;           /* since lane_care */
+    bool is_cleaned;        /* of what the last call left in /tmp; while idle */
     int out[2], err[2];     /* pipes of the next call: its end is closed once sent; -1 */
     struct rt_call *call;   /* waits for it, or runs in it */
     int strays[4];          /* pidfds of killed children that nobody told us of; -1 */
@@ -60,6 +61,7 @@ struct native {
     struct cgroups *groups;
     struct nursery *nursery;
     int filter;     /* the lanes' program */
+    uint64_t pass;  /* of their zygotes, in that program */
     faas_err unfit; /* why no call can be begun; code OK: they can */
     bool is_settled;
     bool has_tenant;

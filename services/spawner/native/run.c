@@ -385,8 +385,8 @@ static bool order(struct rt_call *call)
 {
     struct lane *lane = call->lane;
     int in[2] = {-1, -1};
-    bool is_sent = (call->input == NULL || lane_pipe(lane, in, 1)) &&
-                   lane_order(lane, &call->order, in[0]);
+    bool is_sent =
+        (call->input == NULL || lane_pipe(lane, in, 1)) && lane_order(lane, &call->order, in[0]);
     int error = errno;
 
     close_fd(&in[0]);

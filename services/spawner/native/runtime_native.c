@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -211,6 +212,13 @@ static const struct runtime_ops ops = {
     .drain = drain,
 };
 
+static faas_code make_filter(struct native *nt, faas_err *err)
+{
+    if (getrandom(&nt->pass, sizeof nt->pass, 0) != (ssize_t)sizeof nt->pass)
+        return faas_fail_sys(err, errno, "random bytes");
+    return native_filter_fd(nt->pass, &nt->filter, err);
+}
+
 faas_code runtime_native_new(const struct native_conf *conf, struct runtime **out_runtime,
                              faas_err *err)
 {
@@ -235,7 +243,7 @@ faas_code runtime_native_new(const struct native_conf *conf, struct runtime **ou
     if (rc == FAAS_OK)
         rc = cgroups_open(nt->share.name, &nt->groups, err);
     if (rc == FAAS_OK)
-        rc = native_filter_fd(&nt->filter, err);
+        rc = make_filter(nt, err);
     if (rc != FAAS_OK) {
         runtime_native_free(&nt->rt);
         return rc;

@@ -1,8 +1,8 @@
 /* runtime_native.h - the runtime that runs each call in a fresh sandbox of this machine's kernel.
  * Lanes     calls of one tenant, image and set of limits use the same lane, one at a time: a zygote
  *           (zygote/) in its own control groups, user, network and mount namespace, with the image
- *           as its read-only root.  From it each call gets a process in fresh mount, pid, ipc, uts
- *           and cgroup namespaces.  Idle lanes are kept for idle_ms, with the next sandbox made in
+ *           as its read-only root.  From it each call gets a process in fresh mount and pid
+ *           namespaces.  Idle lanes are kept for idle_ms, with the next sandbox made in
  *           advance when is_parked.
  * Images    from the store; the kind of their digests is "store".
  * Needs     root, overlayfs with id-mapped layers (Linux 5.19), user namespaces.  Without control

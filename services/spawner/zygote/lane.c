@@ -157,9 +157,32 @@ static enum zy_step join_groups(const struct zy_lane *lane)
     return unshare(CLONE_NEWCGROUP) == 0 ? ZY_STEP_NONE : ZY_STEP_NAMESPACE;
 }
 
-/* Calls of a lane share its ipc namespace, one after the other: so nothing can be made in it.  Not by
- * /proc/sys, which a container may have read-only. */
-static enum zy_step close_ipc(void)
+/* The kernel's numbers: not by /proc/sys, which a container may have read-only.  -1, with errno. */
+static int open_numbers(void)
+{
+    int fs = (int)syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC), proc = -1;
+
+    if (fs >= 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+        proc = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, SYS_FLAGS);
+    if (fs >= 0)
+        close(fs);
+    return proc;
+}
+
+/* A kernel without what the number bounds has no file for it. */
+static bool set_number(int proc, const char *name, const char *value)
+{
+    size_t len = strlen(value);
+    int fd = openat(proc, name, O_WRONLY | O_CLOEXEC);
+    bool is_done = fd >= 0 ? write(fd, value, len) == (ssize_t)len : errno == ENOENT;
+
+    if (fd >= 0)
+        close(fd);
+    return is_done;
+}
+
+/* Calls of a lane share its ipc namespace, one after the other: so nothing can be made in it. */
+static enum zy_step close_ipc(int proc)
 {
     static const struct {
         const char *name, *value;
@@ -167,30 +190,16 @@ static enum zy_step close_ipc(void)
                 {"sys/kernel/msgmni", "0"},
                 {"sys/kernel/sem", "0 0 0 0"},
                 {"sys/fs/mqueue/queues_max", "0"}};
-    int fs = (int)syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC), proc = -1;
-    bool is_done = fs >= 0;
 
-    if (is_done && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-        proc = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, SYS_FLAGS);
-    is_done = proc >= 0;
-    for (size_t i = 0; is_done && i < sizeof none / sizeof none[0]; i++) {
-        size_t len = strlen(none[i].value);
-        int fd = openat(proc, none[i].name, O_WRONLY | O_CLOEXEC);
-
-        /* A kernel without such objects has no file for them. */
-        is_done = fd >= 0 ? write(fd, none[i].value, len) == (ssize_t)len : errno == ENOENT;
-        if (fd >= 0)
-            close(fd);
-    }
-    if (proc >= 0)
-        close(proc);
-    if (fs >= 0)
-        close(fs);
-    return is_done ? ZY_STEP_NONE : ZY_STEP_IPC;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        if (!set_number(proc, none[i].name, none[i].value))
+            return ZY_STEP_IPC;
+    return ZY_STEP_NONE;
 }
 
-/* Root of the namespace, but of nothing outside it.  The map can only be written from outside. */
-static enum zy_step enter_user_namespace(int nursery)
+/* Root of the namespace, but of nothing outside it.  The map can only be written from outside.  The
+ * mounts from here on are the namespace's own, so that it may add to them. */
+static enum zy_step enter_user_namespace(int nursery, int proc)
 {
     struct word word = {.is_end = 0};
 
@@ -199,6 +208,8 @@ static enum zy_step enter_user_namespace(int nursery)
         return ZY_STEP_IDS;
     if (setgroups(0, NULL) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0)
         return ZY_STEP_IDS;
+    if (!set_number(proc, "sys/user/max_user_namespaces", "0") || unshare(CLONE_NEWNS) != 0)
+        return ZY_STEP_NAMESPACE;
     /* After the change of ids, which clears it. */
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? ZY_STEP_NONE : ZY_STEP_LIMITS;
 }
@@ -241,7 +252,7 @@ static enum zy_step close_rights(void)
                : ZY_STEP_CAPS;
 }
 
-/* What calls may ask of the kernel, below each call's own short filter. */
+/* What calls may ask of the kernel. */
 static enum zy_step load_filter(int fd)
 {
     static struct sock_filter program[FILTER_MAX];
@@ -259,10 +270,13 @@ static enum zy_step load_filter(int fd)
 static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *out_null)
 {
     enum zy_step step;
+    int proc;
 
-    if (unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) != 0)
+    /* A session without a terminal, and a share of the processors, for all its calls. */
+    if (setsid() < 0 || unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) != 0)
         return ZY_STEP_NAMESPACE;
-    step = close_ipc();
+    proc = open_numbers(); /* closed with all others, in keep_two */
+    step = proc >= 0 ? close_ipc(proc) : ZY_STEP_PROC;
     if (step == ZY_STEP_NONE)
         step = make_root(lane);
     if (step == ZY_STEP_NONE)
@@ -272,7 +286,7 @@ static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *
     if (step == ZY_STEP_NONE)
         step = set_limits(lane);
     if (step == ZY_STEP_NONE)
-        step = enter_user_namespace(nursery);
+        step = enter_user_namespace(nursery, proc);
     if (step == ZY_STEP_NONE)
         step = close_rights();
     if (step != ZY_STEP_NONE)
@@ -308,6 +322,7 @@ static void run_zygote(const struct zy_lane *lane, int nursery)
         _exit(ZY_FAILED);
     keep_two(lane->control, null_fd);
     zy_serve(&(struct zy_setup){.control = 3,
+                                .pass = lane->req.pass,
                                 .null_fd = 4,
                                 .uid = lane->req.uid,
                                 .gid = lane->req.gid,

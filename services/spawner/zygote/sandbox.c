@@ -5,7 +5,6 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,9 +13,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#include "filter.h"
 #include "packet.h"
 #include "sys.h"
 
@@ -27,12 +27,23 @@
 
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+struct traces {
+    uint64_t blocks, inodes; /* free */
+    struct timespec modified, changed;
+};
+struct writable {
+    const char *path;
+    uint32_t mb;
+    bool is_mounted;
+    struct traces new;
+};
+
 /* The one sandbox of this zygote. */
 static struct {
     struct zy_setup setup;
-    int32_t step, error; /* how it failed; NONE: it did not, or was killed */
-    int output[2];       /* standard output and error to be */
-    char tmp_options[64], shm_options[64];
+    struct writable writable[2];
+    int32_t step, error;    /* how it failed; NONE: it did not, or was killed */
+    int output[2];          /* standard output and error to be */
     const char *cwd, *path; /* path: value of PATH */
     char *argv[ZY_STRINGS_MAX + 1];
     char *envp[ZY_STRINGS_MAX + 1];
@@ -57,12 +68,16 @@ static void must(enum zy_step step, long result)
         fail(step, result);
 }
 
+/* One of the system calls that a function cannot make. */
+static long with_pass(long nr, long a, long b, long c, long d, long e)
+{
+    return zy_sys6(nr, a, b, c, d, e, (long)box.setup.pass);
+}
+
 static void mount_own(void)
 {
-    must(ZY_STEP_PROC, zy_sys5(SYS_mount, "proc", "/proc", "proc", MOUNT_SAFE, "subset=pid"));
-    must(ZY_STEP_TMP, zy_sys5(SYS_mount, "tmpfs", "/tmp", "tmpfs", MOUNT_SAFE, box.tmp_options));
-    must(ZY_STEP_TMP,
-         zy_sys5(SYS_mount, "tmpfs", "/dev/shm", "tmpfs", MOUNT_SAFE, box.shm_options));
+    must(ZY_STEP_PROC, with_pass(SYS_mount, ZY_ARG("proc"), ZY_ARG("/proc"), ZY_ARG("proc"),
+                                 MOUNT_SAFE, ZY_ARG("subset=pid")));
 }
 
 /* What is not the lane's already (lane.c): ids, and with them the capabilities. */
@@ -71,15 +86,14 @@ static void drop_rights(void)
     struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
     const struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
     const struct rlimit pids = {box.setup.pids, box.setup.pids};
-    const uint32_t uid = box.setup.uid, gid = box.setup.gid;
+    const long uid = box.setup.uid, gid = box.setup.gid;
 
     must(ZY_STEP_LIMITS, zy_sys4(SYS_prlimit64, 0, RLIMIT_NPROC, &pids, 0));
-    must(ZY_STEP_IDS, zy_sys3(SYS_setresgid, gid, gid, gid));
-    must(ZY_STEP_IDS, zy_sys3(SYS_setresuid, uid, uid, uid));
-    must(ZY_STEP_CAPS, zy_sys2(SYS_capset, &head, none));
+    must(ZY_STEP_IDS, with_pass(SYS_setresgid, gid, gid, gid, 0, 0));
+    must(ZY_STEP_IDS, with_pass(SYS_setresuid, uid, uid, uid, 0, 0));
+    must(ZY_STEP_CAPS, with_pass(SYS_capset, ZY_ARG(&head), ZY_ARG(none), 0, 0, 0));
     /* After the change of ids, which clears it. */
     must(ZY_STEP_CAPS, zy_sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL));
-    must(ZY_STEP_FILTER, zy_sys3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &zy_call_filter));
 }
 
 static bool take_all(char **at, const char *end, char **list, uint32_t count)
@@ -193,7 +207,7 @@ static void sandbox_main(void)
     const uint64_t no_signals = 0;
 
     must(ZY_STEP_LIMITS, zy_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, 8));
-    (void)zy_sys0(SYS_setsid);
+    must(ZY_STEP_LIMITS, with_pass(SYS_setpgid, 0, 0, 0, 0, 0)); /* kill(0) is not for the zygote */
     take_output();
     mount_own();
     drop_rights();
@@ -215,6 +229,7 @@ static long start(int *out_pidfd)
     };
     long result;
     register long entry __asm__("r12") = ZY_ARG(sandbox_main);
+    register long pass __asm__("r9") = (long)box.setup.pass;
 
     __asm__ volatile("syscall\n\t"
                      "test %%rax, %%rax\n\t"
@@ -224,33 +239,95 @@ static long start(int *out_pidfd)
                      "ud2\n"
                      "1:"
                      : "=a"(result)
-                     : "a"(SYS_clone3), "D"(&args), "S"(sizeof args), "r"(entry)
+                     : "a"(SYS_clone3), "D"(&args), "S"(sizeof args), "r"(entry), "r"(pass)
                      : "rcx", "r11", "memory");
     return result;
+}
+
+/* What of a file system shows that somebody wrote in it. */
+static bool look(const char *path, struct traces *out)
+{
+    struct statfs fs;
+    struct stat st;
+
+    if (statfs(path, &fs) != 0 || stat(path, &st) != 0)
+        return false;
+    *out = (struct traces){fs.f_bfree, fs.f_ffree, st.st_mtim, st.st_ctim};
+    return true;
+}
+
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool is_as_new(const struct writable *dir)
+{
+    struct traces now;
+
+    return dir->is_mounted && look(dir->path, &now) &&
+           now.blocks == dir->new.blocks &&now.inodes ==
+               dir->new.inodes &&is_same_time(&now.changed, &dir->new.changed) &&
+           is_same_time(&now.modified, &dir->new.modified);
+}
+
+static long replace(struct writable *dir)
+{
+    long rc = 0;
+    char options[64];
+
+    (void)snprintf(options, sizeof options, "size=%um,nr_inodes=%d,mode=1777", dir->mb, INODES_MAX);
+    if (dir->is_mounted)
+        rc = with_pass(SYS_umount2, ZY_ARG(dir->path), MNT_DETACH, 0, 0, 0);
+    if (rc < 0)
+        return rc;
+    dir->is_mounted = false;
+    rc = with_pass(SYS_mount, ZY_ARG("tmpfs"), ZY_ARG(dir->path), ZY_ARG("tmpfs"),
+                   MOUNT_SAFE | MS_NOATIME, ZY_ARG(options));
+    if (rc < 0)
+        return rc;
+    dir->is_mounted = true;
+    return look(dir->path, &dir->new) ? 0 : -errno;
+}
+
+/* 0, or -errno: then the lane is of no more use. */
+static long clean(void)
+{
+    long rc = 0;
+
+    for (size_t i = 0; rc >= 0 && i < sizeof box.writable / sizeof box.writable[0]; i++)
+        if (!is_as_new(&box.writable[i]))
+            rc = replace(&box.writable[i]);
+    return rc;
 }
 
 /* False: the spawner has gone, or says what no spawner says. */
 static bool await_make(void)
 {
-    char word = 0;
-    size_t count = 2;
-    ssize_t len = zy_receive(box.setup.control, &word, 1, box.output, &count);
+    for (;;) {
+        char word = 0;
+        size_t count = 2;
+        ssize_t len = zy_receive(box.setup.control, &word, 1, box.output, &count);
 
-    return len == 1 && word == ZY_MAKE && count == 2;
+        if (len != 1 || word != ZY_CLEAN)
+            return len == 1 && word == ZY_MAKE && count == 2;
+        (void)clean(); /* a failure shows again when it matters */
+    }
 }
 
 static void make_one(void)
 {
-    struct zy_reply reply;
+    struct zy_reply reply = {.step = ZY_STEP_TMP};
     int pidfd = -1;
-    long pid;
+    long pid = clean();
 
     box.step = ZY_STEP_NONE;
-    box.error = 0;
-    pid = start(&pidfd);
-    reply = (struct zy_reply){.pid = (int32_t)pid, .step = box.step, .error = box.error};
-    if (pid < 0)
-        reply = (struct zy_reply){.step = ZY_STEP_CLONE, .error = (int32_t)-pid};
+    if (pid == 0) {
+        pid = start(&pidfd);
+        reply.step = pid < 0 ? ZY_STEP_CLONE : box.step;
+    }
+    reply.error = pid < 0 ? (int32_t)-pid : box.error;
+    reply.pid = pid > 0 ? (int32_t)pid : 0;
     (void)zy_send(box.setup.control, &reply, sizeof reply, &pidfd, pidfd >= 0 ? 1 : 0);
     if (pidfd >= 0)
         close(pidfd);
@@ -263,10 +340,8 @@ void zy_serve(const struct zy_setup *setup)
     sigset_t all;
 
     box.setup = *setup;
-    (void)snprintf(box.tmp_options, sizeof box.tmp_options, "size=%um,nr_inodes=%d,mode=1777",
-                   setup->tmp_mb, INODES_MAX);
-    (void)snprintf(box.shm_options, sizeof box.shm_options, "size=%um,nr_inodes=%d,mode=1777",
-                   ZY_SHM_MB, INODES_MAX);
+    box.writable[0] = (struct writable){.path = "/tmp", .mb = setup->tmp_mb};
+    box.writable[1] = (struct writable){.path = "/dev/shm", .mb = ZY_SHM_MB};
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     while (await_make())

@@ -2,9 +2,12 @@
  * Sharing   the process shares the zygote's memory until its exec (CLONE_VM); the zygote sleeps
  *           meanwhile (CLONE_VFORK).  So it makes system calls alone (sys.h): nothing there may
  *           allocate or use stdio, errno or a lock.
- * Order     own mounts; ids, capabilities, filter; only then, as weak as the function itself, it
- *           reads what to run.  Limits, host name, the empty bounding set and no_new_privs are the
- *           lane's, inherited.
+ * Order     own /proc; ids, capabilities; only then, as weak as the function itself, it reads what
+ *           to run.  Limits, host name, the empty bounding set, no_new_privs and the filter are the
+ *           lane's, inherited.  Some calls pass the filter with setup.pass alone; with the exec the
+ *           memory that it is in is out of reach.
+ * Writable  /tmp and /dev/shm are mounted by the zygote, and used again by the next call only if they
+ *           are as they were: no block or inode more, no time changed.  Else they are replaced.
  */
 #ifndef ZYGOTE_SANDBOX_H
 #define ZYGOTE_SANDBOX_H
@@ -13,6 +16,7 @@
 
 struct zy_setup { /* the same for all calls of a lane */
     int control, null_fd;
+    uint64_t pass;
     uint32_t uid, gid, pids, tmp_mb;
 };
 

@@ -10,26 +10,24 @@
 #error "the native runtime's system calls are written for x86-64"
 #endif
 
-static inline long zy_sys6(long nr, long a, long b, long c, long d, long e)
+static inline long zy_sys6(long nr, long a, long b, long c, long d, long e, long f)
 {
     long result;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
 
     __asm__ volatile("syscall"
                      : "=a"(result)
-                     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return result;
 }
 
 #define ZY_ARG(x)               ((long)(uintptr_t)(x))
-#define zy_sys0(nr)             zy_sys6(nr, 0, 0, 0, 0, 0)
-#define zy_sys1(nr, a)          zy_sys6(nr, ZY_ARG(a), 0, 0, 0, 0)
-#define zy_sys2(nr, a, b)       zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), 0, 0, 0)
-#define zy_sys3(nr, a, b, c)    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), 0, 0)
-#define zy_sys4(nr, a, b, c, d) zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), 0)
-#define zy_sys5(nr, a, b, c, d, e)                                                                 \
-    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), ZY_ARG(e))
+#define zy_sys1(nr, a)          zy_sys6(nr, ZY_ARG(a), 0, 0, 0, 0, 0)
+#define zy_sys2(nr, a, b)       zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), 0, 0, 0, 0)
+#define zy_sys3(nr, a, b, c)    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), 0, 0, 0)
+#define zy_sys4(nr, a, b, c, d) zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), 0, 0)
 
 #endif

@@ -2,7 +2,8 @@
  * sockets between processes of one build, so plain structs.  Nobody else holds such a socket.
  * Nursery   zy_lane_req and its strings, with descriptors [control, filter, cgroup.procs ...];
  *           answer zy_reply with the zygote's pidfd.  One answer per request, in order.
- * Zygote    ZY_MAKE (one byte) with descriptors [stdout, stderr]: a sandbox is made and waits.  Then
+ * Zygote    ZY_CLEAN (one byte), between sandboxes: what the last one left in /tmp and /dev/shm goes,
+ *           as it would before the next one.  ZY_MAKE (one byte) with descriptors [stdout, stderr]: a sandbox is made and waits.  Then
  *           zy_call_req and its strings, with descriptor [stdin] or none: it runs.  Answer, once
  *           the program runs or cannot: zy_reply with the sandbox's pidfd.  Both packets may be
  *           sent at once.  One sandbox at a time; the next ZY_MAKE follows the end of the last.
@@ -22,9 +23,11 @@
 #define ZY_STRINGS_MAX 4096        /* arguments; also variables */
 #define ZY_SHM_MB      8
 #define ZY_MAKE        'm'
+#define ZY_CLEAN       'c'
 #define ZY_FAILED      125 /* exit status of what did not come to its program */
 
 struct zy_lane_req {
+    uint64_t pass;     /* sixth argument of the zygote's own system calls: native/allowed.h */
     uint32_t groups;   /* descriptors of cgroup.procs files */
     uint32_t first_id; /* on the host; ZY_IDS of them */
     uint32_t layers;
@@ -51,7 +54,7 @@ struct zy_call_req {
     X(DEV, "no /dev")                                                                              \
     X(PROC, "no /proc")                                                                            \
     X(PIVOT, "the root cannot be changed")                                                         \
-    X(IPC, "the lane's limits of System V objects and message queues cannot be set")              \
+    X(IPC, "the lane's limits of System V objects and message queues cannot be set")               \
     X(NETWORK, "no loopback device")                                                               \
     X(GROUP, "the control group cannot be entered")                                                \
     X(IDS, "no user ids of its own")                                                               \
