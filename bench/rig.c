@@ -19,6 +19,7 @@ extern char **environ;
 
 static faas_loop *loop;
 static struct ev_loop *ev;
+static struct image_store *store;
 static struct native_conf conf = {.idle_ms = IDLE_MS};
 
 void rig_die(const char *what, const char *why)
@@ -190,13 +191,18 @@ void rig_rest(double seconds)
 
 void rig_begin(const struct rig_place *place)
 {
+    struct puller_conf images = {.parallel = 1, .keep_ms = 3600000};
     faas_err err = {0};
 
     signal(SIGPIPE, SIG_IGN);
     if (faas_loop_new(&loop, &err) != FAAS_OK ||
-        image_store_open(&conf.store, place->store_dir, &err) != FAAS_OK)
+        image_store_open(&store, place->store_dir, &err) != FAAS_OK)
         rig_die(err.msg, err.detail);
     ev = faas_loop_ev(loop);
+    images.loop = loop;
+    images.sources.store = store;
+    if (puller_new(&images, &conf.images, &err) != FAAS_OK)
+        rig_die(err.msg, err.detail);
     conf.loop = loop;
     conf.run_dir = place->run_dir;
     conf.program = place->zygote;
@@ -204,7 +210,8 @@ void rig_begin(const struct rig_place *place)
 
 void rig_end(void)
 {
-    image_store_close(conf.store);
+    puller_free(conf.images);
+    image_store_close(store);
     faas_loop_free(loop);
 }
 
@@ -231,7 +238,10 @@ void rig_open(struct rig *rig, const char *image, char expect, bool is_parked)
         ev_run(ev, EVRUN_ONCE);
     if (rig->rt->ops->usable(rig->rt, &err) != FAAS_OK)
         rig_die("runtime", err.msg);
+    rig->image_id[0] = '\0';
     rig->rt->ops->resolve(rig->rt, image, 0, on_resolved, rig);
+    while (rig->image_id[0] == '\0')
+        ev_run(ev, EVRUN_ONCE);
 }
 
 void rig_close(struct rig *rig)

@@ -5,13 +5,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/json.h"
 #include "ref.h"
 
 #define CONNECT_MS  2000
-#define ANSWER_MAX  4096 /* of a failure's text */
+#define ANSWER_MAX  4096              /* of a failure's text */
+#define DETAIL_MAX  (4 * 1024 * 1024) /* of a description */
 #define USUAL_PLACE "/var/run/docker.sock"
 
 typedef void curl;
@@ -19,6 +20,7 @@ FAAS_DEFINE_AUTO(curl, curl_easy_cleanup)
 
 struct transfer {
     const struct engine_save *save;
+    const char *what; /* of the image: "get", "json" */
     CURL *easy;
     int64_t bytes;
     char answer[ANSWER_MAX];
@@ -85,14 +87,23 @@ static faas_code set_address(struct transfer *transfer, faas_err *err)
         return faas_fail(err, FAAS_INVALID,
                          "DOCKER_HOST: expected unix:///PATH or tcp://HOST[:PORT]");
     }
-    if (name == NULL || asprintf(&url, "http://%s%s/images/%s/get", host + 6,
-                                 strrchr(host + 6, ':') == NULL ? ":2375" : "", name) < 0) {
+    if (name == NULL ||
+        asprintf(&url, "http://%s%s/images/%s/%s", host + 6,
+                 strrchr(host + 6, ':') == NULL ? ":2375" : "", name, transfer->what) < 0) {
         url = NULL;
         return faas_fail_sys(err, ENOMEM, "engine url");
     }
     if (rc != CURLE_OK || curl_easy_setopt(transfer->easy, CURLOPT_URL, url) != CURLE_OK)
         return faas_fail_sys(err, ENOMEM, "engine url");
     return FAAS_OK;
+}
+
+static int on_progress(void *arg, curl_off_t total, curl_off_t now, curl_off_t to, curl_off_t up)
+{
+    const struct transfer *transfer = arg;
+
+    (void)total, (void)now, (void)to, (void)up;
+    return transfer->save->stops != NULL && transfer->save->stops();
 }
 
 static void set_options(struct transfer *transfer)
@@ -106,6 +117,9 @@ static void set_options(struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)ENGINE_SAVE_IDLE_S);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(easy, CURLOPT_XFERINFODATA, transfer);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 }
@@ -120,6 +134,8 @@ static faas_code judge(const struct transfer *transfer, CURLcode rc, faas_err *e
         return faas_fail(err, FAAS_TOO_LARGE, "the image is larger than allowed (IMAGE_MAX_MB)");
     if (transfer->write_errno != 0)
         return faas_fail_sys(err, transfer->write_errno, "write the engine's archive");
+    if (rc == CURLE_ABORTED_BY_CALLBACK)
+        return faas_fail(err, FAAS_UNAVAILABLE, "this program is about to stop");
     if (rc != CURLE_OK)
         return faas_fail(err, FAAS_UNAVAILABLE, "no image from the Docker Engine at %s: %s",
                          transfer->save->host != NULL && transfer->save->host[0] != '\0'
@@ -136,14 +152,54 @@ static faas_code judge(const struct transfer *transfer, CURLcode rc, faas_err *e
                      message != NULL ? message : "no reason given");
 }
 
-faas_code engine_save(const struct engine_save *save, faas_err *err)
+static faas_code get(const struct engine_save *save, const char *what, faas_err *err)
 {
     FAAS_AUTO(curl) *easy = curl_easy_init();
-    struct transfer transfer = {.save = save, .easy = easy};
+    struct transfer transfer = {.save = save, .what = what, .easy = easy};
 
     if (easy == NULL)
         return faas_fail_sys(err, ENOMEM, "libcurl");
     FAAS_TRY(set_address(&transfer, err));
     set_options(&transfer);
     return judge(&transfer, curl_easy_perform(easy), err);
+}
+
+faas_code engine_save(const struct engine_save *save, faas_err *err)
+{
+    return get(save, "get", err);
+}
+
+static faas_code read_answer(int fd, json_t **out_doc, faas_err *err)
+{
+    off_t len = lseek(fd, 0, SEEK_END);
+    FAAS_AUTO(char) *text = malloc((size_t)len + 1);
+
+    if (text == NULL || pread(fd, text, (size_t)len, 0) != len)
+        return faas_fail_sys(err, errno, "read what the engine says");
+    *out_doc = faas_json_load(text, (size_t)len, 0);
+    return json_is_object(*out_doc) ? FAAS_OK
+                                    : faas_fail(err, FAAS_UNAVAILABLE,
+                                                "the Docker Engine's description of an image "
+                                                "cannot be read");
+}
+
+faas_code engine_describe(const struct engine_save *save, json_t **out_doc, faas_err *err)
+{
+    struct engine_save ask = *save;
+    faas_code code;
+
+    *out_doc = NULL;
+    ask.max_bytes = DETAIL_MAX;
+    ask.out = memfd_create("engine-image", MFD_CLOEXEC);
+    if (ask.out < 0)
+        return faas_fail_sys(err, errno, "ask the engine");
+    code = get(&ask, "json", err);
+    if (code == FAAS_OK)
+        code = read_answer(ask.out, out_doc, err);
+    close(ask.out);
+    if (code != FAAS_OK) {
+        json_decref(*out_doc);
+        *out_doc = NULL;
+    }
+    return code;
 }

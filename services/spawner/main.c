@@ -9,10 +9,12 @@
 #include "beats.h"
 #include "contract.h"
 #include "direct.h"
-#include "services/spawner/native/runtime_native.h"
 #include "registry_auth.h"
 #include "runtime_docker.h"
 #include "service.h"
+#include "services/spawner/image/child.h"
+#include "services/spawner/image/limits.h"
+#include "services/spawner/native/runtime_native.h"
 #include "worker.h"
 
 #define CLOSE_MS 10000
@@ -35,9 +37,10 @@ struct kind {
 static struct {
     const struct faas_runtime *rt;
     const struct kind *kind;
-    struct image_store *images; /* of the native runtime */
-    struct runtime *runtime;    /* set by the starter, before begin() is posted */
-    worker *made;               /* the same */
+    struct image_store *store; /* of the native runtime, like its puller */
+    puller *images;
+    struct runtime *runtime; /* set by the starter, before begin() is posted */
+    worker *made;            /* the same */
     /* loop thread */
     worker *worker; /* NULL before begin() */
     struct beats beats;
@@ -80,6 +83,7 @@ static const struct faas_option options[] = {
                  "longest time one pull may take, in milliseconds"),
     FAAS_OPT_BOOL(conf.is_direct, "SPAWNER_DIRECT", "false",
                   "serve functions.execute, which knows no users"),
+    IMAGE_LIMIT_ROWS,
     FAAS_OPT_END,
 };
 
@@ -194,6 +198,23 @@ static faas_code find_zygote(char out_path[PATH_MAX], faas_err *err)
     return FAAS_OK;
 }
 
+static faas_code open_images(const struct faas_runtime *rt, faas_err *err)
+{
+    struct puller_conf images = {
+        .loop = rt->loop,
+        .sources = {.engine = conf.docker_host,
+                    .allowed = conf.allowed,
+                    .auth_file = conf.auth_file},
+        .parallel = (int)conf.pulls,
+        .keep_ms = conf.lane_idle_ms,
+    };
+
+    FAAS_TRY(registry_auth_check(conf.auth_file, err));
+    FAAS_TRY(image_store_open(&app.store, conf.images, err));
+    images.sources.store = app.store;
+    return puller_new(&images, &app.images, err);
+}
+
 static faas_code open_native(const struct faas_runtime *rt, faas_err *err)
 {
     static char program[PATH_MAX]; /* lives as long as the runtime */
@@ -207,8 +228,8 @@ static faas_code open_native(const struct faas_runtime *rt, faas_err *err)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "SPAWNER_RUNTIME native needs root; use docker without it");
     FAAS_TRY(find_zygote(program, err));
-    FAAS_TRY(image_store_open(&app.images, conf.images, err));
-    native.store = app.images;
+    FAAS_TRY(open_images(rt, err));
+    native.images = app.images;
     return runtime_native_new(&native, &app.runtime, err);
 }
 
@@ -302,7 +323,9 @@ static void stop(void *state)
     worker_close(app.made, CLOSE_MS);
     if (app.kind != NULL)
         app.kind->free(app.runtime);
-    image_store_close(app.images);
+    child_stop_all();
+    puller_free(app.images);
+    image_store_close(app.store);
 }
 
 int main(int argc, char **argv)

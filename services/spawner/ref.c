@@ -145,10 +145,12 @@ faas_code ref_check_allowed(const struct image_ref *ref, const char *allowed, fa
             return FAAS_OK;
         at += len;
     }
-    return faas_fail(err, FAAS_DENIED,
-                     "image %s/%s is not on this machine and its registry may not be asked: the "
-                     "operator can add %s to ALLOWED_REGISTRIES, or load the image (docker load)",
-                     ref->host, ref->path, ref->host);
+    return faas_fail(
+        err, FAAS_DENIED,
+        "image %s/%s is not on this machine and its registry may not be asked: the "
+        "operator can add %s to ALLOWED_REGISTRIES, or load the image (docker load, faas "
+        "image import)",
+        ref->host, ref->path, ref->host);
 }
 
 char *ref_url_encode(const char *text)

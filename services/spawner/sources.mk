@@ -3,14 +3,16 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c)
 include services/spawner/image/sources.mk
-SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
-	run.c runtime_native.c share.c) $(SPAWNER)/zygote/packet.c
+SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
+	run.c runtime_native.c share.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
+# How a spawner gets images by itself.
+SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
 
 $(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c fetch.c) $(SPAWNER_UNPACK)))
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
-	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_NATIVE)))
+	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE)))
 
 $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c packet.c)))
 
@@ -43,7 +45,7 @@ $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_barriers,$(filter-out %/native/filter.c,$(SPAWNER_SANDBOX))))
 $(eval $(call integration,spawner_native,tests/support/caller.c tests/support/program.c))
-SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)
+SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_PULLER) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)
 $(eval $(call bench,sandbox,bench/sandbox.c $(SPAWNER_RIG)))
 $(eval $(call bench,sandbox_host,bench/sandbox_host.c $(SPAWNER_RIG)))
 $(eval $(call bench,sandbox_peers,bench/sandbox_peers.c $(SPAWNER_RIG)))

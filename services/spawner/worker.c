@@ -18,11 +18,17 @@ struct place { /* a job's entry */
     job *job;
     LIST_ENTRY(place) link;
 };
+struct resolve { /* a question that the runtime has not answered */
+    worker *self;
+    faas_msg *msg;
+    LIST_ENTRY(resolve) link;
+};
 struct worker {
     struct worker_conf conf;
     struct job_host host;
     ledger *book;
     LIST_HEAD(, place) places;
+    LIST_HEAD(, resolve) resolves;
     int64_t used; /* slots */
     int64_t sent; /* jobs that only wait for their receiver */
     uint64_t changes;
@@ -278,10 +284,12 @@ void worker_on_fence(worker *self, faas_msg *take_msg)
 
 /* ---- resolving ---- */
 
-struct resolve {
-    worker *self;
-    faas_msg *msg;
-};
+static void resolve_free(struct resolve *res)
+{
+    LIST_REMOVE(res, link);
+    faas_msg_free(res->msg);
+    free(res);
+}
 
 static void on_resolved(void *arg, faas_code code, const json_t *reply, const faas_err *err)
 {
@@ -291,8 +299,7 @@ static void on_resolved(void *arg, faas_code code, const json_t *reply, const fa
         faas_rpc_answer_json(res->self->conf.rt->rpc, res->msg, reply);
     else
         faas_rpc_answer_err(res->self->conf.rt->rpc, res->msg, err);
-    faas_msg_free(res->msg);
-    free(res);
+    resolve_free(res);
 }
 
 static faas_code read_reference(const faas_msg *msg, json_t **out_doc, const char **out_reference,
@@ -328,6 +335,7 @@ void worker_on_resolve(worker *self, faas_msg *take_msg)
         return;
     }
     *res = (struct resolve){.self = self, .msg = take_msg};
+    LIST_INSERT_HEAD(&self->resolves, res, link);
     runtime->ops->resolve(runtime, reference, faas_left_ms(ctx.deadline_ns), on_resolved, res);
 }
 
@@ -370,6 +378,7 @@ faas_code worker_new(const struct worker_conf *conf, worker **out_worker, faas_e
                                    .gone = on_gone,
                                    .arg = self};
     LIST_INIT(&self->places);
+    LIST_INIT(&self->resolves);
     ev_init(&self->drain_timer, on_drain_timer);
     self->drain_timer.data = self;
     rc = ledger_new(&self->book, err);
@@ -391,6 +400,7 @@ void worker_close(worker *self, int64_t time_ms)
     struct ev_loop *ev;
     struct runtime *runtime;
     uint64_t deadline = faas_deadline_in_ms(time_ms);
+    struct resolve *resolve;
     struct place *place;
     ev_timer step;
     size_t left = 0;
@@ -414,6 +424,8 @@ void worker_close(worker *self, int64_t time_ms)
         job_free(place->job);
         free(place);
     }
+    while ((resolve = LIST_FIRST(&self->resolves)) != NULL)
+        resolve_free(resolve);
     ledger_free(self->book);
     free(self);
 }

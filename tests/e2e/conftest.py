@@ -66,8 +66,6 @@ def platform(engine):
     replicas = {} if os.environ.get("FAAS_SMALL") else {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
     plat = Platform(BIN, data, free_port(), replicas, engine, runtime_settings(data))
     plat.up()
-    if plat.is_native:
-        plat.take_images(*IMAGES.values(), *OTHER_IMAGES)
     yield plat
     left = plat.down()
     plat.check_logs()

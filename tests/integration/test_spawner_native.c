@@ -127,7 +127,7 @@ static int open_all(void **state)
     reply = resolve("box:1");
     self.digest = json_incref(json_object_get(reply, "digest"));
     assert_string_equal(text(self.digest, "kind"), "store");
-    assert_string_equal(text(reply, "reference"), "box:1");
+    assert_string_equal(text(reply, "reference"), "docker.io/library/box:1");
     return 0;
 }
 

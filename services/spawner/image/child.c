@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <sodium.h>
 #include <spawn.h>
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -20,13 +20,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "config.h"
 #include "files.h"
 
 #define PROGRAM      "faas-image"
 #define REPORT_MAX   (17 * 1024 * 1024)
 #define BUFFER_BYTES (256 * 1024)
 #define WORDS_MAX    (1024 * 1024) /* of skopeo */
-#define LOOK_MS      500           /* how often its files are measured */
+#define LOOK_MS      500           /* how often a wait looks around */
 #define SILENCE_MS   600000 /* a child that neither reads, writes nor ends for so long is killed */
 #define FD_FLOOR     10     /* copies are made above what the child is given: 0 to 4 */
 
@@ -37,6 +38,30 @@ struct child {
 struct ends { /* what a child is given; -1: /dev/null */
     int in, out, root;
 };
+
+static atomic_bool is_stopping;
+
+void child_stop_all(void)
+{
+    atomic_store(&is_stopping, true);
+}
+
+bool child_is_stopping(void)
+{
+    return atomic_load(&is_stopping);
+}
+
+/* False: not within SILENCE_MS, or nobody waits for it any more. */
+static bool wait_readable(int fd)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    uint64_t deadline_ns = faas_deadline_in_ms(SILENCE_MS);
+    int rc = 0;
+
+    while (rc <= 0 && faas_left_ms(deadline_ns) > 0 && !child_is_stopping())
+        rc = poll(&ready, 1, LOOK_MS);
+    return rc > 0;
+}
 
 /* ---- start ---- */
 
@@ -184,13 +209,8 @@ static faas_code read_report(const char *text, size_t len, struct child_result *
 static void kill_if_silent(pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd end = {.fd = fd, .events = POLLIN};
-    int rc;
 
-    do
-        rc = poll(&end, 1, SILENCE_MS);
-    while (rc < 0 && errno == EINTR);
-    if (fd < 0 || rc == 0)
+    if (fd < 0 || !wait_readable(fd))
         kill(pid, SIGKILL); /* not reaped yet: the number is still the child's */
     if (fd >= 0)
         close(fd);
@@ -240,18 +260,15 @@ static faas_code finish(struct child *child, struct child_result *result, bool *
 
 static ssize_t read_some(int fd, void *buffer)
 {
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
     ssize_t got;
 
-    do {
-        got = poll(&ready, 1, SILENCE_MS);
-        if (got == 0) {
-            errno = ETIMEDOUT;
-            return -1;
-        }
-        if (got > 0)
-            got = read(fd, buffer, BUFFER_BYTES);
-    } while (got < 0 && errno == EINTR);
+    if (!wait_readable(fd)) {
+        errno = ETIMEDOUT;
+        return -1;
+    }
+    do
+        got = read(fd, buffer, BUFFER_BYTES);
+    while (got < 0 && errno == EINTR);
     return got;
 }
 
@@ -471,7 +488,8 @@ static bool watch_fetch(const struct child *child, int folder)
     uint64_t deadline_ns = faas_deadline_in_ms(SILENCE_MS);
     bool is_over = false, has_ended = false;
 
-    while (end.fd >= 0 && !has_ended && !is_over && faas_left_ms(deadline_ns) > 0) {
+    while (end.fd >= 0 && !has_ended && !is_over && faas_left_ms(deadline_ns) > 0 &&
+           !child_is_stopping()) {
         has_ended = poll(&end, 1, LOOK_MS) > 0;
         is_over = !has_ended && is_too_much(folder);
     }
@@ -482,40 +500,85 @@ static bool watch_fetch(const struct child *child, int folder)
     return is_over;
 }
 
-faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
+/* What skopeo says goes to the file `out`. */
+static faas_code run_fetch(const char *verb, const struct child_fetch *fetch, int out,
+                           faas_err *err)
 {
-    char name[] = PROGRAM, verb[] = "fetch", login[] = "login", anonymous[] = "anonymous";
+    char name[] = PROGRAM, login[] = "login", anonymous[] = "anonymous";
     char http[] = "http", https[] = "https", bytes[24];
-    FAAS_AUTO(char) *image = strdup(fetch->image), *text = NULL;
+    FAAS_AUTO(char) *image = strdup(fetch->image), *doing = strdup(verb), *text = NULL;
     char *const argv[] = {name,
-                          verb,
+                          doing,
                           fetch->has_login ? login : anonymous,
                           fetch->is_plain_http ? http : https,
                           bytes,
                           image,
                           NULL};
     struct child_result ignored = {.entries = 0};
-    bool is_over = false;
     struct child child;
-    faas_code code;
     size_t len = 0;
-    int status, out = memfd_create("skopeo-says", MFD_CLOEXEC);
+    bool is_over;
+    int status;
 
-    if (image == NULL || out < 0) {
-        if (out >= 0)
-            close(out);
+    if (image == NULL || doing == NULL)
         return faas_fail_sys(err, errno, "pull");
-    }
     snprintf(bytes, sizeof bytes, "%" PRId64, image_limits.mb * 1024 * 1024);
-    code = start(argv, &(struct ends){-1, out, fetch->folder}, &child, err);
-    if (code == FAAS_OK) {
-        is_over = watch_fetch(&child, fetch->folder);
-        code = wait_for(&child, &status, &text, &len, err);
-    }
-    if (code == FAAS_OK && is_over)
-        code = fail_too_much(err);
-    else if (code == FAAS_OK && status != 0)
-        code = len > 0 ? read_report(text, len, &ignored, err) : fail_fetch(out, err);
+    FAAS_TRY(start(argv, &(struct ends){-1, out, fetch->folder}, &child, err));
+    is_over = watch_fetch(&child, fetch->folder);
+    FAAS_TRY(wait_for(&child, &status, &text, &len, err));
+    if (is_over)
+        return fail_too_much(err);
+    if (status == 0)
+        return FAAS_OK;
+    return len > 0 ? read_report(text, len, &ignored, err) : fail_fetch(out, err);
+}
+
+static faas_code open_words(int *out_fd, faas_err *err)
+{
+    *out_fd = memfd_create("skopeo-says", MFD_CLOEXEC);
+    return *out_fd >= 0 ? FAAS_OK : faas_fail_sys(err, errno, "pull");
+}
+
+faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
+{
+    faas_code code;
+    int out;
+
+    FAAS_TRY(open_words(&out, err));
+    code = run_fetch("fetch", fetch, out, err);
+    close(out);
+    return code;
+}
+
+/* The last line: warnings may come before it. */
+static faas_code read_digest(int out, char out_digest[IMAGE_ID_TEXT], faas_err *err)
+{
+    FAAS_AUTO(char) *text = NULL;
+    const char *line;
+    size_t len;
+
+    FAAS_TRY(files_read(out, WORDS_MAX, &text, &len, err));
+    while (len > 0 && text[len - 1] == '\n')
+        text[--len] = '\0';
+    line = strrchr(text, '\n');
+    line = line != NULL ? line + 1 : text;
+    if (!image_digest_is(line))
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "the image cannot be pulled: its registry gave no digest");
+    snprintf(out_digest, IMAGE_ID_TEXT, "%s", line);
+    return FAAS_OK;
+}
+
+faas_code child_fetch_digest(const struct child_fetch *fetch, char out_digest[IMAGE_ID_TEXT],
+                             faas_err *err)
+{
+    faas_code code;
+    int out;
+
+    FAAS_TRY(open_words(&out, err));
+    code = run_fetch("digest", fetch, out, err);
+    if (code == FAAS_OK)
+        code = read_digest(out, out_digest, err);
     close(out);
     return code;
 }

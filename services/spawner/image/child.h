@@ -16,6 +16,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "limits.h"
+#include "store.h"
 
 struct child_job {
     const char *verb; /* "unpack", "layer" */
@@ -41,7 +42,14 @@ struct child_fetch {
     bool has_login, is_plain_http;
 };
 FAAS_MUST_CHECK faas_code child_fetch(const struct child_fetch *fetch, faas_err *err);
+/* The digest by which its registry knows it now, "sha256:<64 hex digits>". */
+FAAS_MUST_CHECK faas_code child_fetch_digest(const struct child_fetch *fetch,
+                                             char out_digest[IMAGE_ID_TEXT], faas_err *err);
 /* SHA-256 of a file from its beginning on. */
 FAAS_MUST_CHECK faas_code child_hash_file(int fd, char out_hash[FAAS_HASH_TEXT], faas_err *err);
+
+/* This program is about to stop: its processes are killed, and what waits for them fails. */
+void child_stop_all(void);
+bool child_is_stopping(void);
 
 #endif

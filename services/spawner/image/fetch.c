@@ -65,25 +65,25 @@ static faas_code limit(int64_t file_bytes, faas_err *err)
     return FAAS_OK;
 }
 
-/* -1 and errno, or never. */
-static int become_skopeo(const struct fetch *fetch)
+/* Each of these: -1 and errno, or never. */
+static int become_skopeo(char *const argv[])
 {
-    char name[] = SKOPEO, policy[] = "--insecure-policy", timeout[] = TIMEOUT, copy[] = "copy";
+    char path[] = "PATH=/usr/local/bin:/usr/bin:/bin", home[] = "HOME=/tmp", tmp[] = "TMPDIR=/tmp";
+    char *const environment[] = {path, home, tmp, NULL};
+
+    return execvpe(SKOPEO, argv, environment);
+}
+
+static int copy_image(const struct fetch *fetch, char *from)
+{
+    char name[] = SKOPEO, policy[] = "--insecure-policy", timeout[] = TIMEOUT, verb[] = "copy";
     char quiet[] = "--quiet", login[] = "--src-authfile=/tmp/auth.json";
     char anonymous[] = "--src-no-creds", verify[] = "--src-tls-verify=true";
     char plain[] = "--src-tls-verify=false", to[] = "oci:/tmp/oci:image";
-    char path[] = "PATH=/usr/local/bin:/usr/bin:/bin", home[] = "HOME=/tmp", tmp[] = "TMPDIR=/tmp";
-    FAAS_AUTO(char) *from = NULL;
-    char *const environment[] = {path, home, tmp, NULL};
-
-    if (asprintf(&from, "docker://%s", fetch->image) < 0) {
-        from = NULL;
-        return -1;
-    }
     char *const argv[] = {name,
                           policy,
                           timeout,
-                          copy,
+                          verb,
                           quiet,
                           fetch->has_login ? login : anonymous,
                           fetch->is_plain_http ? plain : verify,
@@ -91,16 +91,45 @@ static int become_skopeo(const struct fetch *fetch)
                           to,
                           NULL};
 
-    return execvpe(SKOPEO, argv, environment);
+    return become_skopeo(argv);
+}
+
+static int ask_digest(const struct fetch *fetch, char *from)
+{
+    char name[] = SKOPEO, policy[] = "--insecure-policy", timeout[] = TIMEOUT, verb[] = "inspect";
+    char no_tags[] = "--no-tags", format[] = "--format={{.Digest}}";
+    char login[] = "--authfile=/tmp/auth.json", anonymous[] = "--no-creds";
+    char verify[] = "--tls-verify=true", plain[] = "--tls-verify=false";
+    char *const argv[] = {name,
+                          policy,
+                          timeout,
+                          verb,
+                          no_tags,
+                          format,
+                          fetch->has_login ? login : anonymous,
+                          fetch->is_plain_http ? plain : verify,
+                          from,
+                          NULL};
+
+    return become_skopeo(argv);
 }
 
 faas_code fetch_become(const struct fetch *fetch, faas_err *err)
 {
+    FAAS_AUTO(char) *from = NULL;
+
+    if (asprintf(&from, "docker://%s", fetch->image) < 0) {
+        from = NULL;
+        return faas_fail_sys(err, ENOMEM, "start " SKOPEO);
+    }
     FAAS_TRY(enter(fetch->folder, err));
     FAAS_TRY(limit(fetch->file_bytes, err));
     if (dup2(fetch->out, STDERR_FILENO) < 0 || close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
         return faas_fail_sys(err, errno, "start " SKOPEO);
-    (void)become_skopeo(fetch);
+    if (fetch->is_question)
+        (void)ask_digest(fetch, from);
+    else
+        (void)copy_image(fetch, from);
     if (errno == ENOENT)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "skopeo is not installed; it fetches images from registries");

@@ -1,4 +1,5 @@
-/* fetch.h - this process becomes skopeo, which copies an image out of a registry.
+/* fetch.h - this process becomes skopeo, which copies an image out of a
+ * registry, or asks for its digest.
  * User      IMAGE_FETCHER (started by another user than root: that user), without capabilities and
  *           no_new_privs; it ends with its parent.
  * Files     the folder is its /tmp: layers go to /tmp/oci, a login is in /tmp/auth.json.
@@ -20,6 +21,7 @@ struct fetch {
     int folder, out;    /* what skopeo says goes to `out` */
     int64_t file_bytes; /* the longest layer, compressed */
     bool has_login, is_plain_http;
+    bool is_question; /* its digest is printed to 1; nothing is copied */
 };
 faas_code fetch_become(const struct fetch *fetch, faas_err *err);
 

@@ -66,9 +66,10 @@ static faas_code put_record(struct import *import, const struct image_record *re
 }
 
 static faas_code put_ref(struct image_staging *staging, const char *full, const char *id,
-                         faas_err *err)
+                         const char *from, faas_err *err)
 {
-    FAAS_AUTO(json_t) *doc = json_pack("{s:s,s:s}", "reference", full, "id", id);
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:s,s:s,s:s*}", "reference", full, "id", id, "source", from);
     char file[RECORD_NAME];
 
     if (doc == NULL)
@@ -118,7 +119,8 @@ static faas_code publish(struct import *import, const struct image_record *recor
         return faas_fail_sys(err, ENOMEM, "image names");
     FAAS_TRY(put_record(import, record, err));
     json_array_foreach (full, i, name)
-        FAAS_TRY(put_ref(&import->staging, json_string_value(name), record->id, err));
+        FAAS_TRY(
+            put_ref(&import->staging, json_string_value(name), record->id, import->source, err));
     doc = json_pack("{s:s,s:O,s:i,s:I,s:I}", "id", record->id, "references", full, "layers",
                     (int)json_array_size(record->spec.layers), "bytes", (json_int_t)record->bytes,
                     "left_out", (json_int_t)left_out);
@@ -318,8 +320,8 @@ faas_code image_pack(struct image_store *store, const struct image_pack *pack, j
     return import_end(&import, code, out_images);
 }
 
-faas_code image_tag(struct image_store *store, const char *reference, const char *tag,
-                    faas_err *err)
+faas_code image_name(struct image_store *store, const char *reference, const char *tag,
+                     const char *from, faas_err *err)
 {
     struct image_staging staging = {.fd = -1};
     FAAS_AUTO(json_t) *names = json_pack("[s]", tag), *full = NULL;
@@ -335,9 +337,15 @@ faas_code image_tag(struct image_store *store, const char *reference, const char
     if (code == FAAS_OK)
         code = image_staging_open(store, &staging, err);
     if (code == FAAS_OK)
-        code = put_ref(&staging, json_string_value(json_array_get(full, 0)), image->id, err);
+        code = put_ref(&staging, json_string_value(json_array_get(full, 0)), image->id, from, err);
     image_staging_close(&staging);
     image_release(image);
     close(lock);
     return code;
+}
+
+faas_code image_tag(struct image_store *store, const char *reference, const char *tag,
+                    faas_err *err)
+{
+    return image_name(store, reference, tag, NULL, err);
 }

@@ -10,10 +10,11 @@
 
 struct import {
     struct image_staging staging;
-    int folder;      /* where documents and blobs are; owned */
-    source *from;    /* what is in it; NULL: not read yet */
-    const char *tag; /* the name of the only image; NULL: those it was saved with */
-    const char *pin; /* host/path@digest, kept besides; NULL: none */
+    int folder;         /* where documents and blobs are; owned */
+    source *from;       /* what is in it; NULL: not read yet */
+    const char *tag;    /* the name of the only image; NULL: those it was saved with */
+    const char *pin;    /* host/path@digest, kept besides; NULL: none */
+    const char *source; /* of its name: image_ref_source() */
     json_t *done;
 };
 FAAS_MUST_CHECK faas_code import_begin(struct image_store *store, struct import *out_import,

@@ -91,7 +91,7 @@ static faas_code run(struct work *work, struct unpack_result *out_result, faas_e
 {
     if (strcmp(work->verb, "decompress") == 0)
         return decompress(work, out_result, err);
-    if (strcmp(work->verb, "fetch") == 0)
+    if (work->fetch.image != NULL)
         return fetch_become(&work->fetch, err);
     if (strcmp(work->verb, "pack") == 0) {
         const struct pack_conf conf = {.root = ROOT_FD,
@@ -115,7 +115,8 @@ static bool parse_fetch(char **argv, struct work *out_work)
                                      .folder = ROOT_FD,
                                      .out = OUT_FD,
                                      .has_login = strcmp(argv[2], "login") == 0,
-                                     .is_plain_http = strcmp(argv[3], "http") == 0};
+                                     .is_plain_http = strcmp(argv[3], "http") == 0,
+                                     .is_question = strcmp(argv[1], "digest") == 0};
     return *end == '\0' && out_work->fetch.file_bytes > 0;
 }
 
@@ -126,7 +127,7 @@ static bool parse(int argc, char **argv, struct work *out_work)
 
     if (argc != 6)
         return false;
-    if (strcmp(argv[1], "fetch") == 0)
+    if (strcmp(argv[1], "fetch") == 0 || strcmp(argv[1], "digest") == 0)
         return parse_fetch(argv, out_work);
     out_work->verb = argv[1];
     for (size_t i = 0; i < FAAS_ARRAY_LEN(targets); i++) {

@@ -29,8 +29,10 @@ static faas_code engine_name(const char *name, char **out_name, faas_err *err)
 static faas_code fetch_from_engine(struct import *import, const char *host, const char *name,
                                    faas_err *err)
 {
-    struct engine_save save = {
-        .host = host, .name = name, .max_bytes = image_limits.mb * 1024 * 1024};
+    struct engine_save save = {.host = host,
+                               .name = name,
+                               .max_bytes = image_limits.mb * 1024 * 1024,
+                               .stops = child_is_stopping};
     faas_code code;
 
     save.out = openat(import->staging.fd, SAVED, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -48,13 +50,17 @@ faas_code image_import_engine(struct image_store *store, const char *host, const
 {
     FAAS_AUTO(char) *full = NULL;
     struct import import;
-    bool has_tag;
+    bool has_digest;
     faas_code code;
 
     FAAS_TRY(engine_name(name, &full, err));
-    has_tag = !image_digest_is(full) && strchr(full, '@') == NULL;
+    has_digest = strchr(full, '@') != NULL;
     code = import_begin(store, &import, err);
-    import.tag = tag == NULL && has_tag ? full : tag;
+    import.tag = tag == NULL && !has_digest && !image_digest_is(full) ? full : tag;
+    if (has_digest)
+        import.pin = full;
+    if (tag == NULL) /* a name of the engine's */
+        import.source = SOURCE_ENGINE;
     if (code == FAAS_OK)
         code = fetch_from_engine(&import, host, full, err);
     if (code == FAAS_OK)
@@ -92,13 +98,32 @@ static faas_code open_private(struct import *import, int *out_folder, faas_err *
     return FAAS_OK;
 }
 
-static faas_code fetch_from_registry(struct import *import, const struct image_pull *pull,
-                                     const struct image_ref *ref, const char *full, faas_err *err)
+/* By its digest: what a tag says may change between two questions.  out_pinned: host/path@digest. */
+static faas_code fetch_pinned(struct child_fetch *fetch, const struct image_ref *ref,
+                              char out_pinned[REF_TEXT_MAX], faas_err *err)
 {
+    char found[IMAGE_ID_TEXT];
+    const char *digest = ref->digest;
+
+    if (digest[0] == '\0') {
+        FAAS_TRY(child_fetch_digest(fetch, found, err));
+        digest = found;
+    }
+    FAAS_TRY(ref_pinned(ref, digest, out_pinned, err));
+    fetch->image = out_pinned;
+    return child_fetch(fetch, err);
+}
+
+static faas_code fetch_from_registry(struct import *import, const struct image_pull *pull,
+                                     const struct image_ref *ref, char out_pinned[REF_TEXT_MAX],
+                                     faas_err *err)
+{
+    char full[REF_TEXT_MAX];
     struct child_fetch fetch = {.image = full, .is_plain_http = ref_is_loopback(ref->host)};
     char *login = NULL;
     faas_code code;
 
+    ref_full(ref, full);
     FAAS_TRY(registry_auth_config(pull->auth_file, ref->host, &login, err));
     code = open_private(import, &fetch.folder, err);
     if (code != FAAS_OK) {
@@ -110,7 +135,7 @@ static faas_code fetch_from_registry(struct import *import, const struct image_p
         code = put_login(fetch.folder, login, err);
     registry_auth_free(login);
     if (code == FAAS_OK)
-        code = child_fetch(&fetch, err);
+        code = fetch_pinned(&fetch, ref, out_pinned, err);
     if (code == FAAS_OK) {
         import->folder = files_open_plain(fetch.folder, "oci", O_RDONLY | O_DIRECTORY);
         if (import->folder < 0)
@@ -124,6 +149,7 @@ faas_code image_pull(struct image_store *store, const struct image_pull *pull, j
                      faas_err *err)
 {
     FAAS_AUTO(char) *full = NULL;
+    char pinned[REF_TEXT_MAX];
     struct image_ref ref;
     struct import import;
     faas_code code;
@@ -131,13 +157,14 @@ faas_code image_pull(struct image_store *store, const struct image_pull *pull, j
     FAAS_TRY(ref_parse(pull->name, &ref, err));
     FAAS_TRY(image_ref_full(pull->name, &full, err));
     code = import_begin(store, &import, err);
+    import.source = pinned;
     import.tag = pull->tag;
     if (ref.digest[0] != '\0')
         import.pin = full;
     else if (pull->tag == NULL)
         import.tag = full;
     if (code == FAAS_OK)
-        code = fetch_from_registry(&import, pull, &ref, full, err);
+        code = fetch_from_registry(&import, pull, &ref, pinned, err);
     if (code == FAAS_OK)
         code = import_add(&import, err);
     return import_end(&import, code, out_images);

@@ -155,12 +155,10 @@ void image_ref_file(const char *full, char out_name[RECORD_NAME])
     snprintf(out_name, RECORD_NAME, "%s.json", hash);
 }
 
-faas_code image_ref_read(struct image_store *store, const char *file, char out_id[IMAGE_ID_TEXT],
-                         char **out_full, faas_err *err)
+static faas_code read_ref(struct image_store *store, const char *file, json_t **out_doc,
+                          faas_err *err)
 {
     FAAS_AUTO(char) *text = NULL;
-    FAAS_AUTO(json_t) *doc = NULL;
-    const char *id, *full;
     faas_code code;
     size_t len;
     int fd = openat(store->refs, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -171,10 +169,16 @@ faas_code image_ref_read(struct image_store *store, const char *file, char out_i
         return faas_fail_sys(err, errno, "open refs/%s", file);
     code = files_read(fd, RECORD_MAX, &text, &len, err);
     close(fd);
-    if (code == FAAS_OK)
-        code = faas_json_parse(text, len, false, &doc, err);
-    if (code != FAAS_OK)
-        return code;
+    return code == FAAS_OK ? faas_json_parse(text, len, false, out_doc, err) : code;
+}
+
+faas_code image_ref_read(struct image_store *store, const char *file, char out_id[IMAGE_ID_TEXT],
+                         char **out_full, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *id, *full;
+
+    FAAS_TRY(read_ref(store, file, &doc, err));
     id = json_string_value(json_object_get(doc, "id"));
     full = json_string_value(json_object_get(doc, "reference"));
     if (!image_digest_is(id) || full == NULL)
@@ -183,6 +187,21 @@ faas_code image_ref_read(struct image_store *store, const char *file, char out_i
     if (out_full != NULL && (*out_full = strdup(full)) == NULL)
         return faas_fail_sys(err, errno, "image name");
     return FAAS_OK;
+}
+
+faas_code image_ref_source(struct image_store *store, const char *full, char **out_source,
+                           faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    char file[RECORD_NAME];
+    const char *source;
+
+    image_ref_file(full, file);
+    FAAS_TRY(read_ref(store, file, &doc, err));
+    source = json_string_value(json_object_get(doc, "source"));
+    *out_source = source != NULL ? strdup(source) : NULL;
+    return source == NULL || *out_source != NULL ? FAAS_OK
+                                                 : faas_fail_sys(err, errno, "image name");
 }
 
 faas_code image_ref_resolve(struct image_store *store, const char *reference,

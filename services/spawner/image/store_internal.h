@@ -13,6 +13,7 @@
 #define RECORD_MAX    (IMAGE_CONFIG_MAX + 64 * 1024)
 #define RECORD_NAME   70 /* "<64 hex digits>.json" with NUL */
 #define STORE_VERSION 1
+#define SOURCE_ENGINE "engine"
 
 struct image_store {
     char *dir; /* absolute, without symbolic links */
@@ -43,6 +44,14 @@ FAAS_MUST_CHECK faas_code image_ref_resolve(struct image_store *store, const cha
 FAAS_MUST_CHECK faas_code image_ref_read(struct image_store *store, const char *file,
                                          char out_id[IMAGE_ID_TEXT], char **out_full,
                                          faas_err *err);
+
+/* Where the image of that name came from: SOURCE_ENGINE, or host/path@digest of a registry; NULL:
+ * somebody brought it.  The caller frees it. */
+FAAS_MUST_CHECK faas_code image_ref_source(struct image_store *store, const char *full,
+                                           char **out_source, faas_err *err);
+/* Another name, and where it came from (may be NULL). */
+FAAS_MUST_CHECK faas_code image_name(struct image_store *store, const char *reference,
+                                     const char *tag, const char *from, faas_err *err);
 
 /* Waits for the store's lock; close the descriptor to let go of it. */
 FAAS_MUST_CHECK faas_code image_store_lock(struct image_store *store, int *out_fd, faas_err *err);

@@ -99,8 +99,9 @@ struct rt_call {
     int64_t output_bytes;
     bool has_exited, is_paused, was_retried;
     struct lane_key key;
-    struct image *image; /* until it has a lane */
-    uint64_t out_bytes, begun_ns, started_ns, exited_ns;
+    puller_wait *image_wait; /* while the image is looked for, and the order it waits with */
+    struct rt_spec *spec;
+    uint64_t out_bytes, begun_ns, ordered_ns, started_ns, exited_ns;
     LIST_ENTRY(rt_call) link;
 };
 
@@ -125,12 +126,18 @@ bool lane_order(struct lane *lane, const struct order *order, int input);
 /* runtime_native.c */
 void native_probed(struct native *nt, const faas_err *err); /* NULL: a lane could be made */
 
+/* call_image.c: call_begin() follows. */
+void call_await_image(struct rt_call *call, const struct rt_spec *spec);
+
 /* run.c */
 faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
                       struct rt_call **out_call, faas_err *err);
 void native_resume(struct rt_call *call);
 void native_cancel(struct rt_call *call);
 void calls_drop(struct native *nt); /* without their end */
+/* In the lane it has, or in a new one of that image. */
+void call_begin(struct rt_call *call, const struct rt_spec *spec, struct image *image);
+void call_fail(struct rt_call *call, const faas_err *err); /* before it started; told later */
 /* What the lane tells its call. */
 void call_lane_ready(struct rt_call *call);
 void call_lane_failed(struct rt_call *call, const faas_err *err); /* it could not be made */

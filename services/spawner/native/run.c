@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "native.h"
+#include "services/spawner/spec_copy.h"
 #include "services/spawner/zygote/packet.h"
 
 #define SIGNAL_BASE 128
@@ -44,7 +45,8 @@ static void call_free(struct rt_call *call)
     stop_io(call, &call->out_io, &call->out);
     stop_io(call, &call->err_io, &call->err);
     stop_io(call, &call->pid_io, &call->pidfd);
-    image_release(call->image);
+    puller_cancel(call->image_wait);
+    spec_copy_free(call->spec);
     free(call->order.data);
     free(call->input);
     free(call);
@@ -114,7 +116,7 @@ static void on_later(struct ev_loop *ev, ev_timer *timer, int events)
         tell_end(call);
 }
 
-static void fail(struct rt_call *call, const faas_err *err)
+void call_fail(struct rt_call *call, const faas_err *err)
 {
     call->failure = *err;
     if (err->code == FAAS_INTERNAL)
@@ -143,6 +145,8 @@ static void stop(struct rt_call *call, enum stop_reason reason)
     if (call->stage == STAGE_RUN) {
         kill_call(call);
     } else if (call->stage == STAGE_WAIT) {
+        puller_cancel(call->image_wait);
+        call->image_wait = NULL;
         if (call->lane != NULL)
             call->lane->call = NULL; /* is made all the same, for the next one */
         call->lane = NULL;
@@ -330,7 +334,7 @@ void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pid
         return; /* its exit follows */
     }
     call->facts.has_started = true;
-    call->started_ns = faas_now_ns();
+    call->started_ns = call->ordered_ns; /* not a moment after the function's own clock began */
     watch(call, &call->out_io, call->out, EV_READ);
     watch(call, &call->err_io, call->err, EV_READ);
     watch(call, &call->in_io, call->in, EV_WRITE);
@@ -348,7 +352,7 @@ void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pid
 void call_lane_failed(struct rt_call *call, const faas_err *err)
 {
     call->lane = NULL;
-    fail(call, err);
+    call_fail(call, err);
 }
 
 void call_lane_gone(struct rt_call *call)
@@ -376,7 +380,7 @@ static void another_lane(struct rt_call *call)
     if (lane_new(call->nt, &call->key, lane->image, &call->lane, &err) == FAAS_OK)
         call->lane->call = call;
     else
-        fail(call, &err);
+        call_fail(call, &err);
     lane_end(lane, true);
 }
 
@@ -405,6 +409,7 @@ static void run(struct rt_call *call)
     faas_err err = {0};
     int error;
 
+    call->ordered_ns = faas_now_ns();
     if (order(call)) {
         call->stage = STAGE_START;
         return;
@@ -417,7 +422,7 @@ static void run(struct rt_call *call)
     }
     (void)faas_fail_sys(&err, error, "pipes of a call");
     err.code = FAAS_UNAVAILABLE;
-    fail(call, &err);
+    call_fail(call, &err);
 }
 
 /* ---- the order ---- */
@@ -440,9 +445,8 @@ static faas_code check(struct native *nt, const struct rt_spec *spec, faas_err *
     return FAAS_OK;
 }
 
-/* Fills the key; *out_image only where the store had to be asked. */
-static faas_code identify(struct native *nt, const struct rt_spec *spec, struct lane_key *key,
-                          struct image **out_image, faas_err *err)
+/* The key; its image is "" where only the reference is known. */
+static faas_code identify(const struct rt_spec *spec, struct lane_key *key, faas_err *err)
 {
     const struct rt_image *image = &spec->image;
 
@@ -452,11 +456,8 @@ static faas_code identify(struct native *nt, const struct rt_spec *spec, struct 
     key->pids = spec->pids;
     key->tmp_mb = spec->tmp_mb;
     key->cpus = spec->cpus;
-    if (image->kind == NULL) {
-        FAAS_TRY(image_store_get(nt->conf.store, image->reference, out_image, err));
-        (void)snprintf(key->image, sizeof key->image, "%s", (*out_image)->id);
+    if (image->kind == NULL)
         return FAAS_OK;
-    }
     if (strcmp(image->kind, "store") != 0 || strlen(image->value) >= sizeof key->image)
         return faas_fail(err, FAAS_INVALID, "an image of kind \"%s\" cannot run in a sandbox",
                          image->kind);
@@ -477,21 +478,11 @@ static faas_code copy_input(struct rt_call *call, const struct rt_spec *spec, fa
     return FAAS_OK;
 }
 
-/* A lane for it, idle or new, and the order. */
+/* Its lane's image says how the order reads. */
 static faas_code prepare(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
 {
-    struct native *nt = call->nt;
-    const struct image_config *config;
-
-    call->lane = lane_find(nt, &call->key);
-    if (call->lane == NULL) {
-        if (call->image == NULL)
-            FAAS_TRY(image_store_get(nt->conf.store, call->key.image, &call->image, err));
-        FAAS_TRY(lane_new(nt, &call->key, call->image, &call->lane, err));
-    }
     call->lane->call = call;
-    config = &call->lane->image->config;
-    FAAS_TRY(order_build(spec, config, &call->order, err));
+    FAAS_TRY(order_build(spec, &call->lane->image->config, &call->order, err));
     return copy_input(call, spec, err);
 }
 
@@ -528,12 +519,30 @@ static void leave_lane(struct rt_call *call)
         lane_release(lane);
 }
 
+/* In the lane it has, or in a new one. */
+void call_begin(struct rt_call *call, const struct rt_spec *spec, struct image *image)
+{
+    faas_err why = {0};
+    faas_code rc = FAAS_OK;
+
+    if (call->lane == NULL)
+        rc = lane_new(call->nt, &call->key, image, &call->lane, &why);
+    if (rc == FAAS_OK)
+        rc = prepare(call, spec, &why);
+    if (rc != FAAS_OK) {
+        leave_lane(call);
+        call_fail(call, &why);
+    } else if (call->lane->state == LANE_BUSY) {
+        run(call);
+    }
+}
+
 faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
                       struct rt_call **out_call, faas_err *err)
 {
     struct native *nt = (struct native *)rt;
+    struct image *image = NULL;
     struct rt_call *call;
-    faas_err why = {0};
     faas_code rc;
 
     FAAS_TRY(check(nt, spec, err));
@@ -543,7 +552,7 @@ faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const stru
     call->nt = nt;
     call->sink = *sink;
     call_init(call, spec);
-    rc = identify(nt, spec, &call->key, &call->image, err);
+    rc = identify(spec, &call->key, err);
     if (rc != FAAS_OK) {
         call_free(call);
         return rc;
@@ -552,14 +561,12 @@ faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const stru
     *out_call = call;
     ev_now_update(nt->ev);
     ev_timer_start(nt->ev, &call->start_timer);
-    rc = prepare(call, spec, &why);
-    if (rc != FAAS_OK) {
-        leave_lane(call);
-        if (rc == FAAS_NOT_FOUND)
-            why.code = FAAS_UNAVAILABLE; /* nothing has begun */
-        fail(call, &why);
-    } else if (call->lane->state == LANE_BUSY) {
-        run(call);
-    }
+    call->lane = lane_find(nt, &call->key);
+    if (call->lane == NULL)
+        image = puller_known(nt->conf.images, call->key.image);
+    if (call->lane != NULL || image != NULL)
+        call_begin(call, spec, image);
+    else
+        call_await_image(call, spec);
     return FAAS_OK;
 }

@@ -23,39 +23,54 @@ static struct native *native_of(struct runtime *rt)
 
 /* ---- images ---- */
 
-static const char *name_of(const struct rt_image *image)
+struct prepare {
+    rt_prepared *done;
+    void *arg;
+};
+
+static void on_prepared(void *arg, const struct puller_answer *answer)
 {
-    return image->kind != NULL ? image->value : image->reference;
+    struct prepare *prepare = arg;
+    const faas_err none = {0};
+
+    prepare->done(prepare->arg, answer->code, answer->err != NULL ? answer->err : &none);
+    free(prepare);
 }
 
 static void prepare(struct runtime *rt, const struct rt_image *image, bool may_pull,
                     rt_prepared *done, void *arg)
 {
-    struct image *found = NULL;
+    struct puller_want want = {.name = image->reference,
+                               .id = image->kind != NULL ? image->value : NULL,
+                               .may_pull = may_pull};
+    struct prepare *prepare = NULL;
     faas_err err = {0};
-    faas_code rc;
+    faas_code rc = FAAS_OK;
 
-    (void)may_pull; /* images are imported, not fetched by calls */
-    if (done == NULL)
-        return;
-    rc = image_store_get(native_of(rt)->conf.store, name_of(image), &found, &err);
-    image_release(found);
-    done(arg, rc, &err);
-}
-
-static bool has_lane(const struct native *nt, const char *id)
-{
-    const struct lane *lane;
-
-    TAILQ_FOREACH (lane, &nt->lanes, link)
-        if (strcmp(lane->key.image, id) == 0)
-            return true;
-    return false;
+    if (done != NULL) {
+        prepare = malloc(sizeof *prepare);
+        if (prepare == NULL) {
+            rc = faas_fail_sys(&err, ENOMEM, "image");
+            done(arg, rc, &err);
+            return;
+        }
+        *prepare = (struct prepare){.done = done, .arg = arg};
+        want.done = on_prepared;
+        want.drop = free;
+        want.arg = prepare;
+    }
+    rc = puller_ask(native_of(rt)->conf.images, &want, NULL, &err);
+    if (rc != FAAS_OK && prepare != NULL) {
+        free(prepare);
+        done(arg, rc, &err);
+    }
 }
 
 static enum rt_presence presence(struct runtime *rt, const struct rt_image *image)
 {
-    return image->kind != NULL && has_lane(native_of(rt), image->value) ? RT_HERE : RT_UNKNOWN;
+    return image->kind != NULL && puller_known(native_of(rt)->conf.images, image->value) != NULL
+               ? RT_HERE
+               : RT_UNKNOWN;
 }
 
 static json_t *list_or_null(json_t *list)
@@ -74,24 +89,52 @@ static json_t *describe(const struct image *image, const char *reference)
                      image_architecture());
 }
 
+struct resolve {
+    rt_resolved *done;
+    void *arg;
+};
+
+static void on_resolved(void *arg, const struct puller_answer *answer)
+{
+    struct resolve *resolve = arg;
+    FAAS_AUTO(json_t) *reply = NULL;
+    faas_err err = {0};
+    faas_code rc = answer->code;
+
+    if (rc != FAAS_OK)
+        err = *answer->err;
+    if (rc == FAAS_OK && (reply = describe(answer->image, answer->reference)) == NULL)
+        rc = faas_fail_sys(&err, ENOMEM, "image description");
+    if (rc == FAAS_NOT_FOUND || rc == FAAS_INVALID || rc == FAAS_DENIED || rc == FAAS_TOO_LARGE)
+        rc = err.code = FAAS_UNPROCESSABLE;
+    resolve->done(resolve->arg, rc, reply, &err);
+    free(resolve);
+}
+
 static void resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
                     rt_resolved *done, void *arg)
 {
-    FAAS_AUTO(json_t) *reply = NULL;
-    struct image *image = NULL;
+    struct resolve *resolve = malloc(sizeof *resolve);
+    const struct puller_want want = {.name = reference,
+                                     .may_pull = true,
+                                     .timeout_ms = timeout_ms,
+                                     .done = on_resolved,
+                                     .drop = free,
+                                     .arg = resolve};
     faas_err err = {0};
-    faas_code rc = image_store_get(native_of(rt)->conf.store, reference, &image, &err);
+    faas_code rc;
 
-    (void)timeout_ms;
-    if (rc == FAAS_OK) {
-        reply = describe(image, reference);
-        if (reply == NULL)
-            rc = faas_fail_sys(&err, ENOMEM, "image description");
-    } else if (rc == FAAS_NOT_FOUND || rc == FAAS_INVALID) {
-        rc = err.code = FAAS_UNPROCESSABLE;
+    if (resolve == NULL) {
+        rc = faas_fail_sys(&err, ENOMEM, "resolve");
+        done(arg, rc, NULL, &err);
+        return;
     }
-    image_release(image);
-    done(arg, rc, reply, &err);
+    *resolve = (struct resolve){.done = done, .arg = arg};
+    rc = puller_ask(native_of(rt)->conf.images, &want, NULL, &err);
+    if (rc != FAAS_OK) {
+        free(resolve);
+        done(arg, rc, NULL, &err);
+    }
 }
 
 /* ---- the machine ---- */

@@ -4,7 +4,8 @@
  *           as its read-only root.  From it each call gets a process in fresh mount and pid
  *           namespaces.  Idle lanes are kept for idle_ms, with the next sandbox made in
  *           advance when is_parked.
- * Images    from the store; the kind of their digests is "store".
+ * Images    from the store, fetched there when they are missing; the kind of their digests is
+ *           "store".
  * Needs     root, overlayfs with id-mapped layers (Linux 5.19), user namespaces.  Without control
  *           groups for memory, pids and cpu it serves one tenant alone, and says so at its start.
  * Sweep     groups and processes of an earlier life are removed when it is opened; mounts and
@@ -15,12 +16,12 @@
 #define NATIVE_RUNTIME_NATIVE_H
 
 #include "base/loop.h"
-#include "services/spawner/image/store.h"
+#include "services/spawner/image/puller.h"
 #include "services/spawner/runtime.h"
 
 struct native_conf {
     faas_loop *loop;
-    struct image_store *store;
+    puller *images;
     const char *run_dir; /* SPAWNER_RUN_DIR */
     const char *program; /* faas-zygote */
     int64_t idle_ms;     /* a lane that nobody used for so long ends */

@@ -1,0 +1,150 @@
+"""How sandboxes get their images: no operator brings them, and a spawner that lacks one fetches it."""
+import base64
+import concurrent.futures
+import json
+import os
+import pathlib
+import socket
+import subprocess
+
+import pytest
+
+import conftest
+from support import Client, Platform, free_port, wait_until
+from test_image import is_root
+
+pytestmark = pytest.mark.skipif(not is_root, reason="sandboxes need root")
+NOWHERE = "unix:///nowhere/docker.sock"
+PASSWORD = "s3cret-pass"
+
+
+@pytest.fixture(scope="module")
+def registry(engine, tmp_path_factory):
+    """A docker-registry on our loopback, with a login: put(name, example) fills it."""
+    work = tmp_path_factory.mktemp("registry")
+    address = f"127.0.0.1:{free_port()}"
+    (work / "htpasswd").write_text(conftest.run("htpasswd", "-Bbn", "puller", PASSWORD) + "\n")
+    (work / "config.yml").write_text(
+        f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {work}/data}}}}\nhttp: {{addr: \"{address}\"}}\n"
+        f"auth: {{htpasswd: {{realm: faas, path: {work}/htpasswd}}}}\n")
+    (work / "auth.json").write_text(json.dumps({"auths": {address: {"auth": base64.b64encode(f"puller:{PASSWORD}".encode()).decode()}}}))
+    (work / "auth.json").chmod(0o600)
+    server = subprocess.Popen(["docker-registry", "serve", work / "config.yml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    class Registry:
+        auth = str(work / "auth.json")
+
+        def put(self, name, example):
+            def pushed():
+                return subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "--dest-creds", f"puller:{PASSWORD}",
+                                       f"docker-archive:{conftest.ROOT}/build/examples/{example}.tar", f"docker://{address}/{name}"],
+                                      capture_output=True).returncode == 0
+            wait_until(pushed, 20, "the registry takes an image")
+            return f"{address}/{name}"
+    yield Registry()
+    server.terminate()
+    server.wait(20)
+
+
+class Native:
+    """A platform of sandboxes without an engine, and spawners beside it that share no disk with its own."""
+
+    def __init__(self, folder, engine=NOWHERE, **env):
+        self.folder, self.extra = folder, []
+        self.run_dir = str(folder / "run")
+        self.plat = Platform(conftest.BIN, str(folder / "data"), free_port(), {}, engine, {"SPAWNER_RUNTIME": "native", "SPAWNER_RUN_DIR": self.run_dir, **env})
+        (folder / "data").mkdir()
+
+    def __enter__(self):
+        self.plat.up()
+        self.user = Client.new(self.plat.url)
+        return self
+
+    def add_spawner(self, name):
+        data = pathlib.Path(self.plat.data)
+        ports = json.loads((data / "ports.json").read_text())["ports"]
+        (self.folder / name).mkdir()
+        env = {**self.plat.env, "NATS_URL": f"nats://127.0.0.1:{ports['nats-1']}", "INSTANCE_ID": name, "DATA_DIR": str(self.folder / name),
+               "SPAWNER_IMAGES": str(self.folder / name / "images"), "NATS_NKEY_FILE": str(data / "keys/nats-spawner.seed")}
+        log = open(self.folder / f"{name}.log", "w")
+        self.extra.append(subprocess.Popen([conftest.BIN / "faas-spawner"], env=env, stdout=log, stderr=log))
+
+    def images(self, folder):
+        return sorted(p.name for p in pathlib.Path(folder, "images/images").glob("*.json"))
+
+    def __exit__(self, *_):
+        for spawner in self.extra:
+            spawner.terminate()
+        assert [spawner.wait(40) for spawner in self.extra] == [0] * len(self.extra)
+        assert self.plat.down() == []
+        self.plat.check_logs()
+        assert PASSWORD not in "".join(p.read_text() for p in self.folder.glob("*.log"))
+
+
+def test_two_spawners_without_a_shared_disk_run_what_was_registered(registry, tmp_path):
+    image = registry.put("faas/moving:1", "echo")
+    with Native(tmp_path, REGISTRY_AUTH_FILE=registry.auth, SPAWNER_SLOTS="1") as native:
+        made = native.user.post("/registry/register", {"name": "f", "payload": image, "max_wait_ms": 20000, "start_timeout_ms": 20000})
+        assert made.status == 201 and made.json["digest"]["kind"] == "store" and made.json["isolation"] == "sandbox", made.text
+        registry.put("faas/moving:1", "report")  # the tag moves: what was registered is what runs
+        native.add_spawner("second")
+
+        def both_ran():
+            with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda i: native.user.call("f", f"-n {i}"), range(12)))
+            assert [(a.status, a.body) for a in answers] == [(200, f"-n {i}".encode()) for i in range(12)], [a.text for a in answers]
+            return len(native.images(tmp_path / "second")) == 1 and any(a.headers["X-Served-By"] == "second" for a in answers)
+        wait_until(both_ran, 60, "the second spawner runs the function, too")
+        assert native.images(tmp_path / "second") == native.images(tmp_path / "data")
+
+
+def test_a_registration_brings_its_image_once(registry, tmp_path):
+    image = registry.put("faas/once:1", "echo")
+    with Native(tmp_path, REGISTRY_AUTH_FILE=registry.auth) as native:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(lambda i: native.user.post("/registry/register", {"name": f"f{i}", "payload": image}), range(4)))
+        assert [m.status for m in made] == [201] * 4, [m.text for m in made]
+        assert len(native.images(native.plat.data)) == 1 and native.user.call("f3", "x").body == b"x"
+
+
+def test_why_an_image_cannot_be_had_comes_back(registry, tmp_path):
+    image = registry.put("faas/locked:1", "echo")
+    with Native(tmp_path) as native:
+        def refused(payload):
+            return native.user.post("/registry/register", {"name": "f", "payload": payload}).problem(422, "unprocessable")["detail"]
+        assert "authentication required" in refused(image) or "unauthorized" in refused(image)
+        assert "ALLOWED_REGISTRIES" in refused("registry.example/faas/echo:1") and "faas image import" in refused("never/made:1")
+        assert native.user.get("/registry/list").json == [] and native.images(native.plat.data) == []
+
+
+def test_a_name_follows_the_engine_and_what_an_operator_brought_stays(engine, tmp_path):
+    def docker(*args):
+        subprocess.run(["docker", *args], env={**os.environ, "DOCKER_HOST": engine}, check=True, capture_output=True)
+    docker("tag", "faas-examples/echo:latest", "faas-tests/rebuilt:latest")
+    try:
+        with Native(tmp_path, engine) as native:
+            name = native.user.register("faas-tests/rebuilt:latest")
+            docker("tag", "faas-examples/report:latest", "faas-tests/rebuilt:latest")
+            assert native.user.call(name, "-n x").body == b"-n x"
+            assert native.user.post(f"/v1/functions/{name}/refresh").status == 200
+            assert "== network interfaces" in native.user.call(name, "x").text
+            done = native.plat.run("image", "import", str(conftest.ROOT / "build/examples/echo.tar"), "--tag", "faas-tests/rebuilt:latest", "--data",
+                                   native.plat.data)
+            assert done.returncode == 0, done.stderr
+            assert native.user.post(f"/v1/functions/{name}/refresh").status == 200
+            assert native.user.call(name, "-n x").body == b"-n x"
+    finally:
+        docker("image", "rm", "faas-tests/rebuilt:latest")
+
+
+def test_a_spawner_stops_in_the_middle_of_a_pull(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent, Native(tmp_path) as native, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(native.user.post, "/registry/register", {"name": "f", "payload": f"127.0.0.1:{silent.getsockname()[1]}/a:1"})
+        silent.settimeout(20)
+        connection, _ = silent.accept()  # skopeo asks, and gets no answer
+        spawner = native.plat.pids("spawner")[0]
+        os.kill(spawner, 15)
+        wait_until(lambda: native.plat.pids("spawner") not in ([spawner], []), 20, "the spawner ended and came back")
+        connection.close()
+        silent.close()
+        assert waiting.result().status in (422, 503)
