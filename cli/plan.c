@@ -369,6 +369,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"REPLICAS", replicas},
         {"CLUSTER", role == ROLE_SPAWNER ? plan->facts.id : NULL}, /* one engine, two platforms */
         {"SPAWNER_IMAGES", role == ROLE_SPAWNER ? images : NULL},
+        {"SPAWNER_RUNTIME", role == ROLE_SPAWNER ? plan->runtime.name : NULL},
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {is_tls ? "LISTEN_TLS" : NULL, NULL},
@@ -423,6 +424,14 @@ static faas_code add_all(struct plan *plan, const struct up_options *options, fa
 
 /* ---- all of it ---- */
 
+static faas_code choose_runtime(struct plan *plan, faas_err *err)
+{
+    FAAS_AUTO(char) *kept = NULL;
+
+    FAAS_TRY(in_dir(plan, "runtime.json", &kept, err));
+    return runtime_choose(plan->bin_dir, kept, has_store(plan), &plan->runtime, err);
+}
+
 static faas_code make(struct plan *plan, const struct up_options *options, faas_err *err)
 {
     int nats = options->replicas[ROLE_NATS];
@@ -434,6 +443,7 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     FAAS_TRY(in_dir(plan, "state.json", &plan->state_path, err));
     FAAS_TRY(in_dir(plan, "log", &plan->log_dir, err));
     FAAS_TRY(file_make_dirs(plan->log_dir, err));
+    FAAS_TRY(choose_runtime(plan, err));
     FAAS_TRY(make_keys(plan, err));
     if (options->is_tls)
         FAAS_TRY(keys_tls(plan->dir.path, options->address, &plan->tls, err));

@@ -14,6 +14,7 @@
 #include "cli/keys.h"
 #include "cli/nats_conf.h"
 #include "cli/process.h"
+#include "cli/runtime.h"
 #include "net/nkey.h"
 
 enum role { ROLE_NATS, ROLE_AUTH, ROLE_REGISTRY, ROLE_SPAWNER, ROLE_PUBLISHER, ROLE_GATEWAY };
@@ -46,6 +47,7 @@ struct plan {
     int tls_ports[PLAN_REPLICAS_MOST];
     struct keys_pair tls; /* paths; NULL without TLS */
     struct nats_node nodes[NATS_SERVERS_MAX];
+    struct runtime_choice runtime; /* of the spawners */
     int stream_replicas;
     bool is_new_cluster; /* several NATS servers that hold no data yet */
     char *url;           /* http://ADDRESS:PORT of the first gateway */

@@ -40,36 +40,32 @@ faas_code programs_ours(const char *folder, const char *name, char **out_path, f
     return FAAS_OK;
 }
 
-/* Runs PROGRAM --version; false when it cannot be run or says something else. */
-static bool ask_version(const char *program, int out_version[3])
+bool programs_ask(const char *program, const char *argument, char *out_text, size_t room)
 {
-    union {
-        const char *text;
-        char *arg;
-    } name = {.text = program};
-    char version_flag[] = "--version", text[256], *const argv[] = {name.arg, version_flag, NULL};
+    FAAS_AUTO(char) *name = strdup(program), *word = strdup(argument);
+    char *const argv[] = {name, word, NULL};
     posix_spawn_file_actions_t actions;
+    size_t len = 0;
     int ends[2], status;
-    ssize_t len = 0, n;
+    ssize_t n;
     pid_t pid;
 
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    if (name == NULL || word == NULL || pipe2(ends, O_CLOEXEC) != 0)
         return false;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     status = posix_spawn(&pid, program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
-    while (status == 0 && len < (ssize_t)sizeof text - 1 &&
-           (n = read(ends[0], text + len, sizeof text - 1 - (size_t)len)) > 0)
-        len += n;
-    text[len] = '\0';
+    while (status == 0 && len < room - 1 && (n = read(ends[0], out_text + len, room - 1 - len)) > 0)
+        len += (size_t)n;
+    out_text[len] = '\0';
     close(ends[0]);
     if (status != 0)
         return false;
     waitpid(pid, &status, 0);
-    return nats_version_parse(text, out_version);
+    return true;
 }
 
 static char *find_in_path(const char *name)
@@ -106,12 +102,13 @@ static char *find_nats(const char *folder)
 faas_code programs_nats(const char *folder, char **out_path, faas_err *err)
 {
     FAAS_AUTO(char) *path = find_nats(folder);
+    char text[256];
     int version[3];
 
     if (path == NULL)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "no nats-server found; run scripts/deps, or set NATS_SERVER to one");
-    if (!ask_version(path, version))
+    if (!programs_ask(path, "--version", text, sizeof text) || !nats_version_parse(text, version))
         return faas_fail(err, FAAS_UNAVAILABLE, "%s does not run, or is no nats-server", path);
     if (!nats_version_is_enough(version))
         return faas_fail(

@@ -8,6 +8,9 @@
 #ifndef CLI_PROGRAMS_H
 #define CLI_PROGRAMS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
 
 /* The folder of the running program; the caller frees. */
@@ -15,5 +18,7 @@ FAAS_MUST_CHECK faas_code programs_folder(char **out_folder, faas_err *err);
 FAAS_MUST_CHECK faas_code programs_ours(const char *folder, const char *name, char **out_path,
                                         faas_err *err);
 FAAS_MUST_CHECK faas_code programs_nats(const char *folder, char **out_path, faas_err *err);
+/* What `PROGRAM ARGUMENT` prints; false when it cannot be run.  Waits for its end. */
+bool programs_ask(const char *program, const char *argument, char *out_text, size_t room);
 
 #endif

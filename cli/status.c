@@ -157,16 +157,17 @@ static faas_code show(const json_t *state, faas_err *err)
     FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
     const char *url = json_string_value(json_object_get(state, "url"));
     const char *path = json_string_value(json_object_get(state, "data"));
+    const char *runtime = json_string_value(json_object_get(state, "runtime"));
     json_int_t servers = json_integer_value(json_object_get(state, "nats_servers"));
     const json_t *process;
     size_t i;
 
     if (table == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    output_say("%s, data in %s, %s, supervisor %" JSON_INTEGER_FORMAT, url != NULL ? url : "?",
-               path != NULL ? path : "?",
+    output_say("%s, data in %s, %s, runtime %s, supervisor %" JSON_INTEGER_FORMAT,
+               url != NULL ? url : "?", path != NULL ? path : "?",
                json_is_true(json_object_get(state, "ready")) ? "ready" : "not ready yet",
-               json_integer_value(json_object_get(state, "pid")));
+               runtime != NULL ? runtime : "?", json_integer_value(json_object_get(state, "pid")));
     json_array_foreach (json_object_get(state, "processes"), i, process)
         add_row(table, process);
     FAAS_TRY(

@@ -309,11 +309,18 @@ static void on_formed(void *arg)
     }
 }
 
-static bool needs_engine(void)
+static void tell_runtime(const struct supervisor *sup)
 {
-    const char *runtime = getenv("SPAWNER_RUNTIME");
+    const struct runtime_choice *runtime = &sup->plan->runtime;
+    bool is_docker = strcmp(runtime->name, "docker") == 0;
+    char engine[256];
 
-    return runtime == NULL || strcmp(runtime, "native") != 0;
+    output_note("functions run in %s: %s", is_docker ? "containers (docker)" : "sandboxes (native)",
+                runtime->why);
+    if (is_docker && !engine_answers(engine, sizeof engine))
+        output_note("no Docker Engine answers at %s: functions cannot be registered or called "
+                    "until one runs there; DOCKER_HOST names another",
+                    engine);
 }
 
 static faas_code start(struct supervisor *sup, faas_err *err)
@@ -325,7 +332,6 @@ static faas_code start(struct supervisor *sup, faas_err *err)
         .monitor_count = sup->plan->is_new_cluster ? (size_t)sup->plan->facts.nats : 0,
         .formed = on_formed,
     };
-    char engine[256];
 
     for (size_t i = 0; i < ready_conf.monitor_count; i++)
         ready_conf.monitor_ports[i] = sup->plan->nodes[i].monitor_port;
@@ -340,10 +346,7 @@ static faas_code start(struct supervisor *sup, faas_err *err)
     FAAS_TRY(start_watchers(sup, err)); /* first: starting processes touches the timers */
     FAAS_TRY(start_processes(sup, err));
     FAAS_TRY(ready_start(&ready_conf, sup->ev, on_ready, sup, &sup->ready, err));
-    if (needs_engine() && !engine_answers(engine, sizeof engine))
-        output_note("no Docker Engine answers at %s: functions cannot be registered or called "
-                    "until one runs there; DOCKER_HOST names another",
-                    engine);
+    tell_runtime(sup);
     return FAAS_OK;
 }
 

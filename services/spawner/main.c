@@ -14,6 +14,7 @@
 #include "service.h"
 #include "services/spawner/image/child.h"
 #include "services/spawner/image/limits.h"
+#include "services/spawner/native/check.h"
 #include "services/spawner/native/runtime_native.h"
 #include "worker.h"
 
@@ -49,9 +50,10 @@ static struct {
 
 static const struct faas_option options[] = {
     FAAS_OPT_GROUP("The spawner:"),
-    FAAS_OPT_STR(conf.runtime, "SPAWNER_RUNTIME", "docker",
-                 "what runs functions: docker (containers of a Docker Engine) or native (sandboxes "
-                 "of this machine's kernel; root)"),
+    FAAS_OPT_STR(conf.runtime, "SPAWNER_RUNTIME", "auto",
+                 "what runs functions: native (sandboxes of this machine's kernel; root), docker "
+                 "(containers of a Docker Engine), or auto: native where it can keep every limit, "
+                 "else docker"),
     FAAS_OPT_STR(conf.images, "SPAWNER_IMAGES", "/var/lib/faas/images",
                  "native: directory of the image store"),
     FAAS_OPT_STR(conf.run_dir, "SPAWNER_RUN_DIR", "/run/faas-spawner",
@@ -238,13 +240,32 @@ static const struct kind kinds[] = {
     {"native", open_native, runtime_native_begin, runtime_native_is_settled, runtime_native_free},
 };
 
+/* Without every limit sandboxes would serve one user alone: then an engine is the better choice. */
+static const char *choose_runtime(void)
+{
+    char program[PATH_MAX], lacks[32] = "";
+    faas_err err = {0};
+    faas_code rc = find_zygote(program, &err);
+
+    if (rc == FAAS_OK)
+        rc = native_check(conf.run_dir, program, lacks, &err);
+    if (rc == FAAS_OK && lacks[0] == '\0')
+        return "native";
+    FAAS_LOG(INFO, "functions run in containers: this machine cannot do sandboxes",
+             FAAS_LSTR("why", err.msg), FAAS_LSTR("lacks", lacks));
+    return "docker";
+}
+
 static faas_code find_kind(faas_err *err)
 {
+    const char *name = strcmp(conf.runtime, "auto") == 0 ? choose_runtime() : conf.runtime;
+
     for (size_t i = 0; i < FAAS_ARRAY_LEN(kinds); i++)
-        if (strcmp(kinds[i].name, conf.runtime) == 0)
+        if (strcmp(kinds[i].name, name) == 0)
             app.kind = &kinds[i];
-    return app.kind != NULL ? FAAS_OK
-                            : faas_fail(err, FAAS_INVALID, "SPAWNER_RUNTIME: docker or native");
+    return app.kind != NULL
+               ? FAAS_OK
+               : faas_fail(err, FAAS_INVALID, "SPAWNER_RUNTIME: auto, docker or native");
 }
 
 /* Loop thread: from here on calls are taken. */
@@ -328,6 +349,29 @@ static void stop(void *state)
     image_store_close(app.store);
 }
 
+/* `faas-spawner check-native`, for `faas up`: one line of JSON. */
+static int say_check(void)
+{
+    static const struct faas_option *const tables[] = {options, NULL};
+    char name[] = "faas-spawner", *argv[] = {name, NULL};
+    char program[PATH_MAX], lacks[32] = "";
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    faas_err err = {0};
+    bool is_exit;
+    faas_code rc = faas_options_load(tables, 1, argv, &is_exit, &err);
+
+    if (rc == FAAS_OK)
+        rc = find_zygote(program, &err);
+    if (rc == FAAS_OK)
+        rc = native_check(conf.run_dir, program, lacks, &err);
+    doc = rc == FAAS_OK ? json_pack("{s:b,s:s}", "fit", 1, "lacks", lacks)
+                        : json_pack("{s:b,s:s}", "fit", 0, "why", err.msg);
+    text = faas_json_text(doc, NULL);
+    faas_options_free(tables);
+    return text != NULL && puts(text) >= 0 && fflush(stdout) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     static const struct faas_service spawner = {
@@ -343,5 +387,7 @@ int main(int argc, char **argv)
         .stop = stop,
     };
 
+    if (argc == 2 && strcmp(argv[1], "check-native") == 0)
+        return say_check();
     return faas_service_main(&spawner, argc, argv);
 }

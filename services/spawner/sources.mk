@@ -12,7 +12,8 @@ $(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c 
 
 $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
-	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE)))
+	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE) \
+	$(SPAWNER)/native/check.c))
 
 $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c packet.c)))
 

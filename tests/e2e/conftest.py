@@ -20,14 +20,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("FAAS_BIN", ROOT / "build/release/bin")).resolve()
 
 
-# What the fixture `functions` registers, and what tests register besides.
+# What the fixture `functions` registers.
 IMAGES = {
     "upper": "faas-examples/upper:latest", "echo": "faas-examples/echo:latest", "report": "faas-examples/report:latest",
     "fail": "faas-tests/fail:latest", "cmdonly": "faas-tests/cmd-only:latest", "shellcmd": "faas-tests/shell-cmd:latest",
     "entrycmd": "faas-tests/entry-and-cmd:latest", "badexec": "faas-tests/bad-exec:latest",
     "volumeuser": "faas-tests/volume-user:latest",
 }
-OTHER_IMAGES = ("faas-tests/no-command:latest", "faas-tests/sh:latest", "faas-tests/shell-entrypoint:latest", "faas-tests/show:latest")
 
 
 def run(*args, **more):
@@ -55,16 +54,11 @@ def is_address_sanitized():
     return b"__asan_init" in (BIN / "faas-gateway").read_bytes()
 
 
-def runtime_settings(data):
-    runtime = os.environ.get("FAAS_RUNTIME", "docker")
-    return {"SPAWNER_RUNTIME": runtime, "SPAWNER_RUN_DIR": f"{data}/run"} if runtime == "native" else {}
-
-
 @pytest.fixture(scope="session")
 def platform(engine):
     data = tempfile.mkdtemp(prefix="faas-e2e-")
     replicas = {} if os.environ.get("FAAS_SMALL") else {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
-    plat = Platform(BIN, data, free_port(), replicas, engine, runtime_settings(data))
+    plat = Platform(BIN, data, free_port(), replicas, engine)
     plat.up()
     yield plat
     left = plat.down()

@@ -20,7 +20,7 @@ def platform(folder, replicas=None, env=None):
     """A platform on a scripted engine, without rate limits, and a function on it: (platform, client, name)."""
     sock = pathlib.Path(folder, "engine.sock")
     engine = subprocess.Popen([conftest.BIN / "scripted-engine", sock])
-    plat = Platform(conftest.BIN, os.path.join(folder, "data"), free_port(), replicas or {}, f"unix://{sock}", env={"RATE_USER": "0", **(env or {})})
+    plat = Platform(conftest.BIN, os.path.join(folder, "data"), free_port(), replicas or {}, f"unix://{sock}", env={"RATE_USER": "0", "SPAWNER_RUNTIME": "docker", **(env or {})})
     try:
         wait_until(sock.exists, 10, "the scripted engine listens")
         os.makedirs(plat.data)

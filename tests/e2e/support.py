@@ -129,17 +129,23 @@ def stat_of(pid):
     return name, int(rest.split()[1]), int(rest.split()[19])
 
 
+def runtime_settings(data):
+    """What a platform's functions run in, unless a test says otherwise."""
+    return {"SPAWNER_RUNTIME": os.environ.get("FAAS_RUNTIME", "docker"), "SPAWNER_RUN_DIR": f"{data}/run"}
+
+
 class Platform:
     """`faas up` in a data folder of its own."""
 
     def __init__(self, bin_dir, data, port, replicas, docker_host, env=None):
-        self.is_native = (env or {}).get("SPAWNER_RUNTIME") == "native"
+        env = {**runtime_settings(data), **(env or {})}
+        self.is_native = env["SPAWNER_RUNTIME"] == "native"
         self.faas = str(pathlib.Path(bin_dir) / "faas")
         self.data, self.listen, self.replicas = data, f"127.0.0.1:{port}", replicas
         self.url = f"http://{self.listen}"
         self.env = {**os.environ, "DOCKER_HOST": docker_host, "XDG_CONFIG_HOME": os.path.join(data, "config"),
                     "ASAN_OPTIONS": f"log_path={data}/sanitizer:detect_leaks=1", "UBSAN_OPTIONS": f"log_path={data}/sanitizer:print_stacktrace=1",
-                    "TSAN_OPTIONS": f"log_path={data}/sanitizer:suppressions={TSAN_SUPPRESSIONS}", **(env or {})}
+                    "TSAN_OPTIONS": f"log_path={data}/sanitizer:suppressions={TSAN_SUPPRESSIONS}", **env}
         self.docker_host = docker_host
 
     def up(self):
@@ -164,12 +170,6 @@ class Platform:
         done = self.run("status", "--data", self.data, "--json")
         assert done.returncode == 0, (done.stdout, done.stderr)
         return json.loads(done.stdout)
-
-    def take_images(self, *images):
-        """From the engine into the store that native spawners run."""
-        for image in images:
-            done = self.run("image", "pull", image, "--engine", "--data", self.data)
-            assert done.returncode == 0, (image, done.stdout, done.stderr)
 
     def pids(self, service):
         return [p["pid"] for p in self.status()["processes"] if p["service"] == service]

@@ -35,7 +35,7 @@ def settings(plat, service, work, **more):
     """What `faas up` would give the service, with secrets of its own copy."""
     ports = json.loads(pathlib.Path(plat.data, "ports.json").read_text())["ports"]
     env = {"PATH": os.environ["PATH"], "DOCKER_HOST": plat.docker_host, "NATS_URL": f"nats://127.0.0.1:{ports['nats-1']}", "INSTANCE_ID": "extra",
-           "DATA_DIR": str(work / "data"), "LISTEN_ADDR": f"127.0.0.1:{free_port()}", "CLUSTER": "secrets-test",
+           "DATA_DIR": str(work / "data"), "LISTEN_ADDR": f"127.0.0.1:{free_port()}", "CLUSTER": "secrets-test", "SPAWNER_RUNTIME": "docker",
            "NATS_NKEY_FILE": copy(plat, f"nats-{service}.seed", work)}
     if service == "auth":
         env["AUTH_KEY_FILES"] = copy(plat, "token-1.pem", work)

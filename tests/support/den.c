@@ -37,6 +37,7 @@ pid_t den_spawner_start(const char *id, const char *const *settings)
     setenv("INSTANCE_ID", id, 1);
     setenv("DATA_DIR", data_dir, 1);
     setenv("CLUSTER", den.cluster, 1);
+    setenv("SPAWNER_RUNTIME", "docker", 1);
     setenv("LOG_LEVEL", getenv("FAAS_TEST_LOG") != NULL ? "debug" : "error", 1);
     for (; settings != NULL && *settings != NULL; settings += 2)
         setenv(settings[0], settings[1], 1);
