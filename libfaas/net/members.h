@@ -2,7 +2,7 @@
  * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and soon after
  *           faas_members_beat_now().  JSON: {"v":1,"epoch":text,"beat":n,
  *           "state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,
- *           "applied":{bucket:seq},"bye":true?}; the last beat of a process says bye.
+ *           "isolation":text?,"applied":{bucket:seq},"bye":true?}; the last beat of a process says bye.
  * Epoch     random per process start; a restarted instance under the same id is another epoch.
  * States    a member is usable while its newest beat is under FAAS_BEAT_FRESH_MS old (3 missed
  *           beats) and its state is ready; dead after FAAS_BEAT_DEAD_MS of silence and a failed
@@ -32,6 +32,7 @@ struct faas_member {
     bool is_dead;
     int64_t free, slots; /* spawner: places left and in all */
     int64_t running;
+    char isolation[16]; /* spawner: what its functions run in; "": it does not say */
 };
 enum faas_member_change {
     FAAS_MEMBER_JOINED,
@@ -48,7 +49,8 @@ typedef void faas_member_watch(void *arg, const struct faas_member *member,
 struct faas_beat {
     const char *state; /* "starting", "ready", "draining" */
     int64_t free, slots, running;
-    uint64_t running_seq; /* grows with each change of the running set */
+    uint64_t running_seq;  /* grows with each change of the running set */
+    const char *isolation; /* NULL: none */
     struct {
         const char *bucket;
         uint64_t seq;

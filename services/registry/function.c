@@ -281,9 +281,7 @@ faas_code function_set_image(json_t *doc, const json_t *resolved, faas_err *err)
                             json_boolean(has_entrypoint && is_shell_form(image.entrypoint))) != 0)
         return no_memory(err);
     FAAS_TRY(set_text(doc, "reference", image.reference, err));
-    /* Where an image is decides what can run it. */
-    FAAS_TRY(
-        set_text(doc, "isolation", strcmp(image.kind, "store") == 0 ? "sandbox" : "docker", err));
+    FAAS_TRY(function_tell_isolation(doc, err));
     return check_shell_form(doc, err);
 }
 
@@ -378,6 +376,19 @@ const char *function_id(const json_t *doc)
 const char *function_payload(const json_t *doc)
 {
     return json_string_value(json_object_get(doc, "payload"));
+}
+
+const char *function_isolation(const json_t *doc)
+{
+    const json_t *digest = json_object_get(doc, "digest");
+    const char *kind = json_string_value(json_object_get(digest, "kind"));
+
+    return kind != NULL && strcmp(kind, "store") == 0 ? "sandbox" : "docker";
+}
+
+faas_code function_tell_isolation(json_t *doc, faas_err *err)
+{
+    return set_text(doc, "isolation", function_isolation(doc), err);
 }
 
 int64_t function_version(const json_t *doc)

@@ -67,6 +67,10 @@ json_t *function_public(const json_t *doc);
 const char *function_name(const json_t *doc);
 const char *function_id(const json_t *doc);
 const char *function_payload(const json_t *doc);
+/* Where its image is decides what can run it: "sandbox" or "docker". */
+const char *function_isolation(const json_t *doc);
+/* Writes it to the record, whatever was asked for. */
+FAAS_MUST_CHECK faas_code function_tell_isolation(json_t *doc, faas_err *err);
 int64_t function_version(const json_t *doc);
 bool function_same_image(const json_t *a, const json_t *b); /* digest and command are equal */
 

@@ -223,9 +223,6 @@ static faas_code check_offered(const struct body *body, faas_err *err)
     if (json_array_size(body->secrets) > 0)
         return faas_fail(err, FAAS_UNPROCESSABLE,
                          "secrets: there is no secret of that name; this release has no secrets");
-    if (body->isolation != NULL && strcmp(body->isolation, "sandbox") == 0)
-        return faas_fail(err, FAAS_UNPROCESSABLE,
-                         "isolation: no spawner offers \"sandbox\"; use \"docker\"");
     return FAAS_OK;
 }
 

@@ -28,11 +28,13 @@ struct survey {
     struct task task; /* first: freed as one */
     faas_members *members;
     char image[FAAS_IMAGE_REF_MAX + 1];
+    char isolation[16]; /* wanted; "": any */
     size_t count;
     struct candidate {
         char id[40], epoch[33];
         uint64_t weight;
         bool is_usable; /* may be asked now; else only not known to be dead */
+        bool is_wanted; /* has the isolation */
     } list[SPAWNERS_MAX];
 };
 
@@ -112,6 +114,14 @@ static bool task_wait(struct task *task, int64_t ms)
 
 /* ---- who is there ---- */
 
+/* Spawners of releases that said nothing of it had containers alone. */
+static bool has_isolation(const struct faas_member *m, const char *wanted)
+{
+    const char *its = m->isolation[0] != '\0' ? m->isolation : "docker";
+
+    return wanted[0] == '\0' || strcmp(its, wanted) == 0;
+}
+
 static void take_survey(void *arg)
 {
     struct survey *survey = arg;
@@ -128,14 +138,15 @@ static void take_survey(void *arg)
         snprintf(c->epoch, sizeof c->epoch, "%s", m->epoch);
         c->weight = faas_rendezvous(survey->image, m->id);
         c->is_usable = faas_member_is_usable(m);
+        c->is_wanted = has_isolation(m, survey->isolation);
         survey->count++;
     }
     task_end(&survey->task);
     survey_unref(survey);
 }
 
-static faas_code look_around(struct resolver *resolver, const char *image, int64_t wait_ms,
-                             struct survey **out_survey, faas_err *err)
+static faas_code look_around(struct resolver *resolver, const struct resolver_want *want,
+                             int64_t wait_ms, struct survey **out_survey, faas_err *err)
 {
     struct survey *survey = calloc(1, sizeof *survey);
 
@@ -143,7 +154,9 @@ static faas_code look_around(struct resolver *resolver, const char *image, int64
         return faas_fail_sys(err, errno, "spawner list");
     task_init(&survey->task);
     survey->members = resolver->members;
-    snprintf(survey->image, sizeof survey->image, "%s", image);
+    snprintf(survey->image, sizeof survey->image, "%s", want->image);
+    snprintf(survey->isolation, sizeof survey->isolation, "%s",
+             want->isolation != NULL ? want->isolation : "");
     task_ref(&survey->task);
     faas_loop_post(resolver->loop, take_survey, survey);
     if (!task_wait(&survey->task, wait_ms)) {
@@ -176,17 +189,52 @@ static bool was_tried(const struct tried *tried, const struct candidate *who)
     return false;
 }
 
-static const struct candidate *choose(const struct survey *survey, const struct tried *tried)
+static const struct candidate *choose_of(const struct survey *survey, const struct tried *tried,
+                                         bool is_wanted)
 {
     const struct candidate *best = NULL;
 
     for (size_t i = 0; i < survey->count; i++) {
         const struct candidate *c = &survey->list[i];
 
-        if (c->is_usable && !was_tried(tried, c) && (best == NULL || c->weight > best->weight))
+        if (c->is_usable && c->is_wanted == is_wanted && !was_tried(tried, c) &&
+            (best == NULL || c->weight > best->weight))
             best = c;
     }
     return best;
+}
+
+static const struct candidate *choose(const struct survey *survey, const struct tried *tried,
+                                      const struct resolver_want *want)
+{
+    const struct candidate *best = NULL;
+
+    if (tried->count < SPAWNERS_MAX)
+        best = choose_of(survey, tried, true);
+    if (tried->count < SPAWNERS_MAX && best == NULL && !want->is_needed)
+        best = choose_of(survey, tried, false);
+    return best;
+}
+
+/* Spawners are there, but none of them could ever do. */
+static bool is_foreign(const struct survey *survey)
+{
+    for (size_t i = 0; i < survey->count; i++)
+        if (survey->list[i].is_wanted)
+            return false;
+    return survey->count > 0;
+}
+
+static faas_code fail_nobody(const struct survey *survey, faas_err *err)
+{
+    if (is_foreign(survey))
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "isolation: no spawner here offers \"%s\"; leave the field out to take "
+                         "what there is",
+                         survey->isolation);
+    return faas_fail(err, FAAS_UNAVAILABLE,
+                     "no spawner is there to resolve the image; nothing was stored, try again when "
+                     "one runs");
 }
 
 /* ---- the question ---- */
@@ -235,13 +283,15 @@ static faas_code send_ask(struct resolver *resolver, const struct faas_ctx *ctx,
 static faas_code await(struct resolver *resolver, const struct faas_ctx *ctx,
                        const struct candidate *who, struct ask *ask, faas_err *err)
 {
+    static const struct resolver_want anybody = {.image = ""};
+
     while (!task_wait(&ask->task, WATCH_MS)) {
         struct survey *now = NULL;
         bool is_there;
 
         if (faas_left_ms(ctx->deadline_ns) == 0)
             return faas_fail(err, FAAS_TIMEOUT, "no answer in time");
-        FAAS_TRY(look_around(resolver, "", faas_left_ms(ctx->deadline_ns), &now, err));
+        FAAS_TRY(look_around(resolver, &anybody, faas_left_ms(ctx->deadline_ns), &now, err));
         is_there = find(now, who) != NULL || now->count == SPAWNERS_MAX;
         survey_unref(now);
         if (!is_there)
@@ -281,7 +331,7 @@ static bool is_worth_another(faas_code rc)
 }
 
 static faas_code ask_around(struct resolver *resolver, const struct faas_ctx *ctx,
-                            const char *image, json_t **out_resolved, faas_err *err)
+                            const struct resolver_want *want, json_t **out_resolved, faas_err *err)
 {
     struct tried tried = {0};
 
@@ -290,19 +340,17 @@ static faas_code ask_around(struct resolver *resolver, const struct faas_ctx *ct
         const struct candidate *who;
         faas_code rc;
 
-        FAAS_TRY(look_around(resolver, image, faas_left_ms(ctx->deadline_ns), &survey, err));
-        who = tried.count == SPAWNERS_MAX ? NULL : choose(survey, &tried);
+        FAAS_TRY(look_around(resolver, want, faas_left_ms(ctx->deadline_ns), &survey, err));
+        who = choose(survey, &tried, want);
         if (who == NULL) {
+            if (tried.count == 0)
+                (void)fail_nobody(survey, err);
             survey_unref(survey);
-            if (tried.count > 0)
-                return err->code; /* what the last one said */
-            return faas_fail(err, FAAS_UNAVAILABLE,
-                             "no spawner is there to resolve the image; nothing was stored, try "
-                             "again when one runs");
+            return err->code; /* or what the last one said */
         }
         tried.list[tried.count++] = *who;
         survey_unref(survey);
-        rc = ask_one(resolver, ctx, &tried.list[tried.count - 1], image, out_resolved, err);
+        rc = ask_one(resolver, ctx, &tried.list[tried.count - 1], want->image, out_resolved, err);
         if (rc == FAAS_TIMEOUT)
             return faas_fail(err, FAAS_UNAVAILABLE,
                              "the spawner did not resolve the image in time; a pull goes on, so "
@@ -312,8 +360,8 @@ static faas_code ask_around(struct resolver *resolver, const struct faas_ctx *ct
     }
 }
 
-faas_code resolver_ask(struct resolver *resolver, const struct faas_ctx *caller, const char *image,
-                       json_t **out_resolved, faas_err *err)
+faas_code resolver_ask(struct resolver *resolver, const struct faas_ctx *caller,
+                       const struct resolver_want *want, json_t **out_resolved, faas_err *err)
 {
     struct faas_ctx ctx = *caller;
     int64_t left = faas_left_ms(caller->deadline_ns);
@@ -323,7 +371,7 @@ faas_code resolver_ask(struct resolver *resolver, const struct faas_ctx *caller,
     ctx.deadline_ns =
         faas_deadline_in_ms(left > 2 * STORE_LEFT_MS ? left - STORE_LEFT_MS : left / 2);
     if (atomic_fetch_add(&resolver->running, 1) < RESOLVER_MAX)
-        rc = ask_around(resolver, &ctx, image, out_resolved, &last);
+        rc = ask_around(resolver, &ctx, want, out_resolved, &last);
     else
         rc = faas_fail(&last, FAAS_BUSY, "too many images are being resolved; try again");
     atomic_fetch_sub(&resolver->running, 1);

@@ -70,6 +70,12 @@ static faas_code keep_version(struct registry *reg, const struct faas_ctx *calle
     return store_keep_version(reg->functions, caller, head, err);
 }
 
+/* What the caller wants the function to run in; NULL: what there is. */
+static const char *wanted_isolation(const struct function_want *want)
+{
+    return want != NULL ? json_string_value(json_object_get(want->body, "isolation")) : NULL;
+}
+
 /* ---- create ---- */
 
 static faas_code check_name_is_free(struct registry *reg, const struct faas_ctx *caller,
@@ -110,13 +116,16 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
 {
     FAAS_AUTO(json_t) *doc = NULL;
     FAAS_AUTO(json_t) *resolved = NULL;
+    struct resolver_want image = {.image = want->payload};
     uint64_t seq = 0;
     faas_code rc;
 
     FAAS_TRY(check_name_is_free(reg, caller, want->name, err));
     FAAS_TRY(check_quota(reg, caller, err));
     FAAS_TRY(function_make(want, caller, &doc, err));
-    FAAS_TRY(resolver_ask(&reg->resolver, caller, want->payload, &resolved, err));
+    image.isolation = wanted_isolation(want);
+    image.is_needed = image.isolation != NULL;
+    FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
     rc = store_put(reg->functions, caller, doc, 0, &seq, err);
     if (rc == FAAS_CONFLICT)
@@ -129,19 +138,33 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
 
 /* ---- change, refresh ---- */
 
-/* Whatever the rounds, one reference is resolved once. */
-static faas_code resolve(struct change *change, const char *payload, faas_err *err)
+/* Whatever the rounds, one reference is resolved once.  Without another word a function stays in
+ * what it runs in. */
+static faas_code resolve(struct change *change, const json_t *head, const char *payload,
+                         faas_err *err)
 {
+    struct resolver_want image = {.image = payload, .isolation = wanted_isolation(change->want)};
     json_t *resolved = NULL;
 
+    image.is_needed = image.isolation != NULL;
+    if (!image.is_needed && change->verb != FUNCTION_REPLACE)
+        image.isolation = function_isolation(head);
     if (change->resolved_for != NULL && strcmp(change->resolved_for, payload) == 0)
         return FAAS_OK;
-    FAAS_TRY(resolver_ask(&change->reg->resolver, change->caller, payload, &resolved, err));
+    FAAS_TRY(resolver_ask(&change->reg->resolver, change->caller, &image, &resolved, err));
     json_decref(change->resolved);
     free(change->resolved_for);
     change->resolved = resolved;
     change->resolved_for = strdup(payload);
     return change->resolved_for != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image reference");
+}
+
+/* Where a function runs is where its image was found: another isolation finds it anew. */
+static bool is_moving(const struct function_want *want, const json_t *head)
+{
+    const char *wanted = wanted_isolation(want);
+
+    return wanted != NULL && strcmp(wanted, function_isolation(head)) != 0;
 }
 
 /* The next version, or *out_next NULL when there is nothing to change. */
@@ -157,9 +180,11 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
         if (change->verb == FUNCTION_UPDATE && change->want->is_empty)
             return FAAS_OK;
     }
-    if (change->want == NULL || change->want->payload != NULL) {
-        FAAS_TRY(resolve(change, function_payload(next), err));
+    if (change->want == NULL || change->want->payload != NULL || is_moving(change->want, head)) {
+        FAAS_TRY(resolve(change, head, function_payload(next), err));
         FAAS_TRY(function_set_image(next, change->resolved, err));
+    } else {
+        FAAS_TRY(function_tell_isolation(next, err)); /* stays, where null asked for a default */
     }
     if (change->want == NULL && function_same_image(head, next))
         return FAAS_OK;

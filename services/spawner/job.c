@@ -415,8 +415,8 @@ static faas_code open_ways(job *self, faas_err *err)
                                         .done = on_frames_done,
                                         .arg = self,
                                         .give_up_ms = JOB_GIVE_UP_MS};
-    FAAS_AUTO(json_t) *head = json_pack("{s:i,s:s,s:s,s:s}", "v", 1, "kind", "exec", "spawner",
-                                        self->host->spawner, "start", "cold");
+    FAAS_AUTO(json_t) *head =
+        json_pack("{s:i,s:s,s:s}", "v", 1, "kind", "exec", "spawner", self->host->spawner);
 
     if (head == NULL)
         return faas_fail_sys(err, ENOMEM, "head frame");

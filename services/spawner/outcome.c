@@ -171,10 +171,11 @@ json_t *outcome_to_json(const struct outcome_report *report)
 
     if (tail == NULL)
         return NULL;
-    end = json_pack("{s:i,s:s,s:s,s:s,s:I,s:s,s:{s:f,s:f},s:s}", "v", 1, "code",
-                    faas_code_slug(o->code), "detail", o->detail, "stderr_tail", tail,
-                    "stderr_bytes", (json_int_t)report->tail->total, "start", "cold", "times_ms",
-                    "start", o->start_ms, "run", o->run_ms, "spawner", report->spawner);
+    end =
+        json_pack("{s:i,s:s,s:s,s:s,s:I,s:s,s:{s:f,s:f},s:s}", "v", 1, "code",
+                  faas_code_slug(o->code), "detail", o->detail, "stderr_tail", tail, "stderr_bytes",
+                  (json_int_t)report->tail->total, "start", o->start != NULL ? o->start : "cold",
+                  "times_ms", "start", o->start_ms, "run", o->run_ms, "spawner", report->spawner);
     if (end == NULL || add_status(end, o) != 0)
         return NULL;
     times = json_object_get(end, "times_ms");

@@ -49,6 +49,7 @@ struct rt_outcome {
     bool is_oom;   /* memory was the cause; only with FAILED */
     bool may_have_run;
     double start_ms, run_ms; /* call() to started; started to exit; 0 when it never came to that */
+    const char *start;       /* what it started in: "cold", "prewarmed", "warm"; NULL: cold */
     char detail[FAAS_ERR_MSG_MAX];
 };
 

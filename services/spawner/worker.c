@@ -76,6 +76,7 @@ void worker_give_slot(worker *self)
 void worker_fill(worker *self, struct faas_beat *beat)
 {
     ledger_forget_old(self->book);
+    beat->isolation = self->conf.runtime->ops->isolation;
     beat->slots = self->conf.slots;
     beat->free = self->is_draining ? 0 : self->conf.slots - self->used;
     beat->running = self->used;

@@ -68,7 +68,8 @@ def platform(engine):
     if is_address_sanitized():
         record_promise(43, "tests/e2e/conftest.py", "platform", "0 reports of the address and undefined-behaviour sanitizers under all tests")
     if os.environ.get("KEEP_DATA") is None:
-        shutil.rmtree(data, ignore_errors=True)
+        for folder in (data, f"{data}-run"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,7 @@ def stat_of(pid):
 
 def runtime_settings(data):
     """What a platform's functions run in, unless a test says otherwise."""
-    return {"SPAWNER_RUNTIME": os.environ.get("FAAS_RUNTIME", "docker"), "SPAWNER_RUN_DIR": f"{data}/run"}
+    return {"SPAWNER_RUNTIME": os.environ.get("FAAS_RUNTIME", "docker"), "SPAWNER_RUN_DIR": f"{data}-run"}  # beside it: tests copy data
 
 
 class Platform:

@@ -60,12 +60,12 @@ class Native:
         self.user = Client.new(self.plat.url)
         return self
 
-    def add_spawner(self, name):
+    def add_spawner(self, name, **more):
         data = pathlib.Path(self.plat.data)
         ports = json.loads((data / "ports.json").read_text())["ports"]
         (self.folder / name).mkdir()
         env = {**self.plat.env, "NATS_URL": f"nats://127.0.0.1:{ports['nats-1']}", "INSTANCE_ID": name, "DATA_DIR": str(self.folder / name),
-               "SPAWNER_IMAGES": str(self.folder / name / "images"), "NATS_NKEY_FILE": str(data / "keys/nats-spawner.seed")}
+               "SPAWNER_IMAGES": str(self.folder / name / "images"), "NATS_NKEY_FILE": str(data / "keys/nats-spawner.seed"), **more}
         log = open(self.folder / f"{name}.log", "w")
         self.extra.append(subprocess.Popen([conftest.BIN / "faas-spawner"], env=env, stdout=log, stderr=log))
 
@@ -148,3 +148,31 @@ def test_a_spawner_stops_in_the_middle_of_a_pull(tmp_path):
         connection.close()
         silent.close()
         assert waiting.result().status in (422, 503)
+
+
+def test_isolation_is_chosen_and_told(engine, tmp_path):
+    with Native(tmp_path, engine) as native:
+        user = native.user
+        made = user.post("/v1/functions", {"name": "f", "payload": "faas-examples/echo:latest", "isolation": "sandbox"})
+        assert made.status == 201 and made.json["isolation"] == "sandbox", made.text
+        docker = {"name": "d", "payload": "faas-examples/echo:latest", "isolation": "docker"}
+        assert 'no spawner here offers "docker"' in user.post("/v1/functions", docker).problem(422, "unprocessable")["detail"]
+        assert 'no spawner here offers "docker"' in user.request("PATCH", "/v1/functions/f", {"isolation": "docker"}).problem(422, "unprocessable")["detail"]
+        native.add_spawner("containers", SPAWNER_RUNTIME="docker")
+        made = wait_until(lambda: (lambda r: r.status == 201 and r)(user.post("/v1/functions", docker)), 20, "a spawner of containers is there")
+        assert made.json["isolation"] == "docker" and made.json["digest"]["kind"] == "docker-id", made.text
+        assert {name: user.call(name, "-n x").headers["X-Served-By"] for name in "fd"} == {"f": "spawner1", "d": "containers"}
+        for isolation, kind, spawner in (("docker", "docker-id", "containers"), ("sandbox", "store", "spawner1")):
+            moved = user.request("PATCH", "/v1/functions/f", {"isolation": isolation})
+            assert (moved.json["isolation"], moved.json["digest"]["kind"]) == (isolation, kind), moved.text
+            assert user.get("/v1/functions/f").json == moved.json and user.call("f", "x").headers["X-Served-By"] == spawner
+        assert user.post("/v1/functions/f/refresh").json["isolation"] == "sandbox"
+        assert user.request("PATCH", "/v1/functions/f", {"isolation": None, "description": "d"}).json["isolation"] == "sandbox"
+
+
+def test_a_call_says_whether_its_sandbox_was_waiting(engine, tmp_path):
+    with Native(tmp_path, engine) as native:
+        name = native.user.register("faas-examples/echo:latest")
+        first = native.user.call(name, "x")
+        assert first.status == 200 and first.headers["X-Start"] == "cold"
+        wait_until(lambda: native.user.call(name, "x").headers["X-Start"] == "prewarmed", 20, "a sandbox waits for its call")

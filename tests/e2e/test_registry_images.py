@@ -1,4 +1,4 @@
-"""Images from a registry that asks for a login: pulled once, pinned by manifest, refused with the engine's own words."""
+"""Images that an engine pulls from a registry with a login: once, pinned by manifest, refused with its own words; sandboxes: test_native_images.py."""
 import concurrent.futures
 import json
 import os
@@ -42,7 +42,7 @@ def registry(engine, tmp_path_factory):
 
 def test_an_image_is_pulled_with_the_operators_login(engine, registry, tmp_path):
     address, config = registry
-    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {"spawner": 2}, engine, env={"REGISTRY_AUTH_FILE": str(config / "config.json")})
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {"spawner": 2}, engine, env={"REGISTRY_AUTH_FILE": str(config / "config.json"), "SPAWNER_RUNTIME": "docker"})
     plat.up()
     try:
         user = Client.new(plat.url)
@@ -77,7 +77,7 @@ def test_a_moved_tag_changes_nothing_until_it_is_refreshed(platform, other, prom
 
 def test_without_a_login_the_engines_words_come_back(engine, registry, tmp_path):
     address, _ = registry
-    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, engine)
+    plat = Platform(conftest.BIN, str(tmp_path), free_port(), {}, engine, {"SPAWNER_RUNTIME": "docker"})
     plat.up()
     try:
         subprocess.run(["docker", "image", "rm", "-f", f"{address}/faas/echo:1"], env=plat.env, capture_output=True)

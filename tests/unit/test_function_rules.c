@@ -153,14 +153,13 @@ static void words_are_from_their_list(void **state)
     create_says("\"network\":\"outbound\"", FAAS_OK, "");
     create_says("\"reuse\":\"slot\"", FAAS_OK, "");
     create_says("\"isolation\":\"docker\"", FAAS_OK, "");
+    create_says("\"isolation\":\"sandbox\"", FAAS_OK, "");
     create_says("\"input\":\"stdin\"", FAAS_OK, "");
 }
 
 static void what_this_release_lacks_is_unprocessable(void **state)
 {
     (void)state;
-    create_says("\"isolation\":\"sandbox\"", FAAS_UNPROCESSABLE,
-                "isolation: no spawner offers \"sandbox\"; use \"docker\"");
     create_says("\"secrets\":[\"db\"]", FAAS_UNPROCESSABLE,
                 "secrets: there is no secret of that name; this release has no secrets");
     create_says("\"secrets\":[]", FAAS_OK, "");

@@ -98,6 +98,7 @@ struct rt_call {
     faas_err failure;
     int64_t output_bytes;
     bool has_exited, is_paused, was_retried;
+    bool is_prewarmed; /* its sandbox was made before it came */
     struct lane_key key;
     puller_wait *image_wait; /* while the image is looked for, and the order it waits with */
     struct rt_spec *spec;

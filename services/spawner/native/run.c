@@ -80,6 +80,7 @@ static void tell_end(struct rt_call *call)
     struct rt_outcome outcome = {
         .start_ms = ms_between(call->begun_ns, call->started_ns),
         .run_ms = ms_between(call->started_ns, call->exited_ns),
+        .start = call->is_prewarmed ? "prewarmed" : "cold",
     };
     struct rt_sink sink = call->sink;
 
@@ -410,6 +411,7 @@ static void run(struct rt_call *call)
     int error;
 
     call->ordered_ns = faas_now_ns();
+    call->is_prewarmed = call->lane->is_parked;
     if (order(call)) {
         call->stage = STAGE_START;
         return;
