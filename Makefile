@@ -105,7 +105,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 deps: ## install what is missing
 	@scripts/deps
-examples: ## example images into the engine, and build/examples/NAME.tar
+examples: ## example images as build/examples/NAME.tar, and in the engine when one answers
 	@scripts/examples
 demo: ## everything, from nothing, explained step by step
 	@scripts/deps

@@ -1,8 +1,11 @@
 """The commands printed in the README run, in order, as printed, and do what the text says."""
+import json
 import os
 import pathlib
 import re
 import subprocess
+
+import pytest
 
 import conftest
 from support import free_port
@@ -16,7 +19,8 @@ def blocks(section):
     return re.findall(r"```sh\n(.*?)```", text, re.S)
 
 
-def test_the_commands_under_use_it(engine, tmp_path):
+@pytest.mark.parametrize("where", ["with an engine", pytest.param("without one", marks=pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root"))])
+def test_the_commands_under_use_it(engine, tmp_path, where):
     script = "\n".join(blocks("Use it"))
     assert "faas up" in script and "faas down" in script and "curl" in script
     port = free_port()
@@ -24,7 +28,7 @@ def test_the_commands_under_use_it(engine, tmp_path):
                           ("127.0.0.1:8080", f"127.0.0.1:{port}")):
         assert printed in script
         script = script.replace(printed, here)
-    env = {**os.environ, "DOCKER_HOST": engine, "HOME": str(tmp_path), "FAAS_URL": f"http://127.0.0.1:{port}"}
+    env = {**os.environ, "DOCKER_HOST": engine if where == "with an engine" else "unix:///nowhere", "HOME": str(tmp_path), "FAAS_URL": f"http://127.0.0.1:{port}"}
     env.pop("XDG_CONFIG_HOME", None)
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=conftest.ROOT, env=env, text=True, capture_output=True, timeout=300)
     assert done.returncode == 0, (done.stdout, done.stderr)
@@ -43,3 +47,17 @@ def test_no_document_shows_a_make_target_that_is_none():
     for page in [*conftest.ROOT.glob("*.md"), *pathlib.Path(conftest.ROOT, "docs").glob("*.md")]:
         for named in re.findall(r"`make ([a-z0-9-]+)`", page.read_text()):
             assert named in targets, (page.name, named)
+
+
+@pytest.mark.skipif(os.path.exists("/var/run/docker.sock"), reason="an engine of this machine would be found")
+def test_the_examples_are_made_without_an_engine(tmp_path):
+    env = {**os.environ, "EXAMPLES_DIR": str(tmp_path), "DOCKER_HOST": "unix:///nowhere"}
+    for _ in range(2):
+        done = subprocess.run([conftest.ROOT / "scripts/examples"], env=env, text=True, capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert "made " not in done.stderr, done.stderr
+    for name, entrypoint in (("echo", ["/echo"]), ("report", ["/bin/sh", "/report.sh"]), ("upper", ["python", "-I", "-X", "utf8", "/upper.py"])):
+        for args in (("import", tmp_path / f"{name}.tar"), ("inspect", f"faas-examples/{name}")):
+            done = subprocess.run([conftest.BIN / "faas", "image", *args, "--data", tmp_path / "data", "--json"], text=True, capture_output=True)
+            assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["config"]["entrypoint"] == entrypoint
