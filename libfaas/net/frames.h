@@ -70,6 +70,7 @@ struct faas_frames_out_conf {
     int64_t give_up_ms; /* after END without any credit for so long */
     /* Without credit for so long the first unacknowledged message is sent again; 0: 300. */
     int64_t silence_ms;
+    int64_t repeat_ms; /* a repeated credit sends nothing again that left so lately; 0: 30 */
 };
 FAAS_MUST_CHECK faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf,
                                               faas_frames_out **out, faas_err *err);

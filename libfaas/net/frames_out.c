@@ -8,10 +8,8 @@
 
 #include "base/clock.h"
 
-#define SILENCE_MS 300
-#define REPEAT_MS                                                                                  \
-    30 /* a repeated credit sends again, but not what left this recently: after a                  \
-          needless resend every duplicate is answered with a repeated credit */
+#define SILENCE_MS   300
+#define REPEAT_MS    30
 #define OPEN_MIN     512
 #define WINDOW_LIMIT 256 /* frames a receiver may ask for at most */
 #define HASH_BYTES   16
@@ -56,6 +54,8 @@ faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf, faas_fram
     self->conf = *conf;
     if (self->conf.silence_ms == 0)
         self->conf.silence_ms = SILENCE_MS;
+    if (self->conf.repeat_ms == 0)
+        self->conf.repeat_ms = REPEAT_MS;
     self->window = FAAS_FRAME_WINDOW;
     TAILQ_INIT(&self->kept);
     crypto_generichash_init(&self->hash, NULL, 0, HASH_BYTES);
@@ -193,9 +193,11 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
     arm(out, left_ms < out->conf.silence_ms ? left_ms : out->conf.silence_ms);
 }
 
+/* Sends again, but not what left just now: after a needless resend every duplicate is answered with
+ * a repeated credit. */
 static void on_repeat(faas_frames_out *out)
 {
-    uint64_t again_ns = out->base_sent_ns + REPEAT_MS * FAAS_MS_NS;
+    uint64_t again_ns = out->base_sent_ns + (uint64_t)out->conf.repeat_ms * FAAS_MS_NS;
 
     if (out->next == out->credited)
         return; /* nothing of it was sent yet */
