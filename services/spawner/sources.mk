@@ -37,8 +37,8 @@ $(eval $(call test,image_entry,$(SPAWNER)/image/entry_name.c))
 $(eval $(call test,cgroup_find,$(SPAWNER)/native/cgroup_find.c))
 $(eval $(call test,order,$(SPAWNER)/native/order.c $(SPAWNER)/zygote/packet.c))
 # In a sandbox of this machine, as root: tests/support/sandbox.h.  faas-inside is what runs in it.
-SPAWNER_SANDBOX := tests/support/sandbox.c $(SPAWNER_NATIVE) $(SPAWNER_PULLER) $(SPAWNER_IMAGE) \
-	$(addprefix $(SPAWNER)/,call_spec.c outcome.c)
+SPAWNER_SANDBOX := tests/support/sandbox.c $(SPAWNER_NATIVE) \
+	$(addprefix $(SPAWNER)/,call_spec.c outcome.c image/config.c image/user.c)
 $(eval $(call static_program,faas-inside,tests/images/inside.c))
 PROGRAMS := $(filter-out $(O)/bin/faas-inside,$(PROGRAMS))
 integration: $(O)/bin/faas-inside
