@@ -320,9 +320,10 @@ static void start_on_loop(void *arg)
 static void on_applied(void *arg)
 {
     struct gateway *gw = arg;
+    uint64_t seq;
 
-    if (!gw->is_stopped)
-        faas_members_beat_now(gw->rt->members);
+    if (!gw->is_stopped && access_applied(gw->access, &seq))
+        faas_members_applied(gw->rt->members, "auth", FAAS_BUCKET_REVOCATIONS, seq);
 }
 
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)

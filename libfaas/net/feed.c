@@ -17,7 +17,8 @@
 #define ASK_S        0.25
 #define ASK_MS       2000 /* longest wait for one answer */
 #define BATCH_MAX    256
-#define IN_FLIGHT_MS 200 /* a live message may be this late before the stream is read */
+#define SAY_S        0.002 /* between two batches of a burst; no beat could tell of more of them */
+#define IN_FLIGHT_MS 200   /* a live message may be this late before the stream is read */
 
 void faas_feed_ref(faas_feed *feed)
 {
@@ -92,25 +93,28 @@ void faas_feed_want(faas_feed *feed, uint64_t seq)
         feed->behind_ns = faas_now_ns();
 }
 
-static void on_say(void *arg)
+static void on_say_timer(struct ev_loop *ev, ev_timer *timer, int events)
 {
-    faas_feed *feed = arg;
+    faas_feed *feed = timer->data;
 
-    feed->is_say_posted = false;
-    if (!feed->is_stopped && feed->unsaid > 0)
+    (void)events;
+    feed->said_at = ev_now(ev);
+    if (feed->unsaid > 0)
         faas_feed_say_applied(feed);
-    faas_feed_unref(feed);
 }
 
-/* Behind the messages that have arrived by now: a burst of changes is one batch. */
+/* The first change is told of in the loop's next turn, with those that have arrived by then; the
+ * following ones of a burst share a batch. */
 static void say_soon(faas_feed *feed)
 {
+    struct ev_loop *ev = faas_feed_ev(feed);
+    ev_tstamp wait = feed->said_at + SAY_S - ev_now(ev);
+
     if (++feed->unsaid >= BATCH_MAX) {
         faas_feed_say_applied(feed);
-    } else if (!feed->is_say_posted) {
-        feed->is_say_posted = true;
-        faas_feed_ref(feed);
-        faas_loop_post(feed->loop, on_say, feed);
+    } else if (!ev_is_active(&feed->say_timer)) {
+        ev_timer_set(&feed->say_timer, wait > 0 && wait <= SAY_S ? wait : 0.0, 0.0);
+        ev_timer_start(ev, &feed->say_timer);
     }
 }
 
@@ -255,6 +259,8 @@ static faas_feed *feed_new(const struct faas_feed_conf *conf)
     atomic_init(&feed->applied, feed->is_placed ? conf->applied : 0);
     ev_timer_init(&feed->ask_timer, on_ask_timer, 0.0, ASK_S);
     feed->ask_timer.data = feed;
+    ev_init(&feed->say_timer, on_say_timer);
+    feed->say_timer.data = feed;
     ev_init(&feed->fetch.timer, faas_feed_on_fetch_timer);
     feed->fetch.timer.data = feed;
     return feed;
@@ -299,6 +305,7 @@ void faas_feed_stop(faas_feed *feed)
     faas_sub_free(feed->live_sub);
     faas_sub_free(feed->inbox_sub);
     ev_timer_stop(faas_feed_ev(feed), &feed->ask_timer);
+    ev_timer_stop(faas_feed_ev(feed), &feed->say_timer);
     faas_bus_watch_remove(&feed->watch);
     faas_feed_fetch_stop(feed);
     faas_feed_unref(feed);

@@ -6,7 +6,8 @@
  *           SENDING the last question whose answer has been applied.  Under FAAS_FEED_FRESH_MS the
  *           reader may answer from memory; older: ask the leader per look-up; with no leader serve
  *           on until FAAS_FEED_STALE_MS.
- * Applied   faas_feed_applied() travels in heartbeats (members.h), at once on applying.
+ * Applied   faas_feed_applied() travels in heartbeats (members.h), at once on applying; in a burst
+ *           the reader is told of a batch once in 2 ms, which is how often heartbeats go.
  * Anew      a bucket whose newest sequence is below what the reader has applied is not the one it
  *           was read from: logged, and read again from its beginning.
  * Threads   start: any; age and applied: any (atomic); the rest: loop thread only.

@@ -48,8 +48,9 @@ struct faas_feed {
     uint64_t behind_ns;        /* since when wanted is not applied; 0: it is */
     struct faas_feed_question waiting[FAAS_FEED_QUESTIONS];
     size_t waiting_count;
-    int unsaid; /* changes since the reader was last told of a batch */
-    bool is_say_posted;
+    int unsaid;         /* changes since the reader was last told of a batch */
+    ev_timer say_timer; /* until the reader is told of what is unsaid */
+    ev_tstamp said_at;  /* by that timer */
     faas_sub *live_sub, *inbox_sub;
     ev_timer ask_timer;
     struct faas_bus_watch watch;

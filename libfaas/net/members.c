@@ -180,6 +180,70 @@ void faas_members_beat_now(faas_members *members)
     ev_timer_start(ev, &members->soon_timer);
 }
 
+/* ---- what this process has applied ---- */
+
+/* The entry of a bucket, the end of the list when it has none, NULL when that is full, too. */
+static struct faas_member_applied *applied_of(struct faas_member_applied *list, const char *bucket)
+{
+    for (size_t i = 0; i < FAAS_APPLIED_MAX; i++)
+        if (list[i].bucket[0] == '\0' || strcmp(list[i].bucket, bucket) == 0)
+            return &list[i];
+    return NULL;
+}
+
+static void set_applied(struct faas_member_applied *place, const char *bucket, uint64_t seq)
+{
+    if (place == NULL)
+        return;
+    (void)snprintf(place->bucket, FAAS_BUCKET_TEXT, "%s", bucket);
+    place->seq = seq;
+}
+
+static bool is_own(const faas_members *members, const struct faas_member_record *record)
+{
+    return strcmp(record->pub.id, members->conf.id) == 0 &&
+           strcmp(record->pub.service, members->conf.service) == 0;
+}
+
+/* mu is held.  A beat of ours that comes back says which buckets we read, and of an earlier moment
+ * how far. */
+static void correct_own(faas_members *members, struct faas_member_record *own)
+{
+    for (size_t i = 0; i < FAAS_APPLIED_MAX && members->own[i].bucket[0] != '\0'; i++) {
+        struct faas_member_applied *place = applied_of(own->applied, members->own[i].bucket);
+
+        if (place != NULL && place->bucket[0] != '\0')
+            place->seq = members->own[i].seq;
+    }
+}
+
+static bool has_other(const faas_members *members, const char *service)
+{
+    for (size_t at = faas_members_position(members, service, "");
+         at < members->count && strcmp(members->list[at]->pub.service, service) == 0; at++)
+        if (!members->list[at]->pub.is_dead && !is_own(members, members->list[at]))
+            return true;
+    return false;
+}
+
+void faas_members_applied(faas_members *members, const char *writers, const char *bucket,
+                          uint64_t seq)
+{
+    struct faas_member_record *own;
+
+    if (members == NULL)
+        return;
+    if (has_other(members, writers))
+        faas_members_beat_now(members);
+    pthread_mutex_lock(&members->mu);
+    set_applied(applied_of(members->own, bucket), bucket, seq);
+    own = faas_members_record(members, members->conf.service, members->conf.id);
+    if (own != NULL)
+        correct_own(members, own);
+    faas_members_wake(members);
+    pthread_mutex_unlock(&members->mu);
+}
+
 /* ---- their beats ---- */
 
 struct heard {
@@ -266,7 +330,9 @@ static void hear(faas_members *members, const struct heard *heard, uint64_t at_n
     if (record == NULL)
         record = insert(members, heard->service, heard->id);
     is_news = record != NULL && take_beat(record, heard, at_ns, &change);
-    pthread_cond_broadcast(&members->changed);
+    if (record != NULL && is_own(members, record))
+        correct_own(members, record);
+    faas_members_wake(members);
     pthread_mutex_unlock(&members->mu);
     if (is_news)
         tell(members, record, change);
@@ -328,7 +394,6 @@ static void members_free(faas_members *members)
         free(members->list[i]);
     free(members->list);
     pthread_mutex_destroy(&members->mu);
-    pthread_cond_destroy(&members->changed);
     free(members);
 }
 
@@ -372,7 +437,7 @@ static void declare_dead(faas_members *members, struct faas_member_record *recor
     pthread_mutex_lock(&members->mu);
     record->pub.is_dead = true;
     record->died_ns = faas_now_ns();
-    pthread_cond_broadcast(&members->changed);
+    faas_members_wake(members);
     pthread_mutex_unlock(&members->mu);
     tell(members, record, FAAS_MEMBER_DIED);
 }
@@ -450,7 +515,6 @@ static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
 static faas_members *members_new(faas_rpc *rpc, const struct faas_members_conf *conf)
 {
     faas_members *members = calloc(1, sizeof *members);
-    pthread_condattr_t attr;
 
     if (members == NULL)
         return NULL;
@@ -461,10 +525,7 @@ static faas_members *members_new(faas_rpc *rpc, const struct faas_members_conf *
     (void)snprintf(members->subject, sizeof members->subject, FAAS_SUBJ_BEAT, conf->service,
                    conf->id);
     pthread_mutex_init(&members->mu, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&members->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    LIST_INIT(&members->waiters);
     ev_init(&members->soon_timer, on_soon);
     members->soon_timer.data = members;
     ev_timer_init(&members->beat_timer, on_tick, 0.0, FAAS_BEAT_MS / 1e3);

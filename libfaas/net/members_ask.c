@@ -79,13 +79,14 @@ const struct faas_member *faas_members_owner(const faas_members *members, const 
 static bool is_behind(const struct faas_member_record *record, const char *bucket, uint64_t seq,
                       uint64_t *out_silent_ns)
 {
-    if (record->pub.is_dead || faas_member_is_silent(record, faas_now_ns()))
-        return false;
     for (size_t i = 0; i < FAAS_APPLIED_MAX && record->applied[i].bucket[0] != '\0'; i++) {
         if (strcmp(record->applied[i].bucket, bucket) != 0)
             continue;
+        if (record->applied[i].seq >= seq || record->pub.is_dead ||
+            faas_member_is_silent(record, faas_now_ns()))
+            return false;
         *out_silent_ns = record->pub.seen_ns + FAAS_BEAT_DEAD_MS * FAAS_MS_NS + FAAS_MS_NS;
-        return record->applied[i].seq < seq;
+        return true;
     }
     return false;
 }
@@ -108,24 +109,49 @@ static size_t count_behind(const faas_members *members, const char *bucket, uint
     return behind;
 }
 
+/* Hundreds of beats a second come while others write: who still waits sleeps on. */
+void faas_members_wake(faas_members *members)
+{
+    struct faas_members_waiter *waiter;
+
+    LIST_FOREACH (waiter, &members->waiters, link) {
+        uint64_t wake_ns = UINT64_MAX;
+
+        if (count_behind(members, waiter->bucket, waiter->seq, &wake_ns) == 0)
+            pthread_cond_signal(&waiter->is_applied);
+    }
+}
+
+/* mu is held, but not while it sleeps.  Until nobody is behind or the deadline; who is left. */
+static size_t wait_until_applied(faas_members *members, struct faas_members_waiter *waiter,
+                                 uint64_t deadline_ns)
+{
+    for (;;) {
+        uint64_t wake_ns = deadline_ns;
+        size_t behind = count_behind(members, waiter->bucket, waiter->seq, &wake_ns);
+        struct timespec until;
+
+        if (behind == 0 || faas_now_ns() >= deadline_ns)
+            return behind;
+        until.tv_sec = (time_t)(wake_ns / FAAS_S_NS);
+        until.tv_nsec = (long)(wake_ns % FAAS_S_NS);
+        (void)pthread_cond_clockwait(&waiter->is_applied, &members->mu, CLOCK_MONOTONIC, &until);
+    }
+}
+
 faas_code faas_members_wait_applied(faas_members *members, const char *bucket, uint64_t seq,
                                     uint64_t deadline_ns, faas_err *err)
 {
+    struct faas_members_waiter waiter = {
+        .bucket = bucket, .seq = seq, .is_applied = PTHREAD_COND_INITIALIZER};
     size_t behind;
 
     pthread_mutex_lock(&members->mu);
-    for (;;) {
-        uint64_t wake_ns = deadline_ns;
-        struct timespec until;
-
-        behind = count_behind(members, bucket, seq, &wake_ns);
-        if (behind == 0 || faas_now_ns() >= deadline_ns)
-            break;
-        until.tv_sec = (time_t)(wake_ns / FAAS_S_NS);
-        until.tv_nsec = (long)(wake_ns % FAAS_S_NS);
-        (void)pthread_cond_timedwait(&members->changed, &members->mu, &until);
-    }
+    LIST_INSERT_HEAD(&members->waiters, &waiter, link);
+    behind = wait_until_applied(members, &waiter, deadline_ns);
+    LIST_REMOVE(&waiter, link);
     pthread_mutex_unlock(&members->mu);
+    pthread_cond_destroy(&waiter.is_applied);
     if (behind == 0)
         return FAAS_OK;
     faas_fail(err, FAAS_TIMEOUT, "the change is stored, but not every replica shows it yet");

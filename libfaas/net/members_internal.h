@@ -8,6 +8,11 @@
 #define FAAS_APPLIED_MAX 4
 #define FAAS_BUCKET_TEXT 32
 
+struct faas_member_applied {
+    char bucket[FAAS_BUCKET_TEXT]; /* "" ends a list */
+    uint64_t seq;
+};
+
 /* A listed member with what only these files need. */
 struct faas_member_record {
     struct faas_member pub;
@@ -15,10 +20,15 @@ struct faas_member_record {
     bool is_probing;
     uint64_t probe_ns; /* no probe before this instant */
     uint64_t died_ns;
-    struct {
-        char bucket[FAAS_BUCKET_TEXT]; /* "" ends */
-        uint64_t seq;
-    } applied[FAAS_APPLIED_MAX];
+    struct faas_member_applied applied[FAAS_APPLIED_MAX];
+};
+
+/* A pool thread inside faas_members_wait_applied(); on its stack. */
+struct faas_members_waiter {
+    LIST_ENTRY(faas_members_waiter) link; /* guarded by mu */
+    const char *bucket;
+    uint64_t seq;
+    pthread_cond_t is_applied; /* with mu */
 };
 
 struct faas_members {
@@ -30,7 +40,8 @@ struct faas_members {
     uint64_t beats;
     faas_sub *sub;
     struct faas_bus_watch watch;
-    uint64_t back_ns;    /* when our own connection came back; before that we could hear nobody */
+    uint64_t back_ns; /* when our own connection came back; before that we could hear nobody */
+    struct faas_member_applied own[FAAS_APPLIED_MAX]; /* as faas_members_applied() was told */
     ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
     ev_timer soon_timer; /* a beat asked for */
     ev_tstamp soon_at;   /* the next of them not before */
@@ -38,8 +49,8 @@ struct faas_members {
     bool is_stopped;
     bool is_full;       /* MEMBERS_MAX was logged */
     pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
-    pthread_cond_t changed;
-    struct faas_member_record **list; /* sorted by service, then id */
+    LIST_HEAD(, faas_members_waiter) waiters; /* guarded by mu */
+    struct faas_member_record **list;         /* sorted by service, then id */
     size_t count, room;
 };
 
@@ -47,6 +58,8 @@ struct faas_members {
 size_t faas_members_position(const faas_members *members, const char *service, const char *id);
 struct faas_member_record *faas_members_record(const faas_members *members, const char *service,
                                                const char *id);
+/* mu is held.  A member's state has changed: wakes the waiters that nobody is behind of any more. */
+void faas_members_wake(faas_members *members);
 bool faas_member_is_silent(const struct faas_member_record *record, uint64_t now);
 
 #endif

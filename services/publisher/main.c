@@ -56,7 +56,8 @@ static void on_applied(void *arg)
     struct publisher *pub = arg;
 
     if (pub->rt != NULL)
-        faas_members_beat_now(pub->rt->members);
+        faas_members_applied(pub->rt->members, "registry", FAAS_BUCKET_FUNCTIONS,
+                             resolve_applied(&pub->resolve));
 }
 
 static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, faas_err *err)

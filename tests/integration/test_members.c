@@ -16,9 +16,10 @@
 #include "tests/support/program.h"
 #include "tests/unit/unit.h"
 
-#define LONG_MS 15000
-#define READERS 3
-#define BUCKET  "functions"
+#define LONG_MS    15000
+#define READERS    3
+#define BUCKET     "functions"
+#define OWN_BUCKET "own"
 
 static struct nats *nats;
 static struct process me;
@@ -41,9 +42,20 @@ static void on_change(void *arg, const struct faas_member *member, enum faas_mem
     pthread_mutex_unlock(&seen.mu);
 }
 
+/* This process reads a bucket, too: so far. */
+static uint64_t own_applied; /* loop thread */
+
+static void fill(void *arg, struct faas_beat *beat)
+{
+    (void)arg;
+    beat->applied[0].bucket = OWN_BUCKET;
+    beat->applied[0].seq = own_applied;
+}
+
 static void begin(void *arg)
 {
-    struct faas_members_conf conf = {.service = "client", .id = "c1", .watch = on_change};
+    struct faas_members_conf conf = {
+        .service = "client", .id = "c1", .fill = fill, .watch = on_change};
     faas_err err = {0};
 
     (void)arg;
@@ -478,6 +490,48 @@ static void a_silent_reader_is_waited_for_2_s_only(void **state)
     assert_in_range((faas_now_ns() - began) / FAAS_MS_NS, 1000, 2600);
 }
 
+static bool bus_is_up(void *arg)
+{
+    (void)arg;
+    return faas_bus_lane_is_up(me.bus, FAAS_DATA) && faas_bus_lane_is_up(me.bus, FAAS_CONTROL);
+}
+
+static void apply_own(void *arg)
+{
+    own_applied = *(const uint64_t *)arg;
+    faas_members_applied(members, "client", OWN_BUCKET, own_applied);
+}
+
+static bool is_own_read(void *arg)
+{
+    faas_err err;
+
+    (void)arg; /* nobody has applied that: somebody reads the bucket */
+    return faas_members_wait_applied(members, OWN_BUCKET, UINT64_MAX, faas_now_ns(), &err) ==
+           FAAS_TIMEOUT;
+}
+
+/* With its server stopped no beat comes back to this process. */
+static void what_this_process_has_applied_needs_no_beat(void **state)
+{
+    uint64_t seq = 8;
+    faas_err err = {0};
+
+    (void)state;
+    wait_until(is_own_read, NULL, LONG_MS, "our own beat");
+    assert_int_equal(
+        faas_members_wait_applied(members, OWN_BUCKET, 8, faas_deadline_in_ms(100), &err),
+        FAAS_TIMEOUT);
+    nats_pause(nats, 0);
+    process_on_loop(&me, apply_own, &seq);
+    assert_ok(faas_members_wait_applied(members, OWN_BUCKET, 8, faas_deadline_in_ms(1000), &err));
+    assert_int_equal(
+        faas_members_wait_applied(members, OWN_BUCKET, 9, faas_deadline_in_ms(100), &err),
+        FAAS_TIMEOUT);
+    nats_resume(nats, 0);
+    wait_until(bus_is_up, NULL, LONG_MS, "the connection");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +546,7 @@ int main(void)
         cmocka_unit_test(late_beats_are_ignored),
         cmocka_unit_test(a_write_waits_for_every_live_reader),
         cmocka_unit_test(a_silent_reader_is_waited_for_2_s_only),
+        cmocka_unit_test(what_this_process_has_applied_needs_no_beat),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
