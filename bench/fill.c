@@ -81,12 +81,14 @@ static void send_head(json_t *doc, bool is_awaited)
 {
     char key[STORE_KEY_MAX], subject[FAAS_SUBJECT_MAX];
     struct faas_out out = {.subject = subject};
+    struct store_write write = {.doc = doc};
     FAAS_AUTO(char) *text = NULL;
     faas_err err = {0};
 
     if (is_awaited) {
         fill.owner.deadline_ns = faas_deadline_in_ms(WAIT_MS);
-        must(store_put(fill.kv, &fill.owner, doc, 0, NULL, &err), &err);
+        must(store_put(fill.kv, &fill.owner, &write, &err), &err);
+        store_write_done(&write);
         return;
     }
     text = faas_json_text(doc, &out.len);

@@ -1,9 +1,9 @@
 /* updates.c - how many changes of functions a second the platform stores, beside what the bucket takes.
  * Floor     compare-and-set writes of values of a record's size to the same bucket, by as many
  *           writers, each on a key of its own, through one connection.
- * Ours      PUT /registry/update of a description: gateway, NATS, registry (reads the head from the
- *           leader, writes head and version entry, waits until every reader of the bucket has
- *           applied them), and back.  No image is resolved.
+ * Ours      PUT /registry/update of a description: gateway, NATS, registry (writes head and version
+ *           entry, waits until every reader of the bucket has applied the head), and back.  No image
+ *           is resolved.
  * Rounds    of both in turn, a second each; the median rates and the median of the rounds' ratios.
  * Usage     updates NATS_URL NKEY_FILE BASE_URL TOKEN_FILE FUNCTION_PREFIX WRITERS [rounds]
  *           writer i changes FUNCTION_PREFIX<i>, which must exist; the key is the registry's.

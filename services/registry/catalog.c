@@ -18,10 +18,11 @@ enum { PUT_FUNCTION, PUT_VERSION, DROP_FUNCTION, DROP_VERSION, SET_APPLIED, WRIT
 
 static const char *const write_sql[WRITES] = {
     /* No REPLACE: it would delete without the trigger that counts. */
-    [PUT_FUNCTION] = "INSERT INTO functions (key, tenant, name, record) VALUES (?1, ?2, ?3, ?4)"
-                     " ON CONFLICT (key) DO UPDATE SET record = excluded.record"
-                     " ON CONFLICT (tenant, name) DO UPDATE SET key = excluded.key,"
-                     " record = excluded.record",
+    [PUT_FUNCTION] = ("INSERT INTO functions (key, tenant, name, record, revision)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO UPDATE"
+                      " SET record = excluded.record, revision = excluded.revision"
+                      " ON CONFLICT (tenant, name) DO UPDATE SET key = excluded.key,"
+                      " record = excluded.record, revision = excluded.revision"),
     [PUT_VERSION] = ("INSERT OR REPLACE INTO versions (key, tenant, id, version, record)"
                      " VALUES (?1, ?2, ?3, ?4, ?5)"), /* one text: clang asks for a comma */
     [DROP_FUNCTION] = "DELETE FROM functions WHERE key = ?1 RETURNING tenant, name",
@@ -29,12 +30,13 @@ static const char *const write_sql[WRITES] = {
     [SET_APPLIED] = "UPDATE feed SET applied = ?1 WHERE bucket = 'functions'",
 };
 
-enum { PAGE, NAMED, VERSIONS, HAS_VERSION, COUNT, READS };
+enum { PAGE, NAMED, FIND, VERSIONS, HAS_VERSION, COUNT, READS };
 
 static const char *const read_sql[READS] = {
     [PAGE] = "SELECT record FROM functions WHERE tenant = ?1 AND name > ?2"
              " ORDER BY name LIMIT ?3",
     [NAMED] = "SELECT record FROM functions WHERE tenant = ?1 AND name = ?2",
+    [FIND] = "SELECT record, revision FROM functions WHERE key = ?1",
     [VERSIONS] = "SELECT record FROM versions WHERE tenant = ?1 AND id = ?2"
                  " AND version < ?3 ORDER BY version DESC LIMIT ?4",
     [HAS_VERSION] = "SELECT count(*) FROM versions WHERE tenant = ?1 AND id = ?2 AND version = ?3",
@@ -243,9 +245,9 @@ static faas_code put(catalog *cat, const struct catalog_change *change, const ch
     bind_text(stmt, 1, change->key);
     bind_text(stmt, 2, tenant);
     bind_text(stmt, 3, is_head ? function_name(doc) : function_id(doc));
-    if (!is_head)
-        sqlite3_bind_int64(stmt, 4, function_version(doc));
     sqlite3_bind_text(stmt, is_head ? 4 : 5, change->value, (int)change->len, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, is_head ? 5 : 4,
+                       is_head ? (sqlite3_int64)change->revision : function_version(doc));
     FAAS_TRY(write_once(cat, is_head ? PUT_FUNCTION : PUT_VERSION, err));
     if (is_head)
         catalog_names_add(&cat->names, tenant, function_name(doc));
@@ -477,6 +479,35 @@ static faas_code versions_locked(catalog *cat, const struct catalog_versions_que
     return rc;
 }
 
+static faas_code take_head(sqlite3_stmt *stmt, struct catalog_head *out_head, faas_err *err)
+{
+    const char *text = (const char *)sqlite3_column_text(stmt, 0);
+    char *copy = text != NULL ? strdup(text) : NULL;
+
+    if (copy == NULL)
+        return faas_fail_sys(err, ENOMEM, "catalog: a record");
+    *out_head = (struct catalog_head){copy, (uint64_t)sqlite3_column_int64(stmt, 1)};
+    return FAAS_OK;
+}
+
+static faas_code find_locked(catalog *cat, const char *key, struct catalog_head *out_head,
+                             faas_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    faas_code code;
+    int rc;
+
+    FAAS_TRY(begin_read(cat, FIND, &stmt, err));
+    bind_text(stmt, 1, key);
+    rc = sqlite3_step(stmt);
+    code = rc == SQLITE_ROW ? take_head(stmt, out_head, err)
+                            : faas_fail(err, FAAS_NOT_FOUND, "not found");
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        code = catalog_file_read_failed(cat->file.reader, "read a head", err);
+    reset(stmt);
+    return code;
+}
+
 /* The number in the only row of a bound statement; 0 without a row. */
 static faas_code take_number(sqlite3_stmt *stmt, int64_t *out_number, faas_err *err)
 {
@@ -532,6 +563,12 @@ faas_code catalog_page(catalog *cat, const struct catalog_query *query, json_t *
     *out_items = FAAS_STEAL(items);
     *out_has_more = rows.has_more;
     return FAAS_OK;
+}
+
+faas_code catalog_find(catalog *cat, const char *key, struct catalog_head *out_head, faas_err *err)
+{
+    FAAS_TRY(lock_good(cat, err));
+    return unlock(cat, find_locked(cat, key, out_head, err));
 }
 
 faas_code catalog_versions(catalog *cat, const struct catalog_versions_query *query,

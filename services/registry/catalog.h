@@ -48,6 +48,7 @@ struct catalog_change {
     bool is_delete;
     const void *value;
     size_t len;
+    uint64_t revision; /* of the key: the bucket's sequence of this change */
 };
 /* INVALID: the value is not a record; nothing changed, go on. */
 FAAS_MUST_CHECK faas_code catalog_apply(catalog *cat, const struct catalog_change *change,
@@ -57,6 +58,13 @@ FAAS_MUST_CHECK faas_code catalog_commit(catalog *cat, uint64_t applied, faas_er
 /* Records in the order of their names; *out_has_more: the page ended before the list did. */
 FAAS_MUST_CHECK faas_code catalog_page(catalog *cat, const struct catalog_query *query,
                                        json_t **out_items, bool *out_has_more, faas_err *err);
+struct catalog_head {
+    char *value; /* owned; the record as stored, JSON */
+    uint64_t revision;
+};
+/* The head of that key as the newest batch left it; NOT_FOUND. */
+FAAS_MUST_CHECK faas_code catalog_find(catalog *cat, const char *key, struct catalog_head *out_head,
+                                       faas_err *err);
 struct catalog_versions_query {
     const char *tenant, *id; /* of the function */
     int64_t before;          /* a version: the page begins below it */

@@ -10,13 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LAYOUT_TEXT "3" /* PRAGMA user_version; one more with every change of the schema */
+#define LAYOUT_TEXT "4" /* PRAGMA user_version; one more with every change of the schema */
 #define BUSY_MS     5000
 
-/* key: of the bucket.  record: the public form, JSON.  owners: how many functions each has. */
+/* key: of the bucket.  record: as stored, JSON.  revision: of a head, for compare-and-set.  owners: how many functions each has. */
 static const char schema[] =
     "CREATE TABLE functions (key TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL,"
-    "    name TEXT NOT NULL, record TEXT NOT NULL);"
+    "    name TEXT NOT NULL, record TEXT NOT NULL, revision INTEGER NOT NULL);"
     "CREATE UNIQUE INDEX functions_by_name ON functions (tenant, name);"
     "CREATE TABLE owners (tenant TEXT NOT NULL PRIMARY KEY, functions INTEGER NOT NULL);"
     "CREATE TRIGGER function_added AFTER INSERT ON functions BEGIN"

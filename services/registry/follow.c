@@ -42,6 +42,7 @@ static void apply(void *arg, const struct faas_feed_event *event)
         .is_delete = event->is_delete,
         .value = event->value,
         .len = event->len,
+        .revision = event->seq,
     };
     faas_err err = {0};
     faas_code rc;
@@ -70,7 +71,7 @@ static void on_applied(void *arg)
     pthread_mutex_lock(&f->mu);
     pthread_cond_broadcast(&f->applied);
     pthread_mutex_unlock(&f->mu);
-    faas_members_beat_now(f->members);
+    faas_members_applied(f->members, "registry", FAAS_BUCKET_FUNCTIONS, catalog_applied(f->cat));
 }
 
 static int64_t feed_age_ms(struct follow *f)

@@ -188,21 +188,28 @@ faas_code function_next(const json_t *doc, json_t **out_doc, faas_err *err)
     return FAAS_OK;
 }
 
+/* Back to the defaults, whatever the settings were. */
+static faas_code reset_settings(json_t *doc, faas_err *err)
+{
+    FAAS_AUTO(json_t) *settings = defaults();
+
+    if (settings == NULL || json_object_update(doc, settings) != 0)
+        return no_memory(err);
+    return FAAS_OK;
+}
+
 faas_code function_change(const json_t *doc, const struct function_want *want,
                           enum function_verb verb, json_t **out_doc, faas_err *err)
 {
     FAAS_AUTO(json_t) *next = NULL;
-    FAAS_AUTO(json_t) *settings = defaults();
 
     if (want->version != 0 && want->version != function_version(doc))
         return faas_fail(err, FAAS_CONFLICT,
                          "version: the function is at version %lld now; read it again and decide",
                          (long long)function_version(doc));
     FAAS_TRY(function_next(doc, &next, err));
-    if (settings == NULL)
-        return no_memory(err);
-    if (verb == FUNCTION_REPLACE && json_object_update(next, settings) != 0)
-        return no_memory(err);
+    if (verb == FUNCTION_REPLACE)
+        FAAS_TRY(reset_settings(next, err));
     FAAS_TRY(settle(next, want, err));
     *out_doc = FAAS_STEAL(next);
     return FAAS_OK;

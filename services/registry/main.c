@@ -33,6 +33,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
 
     if (sodium_init() < 0)
         return faas_fail_sys(err, EIO, "libsodium");
+    kept_init(&reg->kept);
     reg->members = rt->members;
     reg->versions_max = conf.versions;
     reg->functions_max = conf.functions;
@@ -67,6 +68,7 @@ static void stop(void *state)
 
     follow_stop(&reg->follow);
     faas_kv_close(reg->functions);
+    kept_done(&reg->kept);
 }
 
 int main(int argc, char **argv)

@@ -9,6 +9,7 @@
 
 #include "follow.h"
 #include "function.h"
+#include "kept.h"
 #include "resolver.h"
 
 struct registry {
@@ -16,6 +17,7 @@ struct registry {
     faas_members *members;
     struct follow follow;
     struct resolver resolver;
+    struct kept kept;
     int64_t versions_max;  /* of one function */
     int64_t functions_max; /* of one tenant */
     size_t reply_max;      /* bytes of records in one answer */

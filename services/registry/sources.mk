@@ -5,11 +5,13 @@ REGISTRY_CATALOG := services/registry/catalog.c services/registry/catalog_file.c
 
 $(eval $(call program,faas-registry,services/registry/main.c services/registry/endpoints.c \
     services/registry/writes.c services/registry/store.c services/registry/resolver.c \
-    services/registry/follow.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
+    services/registry/kept.c services/registry/follow.c $(REGISTRY_CATALOG) \
+    $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))
 $(eval $(call test,function_rules,$(REGISTRY_NOUNS)))
 $(eval $(call test,names,services/registry/names.c))
+$(eval $(call test,kept,services/registry/kept.c))
 $(eval $(call test,catalog,tests/unit/catalog_rig.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
 $(eval $(call test,catalog_files,tests/unit/catalog_rig.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
 $(eval $(call integration,registry,tests/support/program.c tests/support/shop.c))

@@ -2,8 +2,8 @@
 
 #include "function.h"
 
+#include "base/clock.h"
 #include "base/id.h"
-#include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -60,22 +60,6 @@ void store_head_done(struct store_head *head)
     *head = (struct store_head){0};
 }
 
-faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, json_t *doc, uint64_t expected,
-                    uint64_t *out_seq, faas_err *err)
-{
-    char key[STORE_KEY_MAX], op[33];
-    FAAS_AUTO(char) *text = NULL;
-    size_t len = 0;
-
-    faas_random_token(op);
-    if (json_object_set_new(doc, "op", json_string(op)) == 0)
-        text = faas_json_text(doc, &len);
-    if (text == NULL)
-        return faas_fail_sys(err, ENOMEM, "function record");
-    store_head_key(caller->tenant, function_name(doc), key);
-    return faas_kv_put(kv, key, expected, text, len, caller->deadline_ns, out_seq, err);
-}
-
 faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *name,
                        uint64_t expected, uint64_t *out_seq, faas_err *err)
 {
@@ -85,46 +69,12 @@ faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *n
     return faas_kv_delete(kv, key, expected, caller->deadline_ns, out_seq, err);
 }
 
-struct posted {
-    char id[FAAS_UUID_TEXT];
-    int64_t version;
-};
-
-static void on_posted(void *arg, faas_code code, const struct faas_kv_entry *entry,
-                      const faas_err *err)
-{
-    FAAS_AUTO(void) *owned = arg;
-    const struct posted *posted = arg;
-
-    (void)entry;
-    if (code != FAAS_OK && code != FAAS_CONFLICT)
-        FAAS_LOG(WARN, "a version entry was not written, the next change will",
-                 FAAS_LSTR("function", posted->id), FAAS_LINT("version", posted->version),
-                 FAAS_LSTR("error", err->msg), FAAS_LSTR("detail", err->detail));
-}
-
 /* The entry of a version: its key, and its text for the caller to free; NULL without memory. */
 static char *version_entry(const struct faas_ctx *caller, const json_t *doc,
                            char out_key[STORE_KEY_MAX], size_t *out_len)
 {
     store_version_key(caller->tenant, function_id(doc), function_version(doc), out_key);
     return faas_json_text(doc, out_len);
-}
-
-void store_post_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc)
-{
-    struct posted *posted = calloc(1, sizeof *posted);
-    char key[STORE_KEY_MAX];
-    size_t len = 0;
-    FAAS_AUTO(char) *text = version_entry(caller, doc, key, &len);
-
-    if (posted == NULL || text == NULL) { /* as if the writer had died here */
-        free(posted);
-        return;
-    }
-    (void)snprintf(posted->id, sizeof posted->id, "%s", function_id(doc));
-    posted->version = function_version(doc);
-    faas_kv_put_async(kv, key, 0, text, len, caller->deadline_ns, on_posted, posted);
 }
 
 faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc,
@@ -160,4 +110,69 @@ faas_code store_get_version(faas_kv *kv, const struct faas_ctx *caller, const ch
     if (rc == FAAS_OK)
         *out_doc = entry.doc;
     return rc;
+}
+
+/* ---- a head and its version ---- */
+
+faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, struct store_write *write,
+                    faas_err *err)
+{
+    char key[STORE_KEY_MAX], op[33];
+
+    faas_random_token(op);
+    if (json_object_set_new(write->doc, "op", json_string(op)) == 0)
+        write->text = faas_json_text(write->doc, &write->len);
+    if (write->text == NULL)
+        return faas_fail_sys(err, ENOMEM, "function record");
+    store_head_key(caller->tenant, function_name(write->doc), key);
+    return faas_kv_put(kv, key, write->expected, write->text, write->len, caller->deadline_ns,
+                       &write->seq, err);
+}
+
+static void on_version(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                       const faas_err *err)
+{
+    struct store_version *version = arg;
+
+    (void)entry;
+    pthread_mutex_lock(&version->mu);
+    version->code = code == FAAS_CONFLICT ? FAAS_OK : code; /* it is there already */
+    version->err = *err;
+    version->is_ended = true;
+    pthread_cond_signal(&version->ended);
+    pthread_mutex_unlock(&version->mu);
+}
+
+void store_begin_version(faas_kv *kv, const struct faas_ctx *caller, struct store_write *write)
+{
+    uint64_t until = faas_deadline_in_ms(STORE_VERSION_MS);
+    char key[STORE_KEY_MAX];
+
+    pthread_mutex_init(&write->version.mu, NULL);
+    pthread_cond_init(&write->version.ended, NULL);
+    store_version_key(caller->tenant, function_id(write->doc), function_version(write->doc), key);
+    faas_kv_put_async(kv, key, 0, write->text, write->len,
+                      until < caller->deadline_ns ? until : caller->deadline_ns, on_version,
+                      &write->version);
+}
+
+faas_code store_end_version(struct store_write *write, faas_err *err)
+{
+    struct store_version *version = &write->version;
+
+    pthread_mutex_lock(&version->mu);
+    while (!version->is_ended) /* bounded: the write has a deadline */
+        pthread_cond_wait(&version->ended, &version->mu);
+    pthread_mutex_unlock(&version->mu);
+    pthread_cond_destroy(&version->ended);
+    pthread_mutex_destroy(&version->mu);
+    if (version->code != FAAS_OK)
+        *err = version->err;
+    return version->code;
+}
+
+void store_write_done(struct store_write *write)
+{
+    free(write->text);
+    *write = (struct store_write){0};
 }

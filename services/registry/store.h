@@ -12,10 +12,13 @@
 #ifndef REGISTRY_STORE_H
 #define REGISTRY_STORE_H
 
+#include <pthread.h>
+
 #include "base/json.h"
 #include "net/kv.h"
 
-#define STORE_KEY_MAX 128 /* with NUL */
+#define STORE_KEY_MAX    128 /* with NUL */
+#define STORE_VERSION_MS 1000
 
 struct store_head {
     json_t *doc;       /* owned */
@@ -29,19 +32,36 @@ void store_version_key(const char *tenant, const char *id, int64_t version,
 FAAS_MUST_CHECK faas_code store_get(faas_kv *kv, const struct faas_ctx *caller, const char *name,
                                     struct store_head *out_head, faas_err *err);
 void store_head_done(struct store_head *head);
-/* Writes doc (whose "op" becomes a fresh one) as the head; expected 0: there must be none.
- * *out_seq is the bucket's sequence of the write. */
-FAAS_MUST_CHECK faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, json_t *doc,
-                                    uint64_t expected, uint64_t *out_seq, faas_err *err);
 FAAS_MUST_CHECK faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *name,
                                        uint64_t expected, uint64_t *out_seq, faas_err *err);
-/* Creates the version entry of a head behind the caller's back; a failure is logged. */
-void store_post_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc);
 /* Creates the version entry of a head; fine when it is there already. */
 FAAS_MUST_CHECK faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller,
                                              const json_t *doc, faas_err *err);
 FAAS_MUST_CHECK faas_code store_get_version(faas_kv *kv, const struct faas_ctx *caller,
                                             const char *id, int64_t version, json_t **out_doc,
                                             faas_err *err);
+
+/* A new head and its version entry, which is the same text. */
+struct store_write {
+    json_t *doc;       /* borrowed; its "op" becomes a fresh one */
+    uint64_t expected; /* the revision to be replaced; 0: there must be none */
+    uint64_t seq;      /* out: the bucket's sequence of the head */
+    char *text;        /* owned */
+    size_t len;
+    struct store_version { /* the version entry on its way */
+        pthread_mutex_t mu;
+        pthread_cond_t ended;
+        bool is_ended; /* guarded by mu, like what follows */
+        faas_code code;
+        faas_err err;
+    } version;
+};
+FAAS_MUST_CHECK faas_code store_put(faas_kv *kv, const struct faas_ctx *caller,
+                                    struct store_write *write, faas_err *err);
+/* After store_put(): writes the version entry too.  It ends within STORE_VERSION_MS, and whoever
+ * has begun it must wait for that before *write may go. */
+void store_begin_version(faas_kv *kv, const struct faas_ctx *caller, struct store_write *write);
+FAAS_MUST_CHECK faas_code store_end_version(struct store_write *write, faas_err *err);
+void store_write_done(struct store_write *write);
 
 #endif

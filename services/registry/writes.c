@@ -63,9 +63,10 @@ static faas_code keep_version(struct registry *reg, const struct faas_ctx *calle
 {
     const struct catalog_version version = {
         .tenant = caller->tenant, .id = function_id(head), .number = function_version(head)};
-    bool is_kept = false;
+    bool is_kept = kept_has(&reg->kept, version.id, version.number);
 
-    if (catalog_has_version(reg->follow.cat, &version, &is_kept, NULL) == FAAS_OK && is_kept)
+    if (is_kept ||
+        (catalog_has_version(reg->follow.cat, &version, &is_kept, NULL) == FAAS_OK && is_kept))
         return FAAS_OK;
     return store_keep_version(reg->functions, caller, head, err);
 }
@@ -74,6 +75,36 @@ static faas_code keep_version(struct registry *reg, const struct faas_ctx *calle
 static const char *wanted_isolation(const struct function_want *want)
 {
     return want != NULL ? json_string_value(json_object_get(want->body, "isolation")) : NULL;
+}
+
+static void end_version(struct registry *reg, struct store_write *write)
+{
+    const char *id = function_id(write->doc);
+    int64_t number = function_version(write->doc);
+    faas_err err = {0};
+
+    if (store_end_version(write, &err) == FAAS_OK)
+        kept_add(&reg->kept, id, number);
+    else
+        FAAS_LOG(WARN, "a version entry was not written, the next change will",
+                 FAAS_LSTR("function", id), FAAS_LINT("version", number),
+                 FAAS_LSTR("error", err.msg), FAAS_LSTR("detail", err.detail));
+}
+
+/* doc becomes the head in place of the revision expected, and a version; then everybody sees it. */
+static faas_code write_head(struct registry *reg, const struct faas_ctx *caller, json_t *doc,
+                            uint64_t expected, faas_err *err)
+{
+    struct store_write write = {.doc = doc, .expected = expected};
+    faas_code rc = store_put(reg->functions, caller, &write, err);
+
+    if (rc == FAAS_OK) {
+        store_begin_version(reg->functions, caller, &write);
+        rc = seen_everywhere(reg, caller, write.seq, err);
+        end_version(reg, &write);
+    }
+    store_write_done(&write);
+    return rc;
 }
 
 /* ---- create ---- */
@@ -117,7 +148,6 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     FAAS_AUTO(json_t) *doc = NULL;
     FAAS_AUTO(json_t) *resolved = NULL;
     struct resolver_want image = {.image = want->payload};
-    uint64_t seq = 0;
     faas_code rc;
 
     FAAS_TRY(check_name_is_free(reg, caller, want->name, err));
@@ -127,12 +157,10 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     image.is_needed = image.isolation != NULL;
     FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
-    rc = store_put(reg->functions, caller, doc, 0, &seq, err);
+    rc = write_head(reg, caller, doc, 0, err);
     if (rc == FAAS_CONFLICT)
         return faas_fail(err, FAAS_CONFLICT, TAKEN);
     FAAS_TRY(rc);
-    store_post_version(reg->functions, caller, doc);
-    FAAS_TRY(seen_everywhere(reg, caller, seq, err));
     return publish(doc, out_record, err);
 }
 
@@ -197,21 +225,66 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
     return FAAS_OK;
 }
 
+/* CONFLICT: that is not the head any more, and nothing was changed. */
+static faas_code write_next(struct change *change, const struct store_head *head, json_t *next,
+                            faas_err *err)
+{
+    struct registry *reg = change->reg;
+
+    FAAS_TRY(keep_version(reg, change->caller, head->doc, err));
+    FAAS_TRY(write_head(reg, change->caller, next, head->revision, err));
+    return publish(next, &change->record, err);
+}
+
+/* The head as our read model has it. */
+static faas_code find_head(const struct change *change, struct store_head *out_head)
+{
+    char key[STORE_KEY_MAX];
+    struct catalog_head found = {0};
+    faas_code rc;
+
+    store_head_key(change->caller->tenant, change->name, key);
+    FAAS_TRY(catalog_find(change->reg->follow.cat, key, &found, NULL));
+    rc = function_parse(found.value, strlen(found.value), &out_head->doc, NULL);
+    out_head->revision = found.revision;
+    free(found.value);
+    return rc;
+}
+
+/* Beside finding an image, asking the leader takes no time; and an image is looked for once. */
+static bool may_touch_image(const struct change *change)
+{
+    return change->want == NULL || change->want->payload != NULL ||
+           wanted_isolation(change->want) != NULL;
+}
+
+/* Our read model nearly always has the newest head, which saves asking the leader for it.  It
+ * decides nothing: either a write comes of it, which compares revisions, or CONFLICT. */
+static faas_code guess_round(struct change *change, faas_err *err)
+{
+    struct store_head head = {0};
+    FAAS_AUTO(json_t) *next = NULL;
+    faas_code rc = may_touch_image(change) ? FAAS_CONFLICT : find_head(change, &head);
+
+    if (rc == FAAS_OK)
+        rc = build_next(change, head.doc, &next, err);
+    if (rc == FAAS_OK && next != NULL)
+        rc = write_next(change, &head, next, err);
+    else
+        rc = FAAS_CONFLICT;
+    store_head_done(&head);
+    return rc;
+}
+
 /* CONFLICT: somebody else changed the function in between; another round. */
 static faas_code change_round(struct change *change, const struct store_head *head, faas_err *err)
 {
-    struct registry *reg = change->reg;
     FAAS_AUTO(json_t) *next = NULL;
-    uint64_t seq = 0;
 
     FAAS_TRY(build_next(change, head->doc, &next, err));
     if (next == NULL)
         return publish(head->doc, &change->record, err);
-    FAAS_TRY(keep_version(reg, change->caller, head->doc, err));
-    FAAS_TRY(store_put(reg->functions, change->caller, next, head->revision, &seq, err));
-    store_post_version(reg->functions, change->caller, next);
-    FAAS_TRY(seen_everywhere(reg, change->caller, seq, err));
-    return publish(next, &change->record, err);
+    return write_next(change, head, next, err);
 }
 
 static bool is_stale(const struct change *change, const struct store_head *head)
@@ -223,7 +296,7 @@ static bool is_stale(const struct change *change, const struct store_head *head)
 /* A caller that named the version it saw is told; others meant whatever is there. */
 static faas_code change_rounds(struct change *change, faas_err *err)
 {
-    faas_code rc = FAAS_CONFLICT;
+    faas_code rc = guess_round(change, err);
 
     for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
         struct store_head head = {0};

@@ -439,24 +439,105 @@ static void fields_of_a_later_release_survive_an_update(void **state)
     faas_kv_entry_done(&entry);
 }
 
+/* A head as another registry writes it, straight to the bucket, that dies before anything else. */
+static void write_head_alone(const char *name, int version, const char *description)
+{
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    char key[120];
+    faas_err err = {0};
+
+    shop_head_key(name, key);
+    assert_ok(faas_kv_get(shop.functions, key, faas_deadline_in_ms(SHOP_LONG_MS), &entry, &err));
+    doc = json_loadb(entry.value, entry.len, 0, NULL);
+    json_object_set_new(doc, "version", json_integer(version));
+    json_object_set_new(doc, "description", json_string(description));
+    text = json_dumps(doc, JSON_COMPACT);
+    assert_ok(faas_kv_put(shop.functions, key, entry.revision, text, strlen(text),
+                          faas_deadline_in_ms(SHOP_LONG_MS), NULL, &err));
+    faas_kv_entry_done(&entry);
+}
+
 static void a_missing_version_entry_is_made_by_the_next_writer(void **state)
 {
     FAAS_AUTO(json_t) *made = shop_must("register", "{\"name\":\"hole\",\"payload\":\"good\"}");
+    FAAS_AUTO(json_t) *head = NULL;
     FAAS_AUTO(json_t) *healed = NULL;
     FAAS_AUTO(json_t) *list = NULL;
-    char key[160], tenant[FAAS_UUID_TEXT];
+
+    (void)state;
+    assert_int_equal(shop_number(made, "version"), 1);
+    write_head_alone("hole", 2, "by a writer that died");
+    head = shop_must("retrieve", "{\"name\":\"hole\"}");
+    list = shop_must("versions", "{\"name\":\"hole\"}");
+    assert_true(json_equal(json_array_get(json_object_get(list, "items"), 0), head));
+    json_decref(shop_must("update", "{\"name\":\"hole\",\"timeout_ms\":500}"));
+    healed = shop_must("versions", "{\"name\":\"hole\",\"version\":2}");
+    assert_true(json_equal(healed, head));
+}
+
+/* Other writers' heads that the read models may not show yet are never written over. */
+static void a_head_that_was_guessed_wrong_is_asked_for(void **state)
+{
+    json_decref(shop_must("register", "{\"name\":\"guess\",\"payload\":\"good\"}"));
+
+    (void)state;
+    for (int turn = 0; turn < LOOKS; turn++) {
+        FAAS_AUTO(json_t) *changed = NULL;
+        char body[100], description[20];
+
+        (void)snprintf(description, sizeof description, "turn %d", turn);
+        (void)snprintf(body, sizeof body, "{\"name\":\"guess\",\"timeout_ms\":%d}", 500 + turn);
+        write_head_alone("guess", 2 * turn + 2, description);
+        changed = shop_must("update", body);
+        assert_int_equal(shop_number(changed, "version"), 2 * turn + 3);
+        assert_string_equal(shop_text(changed, "description"), description);
+        assert_int_equal(shop_number(changed, "timeout_ms"), 500 + turn);
+    }
+}
+
+static _Atomic int heads_asked;
+
+static bool is_asked(void *arg)
+{
+    (void)arg;
+    return heads_asked > 0;
+}
+
+static void unsubscribe(void *arg)
+{
+    faas_sub_free(arg);
+}
+
+static void on_read(void *arg, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    FAAS_AUTO(json_t) *body = json_loadb(faas_msg_data(msg), faas_msg_len(msg), 0, NULL);
+    const char *subject = json_string_value(json_object_get(body, "last_by_subj"));
+
+    (void)arg;
+    if (subject != NULL && strncmp(subject, "$KV.functions.f.", 16) == 0)
+        heads_asked++;
+}
+
+/* Whichever replica made the change before. */
+static void a_change_of_what_everybody_has_seen_asks_no_leader(void **state)
+{
+    FAAS_AUTO(json_t) *got = NULL;
+    faas_sub *sub = NULL;
     faas_err err = {0};
 
     (void)state;
-    shop_tenant(SHOP_ANN, tenant);
-    (void)snprintf(key, sizeof key, "v.%s.%s.1", tenant, shop_text(made, "id"));
-    assert_ok(
-        faas_kv_delete(shop.functions, key, 0, faas_deadline_in_ms(SHOP_LONG_MS), NULL, &err));
-    list = shop_must("versions", "{\"name\":\"hole\"}");
-    assert_true(json_equal(json_array_get(json_object_get(list, "items"), 0), made));
-    json_decref(shop_must("update", "{\"name\":\"hole\",\"timeout_ms\":500}"));
-    healed = shop_must("versions", "{\"name\":\"hole\",\"version\":1}");
-    assert_true(json_equal(healed, made));
+    json_decref(shop_must("register", "{\"name\":\"known\",\"payload\":\"good\"}"));
+    assert_ok(faas_bus_subscribe(shop.gateway.bus, FAAS_DATA, "$JS.API.STREAM.MSG.GET.KV_functions",
+                                 NULL, on_read, NULL, &sub, &err));
+    got = shop_must("retrieve", "{\"name\":\"known\"}"); /* that does ask */
+    wait_until(is_asked, NULL, SHOP_LONG_MS, "the question of a look-up");
+    for (int turn = 0; turn < LOOKS; turn++)
+        json_decref(shop_must("update", "{\"name\":\"known\",\"description\":\"again\"}"));
+    assert_int_equal(heads_asked, 1);
+    process_on_loop(&shop.gateway, unsubscribe, sub);
 }
 
 int main(void)
@@ -479,6 +560,8 @@ int main(void)
         cmocka_unit_test(every_write_waits_for_the_slowest_reader),
         cmocka_unit_test(fields_of_a_later_release_survive_an_update),
         cmocka_unit_test(a_missing_version_entry_is_made_by_the_next_writer),
+        cmocka_unit_test(a_head_that_was_guessed_wrong_is_asked_for),
+        cmocka_unit_test(a_change_of_what_everybody_has_seen_asks_no_leader),
     };
 
     return cmocka_run_group_tests(tests, shop_open, shop_close);

@@ -303,6 +303,49 @@ static bool has(catalog *cat, const char *tenant, int64_t number)
     return has_it;
 }
 
+static void put_at(catalog *cat, const char *about, uint64_t revision)
+{
+    char value[600];
+    struct catalog_change change = {
+        .key = "f." ANN ".hash-of-f", .value = value, .revision = revision};
+
+    rig_record(value, sizeof value, "f", 1, about);
+    change.len = strlen(value);
+    assert_int_equal(catalog_apply(cat, &change, NULL), FAAS_OK);
+    rig_commit(cat, revision);
+}
+
+static void found_is(catalog *cat, const char *about, uint64_t revision)
+{
+    struct catalog_head head = {0};
+    char want[600];
+
+    assert_int_equal(catalog_find(cat, "f." ANN ".hash-of-f", &head, NULL), FAAS_OK);
+    rig_record(want, sizeof want, "f", 1, about);
+    assert_string_equal(head.value, want);
+    assert_int_equal(head.revision, revision);
+    free(head.value);
+}
+
+static void a_head_is_found_as_stored_with_its_revision(void **state)
+{
+    catalog *cat = rig_open("one", LAST);
+    struct catalog_head head = {0};
+    faas_err err = {0};
+
+    (void)state;
+    put_at(cat, "first", 5);
+    found_is(cat, "first", 5);
+    put_at(cat, "second", 9);
+    found_is(cat, "second", 9);
+    assert_int_equal(catalog_find(cat, "f." BOB ".hash-of-f", &head, &err), FAAS_NOT_FOUND);
+    rig_apply(cat, "f." ANN ".hash-of-f", NULL);
+    rig_commit(cat, 10);
+    assert_int_equal(catalog_find(cat, "f." ANN ".hash-of-f", &head, &err), FAAS_NOT_FOUND);
+    assert_null(head.value);
+    catalog_close(cat);
+}
+
 static void a_version_is_known_once_its_batch_is_whole(void **state)
 {
     catalog *cat = rig_open("one", LAST);
@@ -340,6 +383,7 @@ int main(void)
         TEST(names_whose_rows_are_not_there_yet_leave_no_hole),
         TEST(functions_are_counted_per_tenant),
         TEST(versions_come_newest_first),
+        TEST(a_head_is_found_as_stored_with_its_revision),
         TEST(a_version_is_known_once_its_batch_is_whole),
     };
 
