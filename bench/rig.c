@@ -60,7 +60,7 @@ void rig_spawn(char *const argv[], char expect)
         rig_die("pipe", "no descriptors");
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, pair[1], 1);
-    if (posix_spawn(&pid, argv[0], &actions, NULL, argv, environ) != 0)
+    if (posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ) != 0)
         rig_die("posix_spawn", argv[0]);
     posix_spawn_file_actions_destroy(&actions);
     close(pair[1]);

@@ -34,6 +34,7 @@
 #define CALLERS     8
 #define NAMES_MAX   4096
 #define SETTLE_S    2.0
+#define AGAIN       'a'
 
 static struct rig_place place;
 static const char *image;
@@ -90,7 +91,7 @@ static double cold(struct rig *rig)
     return rig_part(took, BATCH, 0.5);
 }
 
-/* Answers each byte with the time of a batch. */
+/* Answers AGAIN with the time of a batch, until another word. */
 static void serve(const struct worker *self, int orders, int answers)
 {
     struct rig rig;
@@ -103,7 +104,7 @@ static void serve(const struct worker *self, int orders, int answers)
     rig_begin(&place);
     rig_open(&rig, image, 'x', false);
     (void)cold(&rig);
-    while (read(orders, &word, 1) == 1) {
+    while (read(orders, &word, 1) == 1 && word == AGAIN) {
         took = cold(&rig);
         if (write(answers, &took, sizeof took) != (ssize_t)sizeof took)
             break;
@@ -137,6 +138,8 @@ static void stop(struct worker *worker)
 {
     int status = 0;
 
+    if (write(worker->orders, "", 1) != 1)
+        rig_die(worker->name, "died");
     close(worker->orders);
     close(worker->answers);
     if (waitpid(worker->pid, &status, 0) != worker->pid || status != 0)
@@ -145,9 +148,10 @@ static void stop(struct worker *worker)
 
 static double ask(const struct worker *worker)
 {
+    static const char word = AGAIN;
     double took;
 
-    if (write(worker->orders, "", 1) != 1 ||
+    if (write(worker->orders, &word, 1) != 1 ||
         read(worker->answers, &took, sizeof took) != (ssize_t)sizeof took)
         rig_die(worker->name, "died");
     return took;
