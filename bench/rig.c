@@ -133,6 +133,7 @@ static void begin(struct call *call)
     spec.argument = "x";
     spec.argument_len = 1;
     spec.cpus = 2;
+    spec.is_slot = call->rig->is_slot;
     call->has_ended = call->is_right = false;
     if (rt->ops->call(rt, &spec, &sink, &run, &err) != FAAS_OK)
         rig_die("call", err.msg);

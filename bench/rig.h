@@ -18,6 +18,7 @@ struct rig {
     const char *image; /* reference */
     char image_id[128];
     char expect; /* first byte of the answer */
+    bool is_slot;
 };
 struct rig_place {
     const char *store_dir, *run_dir, *zygote;

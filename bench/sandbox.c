@@ -1,6 +1,7 @@
 /* sandbox.c - what a call in a sandbox costs, through the spawner's own code, beside the least that
  * starting the same program costs: posix_spawn, a pipe, waitpid, no isolation.
- * Variants  cold (a lane, no sandbox made in advance), parked (one made in advance), floor.
+ * Variants  cold (a lane, no sandbox made in advance), parked (one made in advance), warm (one that
+ *           is kept: reuse slot), floor.
  * Rounds    10 of each in turn; a pause before each call, so that what is parked is ready.
  * Output    per program: p50 and p99 of each variant; median over the rounds of the ratio to the
  *           floor's round; calls a second with 8 at once, three runs of each in turn, and the
@@ -21,8 +22,8 @@
 #define LOAD_S  1.5
 #define PAUSE_S 0.0015
 
-enum variant { FLOOR, COLD, PARKED, VARIANTS };
-static const char *const names[] = {"floor", "cold", "parked"};
+enum variant { FLOOR, COLD, PARKED, WARM, VARIANTS };
+static const char *const names[] = {"floor", "cold", "parked", "warm"};
 static struct rig rigs[VARIANTS];
 static const char *program;
 static double took_us[VARIANTS][MOST * BATCH];
@@ -155,6 +156,7 @@ int main(int argc, char **argv)
     program = argv[5];
     for (int v = COLD; v < VARIANTS; v++) {
         rig_open(&rigs[v], argv[4], 'x', v == PARKED);
+        rigs[v].is_slot = v == WARM;
         for (int i = 0; i < 3 * BATCH; i++)
             rig_call(&rigs[v]);
     }

@@ -13,7 +13,7 @@
 #define START_TIMEOUT_MAX FAAS_TIMEOUT_MS_MAX
 
 struct body {
-    const char *input, *network;
+    const char *input, *network, *reuse, *function;
     const char *kind, *tenant, *reference, *digest_kind, *digest_value;
     json_t *command, *env, *secrets;
     double cpus;
@@ -52,6 +52,8 @@ static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(INT, struct body, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD(INT, struct body, start_timeout_ms, "start_timeout_ms", 1, START_TIMEOUT_MAX, false),
     FAAS_FIELD(STR, struct body, network, "network", 1, 32, false),
+    FAAS_FIELD(STR, struct body, reuse, "reuse", 1, 32, false),
+    FAAS_FIELD(STR, struct body, function, "function", 0, FAAS_UUID_TEXT - 1, false),
     FAAS_FIELD(STR, struct body, isolation, "isolation", 1, 64, false),
     FAAS_FIELD(BOOL, struct body, may_pull, "pull", 0, 0, false),
     FAAS_FIELD(INT, struct body, last_stderr, "last_stderr", 0, FAAS_STDERR_TAIL, false),
@@ -94,6 +96,7 @@ void call_spec_defaults(struct rt_spec *run)
 {
     *run = (struct rt_spec){
         .tenant = "",
+        .function = "",
         .cpus = 1.0,
         .memory_mb = 128,
         .pids = 128,
@@ -102,6 +105,12 @@ void call_spec_defaults(struct rt_spec *run)
         .timeout_ms = FAAS_TIMEOUT_MS,
         .start_timeout_ms = FAAS_START_TIMEOUT_MS,
     };
+}
+
+/* Whatever else reuse may come to mean, a fresh sandbox is never wrong. */
+static bool is_slot(const struct body *body)
+{
+    return strcmp(body->reuse, "slot") == 0;
 }
 
 static faas_code check(const struct body *body, faas_err *err)
@@ -114,6 +123,8 @@ static faas_code check(const struct body *body, faas_err *err)
         return faas_fail(err, FAAS_INVALID, "input: expected argv or stdin");
     if (strcmp(body->network, "none") != 0 && strcmp(body->network, "outbound") != 0)
         return faas_fail(err, FAAS_INVALID, "network: expected none or outbound");
+    if (is_slot(body) && (body->tenant[0] == '\0' || body->function[0] == '\0'))
+        return faas_fail(err, FAAS_INVALID, "reuse slot: needs tenant and function");
     return FAAS_OK;
 }
 
@@ -127,6 +138,8 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
                          .tenant = "",
                          .input = "argv",
                          .network = "none",
+                         .reuse = "fresh",
+                         .function = "",
                          .isolation = "docker",
                          .cpus = run.cpus,
                          .memory_mb = run.memory_mb,
@@ -143,6 +156,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->run = (struct rt_spec){
         .call_id = spec->id,
         .tenant = body.tenant,
+        .function = body.function,
         .image = {body.reference, body.digest_kind, body.digest_value},
         .command = body.command,
         .argument = env->bytes,
@@ -150,6 +164,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
         .is_stdin = strcmp(body.input, "stdin") == 0,
         .env = body.env,
         .has_network = strcmp(body.network, "outbound") == 0,
+        .is_slot = is_slot(&body),
         .may_pull = body.may_pull,
         .cpus = body.cpus,
         .memory_mb = body.memory_mb,

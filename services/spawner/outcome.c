@@ -5,12 +5,11 @@
 
 #include "base/text.h"
 
-#define SIGNAL_BASE 128
 #define SIGNAL_LAST 64
 
 int outcome_signal(int exit_code)
 {
-    int n = exit_code - SIGNAL_BASE;
+    int n = exit_code - OUTCOME_SIGNAL_BASE;
 
     return n >= 1 && n <= SIGNAL_LAST ? n : 0;
 }

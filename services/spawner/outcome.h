@@ -15,6 +15,8 @@
 #include "contract.h"
 #include "runtime.h"
 
+#define OUTCOME_SIGNAL_BASE 128 /* exit status of a death by signal 0 */
+
 enum stop_reason {
     STOP_NONE,
     STOP_TIMEOUT,

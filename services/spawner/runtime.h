@@ -29,7 +29,8 @@ struct rt_image {
 
 struct rt_spec { /* borrowed for the length of call() */
     const char *call_id;
-    const char *tenant; /* whose call: an id, only to take turns by; "" is one, too */
+    const char *tenant;   /* whose call: an id, only to take turns by; "" is one, too */
+    const char *function; /* an id; set where is_slot is */
     struct rt_image image;
     const json_t *command; /* array of strings put before the argument; NULL or empty: none */
     const void *argument;
@@ -37,6 +38,7 @@ struct rt_spec { /* borrowed for the length of call() */
     bool is_stdin;     /* the argument goes to standard input instead of argv */
     const json_t *env; /* object of strings, or NULL */
     bool has_network;
+    bool is_slot;  /* its sandbox may have served, and may serve, other calls of this function */
     bool may_pull; /* fetch a missing image within start_timeout_ms */
     double cpus;
     int64_t memory_mb, pids, tmp_mb, output_bytes;

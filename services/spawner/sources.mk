@@ -4,7 +4,7 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	stream.c sweep.c docker_turn.c)
 include services/spawner/image/sources.mk
 SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
-	run.c runtime_native.c share.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
+	run.c runtime_native.c share.c warm.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
 # How a spawner gets images by itself.
 SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
 
@@ -15,7 +15,7 @@ $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWN
 	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE) \
 	$(SPAWNER)/native/check.c))
 
-$(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c packet.c)))
+$(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c slot.c empty.c packet.c)))
 
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c))
@@ -45,6 +45,7 @@ integration: $(O)/bin/faas-inside
 $(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_slots,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_barriers,$(filter-out %/native/filter.c,$(SPAWNER_SANDBOX))))
 $(eval $(call integration,spawner_native,tests/support/caller.c tests/support/program.c))
 SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_PULLER) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)

@@ -21,7 +21,7 @@ struct rt_spec *spec_copy(const struct rt_spec *spec)
     if (copy == NULL)
         return NULL;
     copy->spec = *spec;
-    copy->spec.call_id = copy->spec.tenant = NULL;
+    copy->spec.call_id = copy->spec.tenant = copy->spec.function = NULL;
     copy->spec.image = (struct rt_image){.reference = NULL};
     copy->spec.command = copy->command = hold(spec->command);
     copy->spec.env = copy->env = hold(spec->env);

@@ -175,6 +175,20 @@ def test_many_short_calls_lose_no_output(client, functions):
     assert got == [f"n{i}".encode() for i in range(60)]
 
 
+@pytest.mark.parametrize("reuse", ["fresh", "slot"])
+def test_how_a_call_started_is_told(other, platform, reuse):
+    name = other.register("faas-tests/sh:latest", reuse=reuse)
+    answers = [other.call(name, "ls -A /tmp; touch /tmp/left; echo done") for _ in range(6)]
+    assert [a.text for a in answers] == ["done\n"] * 6, [a.text for a in answers]
+    starts = {a.headers["X-Start"] for a in answers}
+    if not platform.is_native:
+        assert starts == {"cold"}
+    elif reuse == "slot":
+        assert "warm" in starts and starts <= {"cold", "warm"}
+    else:
+        assert starts <= {"cold", "prewarmed"}
+
+
 @pytest.mark.parametrize("argument", ["exit 0"])
 def test_server_timing_has_its_parts(client, functions, argument):
     timing = client.call("fail", argument).headers["Server-Timing"]

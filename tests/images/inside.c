@@ -192,6 +192,47 @@ static int map_program_from_tmp(void)
     return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) != MAP_FAILED ? 0 : errno;
 }
 
+/* Of the first process: an attempt where that is not the function itself. */
+static int others_of_first(const char *path, int flags)
+{
+    return getpid() == 1 ? EPERM : result(open(path, flags));
+}
+
+static int memory_of_first(void)
+{
+    return others_of_first("/proc/1/mem", O_RDWR);
+}
+
+static int variables_of_first(void)
+{
+    return others_of_first("/proc/1/environ", O_RDONLY);
+}
+
+static int descriptors_of_first(void)
+{
+    return others_of_first("/proc/1/fd/3", O_RDWR);
+}
+
+static int memory_score_of_first(void)
+{
+    return others_of_first("/proc/1/oom_score_adj", O_WRONLY);
+}
+
+static int limit_first(void)
+{
+    const struct rlimit none = {0, 0};
+
+    return getpid() == 1 ? EPERM : result(prlimit(1, RLIMIT_NOFILE, &none, NULL));
+}
+
+static int stop_first(void)
+{
+    (void)kill(1, SIGSTOP);
+    (void)kill(1, SIGKILL);
+    (void)kill(1, SIGTERM);
+    return EPERM; /* the call's answer shows that it lives */
+}
+
 /* A shell that belongs to root of the image and has the bit: it prints who it is. */
 static int use_setuid_program(void)
 {
@@ -305,6 +346,12 @@ static const struct {
     {"enter-namespace", enter_namespace},
     {"run-from-tmp", run_from_tmp},
     {"map-program-from-tmp", map_program_from_tmp},
+    {"memory-of-first", memory_of_first},
+    {"variables-of-first", variables_of_first},
+    {"descriptors-of-first", descriptors_of_first},
+    {"memory-score-of-first", memory_score_of_first},
+    {"limit-first", limit_first},
+    {"stop-first", stop_first},
     {"setuid-program", use_setuid_program},
     {"file-for-root", file_for_root},
     {"trusted-attribute", trusted_attribute},
@@ -442,6 +489,39 @@ static int make_files(const char *dir)
     return 0;
 }
 
+/* Folders in folders, the innermost closed to everybody; prints how many. */
+static int go_deep(const char *dir, long most)
+{
+    long count = 0;
+
+    if (chdir(dir) != 0)
+        return 1;
+    while (count < most && mkdir("d", 0700) == 0 && chdir("d") == 0)
+        count++;
+    (void)close(open("file", O_WRONLY | O_CREAT, 0));
+    (void)mkdir("closed", 0700);
+    (void)close(open("closed/file", O_WRONLY | O_CREAT, 0));
+    (void)chmod("closed", 0);
+    (void)chmod(".", 0);
+    printf("%ld\n", count);
+    return 0;
+}
+
+/* A process that outlives its parent, ignores what it can and keeps the standard descriptors. */
+static int leave_behind(void)
+{
+    if (fork() != 0)
+        return 0;
+    (void)setsid();
+    for (int i = 0; i < 8; i++)
+        if (fork() == 0)
+            break;
+    for (int i = 1; i < 65; i++)
+        (void)signal(i, SIG_IGN);
+    for (;;)
+        (void)pause();
+}
+
 static int put_bytes(long count)
 {
     for (long i = 0; i < count; i++)
@@ -496,6 +576,10 @@ int main(int argc, char **argv)
         return fill_disk(what);
     if (strcmp(verb, "files") == 0)
         return make_files(what);
+    if (strcmp(verb, "deep") == 0)
+        return go_deep(what, 8000);
+    if (strcmp(verb, "leave-behind") == 0)
+        return leave_behind();
     if (strcmp(verb, "bytes") == 0)
         return put_bytes(number);
     if (strcmp(verb, "ignore-signals") == 0)

@@ -84,6 +84,19 @@ static void every_attempt_is_refused(void **state)
     close(abstract);
 }
 
+/* The same where the first process is not the function. */
+static void nor_in_a_sandbox_that_is_kept(void **state)
+{
+    struct sandbox_call call = {0};
+
+    sandbox_is_slot = true;
+    every_attempt_is_refused(state);
+    sandbox_shell(&call, "echo $$");
+    assert_string_not_equal(call.out, "1\n");
+    sandbox_call_done(&call);
+    sandbox_is_slot = false;
+}
+
 /* The same program outside: an attempt that fails everywhere would prove nothing. */
 static void outside_the_attempts_work(void **state)
 {
@@ -191,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_attempt_is_refused),
+        cmocka_unit_test(nor_in_a_sandbox_that_is_kept),
         cmocka_unit_test(outside_the_attempts_work),
         cmocka_unit_test(every_bomb_stops_at_its_limit),
         cmocka_unit_test(the_next_call_is_not_harmed),

@@ -11,17 +11,19 @@
 
 #include "base/clock.h"
 #include "services/spawner/call_spec.h"
+#include "services/spawner/image/config.h"
 #include "tests/unit/unit.h"
 
 #define WAIT_MS 20000
 #define BUSYBOX "/bin/busybox"
 
 struct sandbox_rig rig;
+bool sandbox_is_slot;
 
-static const char *const names[] = {"sh",   "cat",   "echo",     "sleep", "id",    "ls",
-                                    "env",  "pwd",   "hostname", "yes",   "dd",    "true",
-                                    "kill", "wc",    "head",     "ps",    "mount", "stat",
-                                    "test", "touch", "df",       "find",  "tr",    "mkdir"};
+static const char *const names[] = {"sh",   "cat",      "echo",  "sleep", "id",   "ls",    "env",
+                                    "pwd",  "hostname", "yes",   "dd",    "true", "kill",  "wc",
+                                    "head", "ps",       "mount", "stat",  "test", "touch", "df",
+                                    "find", "tr",       "mkdir", "ln",    "chmod"};
 
 /* ---- the image: the puller's functions, with one image made by hand ---- */
 
@@ -49,6 +51,11 @@ faas_code puller_ask(puller *self, const struct puller_want *want, puller_wait *
 void puller_cancel(puller_wait *wait)
 {
     assert_null(wait);
+}
+
+const char *image_architecture(void)
+{
+    return "amd64";
 }
 
 struct image *image_ref(struct image *held)
@@ -320,6 +327,8 @@ void sandbox_order(struct sandbox_order *order, const char *command)
     call_spec_defaults(&order->spec);
     order->spec.call_id = "a call";
     order->spec.tenant = "tenant-1";
+    order->spec.function = "function-1";
+    order->spec.is_slot = sandbox_is_slot;
     order->spec.command = order->command;
     order->spec.image = (struct rt_image){"image", "store", image.id};
     order->spec.is_stdin = true; /* no argument at the end of the command */

@@ -41,6 +41,7 @@ static void a_bare_placement_has_the_documented_defaults(void **state)
     assert_int_equal(spec.run.start_timeout_ms, 30000);
     assert_int_equal(spec.stderr_max, 4096);
     assert_false(spec.run.is_stdin || spec.run.has_network || spec.run.may_pull);
+    assert_false(spec.run.is_slot);
     assert_int_equal(spec.run.argument_len, 3);
     assert_string_equal(spec.isolation, "docker");
 }
@@ -71,6 +72,22 @@ static void every_field_is_taken_and_unknown_ones_are_let_be(void **state)
     assert_string_equal(json_string_value(json_object_get(spec.run.env, "A")), "b");
 }
 
+static void a_slot_is_of_one_function_of_one_user(void **state)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(json_t) *other = NULL;
+    struct call_spec spec;
+
+    (void)state;
+    assert_ok(
+        decode("{" IMAGE ",\"reuse\":\"slot\",\"tenant\":\"t\",\"function\":\"f\"}", &spec, &doc));
+    assert_true(spec.run.is_slot);
+    assert_string_equal(spec.run.tenant, "t");
+    assert_string_equal(spec.run.function, "f");
+    assert_ok(decode("{" IMAGE ",\"reuse\":\"later\"}", &spec, &other));
+    assert_false(spec.run.is_slot);
+}
+
 static void what_cannot_be_run_is_refused_by_name(void **state)
 {
     static const struct {
@@ -81,6 +98,9 @@ static void what_cannot_be_run_is_refused_by_name(void **state)
         {"{\"image\":{\"reference\":\"a\"}}", "image.digest", FAAS_INVALID},
         {"{" IMAGE ",\"input\":\"file\"}", "input", FAAS_INVALID},
         {"{" IMAGE ",\"network\":\"host\"}", "network", FAAS_INVALID},
+        {"{" IMAGE ",\"reuse\":\"slot\"}", "reuse slot", FAAS_INVALID},
+        {"{" IMAGE ",\"reuse\":\"slot\",\"tenant\":\"t\"}", "reuse slot", FAAS_INVALID},
+        {"{" IMAGE ",\"reuse\":\"slot\",\"function\":\"f\"}", "reuse slot", FAAS_INVALID},
         {"{" IMAGE ",\"limits\":{\"memory_mb\":0}}", "limits.memory_mb", FAAS_INVALID},
         {"{" IMAGE ",\"limits\":{\"output_mb\":65}}", "limits.output_mb", FAAS_INVALID},
         {"{" IMAGE ",\"timeout_ms\":0}", "timeout_ms", FAAS_INVALID},
@@ -104,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bare_placement_has_the_documented_defaults),
         cmocka_unit_test(every_field_is_taken_and_unknown_ones_are_let_be),
+        cmocka_unit_test(a_slot_is_of_one_function_of_one_user),
         cmocka_unit_test(what_cannot_be_run_is_refused_by_name),
     };
 

@@ -26,8 +26,8 @@
     X(fork), X(vfork), X(execve), X(exit), X(exit_group), X(wait4), X(waitid), X(kill), X(tkill),  \
         X(tgkill), X(getpid), X(getppid), X(gettid), X(getpgid), X(getpgrp), X(setsid), X(getuid), \
         X(geteuid), X(getgid), X(getegid), X(getresuid), X(getresgid), X(getgroups), X(prctl),     \
-        X(arch_prctl), X(set_tid_address), X(set_robust_list), X(rseq), X(prlimit64),              \
-        X(getrusage), X(sysinfo), X(uname), X(sched_yield), X(sched_getaffinity)
+        X(arch_prctl), X(set_tid_address), X(set_robust_list), X(rseq), X(getrusage), X(sysinfo),  \
+        X(uname), X(sched_yield), X(sched_getaffinity)
 
 #define NATIVE_ALLOWED_SIGNALS_AND_TIME(X)                                                         \
     X(rt_sigaction), X(rt_sigprocmask), X(rt_sigreturn), X(rt_sigsuspend), X(rt_sigtimedwait),     \
@@ -47,8 +47,8 @@
     X(mount), X(umount2), X(clone3), X(setpgid), X(setresgid), X(setresuid), X(capset)
 
 /* With some arguments alone: families of sockets, requests of terminals and pipes, asking, processes
- * without new namespaces (filter.c). */
-#define NATIVE_ALLOWED_PARTLY(X) X(socket), X(ioctl), X(personality), X(clone)
+ * without new namespaces, limits of the caller itself (filter.c). */
+#define NATIVE_ALLOWED_PARTLY(X) X(socket), X(ioctl), X(personality), X(clone), X(prlimit64)
 
 #define NATIVE_ALLOWED(X)                                                                          \
     NATIVE_ALLOWED_FILES(X), NATIVE_ALLOWED_MEMORY(X), NATIVE_ALLOWED_PROCESSES(X),                \

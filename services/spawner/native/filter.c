@@ -53,6 +53,8 @@ static int allow_some(scmp_filter_ctx filter)
         .arg = 0, .op = SCMP_CMP_MASKED_EQ, .datum_a = NEW_ANY, .datum_b = 0};
     int rc = allow_with(filter, SCMP_SYS(personality), 0, QUERY);
 
+    if (rc == 0) /* of others: the first process of a kept sandbox has the same ids */
+        rc = allow_with(filter, SCMP_SYS(prlimit64), 0, 0);
     if (rc == 0)
         rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, &no_namespace);
     for (size_t i = 0; rc == 0 && i < FAAS_ARRAY_LEN(families); i++)

@@ -18,7 +18,7 @@
 #define MIB         (1024 * 1024)
 #define MEMORY_MIN  (6 * MIB)
 #define MEMORY_OWN  (2 * MIB) /* of the zygote itself */
-#define PIDS_OWN    1
+#define PIDS_OWN    1         /* the zygote; another one where the sandbox is kept */
 #define FILES_MAX   1024
 #define IDLE_MAX    256
 #define SEND_BUFFER (1024 * 1024)
@@ -26,8 +26,6 @@
 #define GENTLE_MS   1000 /* then it is killed */
 #define GIVE_UP_MS  30000
 #define SLOT_BITS   64
-
-static void maybe_gone(struct lane *lane);
 
 /* ---- what it holds ---- */
 
@@ -155,7 +153,7 @@ static bool is_known(const struct native *nt, pid_t pid)
     const struct rt_call *call;
 
     TAILQ_FOREACH (lane, &nt->lanes, link)
-        if (lane->has_zygote && lane->pid == pid)
+        if ((lane->has_zygote && lane->pid == pid) || (lane->first >= 0 && lane->first_pid == pid))
             return true;
     LIST_FOREACH (call, &nt->calls, link)
         if (call->pidfd >= 0 && call->pid == pid)
@@ -215,13 +213,14 @@ static void on_retry(struct ev_loop *ev, ev_timer *timer, int events)
         timer->repeat = 1.0; /* its ids and group stay taken until it does */
         ev_timer_again(ev, timer);
     }
-    maybe_gone(lane);
+    lane_maybe_gone(lane);
 }
 
-static void broken(struct lane *lane)
+void lane_broken(struct lane *lane)
 {
     lane->is_broken = true;
-    if (lane->state == LANE_IDLE || (lane->state == LANE_BUSY && lane->call->stage == STAGE_START))
+    if (lane->state == LANE_IDLE || lane->state == LANE_WARMING ||
+        (lane->state == LANE_BUSY && lane->call->stage == STAGE_START))
         lane_end(lane, true);
 }
 
@@ -229,6 +228,10 @@ static void broken(struct lane *lane)
 
 static void take_reply(struct lane *lane, const struct zy_reply *reply, int pidfd)
 {
+    if (lane->key.is_warm) {
+        warm_reply(lane, reply, pidfd);
+        return;
+    }
     if (reply->step != ZY_STEP_NONE && reply->step <= ZY_STEP_LAST_OF_LANE)
         lane->is_broken = true;
     lane->is_parked = false;
@@ -238,7 +241,7 @@ static void take_reply(struct lane *lane, const struct zy_reply *reply, int pidf
     }
     if (pidfd >= 0) /* a sandbox that waited and died, or was sent away */
         keep_stray(lane, pidfd);
-    broken(lane);
+    lane_broken(lane);
 }
 
 /* False: nothing more to read. */
@@ -260,7 +263,7 @@ static bool read_reply(struct lane *lane)
     ev_io_stop(lane->nt->ev, &lane->control_io);
     close(lane->control);
     lane->control = -1;
-    broken(lane);
+    lane_broken(lane);
     return false;
 }
 
@@ -271,7 +274,7 @@ static void on_control(struct ev_loop *ev, ev_io *io, int events)
     (void)ev, (void)events;
     (void)read_reply(lane);
     if (lane->state == LANE_ENDING)
-        maybe_gone(lane);
+        lane_maybe_gone(lane);
 }
 
 static void on_pid(struct ev_loop *ev, ev_io *io, int events)
@@ -286,14 +289,14 @@ static void on_pid(struct ev_loop *ev, ev_io *io, int events)
     lane->has_zygote = false;
     while (lane->control >= 0 && read_reply(lane))
         ;
-    broken(lane);
+    lane_broken(lane);
     if (lane->state == LANE_ENDING)
-        maybe_gone(lane);
+        lane_maybe_gone(lane);
 }
 
-static void maybe_gone(struct lane *lane)
+void lane_maybe_gone(struct lane *lane)
 {
-    if (lane->has_zygote)
+    if (lane->has_zygote || lane->first >= 0)
         return;
     while (lane->control >= 0 && read_reply(lane))
         ;
@@ -304,12 +307,8 @@ static void maybe_gone(struct lane *lane)
 
 /* ---- its making ---- */
 
-static void is_made(struct lane *lane)
+void lane_made(struct lane *lane)
 {
-    struct native *nt = lane->nt;
-
-    ev_io_set(&lane->control_io, lane->control, EV_READ);
-    ev_io_start(nt->ev, &lane->control_io);
     lane->state = LANE_BUSY;
     lane->is_used = true;
     if (lane->call != NULL && !lane->is_broken)
@@ -335,7 +334,11 @@ static void on_made(void *arg, const struct zy_reply *reply, int take_pidfd)
     if (reply->step == ZY_STEP_NONE) {
         if (lane->image == NULL)
             native_probed(lane->nt, NULL);
-        is_made(lane);
+        ev_io_set(&lane->control_io, lane->control, EV_READ);
+        ev_io_start(lane->nt->ev, &lane->control_io);
+        lane->state = LANE_WARMING;
+        if (!lane->key.is_warm)
+            lane_made(lane);
         return;
     }
     (void)faas_fail(&err, FAAS_UNAVAILABLE, "no sandbox can be made: %s (%s)", what,
@@ -374,6 +377,7 @@ static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len
         .pids = (uint32_t)lane->key.pids,
         .files = FILES_MAX,
         .tmp_mb = (uint32_t)lane->key.tmp_mb,
+        .is_slot = lane->key.is_warm,
     };
     char *packet, *at;
 
@@ -415,7 +419,7 @@ static faas_code begin(struct lane *lane, faas_err *err)
         .memory_bytes =
             (lane->key.memory_mb * MIB > MEMORY_MIN ? lane->key.memory_mb * MIB : MEMORY_MIN) +
             MEMORY_OWN,
-        .pids = lane->key.pids + PIDS_OWN,
+        .pids = lane->key.pids + PIDS_OWN + (lane->key.is_warm ? 1 : 0),
         .cpus = lane->key.cpus,
     };
     int pair[2], size = SEND_BUFFER;
@@ -455,6 +459,7 @@ faas_code lane_new(struct native *nt, const struct lane_key *key, struct image *
     ev_init(&lane->control_io, on_control);
     ev_init(&lane->pid_io, on_pid);
     ev_init(&lane->retry, on_retry);
+    warm_init(lane);
     lane->retry.repeat = RETRY_S;
     lane->control_io.data = lane->pid_io.data = lane->retry.data = lane;
     TAILQ_INSERT_TAIL(&nt->lanes, lane, link);
@@ -523,7 +528,7 @@ bool lane_care(struct lane *lane)
         lane->is_used = false;
         lane->oom_kills = cgroup_oom_kills(lane->group);
     }
-    return has_pipes(lane) && (!lane->nt->conf.is_parked || park(lane));
+    return has_pipes(lane) && (lane->key.is_warm || !lane->nt->conf.is_parked || park(lane));
 }
 
 /* A call's end is told first. */
@@ -550,6 +555,7 @@ void lane_release(struct lane *lane)
     lane->state = LANE_IDLE;
     lane->is_used = true;
     lane->is_cleaned = false;
+    lane->is_parked = lane->key.is_warm;
     lane->since_ns = faas_now_ns();
     TAILQ_INSERT_HEAD(&nt->idle, lane, idle);
     if (++nt->idle_count > IDLE_MAX)
@@ -557,8 +563,21 @@ void lane_release(struct lane *lane)
     ev_prepare_start(nt->ev, &nt->care);
 }
 
+/* To a sandbox that is kept: all descriptors with the order. */
+static bool order_kept(struct lane *lane, const struct order *order, int input)
+{
+    const int fds[3] = {lane->out[1], lane->err[1], input};
+    bool is_sent = zy_send(lane->control, order->data, order->len, fds, input >= 0 ? 3 : 2) == 0;
+
+    close_fd(&lane->out[1]);
+    close_fd(&lane->err[1]);
+    return is_sent;
+}
+
 bool lane_order(struct lane *lane, const struct order *order, int input)
 {
+    if (lane->key.is_warm)
+        return lane_care(lane) && order_kept(lane, order, input);
     return lane_care(lane) && park(lane) &&
            zy_send(lane->control, order->data, order->len, &input, input >= 0 ? 1 : 0) == 0;
 }
@@ -595,6 +614,8 @@ void lanes_drop(struct native *nt)
         kill_zygote(lane);
         if (lane->pidfd >= 0)
             close(lane->pidfd);
+        ev_io_stop(nt->ev, &lane->first_io);
+        close_fd(&lane->first);
         if (lane->group != NULL)
             (void)cgroup_kill(lane->group, NULL, NULL);
         lane_free(lane);

@@ -17,10 +17,14 @@ struct lane_key {
     char image[IMAGE_ID_TEXT];
     int64_t memory_mb, pids, tmp_mb;
     double cpus;
+    /* reuse "slot": the sandbox is kept, for calls of one function; "" with a fresh one each. */
+    char function[FAAS_UUID_TEXT];
+    bool is_warm;
 };
 
 enum lane_state {
-    LANE_MAKING, /* the nursery is at it */
+    LANE_MAKING,  /* the nursery is at it */
+    LANE_WARMING, /* its zygote is at the sandbox that is kept */
     LANE_IDLE,
     LANE_BUSY,
     LANE_ENDING /* until its zygote is reaped and its group empty */
@@ -37,11 +41,15 @@ struct lane {
     int control, pidfd;
     pid_t pid; /* of the zygote, while it is not reaped */
     ev_io control_io, pid_io;
-    ev_timer retry;         /* while ending */
+    ev_timer retry; /* while ending */
+    int first;      /* pidfd of a kept sandbox's first process, until it is reaped; -1 */
+    pid_t first_pid;
+    ev_io first_io;
+    bool is_ready;          /* that process takes orders */
     bool has_zygote;        /* not reaped yet */
     bool is_broken;         /* of no more use after its call */
     bool is_rough;          /* ends by force */
-    bool is_parked;         /* a sandbox waits for its order */
+    bool is_parked;         /* a sandbox waits for its order; a kept one: has had one */
     bool is_used;           /* since lane_care */
     bool is_cleaned;        /* of what the last call left in /tmp; while idle */
     int out[2], err[2];     /* pipes of the next call: its end is closed once sent; -1 */
@@ -114,7 +122,10 @@ FAAS_MUST_CHECK faas_code lane_new(struct native *nt, const struct lane_key *key
 void lane_release(struct lane *lane);
 void lane_end(struct lane *lane, bool is_rough); /* rough: kill whatever is in it */
 void lanes_tidy(struct native *nt, bool is_all); /* ends those idle for too long */
-void lanes_drop(struct native *nt); /* what drain could not end: the next life sweeps it */
+void lanes_drop(struct native *nt);      /* what drain could not end: the next life sweeps it */
+void lane_broken(struct lane *lane);     /* something of it died */
+void lane_made(struct lane *lane);       /* it can be used */
+void lane_maybe_gone(struct lane *lane); /* while it ends */
 /* Its next call can begin at once: pipes; where it is asked for, a sandbox.  Done before a call that
  * comes sooner.  False: no descriptors (errno), or the lane is dead (EPIPE). */
 bool lane_care(struct lane *lane);
@@ -123,6 +134,11 @@ void lanes_care(struct native *nt);
 bool lane_pipe(const struct lane *lane, int pair[2], int mine);
 /* Sends the order, with standard input or -1; false, with errno: as lane_care. */
 bool lane_order(struct lane *lane, const struct order *order, int input);
+
+/* warm.c: lanes whose sandbox is kept. */
+void warm_init(struct lane *lane);
+void warm_reply(struct lane *lane, const struct zy_reply *reply, int take_pidfd);
+void warm_kill(const struct lane *lane); /* and with its first process all others */
 
 /* runtime_native.c */
 void native_probed(struct native *nt, const faas_err *err); /* NULL: a lane could be made */
@@ -143,6 +159,7 @@ void call_fail(struct rt_call *call, const faas_err *err); /* before it started;
 void call_lane_ready(struct rt_call *call);
 void call_lane_failed(struct rt_call *call, const faas_err *err); /* it could not be made */
 void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pidfd);
+void call_exited(struct rt_call *call, int exit_code);
 void call_lane_gone(struct rt_call *call); /* ended with it, rough */
 
 #endif

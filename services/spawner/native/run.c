@@ -14,8 +14,6 @@
 #include "services/spawner/spec_copy.h"
 #include "services/spawner/zygote/packet.h"
 
-#define SIGNAL_BASE 128
-
 static void maybe_end(struct rt_call *call);
 static void run(struct rt_call *call);
 
@@ -80,7 +78,9 @@ static void tell_end(struct rt_call *call)
     struct rt_outcome outcome = {
         .start_ms = ms_between(call->begun_ns, call->started_ns),
         .run_ms = ms_between(call->started_ns, call->exited_ns),
-        .start = call->is_prewarmed ? "prewarmed" : "cold",
+        .start = !call->is_prewarmed ? "cold"
+                 : call->key.is_warm ? "warm"
+                                     : "prewarmed",
     };
     struct rt_sink sink = call->sink;
 
@@ -133,6 +133,8 @@ static void kill_call(struct rt_call *call)
     ev_timer_stop(call->nt->ev, &call->run_timer);
     if (call->pidfd >= 0) /* the first process of its namespace: all others end with it */
         (void)pidfd_send_signal(call->pidfd, SIGKILL, NULL, 0);
+    else if (!call->has_exited)
+        warm_kill(call->lane);
     native_resume(call); /* what it still wrote is read and dropped */
 }
 
@@ -276,24 +278,29 @@ static void maybe_end(struct rt_call *call)
         tell_end(call);
 }
 
+void call_exited(struct rt_call *call, int exit_code)
+{
+    ev_timer_stop(call->nt->ev, &call->run_timer);
+    call->exited_ns = faas_now_ns();
+    call->has_exited = true;
+    call->facts.exit_code = exit_code;
+    maybe_end(call);
+}
+
 static void on_pid(struct ev_loop *ev, ev_io *io, int events)
 {
     struct rt_call *call = io->data;
     siginfo_t info = {0};
     int rc = waitid(P_PIDFD, (id_t)call->pidfd, &info, WEXITED | WNOHANG);
 
-    (void)events;
+    (void)ev, (void)events;
     if (rc == 0 && info.si_pid == 0)
         return;
     if (rc != 0)
         call->facts.is_lost = call->failure.code == FAAS_OK;
     stop_io(call, &call->pid_io, &call->pidfd);
-    ev_timer_stop(ev, &call->run_timer);
-    call->exited_ns = faas_now_ns();
-    call->has_exited = true;
-    call->facts.exit_code =
-        info.si_code == CLD_EXITED ? info.si_status : SIGNAL_BASE + info.si_status;
-    maybe_end(call);
+    call_exited(call,
+                info.si_code == CLD_EXITED ? info.si_status : OUTCOME_SIGNAL_BASE + info.si_status);
 }
 
 static void watch(struct rt_call *call, ev_io *io, int fd, int events)
@@ -328,7 +335,7 @@ void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pid
     call->pid = reply->pid;
     ev_timer_stop(nt->ev, &call->start_timer);
     watch(call, &call->pid_io, call->pidfd, EV_READ);
-    if (reply->step != ZY_STEP_NONE || take_pidfd < 0) {
+    if (reply->step != ZY_STEP_NONE || (take_pidfd < 0 && !call->key.is_warm)) {
         not_begun(call, reply);
         if (take_pidfd < 0)
             end_later(call);
@@ -360,7 +367,8 @@ void call_lane_gone(struct rt_call *call)
 {
     call->lane = NULL;
     if (call->facts.stop == STOP_NONE)
-        (void)faas_fail(&call->failure, FAAS_LOST, "the sandbox's own process died");
+        (void)faas_fail(&call->failure, call->stage == STAGE_WAIT ? FAAS_UNAVAILABLE : FAAS_LOST,
+                        "the sandbox's own process died");
     tell_end(call);
 }
 
@@ -458,6 +466,9 @@ static faas_code identify(const struct rt_spec *spec, struct lane_key *key, faas
     key->pids = spec->pids;
     key->tmp_mb = spec->tmp_mb;
     key->cpus = spec->cpus;
+    key->is_warm = spec->is_slot;
+    if (spec->is_slot)
+        (void)snprintf(key->function, sizeof key->function, "%s", spec->function);
     if (image->kind == NULL)
         return FAAS_OK;
     if (strcmp(image->kind, "store") != 0 || strlen(image->value) >= sizeof key->image)

@@ -326,8 +326,9 @@ static void run_zygote(const struct zy_lane *lane, int nursery)
                                 .null_fd = 4,
                                 .uid = lane->req.uid,
                                 .gid = lane->req.gid,
-                                .pids = lane->req.pids,
-                                .tmp_mb = lane->req.tmp_mb});
+                                .pids = lane->req.pids + (lane->req.is_slot != 0 ? 1 : 0),
+                                .tmp_mb = lane->req.tmp_mb,
+                                .is_slot = lane->req.is_slot != 0});
 }
 
 /* ---- in the nursery ---- */

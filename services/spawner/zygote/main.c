@@ -56,7 +56,17 @@ static void make_lane(size_t len, size_t count, const int *fds)
         close(fds[i]);
 }
 
-int main(void)
+/* Functions may see the first process of a slot: the name is enough. */
+static void shorten_name(char *name)
+{
+    const char *slash = strrchr(name, '/');
+    size_t len = strlen(name), cut = slash != NULL ? (size_t)(slash + 1 - name) : 0;
+
+    memmove(name, name + cut, len - cut);
+    memset(name + len - cut, 0, cut);
+}
+
+int main(int argc, char **argv)
 {
     int fds[FDS_MAX];
 
@@ -65,6 +75,8 @@ int main(void)
         fputs("faas-zygote: a part of faas-spawner, which starts it as root\n", stderr);
         return 2;
     }
+    if (argc > 0)
+        shorten_name(argv[0]);
     for (;;) {
         size_t count = FDS_MAX;
         ssize_t len = zy_receive(SOCKET, packet, sizeof packet, fds, &count);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "packet.h"
+#include "slot.h"
 #include "sys.h"
 
 #define STACK_SIZE (16 * 1024)
@@ -42,7 +43,8 @@ struct writable {
 static struct {
     struct zy_setup setup;
     struct writable writable[2];
-    int32_t step, error;    /* how it failed; NONE: it did not, or was killed */
+    int32_t step, error; /* how it failed; NONE: it did not, or was killed */
+    void (*say_failure)(void);
     int output[2];          /* standard output and error to be */
     const char *cwd, *path; /* path: value of PATH */
     char *argv[ZY_STRINGS_MAX + 1];
@@ -58,6 +60,8 @@ static void fail(enum zy_step step, long error)
 {
     box.step = (int32_t)step;
     box.error = (int32_t)-error;
+    if (box.say_failure != NULL)
+        box.say_failure();
     (void)zy_sys1(SYS_exit_group, ZY_FAILED);
     __builtin_unreachable();
 }
@@ -201,19 +205,29 @@ static long exec_found(void)
     return error;
 }
 
+void zy_weaken(void)
+{
+    must(ZY_STEP_LIMITS, with_pass(SYS_setpgid, 0, 0, 0, 0, 0)); /* kill(0) is not for the zygote */
+    mount_own();
+    drop_rights();
+}
+
+void zy_order_exec(void)
+{
+    must(ZY_STEP_CWD, zy_sys1(SYS_chdir, box.cwd));
+    fail(ZY_STEP_EXEC, exec_found());
+}
+
 static void sandbox_main(void) __attribute__((noreturn, used));
 static void sandbox_main(void)
 {
     const uint64_t no_signals = 0;
 
     must(ZY_STEP_LIMITS, zy_sys4(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, 0, 8));
-    must(ZY_STEP_LIMITS, with_pass(SYS_setpgid, 0, 0, 0, 0, 0)); /* kill(0) is not for the zygote */
     take_output();
-    mount_own();
-    drop_rights();
+    zy_weaken();
     take_input(receive_order());
-    must(ZY_STEP_CWD, zy_sys1(SYS_chdir, box.cwd));
-    fail(ZY_STEP_EXEC, exec_found());
+    zy_order_exec();
 }
 
 /* ---- in the zygote ---- */
@@ -335,6 +349,43 @@ static void make_one(void)
     close(box.output[1]);
 }
 
+/* ---- for a slot ---- */
+
+long zy_mount_writable(void)
+{
+    return clean();
+}
+
+void zy_on_failure(void (*say)(void))
+{
+    box.say_failure = say;
+}
+
+void zy_must(enum zy_step step, long result)
+{
+    must(step, result);
+}
+
+void zy_failure(struct zy_reply *reply)
+{
+    reply->step = box.step;
+    reply->error = box.error;
+    box.step = ZY_STEP_NONE;
+    box.error = 0;
+}
+
+char *zy_order_buffer(void)
+{
+    return box.packet;
+}
+
+bool zy_order_read(size_t len)
+{
+    return read_order(len);
+}
+
+/* ---- its life ---- */
+
 void zy_serve(const struct zy_setup *setup)
 {
     sigset_t all;
@@ -344,6 +395,8 @@ void zy_serve(const struct zy_setup *setup)
     box.writable[1] = (struct writable){.path = "/dev/shm", .mb = ZY_SHM_MB};
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
+    if (setup->is_slot)
+        zy_slot_serve(setup);
     while (await_make())
         make_one();
     _exit(0);

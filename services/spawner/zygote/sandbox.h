@@ -12,15 +12,30 @@
 #ifndef ZYGOTE_SANDBOX_H
 #define ZYGOTE_SANDBOX_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "wire.h"
 
 struct zy_setup { /* the same for all calls of a lane */
     int control, null_fd;
     uint64_t pass;
     uint32_t uid, gid, pids, tmp_mb;
+    bool is_slot;
 };
 
 /* Serves calls until the spawner closes the socket. */
 void zy_serve(const struct zy_setup *setup) __attribute__((noreturn));
+
+/* For slot.c: the same steps, one by one. */
+long zy_mount_writable(void); /* in the zygote; 0, or -errno */
+void zy_weaken(void);         /* own /proc, ids, capabilities */
+/* What a process that fails says before it ends; NULL: nothing. */
+void zy_on_failure(void (*say)(void));
+void zy_must(enum zy_step step, long result); /* ends this process when result is negative */
+void zy_failure(struct zy_reply *reply);      /* moves it there; NONE: there was none */
+char *zy_order_buffer(void);                  /* ZY_PACKET_MAX bytes */
+bool zy_order_read(size_t len);               /* of the buffer */
+void zy_order_exec(void) __attribute__((noreturn));
 
 #endif

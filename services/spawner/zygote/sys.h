@@ -3,6 +3,8 @@
 #ifndef ZYGOTE_SYS_H
 #define ZYGOTE_SYS_H
 
+#include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 
@@ -29,5 +31,28 @@ static inline long zy_sys6(long nr, long a, long b, long c, long d, long e, long
 #define zy_sys2(nr, a, b)       zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), 0, 0, 0, 0)
 #define zy_sys3(nr, a, b, c)    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), 0, 0, 0)
 #define zy_sys4(nr, a, b, c, d) zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), 0, 0)
+
+/* A process that shares this one's memory until its exec or its end, for which this one waits; entry
+ * runs on a stack of its own and never returns. */
+static inline long zy_vfork(void *stack_end, void (*entry)(void))
+{
+    long result;
+    register void (*go)(void) __asm__("r12") = entry;
+    register long tls __asm__("r8") = 0;
+
+    __asm__ volatile("xor %%r10d, %%r10d\n\t"
+                     "syscall\n\t"
+                     "test %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "call *%%r12\n\t"
+                     "ud2\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"(SYS_clone), "D"((long)(CLONE_VM | CLONE_VFORK | SIGCHLD)),
+                       "S"(stack_end), "d"(0L), "r"(tls), "r"(go)
+                     : "rcx", "r10", "r11", "memory");
+    return result;
+}
 
 #endif

@@ -7,6 +7,10 @@
  *           zy_call_req and its strings, with descriptor [stdin] or none: it runs.  Answer, once
  *           the program runs or cannot: zy_reply with the sandbox's pidfd.  Both packets may be
  *           sent at once.  One sandbox at a time; the next ZY_MAKE follows the end of the last.
+ * Slot      a lane with is_slot makes its sandbox at once and says ZY_MADE, with its pidfd; the sandbox's
+ *           own first process says ZY_READY, in either order.  Then a zy_call_req with descriptors
+ *           [stdout, stderr] or [stdout, stderr, stdin], one at a time: ZY_BEGAN, and, where that
+ *           went well, ZY_ENDED once nothing of the call is left.  The zygote ends with its slot.
  * Children  zygotes and sandboxes are children of the spawner (CLONE_PARENT), which reaps them.
  * End       a closed socket ends a zygote, and a sandbox that still waits.
  */
@@ -33,6 +37,7 @@ struct zy_lane_req {
     uint32_t layers;
     uint32_t uid, gid; /* of the calls, inside: below ZY_IDS */
     uint32_t pids, files, tmp_mb;
+    uint32_t is_slot;
     /* Then, each ended by NUL: an empty directory to mount on; the layers, highest first;
      * the first is the skeleton, whose files are root's. */
 };
@@ -71,10 +76,13 @@ enum zy_step { ZY_STEP_NONE, ZY_STEPS(X) ZY_STEP_END };
 #undef X
 #define ZY_STEP_LAST_OF_LANE ZY_STEP_STDIO
 
+enum zy_word { ZY_MADE, ZY_READY, ZY_BEGAN, ZY_ENDED };
 struct zy_reply {
-    int32_t pid;   /* in the spawner's pid namespace; 0: there is none */
-    int32_t step;  /* enum zy_step; NONE: it runs */
-    int32_t error; /* errno */
+    int32_t pid;    /* in the spawner's pid namespace; 0: there is none */
+    int32_t step;   /* enum zy_step; NONE: it runs; with ZY_ENDED: nothing hinders the next call */
+    int32_t error;  /* errno */
+    int32_t word;   /* enum zy_word; of a slot alone */
+    int32_t status; /* as wait() has it; of ZY_ENDED */
 };
 
 #endif
