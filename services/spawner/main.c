@@ -18,12 +18,13 @@
 #include "services/spawner/native/runtime_native.h"
 #include "worker.h"
 
-#define CLOSE_MS 10000
+#define CLOSE_MS  10000
+#define NAME_ROOM 32 /* of a program of ours */
 
 static struct {
-    char *runtime, *docker_host, *cluster, *allowed, *auth_file, *images, *run_dir;
+    char *runtime, *docker_host, *cluster, *allowed, *auth_file, *images, *run_dir, *dns;
     int64_t slots, max_containers, pulls, starts, pull_timeout_ms, lane_idle_ms;
-    bool is_direct, is_parked;
+    bool is_direct, is_parked, is_outbound;
 } conf;
 
 /* How a runtime is made, and what is asked of it besides runtime_ops. */
@@ -64,6 +65,13 @@ static const struct faas_option options[] = {
                  "milliseconds"),
     FAAS_OPT_BOOL(conf.is_parked, "SPAWNER_PARKED", "true",
                   "native: make the next call's sandbox as soon as one call has ended"),
+    FAAS_OPT_BOOL(
+        conf.is_outbound, "SPAWNER_OUTBOUND", "true",
+        "native: give functions with network outbound one (net.ipv4.ip_forward must be 1)"),
+    FAAS_OPT_STR(conf.dns, "SPAWNER_DNS", "",
+                 "native: name servers of functions with network outbound, IPv4, comma-separated; "
+                 "their port 53 may be reached even where they are private; empty: those of "
+                 "/etc/resolv.conf that are not on loopback"),
     FAAS_OPT_STR(conf.docker_host, "DOCKER_HOST", "unix:///var/run/docker.sock",
                  "the Docker Engine: unix:///PATH or tcp://HOST:PORT"),
     FAAS_OPT_INT(conf.slots, "SPAWNER_SLOTS", "64", 1, 4096, "calls that may run at once"),
@@ -179,21 +187,19 @@ static void begin_docker(struct runtime *runtime)
     runtime_docker_begin(runtime, faas_members_epoch(app.rt->members));
 }
 
-/* faas-zygote, in the folder of this program. */
-/* faas-zygote beside this program. */
-static faas_code find_zygote(char out_path[PATH_MAX], faas_err *err)
+/* Another of our programs, in the folder of this one. */
+static faas_code find_program(const char *name, char out_path[PATH_MAX], faas_err *err)
 {
-    static const char name[] = "faas-zygote";
-    ssize_t len = readlink("/proc/self/exe", out_path, PATH_MAX - sizeof name);
+    ssize_t len = readlink("/proc/self/exe", out_path, PATH_MAX - NAME_ROOM);
     char *slash;
 
     if (len <= 0)
         return faas_fail_sys(err, errno, "/proc/self/exe");
-    if (len == PATH_MAX - sizeof name)
+    if (len == PATH_MAX - NAME_ROOM)
         return faas_fail_sys(err, ENAMETOOLONG, "/proc/self/exe");
     out_path[len] = '\0';
     slash = strrchr(out_path, '/');
-    memcpy(slash + 1, name, sizeof name);
+    (void)snprintf(slash + 1, NAME_ROOM, "%s", name);
     if (access(out_path, X_OK) != 0)
         return faas_fail(err, FAAS_UNAVAILABLE, "%s is not there: it belongs beside faas-spawner",
                          out_path);
@@ -219,17 +225,20 @@ static faas_code open_images(const struct faas_runtime *rt, faas_err *err)
 
 static faas_code open_native(const struct faas_runtime *rt, faas_err *err)
 {
-    static char program[PATH_MAX]; /* lives as long as the runtime */
+    static char program[PATH_MAX], outbound[PATH_MAX]; /* live as long as the runtime */
     struct native_conf native = {.loop = rt->loop,
                                  .run_dir = conf.run_dir,
                                  .program = program,
+                                 .outbound = conf.is_outbound ? outbound : NULL,
+                                 .dns = conf.dns,
                                  .idle_ms = conf.lane_idle_ms,
                                  .is_parked = conf.is_parked};
 
     if (geteuid() != 0)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "SPAWNER_RUNTIME native needs root; use docker without it");
-    FAAS_TRY(find_zygote(program, err));
+    FAAS_TRY(find_program("faas-zygote", program, err));
+    FAAS_TRY(find_program("faas-outbound", outbound, err));
     FAAS_TRY(open_images(rt, err));
     native.images = app.images;
     return runtime_native_new(&native, &app.runtime, err);
@@ -245,7 +254,7 @@ static const char *choose_runtime(void)
 {
     char program[PATH_MAX], lacks[32] = "";
     faas_err err = {0};
-    faas_code rc = find_zygote(program, &err);
+    faas_code rc = find_program("faas-zygote", program, &err);
 
     if (rc == FAAS_OK)
         rc = native_check(conf.run_dir, program, lacks, &err);
@@ -362,7 +371,7 @@ static int say_check(void)
     faas_code rc = faas_options_load(tables, 1, argv, &is_exit, &err);
 
     if (rc == FAAS_OK)
-        rc = find_zygote(program, &err);
+        rc = find_program("faas-zygote", program, &err);
     if (rc == FAAS_OK)
         rc = native_check(conf.run_dir, program, lacks, &err);
     doc = rc == FAAS_OK ? json_pack("{s:b,s:s}", "fit", 1, "lacks", lacks)

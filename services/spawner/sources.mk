@@ -3,8 +3,8 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c)
 include services/spawner/image/sources.mk
-SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_find.c filter.c lane.c nursery.c order.c \
-	run.c runtime_native.c share.c warm.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
+SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_find.c filter.c lane.c lane_make.c nursery.c order.c \
+	outbound.c resolvers.c run.c runtime_native.c share.c warm.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
 # How a spawner gets images by itself.
 SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
 
@@ -14,6 +14,8 @@ $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWN
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
 	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE) \
 	$(SPAWNER)/native/check.c))
+
+$(eval $(call program,faas-outbound,$(addprefix $(SPAWNER)/outbound/,main.c devices.c rules.c) $(SPAWNER)/zygote/packet.c))
 
 $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c slot.c empty.c packet.c)))
 
@@ -35,17 +37,19 @@ $(eval $(call test,image_config,$(addprefix $(SPAWNER)/image/,config.c user.c)))
 $(eval $(call test,image_store,$(SPAWNER_IMAGE)))
 $(eval $(call test,image_entry,$(SPAWNER)/image/entry_name.c))
 $(eval $(call test,cgroup_find,$(SPAWNER)/native/cgroup_find.c))
+$(eval $(call test,resolvers,$(SPAWNER)/native/resolvers.c))
 $(eval $(call test,order,$(SPAWNER)/native/order.c $(SPAWNER)/zygote/packet.c))
 # In a sandbox of this machine, as root: tests/support/sandbox.h.  faas-inside is what runs in it.
 SPAWNER_SANDBOX := tests/support/sandbox.c $(SPAWNER_NATIVE) \
 	$(addprefix $(SPAWNER)/,call_spec.c outcome.c image/config.c image/user.c)
-$(eval $(call static_program,faas-inside,tests/images/inside.c))
+$(eval $(call static_program,faas-inside,tests/images/inside.c tests/images/inside_deeds.c))
 PROGRAMS := $(filter-out $(O)/bin/faas-inside,$(PROGRAMS))
 integration: $(O)/bin/faas-inside
 $(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_slots,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_outbound,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_barriers,$(filter-out %/native/filter.c,$(SPAWNER_SANDBOX))))
 $(eval $(call integration,spawner_native,tests/support/caller.c tests/support/program.c))
 SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_PULLER) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)

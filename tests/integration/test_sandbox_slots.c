@@ -24,9 +24,15 @@ static void fresh_runtime(void)
     sandbox_restart(60000, true);
 }
 
+/* Without the one that tries the machine out. */
 static size_t lanes(void)
 {
-    return native()->lane_count;
+    const struct lane *lane;
+    size_t count = 0;
+
+    TAILQ_FOREACH (lane, &native()->lanes, link)
+        count += lane->image != NULL;
+    return count;
 }
 
 static void expect(const char *text, const char *out)
@@ -258,8 +264,13 @@ static void memory_is_the_calls_own_affair(void **state)
 
 static struct lane *only_lane(void)
 {
+    struct lane *lane;
+
     assert_int_equal(lanes(), 1);
-    return TAILQ_FIRST(&native()->lanes);
+    TAILQ_FOREACH (lane, &native()->lanes, link)
+        if (lane->image != NULL)
+            break;
+    return lane;
 }
 
 static void one_that_dies_is_replaced(void **state)

@@ -11,14 +11,14 @@
 
 #include "base/clock.h"
 #include "services/spawner/call_spec.h"
-#include "services/spawner/image/config.h"
 #include "tests/unit/unit.h"
 
 #define WAIT_MS 20000
 #define BUSYBOX "/bin/busybox"
 
 struct sandbox_rig rig;
-bool sandbox_is_slot;
+bool sandbox_is_slot, sandbox_is_outbound;
+const char *sandbox_dns;
 
 static const char *const names[] = {"sh",   "cat",      "echo",  "sleep", "id",   "ls",    "env",
                                     "pwd",  "hostname", "yes",   "dd",    "true", "kill",  "wc",
@@ -51,11 +51,6 @@ faas_code puller_ask(puller *self, const struct puller_want *want, puller_wait *
 void puller_cancel(puller_wait *wait)
 {
     assert_null(wait);
-}
-
-const char *image_architecture(void)
-{
-    return "amd64";
 }
 
 struct image *image_ref(struct image *held)
@@ -180,16 +175,19 @@ static bool is_settled(void *arg)
 
 static void start(int64_t idle_ms, bool is_parked)
 {
-    static char program[256], run_dir[96];
+    static char program[256], outbound[256], run_dir[96];
     struct native_conf conf = {.loop = rig.loop,
                                .run_dir = run_dir,
                                .program = program,
+                               .outbound = sandbox_is_outbound ? outbound : NULL,
+                               .dns = sandbox_dns,
                                .idle_ms = idle_ms,
                                .is_parked = is_parked};
     faas_err err = {0};
 
     (void)snprintf(run_dir, sizeof run_dir, "%s/run", rig.dir);
     beside(program, "bin/faas-zygote");
+    beside(outbound, "bin/faas-outbound");
     if (runtime_native_new(&conf, &rig.rt, &err) != FAAS_OK)
         fail_msg("%s (%s)", err.msg, err.detail);
     runtime_native_begin(rig.rt);
@@ -329,6 +327,7 @@ void sandbox_order(struct sandbox_order *order, const char *command)
     order->spec.tenant = "tenant-1";
     order->spec.function = "function-1";
     order->spec.is_slot = sandbox_is_slot;
+    order->spec.has_network = sandbox_is_outbound;
     order->spec.command = order->command;
     order->spec.image = (struct rt_image){"image", "store", image.id};
     order->spec.is_stdin = true; /* no argument at the end of the command */

@@ -7,6 +7,7 @@
 #include "cgroup.h"
 #include "nursery.h"
 #include "order.h"
+#include "resolvers.h"
 #include "runtime_native.h"
 #include "services/spawner/outcome.h"
 #include "share.h"
@@ -20,6 +21,7 @@ struct lane_key {
     /* reuse "slot": the sandbox is kept, for calls of one function; "" with a fresh one each. */
     char function[FAAS_UUID_TEXT];
     bool is_warm;
+    bool has_network;
 };
 
 enum lane_state {
@@ -39,7 +41,8 @@ struct lane {
     struct cgroup *group;
     int64_t oom_kills; /* of the group, when last looked */
     int control, pidfd;
-    pid_t pid; /* of the zygote, while it is not reaped */
+    int network; /* on its way to the zygote; -1 */
+    pid_t pid;   /* of the zygote, while it is not reaped */
     ev_io control_io, pid_io;
     ev_timer retry; /* while ending */
     int first;      /* pidfd of a kept sandbox's first process, until it is reaped; -1 */
@@ -68,6 +71,10 @@ struct native {
     struct share share;
     struct cgroups *groups;
     struct nursery *nursery;
+    struct nursery *outbound; /* NULL: functions get no network here */
+    struct resolvers resolvers;
+    faas_err unconnected; /* why not; code OK: they can */
+    bool is_outbound_settled;
     int filter;     /* the lanes' program */
     uint64_t pass;  /* of their zygotes, in that program */
     faas_err unfit; /* why no call can be begun; code OK: they can */
@@ -124,7 +131,6 @@ void lane_end(struct lane *lane, bool is_rough); /* rough: kill whatever is in i
 void lanes_tidy(struct native *nt, bool is_all); /* ends those idle for too long */
 void lanes_drop(struct native *nt);      /* what drain could not end: the next life sweeps it */
 void lane_broken(struct lane *lane);     /* something of it died */
-void lane_made(struct lane *lane);       /* it can be used */
 void lane_maybe_gone(struct lane *lane); /* while it ends */
 /* Its next call can begin at once: pipes; where it is asked for, a sandbox.  Done before a call that
  * comes sooner.  False: no descriptors (errno), or the lane is dead (EPIPE). */
@@ -134,6 +140,18 @@ void lanes_care(struct native *nt);
 bool lane_pipe(const struct lane *lane, int pair[2], int mine);
 /* Sends the order, with standard input or -1; false, with errno: as lane_care. */
 bool lane_order(struct lane *lane, const struct order *order, int input);
+
+/* lane_make.c */
+FAAS_MUST_CHECK faas_code lane_begin(struct lane *lane, faas_err *err);
+void lane_made(struct lane *lane); /* it can be used */
+void lane_cannot_be_made(struct lane *lane, const struct zy_reply *reply);
+
+/* outbound.c */
+void outbound_begin(struct native *nt);
+faas_code outbound_usable(const struct native *nt, faas_err *err);
+/* made runs with a network namespace. */
+FAAS_MUST_CHECK faas_code outbound_make(struct native *nt, unsigned index, nursery_made *made,
+                                        void *arg, faas_err *err);
 
 /* warm.c: lanes whose sandbox is kept. */
 void warm_init(struct lane *lane);

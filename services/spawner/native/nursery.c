@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -19,6 +20,7 @@
 
 #define SOCKET_FD   3 /* the nursery's */
 #define RESTART_S   1.0
+#define END_MS      1000
 #define SEND_BUFFER (1024 * 1024)
 
 struct waiting {
@@ -50,13 +52,15 @@ static void fail_waiting(struct nursery *self)
     }
 }
 
-static void let_go(struct nursery *self)
+/* end_ms: it may put its things away, told by the closed socket. */
+static void let_go(struct nursery *self, int end_ms)
 {
     ev_io_stop(self->ev, &self->socket_io);
     ev_io_stop(self->ev, &self->pid_io);
     if (self->socket >= 0)
         close(self->socket);
     if (self->pidfd >= 0) {
+        (void)poll(&(struct pollfd){.fd = self->pidfd, .events = POLLIN}, 1, end_ms);
         (void)pidfd_send_signal(self->pidfd, SIGKILL, NULL, 0);
         (void)waitid(P_PIDFD, (id_t)self->pidfd, &(siginfo_t){0}, WEXITED);
         close(self->pidfd);
@@ -72,7 +76,7 @@ static void on_restart(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     if (start(self, &err) == FAAS_OK)
         return;
-    FAAS_LOG(ERROR, "faas-zygote does not start", FAAS_LSTR("why", err.msg),
+    FAAS_LOG(ERROR, "a helper of the spawner does not start", FAAS_LSTR("why", err.msg),
              FAAS_LSTR("detail", err.detail));
     ev_timer_set(timer, RESTART_S, 0.0);
     ev_timer_start(ev, timer);
@@ -82,8 +86,9 @@ static void on_dead(struct nursery *self)
 {
     bool is_early = faas_now_ns() - self->started_ns < (uint64_t)(RESTART_S * FAAS_S_NS);
 
-    FAAS_LOG(ERROR, "faas-zygote ended; it is started again", FAAS_LSTR("program", self->program));
-    let_go(self);
+    FAAS_LOG(ERROR, "a helper of the spawner ended; it is started again",
+             FAAS_LSTR("program", self->program));
+    let_go(self, 0);
     ev_timer_set(&self->restart, is_early ? RESTART_S : 0.0, 0.0);
     ev_timer_start(self->ev, &self->restart);
     fail_waiting(self);
@@ -147,7 +152,7 @@ static faas_code start(struct nursery *self, faas_err *err)
 
     self->started_ns = faas_now_ns();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-        return faas_fail_sys(err, errno, "socket of faas-zygote");
+        return faas_fail_sys(err, errno, "socket of a helper");
     (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
     rc = spawn(self, pair[1], &pid);
     close(pair[1]);
@@ -161,7 +166,7 @@ static faas_code start(struct nursery *self, faas_err *err)
     if (self->pidfd < 0) {
         (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
-        let_go(self);
+        let_go(self, 0);
         return faas_fail_sys(err, errno, "pidfd_open");
     }
     ev_io_set(&self->socket_io, self->socket, EV_READ);
@@ -202,7 +207,7 @@ void nursery_close(struct nursery *self)
     if (self == NULL)
         return;
     ev_timer_stop(self->ev, &self->restart);
-    let_go(self);
+    let_go(self, END_MS);
     fail_waiting(self);
     free(self->program);
     free(self);
@@ -213,14 +218,14 @@ faas_code nursery_make(struct nursery *self, const struct nursery_order *order, 
     struct waiting *wait;
 
     if (self->socket < 0)
-        return faas_fail(err, FAAS_UNAVAILABLE, "faas-zygote is being started again");
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s is being started again", self->program);
     wait = malloc(sizeof *wait);
     if (wait == NULL)
         return faas_fail_sys(err, ENOMEM, "lane");
     *wait = (struct waiting){.made = order->made, .arg = order->arg};
     if (zy_send(self->socket, order->data, order->len, order->fds, order->fd_count) != 0) {
         free(wait); /* it has just died; the loop is about to hear of it */
-        return faas_fail(err, FAAS_UNAVAILABLE, "faas-zygote is being started again");
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s is being started again", self->program);
     }
     STAILQ_INSERT_TAIL(&self->waiting, wait, link);
     return FAAS_OK;

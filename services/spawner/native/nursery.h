@@ -1,8 +1,9 @@
-/* nursery.h - the process that makes lanes for this spawner: faas-zygote, kept running.
+/* nursery.h - the process that makes lanes for this spawner: faas-zygote, kept running.  Another one
+ * makes networks for them: faas-outbound.
  * Why       a lane is cloned from a small process without threads: from this one, a fork would cost
  *           tens of milliseconds, and would copy every descriptor.
  * Order     one packet (zygote/wire.h) with its descriptors; made runs once, after nursery_make
- *           returned, with the reply and the zygote's pidfd (-1: there is no process).
+ *           returned, with the reply and the zygote's pidfd (-1: there is none).
  * Trouble   a nursery that dies is started again, at once or a second after its last start; orders
  *           under way fail with ZY_STEP_CLONE and EPIPE.
  * Threads   loop thread only; nursery_open on the loop thread as well, since the kernel ends the
@@ -29,10 +30,10 @@ struct nursery_order {
     void *arg;
 };
 
-/* program: path of faas-zygote, which must be there. */
+/* program: a path, which must be there. */
 FAAS_MUST_CHECK faas_code nursery_open(struct ev_loop *ev, const char *program,
                                        struct nursery **out_nursery, faas_err *err);
-void nursery_close(struct nursery *nursery); /* no order under way */
+void nursery_close(struct nursery *nursery); /* waits a second for its end, at most */
 FAAS_MUST_CHECK faas_code nursery_make(struct nursery *nursery, const struct nursery_order *order,
                                        faas_err *err);
 

@@ -441,8 +441,7 @@ static faas_code check(struct native *nt, const struct rt_spec *spec, faas_err *
 {
     FAAS_TRY(nt->rt.ops->usable(&nt->rt, err));
     if (spec->has_network)
-        return faas_fail(err, FAAS_INVALID,
-                         "network \"outbound\" is not offered here; use isolation \"docker\"");
+        FAAS_TRY(outbound_usable(nt, err));
     if (cgroups_has(nt->groups) == CGROUP_ALL)
         return FAAS_OK;
     if (!nt->has_tenant)
@@ -467,6 +466,7 @@ static faas_code identify(const struct rt_spec *spec, struct lane_key *key, faas
     key->tmp_mb = spec->tmp_mb;
     key->cpus = spec->cpus;
     key->is_warm = spec->is_slot;
+    key->has_network = spec->has_network;
     if (spec->is_slot)
         (void)snprintf(key->function, sizeof key->function, "%s", spec->function);
     if (image->kind == NULL)

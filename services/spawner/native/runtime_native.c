@@ -197,12 +197,15 @@ void runtime_native_begin(struct runtime *rt)
         rc = lane_new(nt, &probe, NULL, &lane, &err);
     if (rc != FAAS_OK)
         native_probed(nt, &err);
+    outbound_begin(nt);
     ev_timer_again(nt->ev, &nt->tidy);
 }
 
 bool runtime_native_is_settled(const struct runtime *rt)
 {
-    return ((const struct native *)rt)->is_settled;
+    const struct native *nt = (const struct native *)rt;
+
+    return nt->is_settled && nt->is_outbound_settled;
 }
 
 /* ---- the rest of the interface ---- */
@@ -266,6 +269,7 @@ faas_code runtime_native_new(const struct native_conf *conf, struct runtime **ou
                              faas_err *err)
 {
     struct native *nt = calloc(1, sizeof *nt);
+    char resolv_conf[RESOLVERS_TEXT];
     faas_code rc;
 
     if (nt == NULL)
@@ -282,7 +286,11 @@ faas_code runtime_native_new(const struct native_conf *conf, struct runtime **ou
     ev_init(&nt->care, on_care);
     nt->tidy.data = nt->care.data = nt;
     (void)faas_fail(&nt->unfit, FAAS_UNAVAILABLE, "the spawner is still starting");
-    rc = share_open(&nt->share, conf->run_dir, err);
+    rc = resolvers_read(conf->dns != NULL ? conf->dns : "", &nt->resolvers, err);
+    if (rc == FAAS_OK) {
+        resolvers_text(&nt->resolvers, resolv_conf);
+        rc = share_open(&nt->share, conf->run_dir, resolv_conf, err);
+    }
     if (rc == FAAS_OK)
         rc = cgroups_open(nt->share.name, &nt->groups, err);
     if (rc == FAAS_OK)
@@ -304,6 +312,7 @@ void runtime_native_free(struct runtime *rt)
     ev_timer_stop(nt->ev, &nt->tidy);
     ev_prepare_stop(nt->ev, &nt->care);
     calls_drop(nt);
+    nursery_close(nt->outbound);
     nursery_close(nt->nursery); /* fails the lanes it had in hand */
     lanes_drop(nt);
     cgroups_close(nt->groups);

@@ -8,8 +8,9 @@
  *           "store".
  * Needs     root, overlayfs with id-mapped layers (Linux 5.19), user namespaces.  Without control
  *           groups for memory, pids and cpu it serves one tenant alone, and says so at its start.
- * Sweep     groups and processes of an earlier life are removed when it is opened; mounts and
- *           namespaces end with their processes.
+ * Network   none, or outbound: a pair of devices for each lane, made with it (outbound/main.c).
+ * Sweep     groups and processes of an earlier life are removed when it is opened, rules of
+ *           nftables when it begins; mounts, namespaces and devices end with their processes.
  * Threads   loop thread; new and free while it does not run calls.
  */
 #ifndef NATIVE_RUNTIME_NATIVE_H
@@ -22,9 +23,11 @@
 struct native_conf {
     faas_loop *loop;
     puller *images;
-    const char *run_dir; /* SPAWNER_RUN_DIR */
-    const char *program; /* faas-zygote */
-    int64_t idle_ms;     /* a lane that nobody used for so long ends */
+    const char *run_dir;  /* SPAWNER_RUN_DIR */
+    const char *program;  /* faas-zygote */
+    const char *outbound; /* faas-outbound; NULL: no function gets a network */
+    const char *dns;      /* SPAWNER_DNS; NULL is "" */
+    int64_t idle_ms;      /* a lane that nobody used for so long ends */
     bool is_parked;
 };
 FAAS_MUST_CHECK faas_code runtime_native_new(const struct native_conf *conf,

@@ -31,8 +31,7 @@ static const struct {
 static const struct {
     const char *name, *text;
 } files[] = {{"hostname", "function\n"},
-             {"hosts", "127.0.0.1 localhost function\n::1 localhost function\n"},
-             {"resolv.conf", ""}};
+             {"hosts", "127.0.0.1 localhost function\n::1 localhost function\n"}};
 
 static int make_dir(int at, const char *name, mode_t mode)
 {
@@ -80,28 +79,31 @@ static bool fill_dev(int dev)
     return true;
 }
 
-static bool fill_etc(int etc)
+static bool put_file(int etc, const char *name, const char *text)
 {
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(files); i++) {
-        size_t len = strlen(files[i].text);
-        int fd =
-            openat(etc, files[i].name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-        bool is_done =
-            fd >= 0 && fchmod(fd, 0644) == 0 && write(fd, files[i].text, len) == (ssize_t)len;
+    size_t len = strlen(text);
+    int fd = openat(etc, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    bool is_done = fd >= 0 && fchmod(fd, 0644) == 0 && write(fd, text, len) == (ssize_t)len;
 
-        if (fd >= 0)
-            close(fd);
-        if (!is_done)
-            return false;
-    }
-    return true;
+    if (fd >= 0)
+        close(fd);
+    return is_done;
 }
 
-static bool fill_skeleton(int at)
+static bool fill_etc(int etc, const char *resolv_conf)
+{
+    bool is_done = put_file(etc, "resolv.conf", resolv_conf);
+
+    for (size_t i = 0; is_done && i < FAAS_ARRAY_LEN(files); i++)
+        is_done = put_file(etc, files[i].name, files[i].text);
+    return is_done;
+}
+
+static bool fill_skeleton(int at, const char *resolv_conf)
 {
     static const char *const empty[] = {"proc", "sys", "tmp"};
     int dev = make_opaque(at, "dev", 0755), etc = make_dir(at, "etc", 0755), fd;
-    bool is_done = dev >= 0 && etc >= 0 && fill_dev(dev) && fill_etc(etc);
+    bool is_done = dev >= 0 && etc >= 0 && fill_dev(dev) && fill_etc(etc, resolv_conf);
 
     for (size_t i = 0; is_done && i < FAAS_ARRAY_LEN(empty); i++) {
         fd = make_opaque(at, empty[i], strcmp(empty[i], "tmp") == 0 ? 01777 : 0755);
@@ -158,25 +160,32 @@ static faas_code take_number(struct share *share, int run, faas_err *err)
                      SHARE_COUNT);
 }
 
-static bool fill_share(const struct share *share, int run)
+static bool make_skeleton(int own, const char *name, const char *resolv_conf)
+{
+    int fd = make_dir(own, name, 0755);
+    bool is_done = fd >= 0 && fill_skeleton(fd, resolv_conf);
+
+    if (fd >= 0)
+        close(fd);
+    return is_done;
+}
+
+static bool fill_share(const struct share *share, int run, const char *resolv_conf)
 {
     char name[16];
-    int own, skeleton = -1, root = -1;
+    int own, root;
     bool is_done;
 
     (void)snprintf(name, sizeof name, "%u", share->number);
     own = make_dir(run, name, 0700);
-    if (own >= 0) {
-        skeleton = make_dir(own, "skeleton", 0755);
-        root = make_dir(own, "root", 0700);
-    }
-    is_done = skeleton >= 0 && root >= 0 && fill_skeleton(skeleton);
-    if (skeleton >= 0)
-        close(skeleton);
+    if (own < 0)
+        return false;
+    root = make_dir(own, "root", 0700);
+    is_done = root >= 0 && make_skeleton(own, "skeleton", "") &&
+              make_skeleton(own, "outbound", resolv_conf);
     if (root >= 0)
         close(root);
-    if (own >= 0)
-        close(own);
+    close(own);
     return is_done;
 }
 
@@ -190,7 +199,8 @@ static uint32_t hash(const char *text)
     return sum;
 }
 
-faas_code share_open(struct share *share, const char *run_dir, faas_err *err)
+faas_code share_open(struct share *share, const char *run_dir, const char *resolv_conf,
+                     faas_err *err)
 {
     int run = -1;
     faas_code rc;
@@ -201,7 +211,7 @@ faas_code share_open(struct share *share, const char *run_dir, faas_err *err)
                          SHARE_PATH_MAX - 32);
     FAAS_TRY(open_run_dir(run_dir, &run, err));
     rc = take_number(share, run, err);
-    if (rc == FAAS_OK && !fill_share(share, run)) {
+    if (rc == FAAS_OK && !fill_share(share, run, resolv_conf)) {
         rc = faas_fail(err, FAAS_UNAVAILABLE,
                        "SPAWNER_RUN_DIR %s: device nodes and trusted attributes cannot be made "
                        "there (%s); use a directory on tmpfs or ext4, as root",
@@ -215,6 +225,8 @@ faas_code share_open(struct share *share, const char *run_dir, faas_err *err)
     (void)snprintf(share->name, sizeof share->name, "faas-native-%08x-%u", hash(run_dir),
                    share->number);
     (void)snprintf(share->skeleton, sizeof share->skeleton, "%s/%u/skeleton", run_dir,
+                   share->number);
+    (void)snprintf(share->outbound, sizeof share->outbound, "%s/%u/outbound", run_dir,
                    share->number);
     (void)snprintf(share->root, sizeof share->root, "%s/%u/root", run_dir, share->number);
     return FAAS_OK;

@@ -3,6 +3,7 @@
  * Contents  NUMBER/skeleton: the topmost layer of every root (dev with its nodes, empty proc, sys,
  *           tmp, a few files of etc); dev, proc, sys and tmp are opaque, so nothing an image brings
  *           shows in them, and what it has in their place is hidden.
+ *           NUMBER/outbound: the same for functions with a network, with name servers.
  *           NUMBER/root: the empty directory roots are mounted on, in namespaces of their own.
  * Ids       SHARE_LANES ranges of 65,536 from first_id; no two spawners of a machine have one range.
  * Rights    the run directory is root's and 0700; anything else is refused.
@@ -26,9 +27,10 @@ struct share {
     unsigned number;
     uint32_t first_id;
     char name[40]; /* of control groups: tells run directories apart, and numbers */
-    char skeleton[SHARE_PATH_MAX], root[SHARE_PATH_MAX];
+    char skeleton[SHARE_PATH_MAX], outbound[SHARE_PATH_MAX], root[SHARE_PATH_MAX];
 };
-FAAS_MUST_CHECK faas_code share_open(struct share *share, const char *run_dir, faas_err *err);
+FAAS_MUST_CHECK faas_code share_open(struct share *share, const char *run_dir,
+                                     const char *resolv_conf, faas_err *err);
 void share_close(struct share *share);
 
 #endif

@@ -1,14 +1,11 @@
 /* warm.c - a lane whose sandbox is kept from call to call (zygote/slot.h): made with the lane, and
  * the lane ends with it. */
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "native.h"
-#include "services/spawner/zygote/packet.h"
 
 static int exit_code_of(int status)
 {
@@ -45,26 +42,13 @@ void warm_kill(const struct lane *lane)
         (void)pidfd_send_signal(lane->first, SIGKILL, NULL, 0);
 }
 
-static void cannot_be_made(struct lane *lane, const struct zy_reply *reply)
-{
-    struct rt_call *call = lane->call;
-    faas_err err = {0};
-
-    (void)faas_fail(&err, FAAS_UNAVAILABLE, "no sandbox can be made: %s (%s)",
-                    zy_step_text(reply->step), strerror(reply->error));
-    lane->call = NULL;
-    lane_end(lane, true);
-    if (call != NULL)
-        call_lane_failed(call, &err);
-}
-
 /* Of the two that a slot begins with, in either order. */
 static void is_there(struct lane *lane, const struct zy_reply *reply)
 {
     if (lane->state != LANE_WARMING)
         return;
     if (reply->step != ZY_STEP_NONE) {
-        cannot_be_made(lane, reply);
+        lane_cannot_be_made(lane, reply);
         return;
     }
     lane->is_ready |= reply->word == ZY_READY;

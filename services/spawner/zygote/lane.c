@@ -273,7 +273,8 @@ static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *
     int proc;
 
     /* A session without a terminal, and a share of the processors, for all its calls. */
-    if (setsid() < 0 || unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) != 0)
+    if (setsid() < 0 || unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0 ||
+        (lane->network >= 0 ? setns(lane->network, CLONE_NEWNET) : unshare(CLONE_NEWNET)) != 0)
         return ZY_STEP_NAMESPACE;
     proc = open_numbers(); /* closed with all others, in keep_two */
     step = proc >= 0 ? close_ipc(proc) : ZY_STEP_PROC;

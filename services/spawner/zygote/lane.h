@@ -22,6 +22,7 @@ struct zy_lane {
     int control; /* to the spawner */
     int filter;  /* program of struct sock_filter */
     int groups[ZY_GROUPS_MAX];
+    int network; /* namespace to enter; -1: a new one, with nothing but loopback */
 };
 
 /* Nursery's side.  *out_pidfd is set as soon as there is a process, which may have failed. */

@@ -1,7 +1,9 @@
 /* wire.h - what the spawner, the nursery and the zygotes say to each other: packets of SEQPACKET
  * sockets between processes of one build, so plain structs.  Nobody else holds such a socket.
- * Nursery   zy_lane_req and its strings, with descriptors [control, filter, cgroup.procs ...];
+ * Nursery   zy_lane_req and its strings, with descriptors [control, filter, cgroup.procs ...], and
+ *           last the network namespace where has_network;
  *           answer zy_reply with the zygote's pidfd.  One answer per request, in order.
+ * Outbound  zy_network_req; answer zy_reply with a network namespace in place of a pidfd.
  * Zygote    ZY_CLEAN (one byte), between sandboxes: what the last one left in /tmp and /dev/shm goes,
  *           as it would before the next one.  ZY_MAKE (one byte) with descriptors [stdout, stderr]: a sandbox is made and waits.  Then
  *           zy_call_req and its strings, with descriptor [stdin] or none: it runs.  Answer, once
@@ -19,16 +21,18 @@
 
 #include <stdint.h>
 
-#define ZY_PACKET_MAX  (192 * 1024)
-#define ZY_LAYERS_MAX  128         /* of an image, the skeleton included */
-#define ZY_GROUPS_MAX  3           /* control groups a lane lives in */
-#define ZY_IDS         65536       /* user and group ids of a lane */
-#define ZY_OWNER_BASE  0x70000000U /* on disk, user u of an image owns files as this + u */
-#define ZY_STRINGS_MAX 4096        /* arguments; also variables */
-#define ZY_SHM_MB      8
-#define ZY_MAKE        'm'
-#define ZY_CLEAN       'c'
-#define ZY_FAILED      125 /* exit status of what did not come to its program */
+#define ZY_PACKET_MAX    (192 * 1024)
+#define ZY_LAYERS_MAX    128         /* of an image, the skeleton included */
+#define ZY_GROUPS_MAX    3           /* control groups a lane lives in */
+#define ZY_IDS           65536       /* user and group ids of a lane */
+#define ZY_OWNER_BASE    0x70000000U /* on disk, user u of an image owns files as this + u */
+#define ZY_STRINGS_MAX   4096        /* arguments; also variables */
+#define ZY_SHM_MB        8
+#define ZY_NETWORKS      1024 /* of one spawner */
+#define ZY_RESOLVERS_MAX 3
+#define ZY_MAKE          'm'
+#define ZY_CLEAN         'c'
+#define ZY_FAILED        125 /* exit status of what did not come to its program */
 
 struct zy_lane_req {
     uint64_t pass;     /* sixth argument of the zygote's own system calls: native/allowed.h */
@@ -37,9 +41,16 @@ struct zy_lane_req {
     uint32_t layers;
     uint32_t uid, gid; /* of the calls, inside: below ZY_IDS */
     uint32_t pids, files, tmp_mb;
-    uint32_t is_slot;
+    uint32_t is_slot, has_network;
     /* Then, each ended by NUL: an empty directory to mount on; the layers, highest first;
      * the first is the skeleton, whose files are root's. */
+};
+
+struct zy_network_req {
+    uint32_t number; /* of the share: names what is made on this machine */
+    uint32_t index;  /* of the lane, below ZY_NETWORKS; what an earlier one has left goes first */
+    uint32_t resolver_count;
+    uint32_t resolvers[ZY_RESOLVERS_MAX]; /* struct in_addr */
 };
 
 struct zy_call_req {
@@ -61,6 +72,9 @@ struct zy_call_req {
     X(PIVOT, "the root cannot be changed")                                                         \
     X(IPC, "the lane's limits of System V objects and message queues cannot be set")               \
     X(NETWORK, "no loopback device")                                                               \
+    X(FORWARDING, "this machine forwards no packets; set net.ipv4.ip_forward to 1")                \
+    X(RULES, "rules of nftables cannot be set")                                                    \
+    X(DEVICES, "no pair of network devices; this needs the program ip of iproute2, and veth")      \
     X(GROUP, "the control group cannot be entered")                                                \
     X(IDS, "no user ids of its own")                                                               \
     X(TMP, "no /tmp")                                                                              \
