@@ -152,8 +152,11 @@ static void call(const char *applet, const char *argument, const char *isolation
 {
     FAAS_AUTO(json_t) *meta = caller_meta("box:1", "store", text(self.digest, "value"));
     FAAS_AUTO(json_t) *command = json_pack("[s]", applet);
-    const struct caller_order order = {
-        .spawner = "s1", .meta = meta, .argument = argument, .argument_len = strlen(argument)};
+    const struct caller_order order = {.spawner = "s1",
+                                       .meta = meta,
+                                       .argument = argument,
+                                       .argument_len = strlen(argument),
+                                       .awaits_events = true};
 
     assert_int_equal(json_object_set(json_object_get(meta, "image"), "command", command), 0);
     assert_int_equal(json_object_set_new(meta, "isolation", json_string(isolation)), 0);

@@ -69,6 +69,17 @@ static void over(struct flight *f)
     pthread_mutex_unlock(&f->caller->mu);
 }
 
+/* The END is here; see awaits_events. */
+static void ended(struct flight *f)
+{
+    const char *code = json_string_value(json_object_get(f->result->end, "code"));
+    bool is_good = code != NULL && strcmp(code, "ok") == 0;
+
+    if (!f->order->awaits_events ||
+        (f->result->has_accept_event && (f->result->has_started || !is_good)))
+        over(f);
+}
+
 static void send_credit(void *arg, const char *reply, const void *msg, size_t len)
 {
     struct flight *f = arg;
@@ -120,7 +131,7 @@ static void on_frames(void *arg, faas_msg *take_msg)
                 f->result->is_broken = true;
             fclose(in);
         }
-        over(f);
+        ended(f);
     }
     if (f->result->is_broken)
         over(f);
@@ -142,6 +153,8 @@ static void take_event(struct flight *f, const char *name, json_t *event, const 
         if (name[0] == 'b' || f->order->is_deaf)
             over(f);
     }
+    if (f->result->end != NULL)
+        ended(f);
     if (faas_msg_reply(msg) != NULL && strcmp(f->caller->ignored, f->result->id) != 0)
         faas_rpc_answer(f->caller->rpc, msg, "{\"ok\":true}", 11);
 }

@@ -25,6 +25,9 @@ struct caller_order {
     int64_t wait_ms;   /* 0: 60 s */
     bool is_deaf;      /* takes no frames and gives no credit */
     bool ignores_end;  /* leaves the end event unanswered */
+    /* The events, which come on another connection, may trail the END: the call is over when accept,
+     * and started of one that succeeded, came as well. */
+    bool awaits_events;
     /* Runs on the loop thread once the call was accepted; or NULL. */
     void (*accepted)(void *arg, const char *id);
     void *arg;

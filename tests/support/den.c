@@ -127,8 +127,11 @@ json_t *den_meta(const char *reference, const char *id, const char *more)
 void den_call(const char *argument, const char *more, struct caller_result *out)
 {
     FAAS_AUTO(json_t) *meta = den_meta(DEN_FAIL, den.fail_id, more);
-    const struct caller_order order = {
-        .spawner = "s1", .meta = meta, .argument = argument, .argument_len = strlen(argument)};
+    const struct caller_order order = {.spawner = "s1",
+                                       .meta = meta,
+                                       .argument = argument,
+                                       .argument_len = strlen(argument),
+                                       .awaits_events = true};
 
     caller_run(den.caller, &order, out);
     if (out->end == NULL)

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "crypto/password.h"
@@ -36,12 +37,21 @@ static void the_right_password_matches_and_others_do_not(void **state)
     assert_string_not_equal(hash, again);
 }
 
-static uint64_t time_of(const char *hash, bool *out_is_match)
+/* Of the processor, not of the clock: others may run meanwhile. */
+static uint64_t work_ns(void)
 {
-    uint64_t before = faas_now_ns();
+    struct timespec now;
+
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), 0);
+    return (uint64_t)now.tv_sec * FAAS_S_NS + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t work_of(const char *hash, bool *out_is_match)
+{
+    uint64_t before = work_ns();
 
     assert_ok(faas_password_verify(hash, "whatever else", UINT64_MAX, out_is_match, &err));
-    return faas_now_ns() - before;
+    return work_ns() - before;
 }
 
 /* Work is compared with work in the same run: a refusal without hashing takes microseconds. */
@@ -51,13 +61,13 @@ static void a_foreign_hash_costs_the_same_and_never_matches(void **state)
                                           "$argon2id$v=19$m=65536,t=2,p=1$broken",
                                           "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$"};
     bool is_match = true;
-    uint64_t real = time_of(faas_password_dummy(), &is_match);
+    uint64_t real = work_of(faas_password_dummy(), &is_match);
 
     (void)state;
     assert_false(is_match);
     for (size_t i = 0; i < FAAS_ARRAY_LEN(foreign); i++) {
         is_match = true;
-        assert_true(time_of(foreign[i], &is_match) > real / 5);
+        assert_true(work_of(foreign[i], &is_match) > real / 5);
         assert_false(is_match);
     }
     test_promise(30, "0 of %zu accounts without a usable hash skip the work",
