@@ -102,7 +102,7 @@ static void on_again(struct ev_loop *ev, ev_timer *timer, int events)
     send(timer->data);
 }
 
-/* Nobody listened, so nothing was done: a service may be between two instances. */
+/* Nothing was done: a service may be between two instances. */
 static bool try_again(struct forward *f)
 {
     if (faas_now_ns() >= f->nobody_ns || f->gw->is_stopped)
@@ -113,6 +113,13 @@ static bool try_again(struct forward *f)
     return true;
 }
 
+/* Of a service whose one instance is not well another may be, and is asked the next time. */
+static bool is_worth_another(const struct forward *f, const struct faas_rpc_reply *reply)
+{
+    return reply->code == FAAS_UNAVAILABLE &&
+           (reply->msg == NULL || f->x->match.route->what == GW_HEALTH);
+}
+
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 {
     struct forward *f = arg;
@@ -121,7 +128,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
         forward_free(f);
         return;
     }
-    if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL && try_again(f))
+    if (is_worth_another(f, reply) && try_again(f))
         return;
     TAILQ_REMOVE(&f->gw->forwards, f, link);
     if (reply->code == FAAS_OK)
