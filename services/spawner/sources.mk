@@ -50,6 +50,13 @@ $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_slots,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_outbound,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_alone,$(SPAWNER_SANDBOX)))
+# The same zygote with barriers that can be left out; for test_sandbox_alone.c.
+SPAWNER_WEAK := $(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c slot.c empty.c packet.c)
+$(O)/itests/faas-zygote-weak: $(SPAWNER_WEAK) $(wildcard $(SPAWNER)/zygote/*.h)
+	@mkdir -p $(@D)
+	$(call say,link,$@)$(CC) $(filter-out -MMD -MP,$(BASE)) $(WARN) $(STATIC) -DZY_TEST_BARRIERS -static $(SPAWNER_WEAK) -o $@
+$(O)/itests/test_sandbox_alone: | $(O)/itests/faas-zygote-weak
 $(eval $(call integration,sandbox_barriers,$(filter-out %/native/filter.c,$(SPAWNER_SANDBOX))))
 $(eval $(call integration,spawner_native,tests/support/caller.c tests/support/program.c))
 SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_PULLER) $(SPAWNER_IMAGE) $(addprefix $(SPAWNER)/,call_spec.c outcome.c)

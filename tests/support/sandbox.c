@@ -18,7 +18,7 @@
 
 struct sandbox_rig rig;
 bool sandbox_is_slot, sandbox_is_outbound;
-const char *sandbox_dns;
+const char *sandbox_zygote, *sandbox_dns;
 
 static const char *const names[] = {"sh",   "cat",      "echo",  "sleep", "id",   "ls",    "env",
                                     "pwd",  "hostname", "yes",   "dd",    "true", "kill",  "wc",
@@ -178,7 +178,7 @@ static void start(int64_t idle_ms, bool is_parked)
     static char program[256], outbound[256], run_dir[96];
     struct native_conf conf = {.loop = rig.loop,
                                .run_dir = run_dir,
-                               .program = program,
+                               .program = sandbox_zygote != NULL ? sandbox_zygote : program,
                                .outbound = sandbox_is_outbound ? outbound : NULL,
                                .dns = sandbox_dns,
                                .idle_ms = idle_ms,

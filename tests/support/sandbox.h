@@ -46,9 +46,10 @@ struct sandbox_order {
     struct rt_spec spec;
     json_t *command;
 };
-extern bool sandbox_is_slot;     /* what sandbox_order says of reuse; false */
-extern bool sandbox_is_outbound; /* what it says of the network, and the runtime offers; false */
-extern const char *sandbox_dns;  /* of the runtime; NULL */
+extern bool sandbox_is_slot;       /* what sandbox_order says of reuse; false */
+extern bool sandbox_is_outbound;   /* what it says of the network, and the runtime offers; false */
+extern const char *sandbox_zygote; /* another than the product's; NULL */
+extern const char *sandbox_dns;    /* of the runtime; NULL */
 void sandbox_order(struct sandbox_order *order, const char *command);
 void sandbox_order_done(struct sandbox_order *order);
 void sandbox_begin(struct sandbox_call *call, const struct rt_spec *spec);

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "sandbox.h"
 
 #define HOST_NAME   "function"
@@ -151,7 +152,7 @@ static enum zy_step raise_loopback(void)
 /* The view of the groups begins at the lane's own: taken once it is in them. */
 static enum zy_step join_groups(const struct zy_lane *lane)
 {
-    for (uint32_t i = 0; i < lane->req.groups; i++)
+    for (uint32_t i = 0; zy_has(ZY_BARRIER_GROUPS) && i < lane->req.groups; i++)
         if (write(lane->groups[i], "0", 1) != 1)
             return ZY_STEP_GROUP;
     return unshare(CLONE_NEWCGROUP) == 0 ? ZY_STEP_NONE : ZY_STEP_NAMESPACE;
@@ -266,6 +267,13 @@ static enum zy_step load_filter(int fd)
                                                                           : ZY_STEP_FILTER;
 }
 
+static int enter_network(int network)
+{
+    if (!zy_has(ZY_BARRIER_NET))
+        return 0;
+    return network >= 0 ? setns(network, CLONE_NEWNET) : unshare(CLONE_NEWNET);
+}
+
 /* Only standard error, the sockets and /dev/null stay open. */
 static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *out_null)
 {
@@ -274,7 +282,7 @@ static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *
 
     /* A session without a terminal, and a share of the processors, for all its calls. */
     if (setsid() < 0 || unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) != 0 ||
-        (lane->network >= 0 ? setns(lane->network, CLONE_NEWNET) : unshare(CLONE_NEWNET)) != 0)
+        enter_network(lane->network) != 0)
         return ZY_STEP_NAMESPACE;
     proc = open_numbers(); /* closed with all others, in keep_two */
     step = proc >= 0 ? close_ipc(proc) : ZY_STEP_PROC;
@@ -287,13 +295,15 @@ static enum zy_step become_zygote(const struct zy_lane *lane, int nursery, int *
     if (step == ZY_STEP_NONE)
         step = set_limits(lane);
     if (step == ZY_STEP_NONE)
-        step = enter_user_namespace(nursery, proc);
-    if (step == ZY_STEP_NONE)
+        step = zy_has(ZY_BARRIER_IDS) ? enter_user_namespace(nursery, proc) : ZY_STEP_NONE;
+    if (step == ZY_STEP_NONE && zy_has(ZY_BARRIER_CAPS))
         step = close_rights();
     if (step != ZY_STEP_NONE)
         return step;
     *out_null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return *out_null >= 0 ? load_filter(lane->filter) : ZY_STEP_DEV;
+    if (*out_null < 0)
+        return ZY_STEP_DEV;
+    return zy_has(ZY_BARRIER_FILTER) ? load_filter(lane->filter) : ZY_STEP_NONE;
 }
 
 /* Keeps `control` and `null`, as 3 and 4; closes all others, the nursery's among them. */

@@ -17,6 +17,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "barrier.h"
 #include "packet.h"
 #include "slot.h"
 #include "sys.h"
@@ -80,8 +81,9 @@ static long with_pass(long nr, long a, long b, long c, long d, long e)
 
 static void mount_own(void)
 {
-    must(ZY_STEP_PROC, with_pass(SYS_mount, ZY_ARG("proc"), ZY_ARG("/proc"), ZY_ARG("proc"),
-                                 MOUNT_SAFE, ZY_ARG("subset=pid")));
+    must(ZY_STEP_PROC,
+         with_pass(SYS_mount, ZY_ARG("proc"), ZY_ARG("/proc"), ZY_ARG("proc"), MOUNT_SAFE,
+                   ZY_ARG(zy_has(ZY_BARRIER_PROC) ? "subset=pid" : NULL)));
 }
 
 /* What is not the lane's already (lane.c): ids, and with them the capabilities. */
@@ -93,9 +95,12 @@ static void drop_rights(void)
     const long uid = box.setup.uid, gid = box.setup.gid;
 
     must(ZY_STEP_LIMITS, zy_sys4(SYS_prlimit64, 0, RLIMIT_NPROC, &pids, 0));
-    must(ZY_STEP_IDS, with_pass(SYS_setresgid, gid, gid, gid, 0, 0));
-    must(ZY_STEP_IDS, with_pass(SYS_setresuid, uid, uid, uid, 0, 0));
-    must(ZY_STEP_CAPS, with_pass(SYS_capset, ZY_ARG(&head), ZY_ARG(none), 0, 0, 0));
+    if (zy_has(ZY_BARRIER_IDS)) {
+        must(ZY_STEP_IDS, with_pass(SYS_setresgid, gid, gid, gid, 0, 0));
+        must(ZY_STEP_IDS, with_pass(SYS_setresuid, uid, uid, uid, 0, 0));
+    }
+    if (zy_has(ZY_BARRIER_CAPS))
+        must(ZY_STEP_CAPS, with_pass(SYS_capset, ZY_ARG(&head), ZY_ARG(none), 0, 0, 0));
     /* After the change of ids, which clears it. */
     must(ZY_STEP_CAPS, zy_sys2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL));
 }
@@ -236,7 +241,8 @@ static void sandbox_main(void)
 static long start(int *out_pidfd)
 {
     struct clone_args args = {
-        .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD,
+        .flags = CLONE_NEWNS | (zy_has(ZY_BARRIER_PIDS) ? CLONE_NEWPID : 0) | CLONE_VM |
+                 CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD,
         .pidfd = (uintptr_t)out_pidfd,
         .stack = (uintptr_t)box.stack,
         .stack_size = sizeof box.stack,
