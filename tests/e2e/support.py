@@ -134,6 +134,9 @@ def runtime_settings(data):
     return {"SPAWNER_RUNTIME": os.environ.get("FAAS_RUNTIME", "docker"), "SPAWNER_RUN_DIR": f"{data}-run"}  # beside it: tests copy data
 
 
+HELPERS = ("faas-zygote", "faas-outbound")  # children of a spawner that are no functions
+
+
 class Platform:
     """`faas up` in a data folder of its own."""
 
@@ -175,7 +178,7 @@ class Platform:
         return [p["pid"] for p in self.status()["processes"] if p["service"] == service]
 
     def offspring(self):
-        """(number, start) of all children of the spawners: nurseries, zygotes, sandboxes."""
+        """(number, start) of all children of the spawners: nurseries, zygotes, what makes networks, sandboxes."""
         spawners, found = self.pids("spawner"), []
         for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
             stat = stat_of(pid)
@@ -185,7 +188,7 @@ class Platform:
 
     def sandboxes(self):
         """Those in which a function runs: its first process is the spawner's child, and a program of the image."""
-        return [pid for pid, start in self.offspring() if (stat_of(pid) or ("faas-zygote",))[0] != "faas-zygote"]
+        return [pid for pid, start in self.offspring() if (stat_of(pid) or HELPERS)[0] not in HELPERS]
 
     def containers(self, *more):
         """Ids of this platform's containers, dead ones included; more: further arguments of docker ps."""
