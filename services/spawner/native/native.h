@@ -148,6 +148,7 @@ void lane_cannot_be_made(struct lane *lane, const struct zy_reply *reply);
 
 /* outbound.c */
 void outbound_begin(struct native *nt);
+void outbound_tidy(struct native *nt);
 faas_code outbound_usable(const struct native *nt, faas_err *err);
 /* made runs with a network namespace. */
 FAAS_MUST_CHECK faas_code outbound_make(struct native *nt, unsigned index, nursery_made *made,

@@ -46,6 +46,15 @@ void outbound_begin(struct native *nt)
         settle(nt, &err);
 }
 
+/* Where nothing comes of it, its process is not kept (nor started again, should it not run here). */
+void outbound_tidy(struct native *nt)
+{
+    if (!nt->is_outbound_settled || nt->unconnected.code == FAAS_OK)
+        return;
+    nursery_close(nt->outbound);
+    nt->outbound = NULL;
+}
+
 faas_code outbound_usable(const struct native *nt, faas_err *err)
 {
     const faas_err *why = &nt->unconnected;

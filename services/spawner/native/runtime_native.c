@@ -175,6 +175,7 @@ static void on_tidy(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev, (void)events;
     lanes_tidy(timer->data, false);
+    outbound_tidy(timer->data);
 }
 
 static void on_care(struct ev_loop *ev, ev_prepare *care, int events)
