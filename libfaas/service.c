@@ -87,13 +87,13 @@ static void watch(void *arg, const struct faas_member *member, enum faas_member_
 
 static void on_health(void *arg, faas_msg *take_msg)
 {
+    static const char ok[] = "{\"ok\":true}";
     FAAS_AUTO(faas_msg) *msg = take_msg;
-    FAAS_AUTO(json_t) *doc = json_pack("{s:b}", "ok", 1);
     faas_err err = {0};
 
     (void)arg;
     if (is_healthy()) {
-        faas_rpc_answer_json(sk.rt.rpc, msg, doc);
+        faas_rpc_answer(sk.rt.rpc, msg, ok, sizeof ok - 1);
         return;
     }
     faas_fail(&err, FAAS_UNAVAILABLE, "%s is not ready", sk.service->name);
