@@ -2,11 +2,13 @@
  * resolved, calls of it run in sandboxes; what a killed spawner leaves is gone after the next start. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,43 +211,67 @@ static void an_image_that_is_not_here_is_told(void **state)
     assert_string_equal(text(reply, "code"), "unprocessable");
 }
 
-/* Processes whose program is ours. */
-static size_t zygotes(void)
+#define OFFSPRING_MAX 32
+
+/* pidfds of one thread's children. */
+static size_t children(const char *thread, int *pidfds, size_t room)
 {
-    DIR *proc = opendir("/proc");
-    const struct dirent *entry;
-    FAAS_AUTO(char) *expected = realpath(self.bin, NULL);
-    char path[300], line[512];
+    char path[300];
     size_t count = 0;
+    FILE *file;
+    int pid;
 
-    assert_non_null(proc);
-    assert_non_null(expected);
-    while ((entry = readdir(proc)) != NULL) {
-        ssize_t len;
-
-        (void)snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
-        len = readlink(path, line, sizeof line - 1);
-        line[len > 0 ? len : 0] = '\0';
-        if (strncmp(line, expected, strlen(expected)) == 0 && strstr(line, "/faas-zygote") != NULL)
-            count++;
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%s/children", self.spawner, thread);
+    file = fopen(path, "r");
+    while (file != NULL && count < room && fscanf(file, "%d", &pid) == 1) {
+        pidfds[count] = (int)syscall(SYS_pidfd_open, pid, 0);
+        count += pidfds[count] >= 0;
     }
-    closedir(proc);
+    if (file != NULL)
+        (void)fclose(file);
     return count;
+}
+
+/* Of the spawner's nursery and zygotes, for await_gone. */
+static size_t offspring(int pidfds[OFFSPRING_MAX])
+{
+    const struct dirent *thread;
+    char path[64];
+    size_t count = 0;
+    DIR *threads;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/task", self.spawner);
+    threads = opendir(path);
+    assert_non_null(threads);
+    while ((thread = readdir(threads)) != NULL)
+        count += children(thread->d_name, pidfds + count, OFFSPRING_MAX - count);
+    closedir(threads);
+    return count;
+}
+
+static void await_gone(int *pidfds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct pollfd end = {.fd = pidfds[i], .events = POLLIN};
+
+        assert_int_equal(poll(&end, 1, 10000), 1);
+        close(pidfds[i]);
+    }
 }
 
 static void a_killed_spawner_takes_its_sandboxes_along(void **state)
 {
-    uint64_t deadline = faas_deadline_in_ms(10000);
+    int pidfds[OFFSPRING_MAX];
     struct caller_result got;
+    size_t count;
 
     (void)state;
     call("echo", "x", "sandbox", &got);
     caller_result_done(&got);
-    assert_true(zygotes() >= 2);
+    count = offspring(pidfds);
+    assert_true(count >= 2);
     assert_int_equal(program_stop(self.spawner, SIGKILL, 10000), 128 + SIGKILL);
-    while (zygotes() > 0 && faas_left_ms(deadline) > 0)
-        (void)usleep(10000);
-    assert_int_equal(zygotes(), 0);
+    await_gone(pidfds, count);
     start_spawner("native");
     await_ready();
     call("echo", "again", "sandbox", &got);
@@ -255,9 +281,12 @@ static void a_killed_spawner_takes_its_sandboxes_along(void **state)
 
 static void an_unknown_runtime_is_refused_at_the_start(void **state)
 {
+    int pidfds[OFFSPRING_MAX];
+    size_t count = offspring(pidfds);
+
     (void)state;
     assert_int_equal(program_stop(self.spawner, SIGTERM, 20000), 0);
-    assert_int_equal(zygotes(), 0);
+    await_gone(pidfds, count);
     start_spawner("vm");
     assert_true(program_wait(self.spawner, 20000) > 0);
     self.spawner = 0;
