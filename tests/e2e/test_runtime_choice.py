@@ -64,16 +64,23 @@ def test_functions_stay_with_the_engine_they_were_registered_with(engine, tmp_pa
     plat.check_logs()
 
 
+def nats_server():
+    ours = conftest.ROOT / "build/deps/bin/nats-server"
+    return os.environ.get("NATS_SERVER") or (ours if ours.exists() else shutil.which("nats-server", path=os.environ["PATH"] + ":/usr/sbin"))
+
+
 def test_what_is_missing_is_said(tmp_path):
     assert Chosen(tmp_path, NOWHERE, "vm").start() == 2
     if not is_root:
         return
     with tempfile.TemporaryDirectory() as home:  # another user's own programs and folder
         shutil.copytree(conftest.BIN, f"{home}/bin")
+        shutil.copy(nats_server(), f"{home}/bin")  # it is found there, too
         nobody = pwd.getpwnam("nobody")
         for path in (home, *pathlib.Path(home).rglob("*")):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
         plat = Chosen(f"{home}/data", NOWHERE)
+        plat.env.pop("NATS_SERVER", None)
         plat.faas = f"{home}/bin/faas"
         assert plat.start(user="nobody") == 5 and "sandboxes need root" in plat.said and "no Docker Engine at unix:///nowhere" in plat.said, plat.said
         plat.env["SPAWNER_RUNTIME"] = "native"
