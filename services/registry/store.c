@@ -69,25 +69,18 @@ faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *n
     return faas_kv_delete(kv, key, expected, caller->deadline_ns, out_seq, err);
 }
 
-/* The entry of a version: its key, and its text for the caller to free; NULL without memory. */
-static char *version_entry(const struct faas_ctx *caller, const json_t *doc,
-                           char out_key[STORE_KEY_MAX], size_t *out_len)
-{
-    store_version_key(caller->tenant, function_id(doc), function_version(doc), out_key);
-    return faas_json_text(doc, out_len);
-}
-
 faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller, const json_t *doc,
                              faas_err *err)
 {
     char key[STORE_KEY_MAX];
     size_t len = 0;
-    FAAS_AUTO(char) *text = version_entry(caller, doc, key, &len);
+    FAAS_AUTO(char) *text = faas_json_text(doc, &len);
     faas_err why = {0};
     faas_code rc;
 
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "function record");
+    store_version_key(caller->tenant, function_id(doc), function_version(doc), key);
     rc = faas_kv_put(kv, key, 0, text, len, caller->deadline_ns, NULL, &why);
     if (rc == FAAS_OK || rc == FAAS_CONFLICT)
         return FAAS_OK;

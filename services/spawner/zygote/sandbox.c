@@ -223,7 +223,7 @@ void zy_order_exec(void)
     fail(ZY_STEP_EXEC, exec_found());
 }
 
-static void sandbox_main(void) __attribute__((noreturn, used));
+static void sandbox_main(void) __attribute__((noreturn));
 static void sandbox_main(void)
 {
     const uint64_t no_signals = 0;
@@ -247,21 +247,8 @@ static long start(int *out_pidfd)
         .stack = (uintptr_t)box.stack,
         .stack_size = sizeof box.stack,
     };
-    long result;
-    register long entry __asm__("r12") = ZY_ARG(sandbox_main);
-    register long pass __asm__("r9") = (long)box.setup.pass;
 
-    __asm__ volatile("syscall\n\t"
-                     "test %%rax, %%rax\n\t"
-                     "jnz 1f\n\t"
-                     "xor %%ebp, %%ebp\n\t"
-                     "call *%%r12\n\t"
-                     "ud2\n"
-                     "1:"
-                     : "=a"(result)
-                     : "a"(SYS_clone3), "D"(&args), "S"(sizeof args), "r"(entry), "r"(pass)
-                     : "rcx", "r11", "memory");
-    return result;
+    return zy_sys_child(SYS_clone3, ZY_ARG(&args), sizeof args, (long)box.setup.pass, sandbox_main);
 }
 
 /* What of a file system shows that somebody wrote in it. */

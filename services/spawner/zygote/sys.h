@@ -32,16 +32,17 @@ static inline long zy_sys6(long nr, long a, long b, long c, long d, long e, long
 #define zy_sys3(nr, a, b, c)    zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), 0, 0, 0)
 #define zy_sys4(nr, a, b, c, d) zy_sys6(nr, ZY_ARG(a), ZY_ARG(b), ZY_ARG(c), ZY_ARG(d), 0, 0)
 
-/* A process that shares this one's memory until its exec or its end, for which this one waits; entry
- * runs on a stack of its own and never returns. */
-static inline long zy_vfork(void *stack_end, void (*entry)(void))
+/* clone or clone3 of a process that shares this one's memory until its exec or its end, for which
+ * this one waits; entry runs on the stack that the call names, and never returns. */
+static inline long zy_sys_child(long nr, long a, long b, long f, void (*entry)(void))
 {
     long result;
     register void (*go)(void) __asm__("r12") = entry;
-    register long tls __asm__("r8") = 0;
+    register long r10 __asm__("r10") = 0;
+    register long r8 __asm__("r8") = 0;
+    register long r9 __asm__("r9") = f;
 
-    __asm__ volatile("xor %%r10d, %%r10d\n\t"
-                     "syscall\n\t"
+    __asm__ volatile("syscall\n\t"
                      "test %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
                      "xor %%ebp, %%ebp\n\t"
@@ -49,10 +50,14 @@ static inline long zy_vfork(void *stack_end, void (*entry)(void))
                      "ud2\n"
                      "1:"
                      : "=a"(result)
-                     : "a"(SYS_clone), "D"((long)(CLONE_VM | CLONE_VFORK | SIGCHLD)),
-                       "S"(stack_end), "d"(0L), "r"(tls), "r"(go)
-                     : "rcx", "r10", "r11", "memory");
+                     : "a"(nr), "D"(a), "S"(b), "d"(0L), "r"(r10), "r"(r8), "r"(r9), "r"(go)
+                     : "rcx", "r11", "memory");
     return result;
+}
+
+static inline long zy_vfork(void *stack_end, void (*entry)(void))
+{
+    return zy_sys_child(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, ZY_ARG(stack_end), 0, entry);
 }
 
 #endif
