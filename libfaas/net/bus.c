@@ -12,14 +12,11 @@
 #include "net/bus_internal.h"
 #include "net/nkey.h"
 
-#define URLS_MAX         16
-#define DELIVERY_THREADS 4
-#define CLOSE_GRACE_MS   1000
-#define RECONNECT_BUFFER (8 * 1024 * 1024)
-#define DEFAULT_PAYLOAD  (1024 * 1024)
-#define LOCK_SPINS       0 /* libnats holds its locks over write(2): spinning took 9 % of a gateway */
-
-static const char *const lane_names[FAAS_LANES] = {"data", "control"};
+#define OPEN_MS         2000 /* for the first try to connect; it goes on behind */
+#define CLOSE_GRACE_MS  1000
+#define DEFAULT_PAYLOAD (1024 * 1024)
+#define LOCK_SPINS      0 /* nobody holds libnats's locks for long: spinning only takes time */
+#define AT_ONCE_NS      FAAS_MS_NS
 
 faas_code faas_bus_status(natsStatus status, const char *what, faas_err *err)
 {
@@ -42,250 +39,52 @@ faas_code faas_bus_status(natsStatus status, const char *what, faas_err *err)
     return faas_err_detail(err, "%s: %s", what, natsStatus_GetText(status));
 }
 
-/* ---- callbacks: on libnats threads ---- */
-
-static void set_state(struct faas_bus_lane *lane, enum faas_lane_state state)
-{
-    pthread_mutex_lock(&lane->bus->mu);
-    atomic_store(&lane->state, state);
-    pthread_cond_broadcast(&lane->bus->changed);
-    pthread_mutex_unlock(&lane->bus->mu);
-}
-
-static void lane_is_back(void *arg)
-{
-    struct faas_bus_lane *lane = arg;
-    faas_bus *bus = lane->bus;
-    struct faas_bus_watch *watch, *next;
-
-    if (!atomic_load(&bus->is_closing)) {
-        for (watch = LIST_FIRST(&bus->watches); watch != NULL; watch = next) {
-            next = LIST_NEXT(watch, link);
-            if (&bus->lanes[watch->lane] == lane)
-                watch->task(watch->arg);
-        }
-    }
-    faas_bus_unref(bus);
-}
-
-static void lane_is_lost(void *arg)
-{
-    struct faas_bus_lane *lane = arg;
-    faas_bus *bus = lane->bus;
-
-    if (!atomic_load(&bus->is_closing)) {
-        bus->is_lost = true;
-        faas_loop_stop(bus->loop);
-    }
-    faas_bus_unref(bus);
-}
-
-static const char *name_of(const struct faas_bus_lane *lane)
-{
-    return lane_names[lane - lane->bus->lanes];
-}
-
-static void on_connected(natsConnection *nc, void *closure)
-{
-    struct faas_bus_lane *lane = closure;
-
-    (void)nc;
-    set_state(lane, FAAS_LANE_UP);
-    FAAS_LOG(INFO, "bus connected", FAAS_LSTR("lane", name_of(lane)));
-    faas_bus_ref(lane->bus);
-    faas_loop_post(lane->bus->loop, lane_is_back, lane);
-}
-
-static void on_disconnected(natsConnection *nc, void *closure)
-{
-    struct faas_bus_lane *lane = closure;
-
-    (void)nc;
-    set_state(lane, FAAS_LANE_DOWN);
-    if (!atomic_load(&lane->bus->is_closing))
-        FAAS_LOG(WARN, "bus disconnected", FAAS_LSTR("lane", name_of(lane)));
-}
-
-static void on_closed(natsConnection *nc, void *closure)
-{
-    struct faas_bus_lane *lane = closure;
-    faas_bus *bus = lane->bus;
-    const char *why = NULL;
-
-    if (!atomic_load(&bus->is_closing)) {
-        natsConnection_GetLastError(nc, &why);
-        FAAS_LOG(ERROR, "bus connection closed for good", FAAS_LSTR("lane", name_of(lane)),
-                 FAAS_LSTR("detail", why != NULL ? why : ""));
-        faas_bus_ref(bus);
-        faas_loop_post(bus->loop, lane_is_lost, lane);
-    }
-    /* The last touch: faas_bus_close() may free the bus from here on. */
-    set_state(lane, FAAS_LANE_CLOSED);
-}
-
-static void on_error(natsConnection *nc, natsSubscription *ns, natsStatus status, void *closure)
-{
-    struct faas_bus_lane *lane = closure;
-    const char *why = NULL;
-
-    (void)ns;
-    natsConnection_GetLastError(nc, &why);
-    if (status == NATS_NOT_PERMITTED)
-        FAAS_LOG(ERROR, "bus permission violated: the deployment's keys or allow-lists are wrong",
-                 FAAS_LSTR("lane", name_of(lane)), FAAS_LSTR("detail", why != NULL ? why : ""));
-    else
-        FAAS_LOG(WARN, "bus error", FAAS_LSTR("lane", name_of(lane)),
-                 FAAS_LSTR("status", natsStatus_GetText(status)),
-                 FAAS_LSTR("detail", why != NULL ? why : ""));
-}
-
-static void on_lame_duck(natsConnection *nc, void *closure)
-{
-    const struct faas_bus_lane *lane = closure;
-
-    (void)nc;
-    FAAS_LOG(INFO, "bus server is going away, moving to another", FAAS_LSTR("lane", name_of(lane)));
-}
-
-/* Signs the server's nonce; the seed is in memory only while it is needed. */
-static natsStatus on_sign(char **out_why, unsigned char **out_signature, int *out_len,
-                          const char *nonce, void *closure)
-{
-    const struct faas_bus_lane *lane = closure;
-    unsigned char *signature = malloc(FAAS_NKEY_SIGNATURE); /* libnats frees it */
-    char seed[FAAS_NKEY_SEED_TEXT];
-    faas_err err = {0};
-    faas_code rc;
-
-    (void)out_why;
-    if (signature == NULL)
-        return NATS_NO_MEMORY;
-    rc = faas_nkey_read(lane->bus->nkey_file, seed, &err);
-    if (rc == FAAS_OK)
-        rc = faas_nkey_sign(seed, nonce, signature, &err);
-    sodium_memzero(seed, sizeof seed);
-    if (rc != FAAS_OK) {
-        FAAS_LOG(ERROR, "cannot sign in with the bus key", FAAS_LSTR("error", err.msg),
-                 FAAS_LSTR("detail", err.detail));
-        free(signature);
-        return NATS_ERR;
-    }
-    *out_signature = signature;
-    *out_len = FAAS_NKEY_SIGNATURE;
-    return NATS_OK;
-}
-
 /* ---- opening ---- */
 
-static natsStatus set_servers(natsOptions *opts, const char *urls)
+/* Another turn of the loop begins.  What it reads came while it waited, or, when it did not wait, in
+ * the turn before: the socket may have had it all that time. */
+static void on_woken(struct ev_loop *ev, ev_check *watcher, int events)
 {
-    char *list = strdup(urls);
-    const char *servers[URLS_MAX];
-    int count = 0;
-    char *save = NULL;
-    natsStatus status;
+    faas_bus *bus = watcher->data;
+    uint64_t now = faas_now_ns();
 
-    if (list == NULL)
-        return NATS_NO_MEMORY;
-    for (char *url = strtok_r(list, ", ", &save); url != NULL && count < URLS_MAX;
-         url = strtok_r(NULL, ", ", &save))
-        servers[count++] = url;
-    status = count > 0 ? natsOptions_SetServers(opts, servers, count) : NATS_INVALID_ARG;
-    free(list);
-    return status;
+    (void)ev;
+    (void)events;
+    bus->arrived_ns = now - bus->waited_ns < AT_ONCE_NS && bus->woke_ns != 0 ? bus->woke_ns : now;
+    bus->woke_ns = now;
 }
 
-#define DO(call)                                                                                   \
-    do {                                                                                           \
-        natsStatus status_ = (call);                                                               \
-        if (status_ != NATS_OK)                                                                    \
-            return status_;                                                                        \
-    } while (0)
-
-static natsStatus set_callbacks(natsOptions *opts, struct faas_bus_lane *lane)
+static void before_wait(struct ev_loop *ev, ev_prepare *watcher, int events)
 {
-    DO(natsOptions_SetRetryOnFailedConnect(opts, true, on_connected, lane));
-    DO(natsOptions_SetDisconnectedCB(opts, on_disconnected, lane));
-    DO(natsOptions_SetReconnectedCB(opts, on_connected, lane));
-    DO(natsOptions_SetClosedCB(opts, on_closed, lane));
-    DO(natsOptions_SetErrorHandler(opts, on_error, lane));
-    return natsOptions_SetLameDuckModeCB(opts, on_lame_duck, lane);
+    faas_bus *bus = watcher->data;
+
+    (void)ev;
+    (void)events;
+    for (int i = 0; i < FAAS_LANES; i++)
+        faas_lane_flush(&bus->lanes[i]);
+    bus->waited_ns = faas_now_ns();
 }
 
-/* The measured recipe: find another server within milliseconds, give up never, send at once. */
-static natsStatus set_recipe(natsOptions *opts)
+static void init_locks(faas_bus *bus)
 {
-    DO(natsOptions_SetNoRandomize(opts, false));
-    DO(natsOptions_SetMaxReconnect(opts, -1));
-    DO(natsOptions_SetReconnectWait(opts, 25));
-    DO(natsOptions_SetReconnectJitter(opts, 25, 25));
-    DO(natsOptions_SetReconnectBufSize(opts, RECONNECT_BUFFER));
-    DO(natsOptions_SetTimeout(opts, 300));
-    DO(natsOptions_SetPingInterval(opts, 200));
-    DO(natsOptions_SetMaxPingsOut(opts, 2));
-    DO(natsOptions_SetWriteDeadline(opts, 1000));
-    DO(natsOptions_SetSendAsap(opts, true));
-    return natsOptions_UseGlobalMessageDelivery(opts, true);
-}
+    pthread_condattr_t attr;
 
-static natsStatus set_identity(natsOptions *opts, const struct faas_bus_conf *conf,
-                               struct faas_bus_lane *lane, const char *public_key)
-{
-    char name[128];
-
-    (void)snprintf(name, sizeof name, "%s-%s-%s", conf->service, conf->id, name_of(lane));
-    DO(natsOptions_SetName(opts, name));
-    (void)snprintf(name, sizeof name, "_INBOX_%s", conf->service);
-    DO(natsOptions_SetCustomInboxPrefix(opts, name));
-    if (public_key[0] != '\0')
-        DO(natsOptions_SetNKey(opts, public_key, on_sign, lane));
-    if (conf->ca_file != NULL && conf->ca_file[0] != '\0') {
-        DO(natsOptions_SetSecure(opts, true));
-        DO(natsOptions_LoadCATrustedCertificates(opts, conf->ca_file));
-    }
-    return NATS_OK;
-}
-
-static natsStatus set_all(natsOptions *opts, const struct faas_bus_conf *conf,
-                          struct faas_bus_lane *lane, const char *public_key)
-{
-    DO(set_servers(opts, conf->urls));
-    DO(set_recipe(opts));
-    DO(set_callbacks(opts, lane));
-    return set_identity(opts, conf, lane, public_key);
-}
-
-static faas_code connect_lane(const struct faas_bus_conf *conf, struct faas_bus_lane *lane,
-                              const char *public_key, faas_err *err)
-{
-    natsOptions *opts = NULL;
-    natsStatus status = natsOptions_Create(&opts);
-
-    if (status == NATS_OK)
-        status = set_all(opts, conf, lane, public_key);
-    if (status == NATS_OK)
-        status = natsConnection_Connect(&lane->nc, opts);
-    natsOptions_Destroy(opts);
-    if (status == NATS_OK)
-        set_state(lane, FAAS_LANE_UP);
-    if (status == NATS_OK || status == NATS_NOT_YET_CONNECTED)
-        return FAAS_OK;
-    lane->nc = NULL;
-    atomic_store(&lane->state, FAAS_LANE_CLOSED);
-    return faas_bus_status(status, "connect to the bus", err);
+    pthread_mutex_init(&bus->mu, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&bus->work, &attr);
+    pthread_cond_init(&bus->changed, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 static faas_bus *bus_new(const struct faas_bus_conf *conf, faas_loop *loop)
 {
     faas_bus *bus = calloc(1, sizeof *bus);
-    pthread_condattr_t attr;
     char token[33];
 
     if (bus == NULL)
         return NULL;
     bus->loop = loop;
-    for (int i = 0; i < FAAS_LANES; i++)
-        bus->lanes[i].bus = bus;
     if (conf->nkey_file != NULL && conf->nkey_file[0] != '\0') {
         bus->nkey_file = strdup(conf->nkey_file);
         if (bus->nkey_file == NULL) {
@@ -293,17 +92,63 @@ static faas_bus *bus_new(const struct faas_bus_conf *conf, faas_loop *loop)
             return NULL;
         }
     }
+    for (int i = 0; i < FAAS_LANES; i++)
+        faas_lane_init(&bus->lanes[i], bus);
     faas_random_token(token);
     (void)snprintf(bus->inbox, sizeof bus->inbox, "_INBOX_%.32s.%s", conf->service, token);
     LIST_INIT(&bus->watches);
     LIST_INIT(&bus->subs);
     atomic_init(&bus->refs, 1);
-    pthread_mutex_init(&bus->mu, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&bus->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    init_locks(bus);
+    ev_prepare_init(&bus->before_wait, before_wait);
+    ev_check_init(&bus->after_wait, on_woken);
+    bus->before_wait.data = bus->after_wait.data = bus;
+    ev_prepare_start(faas_loop_ev(loop), &bus->before_wait);
+    ev_check_start(faas_loop_ev(loop), &bus->after_wait);
+    bus->arrived_ns = faas_now_ns();
     return bus;
+}
+
+static struct timespec instant(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / FAAS_S_NS), .tv_nsec = (long)(ns % FAAS_S_NS)};
+}
+
+/* Until the lane is connected, or its first try has failed; only a refused login ends the opening. */
+static faas_code await_first_try(struct faas_bus_lane *lane, uint64_t deadline_ns, faas_err *err)
+{
+    faas_bus *bus = lane->bus;
+    struct timespec until = instant(deadline_ns);
+    natsStatus trouble;
+    bool is_there;
+
+    pthread_mutex_lock(&bus->mu);
+    while (lane->offer == NULL && lane->tries == 0 &&
+           pthread_cond_timedwait(&bus->changed, &bus->mu, &until) == 0)
+        ;
+    is_there = lane->offer != NULL;
+    trouble = lane->tries > 0 ? lane->trouble : NATS_OK;
+    pthread_mutex_unlock(&bus->mu);
+    if (is_there) {
+        faas_bus_ref(bus);
+        faas_lane_adopt(lane);
+        return FAAS_OK;
+    }
+    return trouble == NATS_CONNECTION_AUTH_FAILED
+               ? faas_bus_status(trouble, "connect to the bus", err)
+               : FAAS_OK;
+}
+
+static faas_code connect_lanes(faas_bus *bus, const struct faas_bus_conf *conf,
+                               const char *public_key, faas_err *err)
+{
+    uint64_t deadline = faas_deadline_in_ms(OPEN_MS);
+
+    for (int i = 0; i < FAAS_LANES; i++)
+        FAAS_TRY(faas_connector_start(&bus->lanes[i], conf, public_key, err));
+    for (int i = 0; i < FAAS_LANES; i++)
+        FAAS_TRY(await_first_try(&bus->lanes[i], deadline, err));
+    return FAAS_OK;
 }
 
 faas_code faas_bus_open(const struct faas_bus_conf *conf, faas_loop *loop, faas_bus **out_bus,
@@ -320,19 +165,13 @@ faas_code faas_bus_open(const struct faas_bus_conf *conf, faas_loop *loop, faas_
         FAAS_TRY(rc);
     }
     FAAS_TRY(faas_bus_status(nats_Open(LOCK_SPINS), "open libnats", err));
-    FAAS_TRY(faas_bus_status(nats_SetMessageDeliveryPoolSize(DELIVERY_THREADS),
-                             "start the delivery threads", err));
     bus = bus_new(conf, loop);
     if (bus == NULL)
         return faas_fail_sys(err, ENOMEM, "open the bus");
-    for (int i = 0; i < FAAS_LANES; i++) {
-        rc = connect_lane(conf, &bus->lanes[i], public_key, err);
-        if (rc != FAAS_OK) {
-            for (i++; i < FAAS_LANES; i++)
-                atomic_store(&bus->lanes[i].state, FAAS_LANE_CLOSED);
-            faas_bus_close(bus, 0);
-            return rc;
-        }
+    rc = connect_lanes(bus, conf, public_key, err);
+    if (rc != FAAS_OK) {
+        faas_bus_close(bus, 0);
+        return rc;
     }
     *out_bus = bus;
     return FAAS_OK;
@@ -340,63 +179,109 @@ faas_code faas_bus_open(const struct faas_bus_conf *conf, faas_loop *loop, faas_
 
 /* ---- closing ---- */
 
-static bool all_closed(const faas_bus *bus)
+static void on_flush_late(struct ev_loop *ev, ev_timer *timer, int events)
 {
-    for (int i = 0; i < FAAS_LANES; i++) {
-        if (atomic_load(&bus->lanes[i].state) != FAAS_LANE_CLOSED)
-            return false;
-    }
-    return bus->live_subs == 0;
+    (void)timer;
+    (void)events;
+    ev_break(ev, EVBREAK_ALL);
 }
 
-/* True when both connections are closed and no subscription can deliver any more. */
-static bool wait_closed(faas_bus *bus, int64_t ms)
+/* bus->mu is held. */
+static bool is_flushing(const faas_bus *bus)
 {
+    for (int i = 0; i < FAAS_LANES; i++)
+        if (bus->lanes[i].flushing != NULL)
+            return true;
+    return false;
+}
+
+/* Everything published reaches the server, and what it has sent meanwhile its handlers: the loop
+ * runs once more.  Closing a socket with unread bytes would take back what is on its way. */
+static void flush_lanes(faas_bus *bus, int64_t ms)
+{
+    struct ev_loop *ev = faas_loop_ev(bus->loop);
     uint64_t deadline = faas_deadline_in_ms(ms);
-    struct timespec until = {.tv_sec = (time_t)(deadline / FAAS_S_NS),
-                             .tv_nsec = (long)(deadline % FAAS_S_NS)};
-    bool is_done;
+    ev_timer late;
+    bool goes_on;
 
     pthread_mutex_lock(&bus->mu);
-    while (!all_closed(bus)) {
-        if (pthread_cond_timedwait(&bus->changed, &bus->mu, &until) != 0)
-            break;
+    for (int i = 0; i < FAAS_LANES; i++) {
+        struct faas_link *link = bus->lanes[i].link;
+
+        bus->lanes[i].flushing = link != NULL && !link->is_broken ? link->nc : NULL;
+        bus->lanes[i].flush_ms = ms;
     }
-    is_done = all_closed(bus);
+    goes_on = is_flushing(bus);
+    pthread_cond_broadcast(&bus->work);
     pthread_mutex_unlock(&bus->mu);
-    return is_done;
+    ev_timer_init(&late, on_flush_late, (double)ms / 1e3, 0.0);
+    ev_timer_start(ev, &late);
+    while (goes_on && faas_left_ms(deadline) > 0) {
+        faas_loop_run(bus->loop);
+        pthread_mutex_lock(&bus->mu);
+        goes_on = is_flushing(bus);
+        pthread_mutex_unlock(&bus->mu);
+    }
+    ev_timer_stop(ev, &late);
+}
+
+static void drop_kept(struct faas_bus_lane *lane)
+{
+    struct faas_kept *kept;
+
+    while ((kept = STAILQ_FIRST(&lane->kept)) != NULL) {
+        STAILQ_REMOVE_HEAD(&lane->kept, next);
+        faas_bus_msg_done(kept->nm);
+        free(kept);
+    }
+}
+
+static void end_lane(struct faas_bus_lane *lane)
+{
+    if (lane->link != NULL)
+        faas_lane_lose(lane);
+    pthread_mutex_lock(&lane->bus->mu);
+    if (lane->offer != NULL)
+        STAILQ_INSERT_TAIL(&lane->retired, FAAS_STEAL(lane->offer), next);
+    pthread_mutex_unlock(&lane->bus->mu);
+    faas_connector_join(lane);
+    drop_kept(lane);
+    atomic_store(&lane->state, FAAS_LANE_CLOSED);
+}
+
+/* libnats's callbacks use the bus until then. */
+static bool wait_unused(faas_bus *bus)
+{
+    struct timespec until = instant(faas_deadline_in_ms(CLOSE_GRACE_MS));
+    bool is_unused;
+
+    pthread_mutex_lock(&bus->mu);
+    while (bus->live_links > 0 && pthread_cond_timedwait(&bus->changed, &bus->mu, &until) == 0)
+        ;
+    is_unused = bus->live_links == 0;
+    pthread_mutex_unlock(&bus->mu);
+    return is_unused;
 }
 
 void faas_bus_close(faas_bus *bus, int64_t drain_ms)
 {
+    struct ev_loop *ev;
+
     if (bus == NULL)
         return;
+    ev = faas_loop_ev(bus->loop);
     atomic_store(&bus->is_closing, true);
-    for (int i = 0; i < FAAS_LANES; i++) {
-        natsConnection *nc = bus->lanes[i].nc;
-
-        if (nc == NULL)
-            continue;
-        if (drain_ms <= 0 || natsConnection_DrainTimeout(nc, drain_ms) != NATS_OK)
-            natsConnection_Close(nc);
-    }
-    if (!wait_closed(bus, (drain_ms > 0 ? drain_ms : 0) + CLOSE_GRACE_MS)) {
-        for (int i = 0; i < FAAS_LANES; i++) {
-            if (bus->lanes[i].nc != NULL)
-                natsConnection_Close(bus->lanes[i].nc);
-        }
-        if (!wait_closed(bus, CLOSE_GRACE_MS)) {
-            /* A callback may still come: leaking the bus is safer than freeing it under one. */
-            FAAS_LOG(WARN, "bus did not close in time");
-            return;
-        }
-    }
-    faas_bus_subs_destroy(bus);
-    for (int i = 0; i < FAAS_LANES; i++) {
-        natsConnection_Destroy(bus->lanes[i].nc);
-        bus->lanes[i].nc = NULL;
-    }
-    faas_bus_unref(bus);
+    if (drain_ms > 0)
+        flush_lanes(bus, drain_ms);
+    for (int i = 0; i < FAAS_LANES; i++)
+        end_lane(&bus->lanes[i]);
+    ev_prepare_stop(ev, &bus->before_wait);
+    ev_check_stop(ev, &bus->after_wait);
+    faas_subs_close(bus);
+    if (wait_unused(bus))
+        faas_bus_unref(bus);
+    else /* a callback may still come: leaking the bus is safer than freeing it under one */
+        FAAS_LOG(WARN, "bus did not close in time");
 }
 
 /* A frame of its own: tests/support/tsan.supp knows by it what libnats does on its way out. */
@@ -421,6 +306,7 @@ void faas_bus_unref(faas_bus *bus)
     if (atomic_fetch_sub(&bus->refs, 1) != 1)
         return;
     pthread_mutex_destroy(&bus->mu);
+    pthread_cond_destroy(&bus->work);
     pthread_cond_destroy(&bus->changed);
     free(bus->nkey_file);
     free(bus);
@@ -455,7 +341,7 @@ faas_loop *faas_bus_loop(const faas_bus *bus)
 
 size_t faas_bus_max_payload(const faas_bus *bus)
 {
-    int64_t max = natsConnection_GetMaxPayload(bus->lanes[FAAS_DATA].nc);
+    int64_t max = atomic_load(&bus->payload_max);
 
     return max > 0 ? (size_t)max : DEFAULT_PAYLOAD;
 }
@@ -498,37 +384,22 @@ static faas_code add_headers(natsMsg *nm, const struct faas_header *headers, faa
     return FAAS_OK;
 }
 
-static faas_code publish_with_headers(natsConnection *nc, const struct faas_out *out, faas_err *err)
-{
-    natsMsg *nm = NULL;
-    faas_code rc =
-        faas_bus_status(natsMsg_Create(&nm, out->subject, out->reply, out->data, (int)out->len),
-                        "make a message", err);
-
-    if (rc == FAAS_OK)
-        rc = add_headers(nm, out->headers, err);
-    if (rc == FAAS_OK)
-        rc = faas_bus_status(natsConnection_PublishMsg(nc, nm), out->subject, err);
-    faas_bus_msg_done(nm);
-    return rc;
-}
-
 faas_code faas_bus_publish(faas_bus *bus, enum faas_lane lane, const struct faas_out *out,
                            faas_err *err)
 {
-    natsConnection *nc = bus->lanes[lane].nc;
     size_t max = faas_bus_max_payload(bus);
-    natsStatus status;
+    natsMsg *nm = NULL;
+    faas_code rc;
 
     if (out->len > max)
         return faas_fail(err, FAAS_TOO_LARGE,
                          "message of %zu bytes: the bus carries at most %zu bytes", out->len, max);
-    if (out->headers != NULL)
-        return publish_with_headers(nc, out, err);
-    if (out->reply != NULL)
-        status =
-            natsConnection_PublishRequest(nc, out->subject, out->reply, out->data, (int)out->len);
-    else
-        status = natsConnection_Publish(nc, out->subject, out->data, (int)out->len);
-    return faas_bus_status(status, out->subject, err);
+    FAAS_TRY(
+        faas_bus_status(natsMsg_Create(&nm, out->subject, out->reply, out->data, (int)out->len),
+                        "make a message", err));
+    rc = out->headers != NULL ? add_headers(nm, out->headers, err) : FAAS_OK;
+    if (rc == FAAS_OK)
+        return faas_lane_publish(&bus->lanes[lane], nm, err);
+    faas_bus_msg_done(nm);
+    return rc;
 }

@@ -1,9 +1,15 @@
-/* bus_internal.h - what bus.c, sub.c, rpc.c and members.c share beyond bus.h.
- * Lifetime  a bus is counted: tasks posted by NATS callbacks hold a reference, so that one run
- *           after faas_bus_close() finds it. A subscription is counted too: by its user, by libnats
- *           (until the completion callback) and by each message on its way to the loop.
- * Threads   what is not marked otherwise belongs to the loop thread (or to the only thread once
- *           the loop has stopped).
+/* bus_internal.h - what the files behind bus.h share.
+ * Files     bus.c opens, closes and publishes; lane.c reads and writes a connection on the loop;
+ *           connector.c makes and ends connections, on a thread for each lane; sub.c subscribes
+ *           and hands messages to their handlers.
+ * Link      one connection, from its making to its end.  A lane has one after the other: libnats's
+ *           own reconnecting is not used, since in its event loop mode (3.4.1) it keeps its parser.
+ * Threads   what is not marked otherwise belongs to the loop thread, or to the only thread while
+ *           the loop does not run.  Callbacks of libnats come with its connection's lock held and
+ *           must not take bus->mu.
+ * Lifetime  a bus is counted: tasks posted by connectors hold a reference, so that one run after
+ *           faas_bus_close() finds it.  A subscription is counted: by its user, and by each
+ *           message on its way to the handler.
  */
 #ifndef FAAS_BUS_INTERNAL_H
 #define FAAS_BUS_INTERNAL_H
@@ -15,14 +21,51 @@
 
 #include "net/bus.h"
 
-#define FAAS_LANES 2
+#define FAAS_LANES        2
+#define FAAS_BUS_KEPT_MAX (8 * 1024 * 1024) /* bytes that wait for a lane, or for its server */
 
 enum faas_lane_state { FAAS_LANE_DOWN, FAAS_LANE_UP, FAAS_LANE_CLOSED };
 
+struct faas_kept { /* a message that waits */
+    natsMsg *nm;
+    STAILQ_ENTRY(faas_kept) next;
+};
+STAILQ_HEAD(faas_kept_list, faas_kept);
+
+struct faas_bus_lane;
+struct faas_link {
+    struct faas_bus_lane *lane;
+    natsConnection *nc;
+    natsSock fd;
+    ev_io readable, writable;
+    bool is_broken;                   /* libnats has closed it */
+    _Atomic bool is_dirty;            /* there is something to write */
+    _Atomic size_t queued;            /* bytes published since all was written, at most */
+    _Atomic int refs;                 /* the connector's, and libnats's until the closed callback */
+    struct faas_kept_list unanswered; /* read: requests that nobody listens to */
+    STAILQ_ENTRY(faas_link) next;
+};
+
 struct faas_bus_lane {
     faas_bus *bus;
-    natsConnection *nc;
-    _Atomic int state; /* enum faas_lane_state */
+    _Atomic int state;      /* enum faas_lane_state */
+    struct faas_link *link; /* guarded by bus->mu: NULL while the lane is down */
+    ev_timer watch;         /* looks whether the server still says something */
+    uint64_t heard_ns;      /* when it last did */
+    natsOptions *opts;      /* the connector's once it runs */
+    pthread_t connector;    /* joined by faas_bus_close() */
+    bool has_connector;
+    /* between the loop and the connector, guarded by bus->mu */
+    struct faas_link *offer; /* connected, not taken over yet */
+    STAILQ_HEAD(, faas_link) retired;
+    struct faas_kept_list kept; /* published while the lane is down */
+    size_t kept_bytes;
+    natsConnection *flushing; /* whose last words are to reach the server */
+    int64_t flush_ms;
+    int tries;          /* connections that could not be made, one after the other */
+    natsStatus trouble; /* of the last of them */
+    bool is_wanted;     /* a connection */
+    bool is_ended;      /* the connector has nothing more to do */
 };
 
 /* Called on the loop thread after a lane's connection came back. */
@@ -39,33 +82,42 @@ struct faas_bus {
     char *nkey_file; /* NULL: none */
     char inbox[96];
     LIST_HEAD(, faas_bus_watch) watches;
-    bool is_lost;            /* a connection closed by itself */
-    _Atomic bool is_closing; /* faas_bus_close began */
+    ev_prepare before_wait; /* writes what the turn published */
+    ev_check after_wait;
+    uint64_t waited_ns, woke_ns, arrived_ns; /* see faas_bus_on_woken() */
+    bool is_lost;                            /* the server does not let us in any more */
+    _Atomic bool is_closing;                 /* faas_bus_close began */
     _Atomic int refs;
+    _Atomic int64_t payload_max; /* 0: not told yet */
     pthread_mutex_t mu;
-    pthread_cond_t changed;     /* a lane closed or a subscription completed */
+    pthread_cond_t work;        /* a connector has something to do */
+    pthread_cond_t changed;     /* a connector or libnats has done something */
     LIST_HEAD(, faas_sub) subs; /* guarded by mu */
-    int live_subs;              /* guarded by mu: completion callbacks still to come */
+    int live_links;             /* guarded by mu: closed callbacks still to come */
 };
 
 struct faas_sub {
-    LIST_ENTRY(faas_sub) link; /* in bus->subs while ns is not NULL; guarded by bus->mu */
-    faas_bus *bus;             /* alive while ns is not NULL */
-    faas_loop *loop;
-    natsSubscription *ns; /* NULL once destroyed */
+    LIST_ENTRY(faas_sub) link; /* in bus->subs while bus is not NULL; guarded by bus->mu */
+    faas_bus *bus;             /* NULL once the bus was closed */
+    enum faas_lane lane;
+    natsSubscription *ns; /* guarded by bus->mu: NULL while the lane is down */
     faas_msg_handler *handler;
     void *arg;
     faas_task *drained; /* what faas_sub_drain promised to call */
     void *drained_arg;
+    ev_timer drain_timer;
     bool is_dead; /* no handler may run any more */
     _Atomic int refs;
+    const char *queue; /* in text; NULL: none */
+    char text[];       /* the subject, and the queue's name */
 };
 
 struct faas_msg {
     natsMsg *nm;
     faas_sub *sub;       /* until delivered */
-    uint64_t arrived_ns; /* when libnats handed it over */
+    uint64_t arrived_ns; /* at the earliest */
     void *endpoint;      /* rpc_serve.c: whose statistics count it */
+    STAILQ_ENTRY(faas_msg) next;
 };
 
 void faas_bus_ref(faas_bus *bus);
@@ -79,7 +131,41 @@ faas_code faas_bus_status(natsStatus status, const char *what, faas_err *err);
 /* Hands a message back to libnats, now or with the next ones (msg_bin.c).  Any thread. */
 void faas_bus_msg_done(natsMsg *take_nm);
 void faas_bus_msgs_end(void); /* all of them, now */
-/* For faas_bus_close(): destroys every libnats subscription; all must be complete. */
-void faas_bus_subs_destroy(faas_bus *bus);
+
+/* ---- lane.c ---- */
+const char *faas_lane_name(const struct faas_bus_lane *lane);
+void faas_lane_init(struct faas_bus_lane *lane, faas_bus *bus);
+/* Any thread; bus->mu is not held. */
+void faas_lane_set_state(struct faas_bus_lane *lane, enum faas_lane_state state);
+/* Takes the connector's offer, if there is one: a task, argument the lane with a reference to its
+ * bus. */
+void faas_lane_adopt(void *arg);
+/* Takes ownership.  UNAVAILABLE when too much waits already.  Any thread. */
+FAAS_MUST_CHECK faas_code faas_lane_publish(struct faas_bus_lane *lane, natsMsg *take_nm,
+                                            faas_err *err);
+/* Writes what the socket takes; a connection that is broken is given up. */
+void faas_lane_flush(struct faas_bus_lane *lane);
+/* Gives the connection up and, unless the bus is closing, wants another. */
+void faas_lane_lose(struct faas_bus_lane *lane);
+/* libnats's event loop callbacks; data is the link. */
+natsStatus faas_lane_on_attach(void **out_data, void *loop, natsConnection *nc, natsSock fd);
+natsStatus faas_lane_on_read(void *data, bool is_wanted);
+natsStatus faas_lane_on_write(void *data, bool is_wanted);
+natsStatus faas_lane_on_detach(void *data);
+/* Sees every message that is read; takes those which say that nobody listens. */
+void faas_lane_on_filter(natsConnection *nc, natsMsg **msg, void *data);
+
+/* ---- connector.c ---- */
+FAAS_MUST_CHECK faas_code faas_connector_start(struct faas_bus_lane *lane,
+                                               const struct faas_bus_conf *conf,
+                                               const char *public_key, faas_err *err);
+void faas_connector_join(struct faas_bus_lane *lane);
+
+/* ---- sub.c; bus->mu is held ---- */
+natsStatus faas_subs_begin(struct faas_bus_lane *lane, natsConnection *nc);
+void faas_subs_end(struct faas_bus_lane *lane);
+/* bus->mu is not held: */
+void faas_subs_deliver(struct faas_link *link);
+void faas_subs_close(faas_bus *bus);
 
 #endif

@@ -1,8 +1,7 @@
 /* Subscriptions and the messages they bring: the other half of bus.h.
  *
- * libnats 3.4 crashes when an asynchronous subscription is destroyed while it delivers.  So a
- * natsSubscription is only ever closed (unsubscribe, drain, connection closed) and destroyed after
- * its completion callback, on the loop thread. */
+ * A subscription outlives connections: each new one of its lane subscribes it again.  libnats's own
+ * are synchronous; the loop takes from them what it has just read. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -11,40 +10,134 @@
 #include "base/log.h"
 #include "net/bus_internal.h"
 
+#define DRAIN_LOOK_S 0.005
+
 static void sub_unref(faas_sub *sub)
 {
     if (atomic_fetch_sub(&sub->refs, 1) == 1)
         free(sub);
 }
 
-static void sub_destroy_ns(faas_sub *sub)
-{
-    natsSubscription *ns = sub->ns;
+/* ---- beginning and ending with a connection; bus->mu is held ---- */
 
-    if (ns == NULL)
-        return;
-    sub->ns = NULL;
-    pthread_mutex_lock(&sub->bus->mu);
-    LIST_REMOVE(sub, link);
-    pthread_mutex_unlock(&sub->bus->mu);
-    natsSubscription_Destroy(ns);
+static bool is_on(const faas_sub *sub, const struct faas_bus_lane *lane)
+{
+    return &sub->bus->lanes[sub->lane] == lane;
 }
 
-void faas_bus_subs_destroy(faas_bus *bus)
+static natsStatus begin(faas_sub *sub, natsConnection *nc)
+{
+    natsStatus status;
+
+    if (sub->queue != NULL)
+        status = natsConnection_QueueSubscribeSync(&sub->ns, nc, sub->text, sub->queue);
+    else
+        status = natsConnection_SubscribeSync(&sub->ns, nc, sub->text);
+    if (status == NATS_OK)
+        (void)natsSubscription_SetPendingLimits(sub->ns, -1, -1);
+    return status;
+}
+
+static void end(faas_sub *sub)
+{
+    natsSubscription_Destroy(FAAS_STEAL(sub->ns));
+}
+
+natsStatus faas_subs_begin(struct faas_bus_lane *lane, natsConnection *nc)
+{
+    natsStatus status = NATS_OK;
+    faas_sub *sub;
+
+    LIST_FOREACH (sub, &lane->bus->subs, link)
+        if (status == NATS_OK && is_on(sub, lane) && sub->drained == NULL)
+            status = begin(sub, nc);
+    return status;
+}
+
+void faas_subs_end(struct faas_bus_lane *lane)
 {
     faas_sub *sub;
 
+    LIST_FOREACH (sub, &lane->bus->subs, link)
+        if (is_on(sub, lane))
+            end(sub);
+}
+
+void faas_subs_close(faas_bus *bus)
+{
+    faas_sub *sub;
+
+    pthread_mutex_lock(&bus->mu);
     while ((sub = LIST_FIRST(&bus->subs)) != NULL) {
-        sub->is_dead = true;
-        sub_destroy_ns(sub);
+        LIST_REMOVE(sub, link);
+        end(sub);
+        sub->bus = NULL;
+    }
+    pthread_mutex_unlock(&bus->mu);
+}
+
+/* ---- from libnats to the handlers ---- */
+
+STAILQ_HEAD(messages, faas_msg);
+
+static void take(faas_sub *sub, natsMsg *take_nm, struct messages *messages)
+{
+    faas_msg *msg = calloc(1, sizeof *msg);
+
+    if (msg == NULL) {
+        FAAS_LOG(ERROR, "no memory for a message: dropped");
+        faas_bus_msg_done(take_nm);
+        return;
+    }
+    msg->nm = take_nm;
+    msg->sub = sub;
+    msg->arrived_ns = sub->bus->arrived_ns;
+    atomic_fetch_add(&sub->refs, 1);
+    STAILQ_INSERT_TAIL(messages, msg, next);
+}
+
+static void take_all(faas_sub *sub, struct messages *messages)
+{
+    natsMsg *nm;
+    int count = 0;
+
+    (void)natsSubscription_GetPending(sub->ns, &count, NULL);
+    for (; count > 0 && natsSubscription_NextMsg(&nm, sub->ns, 0) == NATS_OK; count--)
+        take(sub, nm, messages);
+}
+
+/* "a.b" is itself, "a.>" all below it; inboxes need no more. */
+static bool is_for(const faas_sub *sub, const char *subject)
+{
+    size_t len = strlen(sub->text);
+
+    if (len > 0 && sub->text[len - 1] == '>')
+        return strncmp(sub->text, subject, len - 1) == 0;
+    return strcmp(sub->text, subject) == 0;
+}
+
+/* Those which say that nobody listens: each to whoever waits for the answer. */
+static void take_unanswered(struct faas_link *link, struct messages *messages)
+{
+    struct faas_kept *kept;
+    faas_sub *sub;
+
+    while ((kept = STAILQ_FIRST(&link->unanswered)) != NULL) {
+        STAILQ_REMOVE_HEAD(&link->unanswered, next);
+        LIST_FOREACH (sub, &link->lane->bus->subs, link)
+            if (sub->ns != NULL && is_on(sub, link->lane) &&
+                is_for(sub, natsMsg_GetSubject(kept->nm)))
+                break;
+        if (sub != NULL)
+            take(sub, kept->nm, messages);
+        else
+            faas_bus_msg_done(kept->nm);
+        free(kept);
     }
 }
 
-/* ---- from libnats to the loop ---- */
-
-static void deliver(void *arg)
+static void deliver(faas_msg *msg)
 {
-    faas_msg *msg = arg;
     faas_sub *sub = FAAS_STEAL(msg->sub);
 
     if (sub->is_dead)
@@ -54,115 +147,70 @@ static void deliver(void *arg)
     sub_unref(sub);
 }
 
-static void on_message(natsConnection *nc, natsSubscription *ns, natsMsg *nm, void *closure)
+/* Handlers may subscribe, and free subscriptions: they run without the lock. */
+void faas_subs_deliver(struct faas_link *link)
 {
-    faas_sub *sub = closure;
-    faas_msg *msg = calloc(1, sizeof *msg);
+    faas_bus *bus = link->lane->bus;
+    struct messages messages = STAILQ_HEAD_INITIALIZER(messages);
+    faas_msg *msg;
+    faas_sub *sub;
 
-    (void)nc;
-    (void)ns;
-    if (msg == NULL) {
-        FAAS_LOG(ERROR, "no memory for a message: dropped");
-        faas_bus_msg_done(nm);
-        return;
-    }
-    msg->nm = nm;
-    msg->sub = sub;
-    msg->arrived_ns = faas_now_ns();
-    atomic_fetch_add(&sub->refs, 1);
-    faas_loop_post(sub->loop, deliver, msg);
-}
-
-static void say_drained(faas_sub *sub)
-{
-    faas_task *drained = FAAS_STEAL(sub->drained);
-
-    if (drained != NULL && !sub->is_dead)
-        drained(sub->drained_arg);
-}
-
-/* Posted after the last message, so the handler has seen them all. */
-static void completed(void *arg)
-{
-    faas_sub *sub = arg;
-
-    sub_destroy_ns(sub);
-    say_drained(sub);
-    sub_unref(sub);
-}
-
-static void on_complete(void *closure)
-{
-    faas_sub *sub = closure;
-    faas_bus *bus = sub->bus;
-
-    faas_bus_ref(bus);
-    faas_loop_post(sub->loop, completed, sub); /* libnats's reference goes along */
     pthread_mutex_lock(&bus->mu);
-    bus->live_subs--;
-    pthread_cond_broadcast(&bus->changed);
+    take_unanswered(link, &messages);
+    LIST_FOREACH (sub, &bus->subs, link)
+        if (sub->ns != NULL && is_on(sub, link->lane))
+            take_all(sub, &messages);
     pthread_mutex_unlock(&bus->mu);
-    faas_bus_unref(bus);
+    while ((msg = STAILQ_FIRST(&messages)) != NULL) {
+        STAILQ_REMOVE_HEAD(&messages, next);
+        deliver(msg);
+    }
 }
 
 /* ---- subscribing ---- */
 
-static void sub_enlist(faas_sub *sub)
-{
-    pthread_mutex_lock(&sub->bus->mu);
-    LIST_INSERT_HEAD(&sub->bus->subs, sub, link);
-    sub->bus->live_subs++;
-    pthread_mutex_unlock(&sub->bus->mu);
-}
+static void on_drain_timer(struct ev_loop *ev, ev_timer *timer, int events);
 
-static void sub_delist(faas_sub *sub)
+static faas_sub *sub_new(const char *subject, const char *queue)
 {
-    pthread_mutex_lock(&sub->bus->mu);
-    LIST_REMOVE(sub, link);
-    sub->bus->live_subs--;
-    pthread_mutex_unlock(&sub->bus->mu);
-}
+    size_t subject_size = strlen(subject) + 1, queue_size = queue != NULL ? strlen(queue) + 1 : 0;
+    faas_sub *sub = calloc(1, sizeof *sub + subject_size + queue_size);
 
-static natsStatus start_ns(faas_sub *sub, natsConnection *nc, const char *subject,
-                           const char *queue)
-{
-    natsSubscription *ns = NULL;
-    natsStatus status;
-
+    if (sub == NULL)
+        return NULL;
+    memcpy(sub->text, subject, subject_size);
     if (queue != NULL)
-        status = natsConnection_QueueSubscribe(&ns, nc, subject, queue, on_message, sub);
-    else
-        status = natsConnection_Subscribe(&ns, nc, subject, on_message, sub);
-    if (status != NATS_OK)
-        return status;
-    status = natsSubscription_SetOnCompleteCB(ns, on_complete, sub);
-    if (status != NATS_OK) { /* only for a subscription that is closed already */
-        natsSubscription_Destroy(ns);
-        return status;
-    }
-    sub->ns = ns;
-    (void)natsSubscription_SetPendingLimits(ns, -1, -1);
-    return NATS_OK;
+        sub->queue = memcpy(sub->text + subject_size, queue, queue_size);
+    ev_timer_init(&sub->drain_timer, on_drain_timer, DRAIN_LOOK_S, DRAIN_LOOK_S);
+    sub->drain_timer.data = sub;
+    atomic_init(&sub->refs, 1);
+    return sub;
 }
 
 faas_code faas_bus_subscribe(faas_bus *bus, enum faas_lane lane, const char *subject,
                              const char *queue, faas_msg_handler *handler, void *arg,
                              faas_sub **out_sub, faas_err *err)
 {
-    faas_sub *sub = calloc(1, sizeof *sub);
-    natsStatus status;
+    faas_sub *sub = sub_new(subject, queue);
+    const struct faas_link *link;
+    natsStatus status = NATS_OK;
 
     if (sub == NULL)
         return faas_fail_sys(err, ENOMEM, "subscribe");
     sub->bus = bus;
-    sub->loop = bus->loop;
+    sub->lane = lane;
     sub->handler = handler;
     sub->arg = arg;
-    atomic_init(&sub->refs, 2); /* the caller's and libnats's */
-    sub_enlist(sub);
-    status = start_ns(sub, bus->lanes[lane].nc, subject, queue);
+    pthread_mutex_lock(&bus->mu);
+    link = bus->lanes[lane].link;
+    if (link != NULL && !link->is_broken)
+        status = begin(sub, link->nc);
+    if (status == NATS_CONNECTION_CLOSED)
+        status = NATS_OK; /* the next connection has it */
+    if (status == NATS_OK)
+        LIST_INSERT_HEAD(&bus->subs, sub, link);
+    pthread_mutex_unlock(&bus->mu);
     if (status != NATS_OK) {
-        sub_delist(sub);
         free(sub);
         return faas_bus_status(status, subject, err);
     }
@@ -175,28 +223,63 @@ void faas_sub_free(faas_sub *sub)
     if (sub == NULL)
         return;
     sub->is_dead = true;
-    if (sub->ns != NULL)
-        (void)natsSubscription_Unsubscribe(sub->ns);
+    if (sub->bus != NULL) {
+        ev_timer_stop(faas_loop_ev(sub->bus->loop), &sub->drain_timer);
+        pthread_mutex_lock(&sub->bus->mu);
+        LIST_REMOVE(sub, link);
+        if (sub->ns != NULL)
+            (void)natsSubscription_Unsubscribe(sub->ns);
+        end(sub);
+        pthread_mutex_unlock(&sub->bus->mu);
+    }
     sub_unref(sub);
 }
 
-static void drained_at_once(void *arg)
+/* ---- draining ---- */
+
+static void say_drained(void *arg)
 {
     faas_sub *sub = arg;
 
-    say_drained(sub);
+    if (!sub->is_dead)
+        sub->drained(sub->drained_arg);
     sub_unref(sub);
+}
+
+/* libnats has no callback for the end of a synchronous subscription's draining. */
+static void on_drain_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    faas_sub *sub = timer->data;
+    bool is_over;
+
+    (void)events;
+    pthread_mutex_lock(&sub->bus->mu);
+    is_over =
+        sub->ns == NULL || natsSubscription_DrainCompletionStatus(sub->ns) != NATS_ILLEGAL_STATE;
+    pthread_mutex_unlock(&sub->bus->mu);
+    if (!is_over)
+        return;
+    ev_timer_stop(ev, timer);
+    atomic_fetch_add(&sub->refs, 1);
+    say_drained(sub);
 }
 
 void faas_sub_drain(faas_sub *sub, int64_t timeout_ms, faas_task *done, void *arg)
 {
+    bool is_draining;
+
+    pthread_mutex_lock(&sub->bus->mu);
     sub->drained = done;
     sub->drained_arg = arg;
-    if (sub->ns != NULL &&
-        natsSubscription_DrainTimeout(sub->ns, timeout_ms > 0 ? timeout_ms : 1) == NATS_OK)
+    is_draining = sub->ns != NULL && natsSubscription_DrainTimeout(
+                                         sub->ns, timeout_ms > 0 ? timeout_ms : 1) == NATS_OK;
+    pthread_mutex_unlock(&sub->bus->mu);
+    if (is_draining) {
+        ev_timer_again(faas_loop_ev(sub->bus->loop), &sub->drain_timer);
         return;
+    }
     atomic_fetch_add(&sub->refs, 1);
-    faas_loop_post(sub->loop, drained_at_once, sub);
+    faas_loop_post(sub->bus->loop, say_drained, sub);
 }
 
 /* ---- messages ---- */
