@@ -27,12 +27,14 @@ static void add_timing(struct invoke *inv, const json_t *end)
 {
     const json_t *times = json_object_get(end, "times_ms");
     double place = ms_in(times, "place"), start = ms_in(times, "start"), run = ms_in(times, "run");
-    double queue;
+    double queue = -place;
 
-    /* From the first sending until a spawner accepted, less what the spawner itself took for it. */
-    queue = inv->accepted_ns < inv->sent_ns
-                ? 0
-                : (double)(inv->accepted_ns - inv->sent_ns) / (double)FAAS_MS_NS - place;
+    /* From the first sending until a spawner accepted, which a quick call's spawner does not say,
+     * less what the spawner itself took for it. */
+    if (inv->accepted_ns >= inv->sent_ns)
+        queue += (double)(inv->accepted_ns - inv->sent_ns) / (double)FAAS_MS_NS;
+    else
+        queue += (double)(faas_now_ns() - inv->sent_ns) / (double)FAAS_MS_NS - start - run;
     http_header(inv->x, "X-Duration-Ms", "%.3f", run);
     http_header(inv->x, "Server-Timing",
                 "queue;dur=%.3f, place;dur=%.3f, start;dur=%.3f, run;dur=%.3f",

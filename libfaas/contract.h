@@ -107,7 +107,10 @@
 #define FAAS_STDERR_TAIL      4096 /* bytes of stderr shown with a failure */
 #define FAAS_TAKEN_MS         500 /* silence before the gateway asks the owner what became of a call */
 #define FAAS_ACCEPT_MS        100 /* silence before the publisher asks a spawner */
-#define FAAS_FENCE_KEEP_MS    60000
+/* What a call's end says as well is told only of calls that have not ended by then. */
+#define FAAS_TAKEN_AFTER_MS  100
+#define FAAS_ACCEPT_AFTER_MS 20
+#define FAAS_FENCE_KEEP_MS   60000
 
 /* "faas.publisher.i.ab12.call"; false when it does not fit or id holds anything but [A-Za-z0-9_-].
  */

@@ -1,17 +1,17 @@
 /* bus.h - this process's place on NATS: two connections, messages handed to the loop thread.
  * Lanes     DATA carries calls, frames and requests; CONTROL carries heartbeats, probes, cancels
  *           and fences, so that large frames never delay a beat.  Both use the option recipe of
- *           BUS.md section 3 (reconnect for ever, jitter, pings, SendAsap).
- * Delivery  NATS threads only hand messages over; handlers run on the loop thread and own the
- *           message they get.
+ *           BUS.md section 3 (another server within milliseconds, for ever; jitter; pings).
+ * Delivery  the loop thread reads the connections; handlers run on it and own the message they get.
+ *           Of one subscription messages come in order, of different ones in any.
  * Inbox     one wildcard subscription per process and lane, `_INBOX_<service>.<128 random bits>.>`;
  *           see rpc.h for tokens below it.
- * Publish   any thread; UNAVAILABLE when the connection is closed or its reconnect buffer is full.
- *           Copies into the connection's buffer and writes what the socket takes; a server that
- *           stopped reading can hold it for the write deadline (1 s), after which another is used.
+ * Publish   any thread, and never waits; what a turn of the loop publishes is written at its end.
+ *           While a lane is down messages are kept for the next connection; UNAVAILABLE when 8 MiB
+ *           wait already, or for a server that does not read.
  * State     faas_bus_is_connected() says whether the DATA connection is up now.  Permission
  *           violations are logged as errors: they are a broken deployment.  A connection that
- *           closes for good (the server refuses our key) stops the loop, faas_bus_is_lost() says
+ *           is refused twice (the server does not know our key) stops the loop, faas_bus_is_lost() says
  *           so, and the program ends with 1: the supervisor restarts it.
  */
 #ifndef FAAS_BUS_H

@@ -51,7 +51,7 @@ struct faas_bus_lane {
     _Atomic int state;      /* enum faas_lane_state */
     struct faas_link *link; /* guarded by bus->mu: NULL while the lane is down */
     ev_timer watch;         /* looks whether the server still says something */
-    uint64_t heard_ns;      /* when it last did */
+    int silent;             /* looks since it last did */
     natsOptions *opts;      /* the connector's once it runs */
     pthread_t connector;    /* joined by faas_bus_close() */
     bool has_connector;

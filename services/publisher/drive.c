@@ -28,12 +28,22 @@ static void on_guard(struct ev_loop *ev, ev_timer *timer, int events)
     drive(timer->data, CALL_EV_TIME_UP);
 }
 
+/* Most calls end sooner, and need not be told of. */
+static void on_told(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)events;
+    wire_taken(timer->data);
+}
+
 void drive_timers_init(struct live *call)
 {
     ev_init(&call->step, on_step);
     ev_init(&call->guard, on_guard);
     call->step.data = call;
     call->guard.data = call;
+    ev_init(&call->told, on_told);
+    call->told.data = call;
 }
 
 void drive_arm(struct live *call, ev_timer *timer, int64_t ms)
@@ -60,11 +70,6 @@ int64_t drive_timeout_ms(const struct live *call)
 
 /* ---- RESOLVING ---- */
 
-static int64_t taken_budget_ms(const struct live *call)
-{
-    return call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
-}
-
 static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
 {
     struct live *call = arg;
@@ -75,14 +80,13 @@ static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
         return;
     }
     call->rec = record_ref(rec);
-    wire_taken(call, taken_budget_ms(call), rec->version);
+    if (!ev_is_active(&call->told))
+        wire_taken(call); /* it was told a budget for the search */
     drive(call, CALL_EV_FOUND);
 }
 
 static void do_read(struct live *call)
 {
-    /* Taken at once, whatever the store does: the version and the real budget follow. */
-    wire_taken(call, RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS, 0);
     call->look.done = on_looked_up;
     call->look.arg = call;
     resolve_ask(&call->pub->resolve, call->tenant, call->name, &call->look);
@@ -251,6 +255,7 @@ static void do_accept(struct live *call)
     int64_t budget = call->accept_budget_ms;
 
     disarm(call, &call->step);
+    disarm(call, &call->told); /* the caller hears from the spawner */
     drive_release_message(call);
     finish_ledger(call, PLACE_ACCEPTED);
     call->accepted_ns = faas_now_ns();

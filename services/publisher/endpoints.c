@@ -116,12 +116,12 @@ static void begin(struct live *call)
 {
     struct record *rec = resolve_now(&call->pub->resolve, call->tenant, call->name);
 
+    drive_arm(call, &call->told, FAAS_TAKEN_AFTER_MS);
     if (rec == NULL) {
         drive(call, CALL_EV_MISS);
         return;
     }
     call->rec = record_ref(rec);
-    wire_taken(call, rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS, rec->version);
     drive(call, CALL_EV_FOUND);
 }
 
@@ -174,16 +174,10 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
 /* Known already: the gateway missed our first answer, and listens to its newest attempt only. */
 static void take_again(struct live *call, uint32_t attempt)
 {
-    int64_t budget = RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS;
-
     metric_count(M_REPEATED);
     if (attempt > call->attempt)
         call->attempt = attempt;
-    if (call->rec != NULL)
-        budget = call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
-    if (call->accepted_ns != 0)
-        budget = call->rec->start_timeout_ms + drive_timeout_ms(call) + RUN_SLACK_MS;
-    wire_taken(call, budget, call->rec != NULL ? call->rec->version : 0);
+    wire_taken(call);
 }
 
 static void on_call(void *state, faas_msg *take_msg)

@@ -9,6 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A call that ended before its accept was told: a beat since its placing counts it as running. */
+static void note_unseen_end(struct live *call)
+{
+    const struct faas_member *spawner =
+        faas_members_find(call->pub->rt->members, "spawner", call->at.id);
+
+    place_ledger_ended_unseen(&call->pub->ledger, &call->at,
+                              spawner != NULL ? spawner->beat : call->at.beat);
+    call->ledger = LIVE_NOT_SENT;
+}
+
 void finish_ledger(struct live *call, enum place_news news)
 {
     bool was_sent = call->ledger == LIVE_SENT, was_accepted = call->ledger == LIVE_ACCEPTED;
@@ -28,6 +39,20 @@ static int64_t end_int(const json_t *end, const char *key, int64_t absent)
     const json_t *value = json_object_get(end, key);
 
     return json_is_integer(value) ? json_integer_value(value) : absent;
+}
+
+/* The end alone came: what it says it took came after the accept. */
+static void note_accept_time(struct live *call)
+{
+    const json_t *times = json_object_get(call->end, "times_ms");
+    double took_ms = json_number_value(json_object_get(times, "start")) +
+                     json_number_value(json_object_get(times, "run"));
+    uint64_t now = faas_now_ns();
+
+    call->accepted_ns = call->taken_ns;
+    if (took_ms >= 0 && took_ms < (double)(now - call->taken_ns) / FAAS_MS_NS)
+        call->accepted_ns = now - (uint64_t)(took_ms * FAAS_MS_NS);
+    metric_time(M_ACCEPT_TIME, call->accepted_ns - call->taken_ns);
 }
 
 static int64_t ms_between(uint64_t from, uint64_t to)
@@ -79,6 +104,7 @@ void finish_free(struct live *call)
 
     ev_timer_stop(ev, &call->step);
     ev_timer_stop(ev, &call->guard);
+    ev_timer_stop(ev, &call->told);
     resolve_cancel(&call->look);
     if (call->wait.line != NULL)
         room_leave_queue(call);
@@ -117,6 +143,10 @@ void finish_ended(struct live *call)
 
     if (code == NULL)
         code = faas_code_slug(FAAS_INTERNAL);
+    if (call->ledger == LIVE_SENT)
+        note_unseen_end(call);
+    if (call->accepted_ns == 0)
+        note_accept_time(call);
     metric_count(M_ENDED);
     if (strcmp(code, faas_code_slug(FAAS_OK)) == 0)
         metric_count(M_OK);

@@ -96,6 +96,26 @@ void place_ledger_note(struct place_ledger *ledger, const char *id, const char *
         entry->delta--;
 }
 
+static void see_beat(struct place_entry *entry, uint64_t beat)
+{
+    if (beat <= entry->beat)
+        return;
+    entry->beat = beat;
+    entry->delta = 0;
+}
+
+void place_ledger_ended_unseen(struct place_ledger *ledger, const struct place_answer *at,
+                               uint64_t beat)
+{
+    struct place_entry *entry = entry_find(ledger, at->id);
+
+    place_ledger_note(ledger, at->id, at->epoch, PLACE_REFUSED);
+    if (entry == NULL || beat <= at->beat)
+        return;
+    see_beat(entry, beat); /* one from after the placing: it counts the call as running */
+    place_ledger_note(ledger, at->id, at->epoch, PLACE_ENDED);
+}
+
 int64_t place_ledger_free(struct place_ledger *ledger, const struct place_target *target)
 {
     struct place_entry *entry = entry_find(ledger, target->id);
@@ -103,10 +123,7 @@ int64_t place_ledger_free(struct place_ledger *ledger, const struct place_target
 
     if (entry == NULL || strcmp(entry->epoch, target->epoch) != 0)
         return target->free > 0 ? target->free : 0;
-    if (target->beat > entry->beat) {
-        entry->beat = target->beat;
-        entry->delta = 0;
-    }
+    see_beat(entry, target->beat);
     left = target->free - entry->delta;
     if (left > target->slots)
         left = target->slots;

@@ -56,6 +56,10 @@ void place_ledger_done(struct place_ledger *ledger);
 /* Without memory the correction is skipped: the spawner's own refusal is the truth. */
 void place_ledger_note(struct place_ledger *ledger, const char *id, const char *epoch,
                        enum place_news news);
+/* A call that was sent has ended, and its accept was never told; beat is its spawner's newest. */
+struct place_answer;
+void place_ledger_ended_unseen(struct place_ledger *ledger, const struct place_answer *at,
+                               uint64_t beat);
 /* Places left there now, never negative; forgets corrections that the target's beat includes. */
 int64_t place_ledger_free(struct place_ledger *ledger, const struct place_target *target);
 

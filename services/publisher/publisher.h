@@ -78,6 +78,7 @@ struct live {              /* one call */
     struct resolve_wait look;   /* at the store */
     ev_timer step;              /* the next answer is due */
     ev_timer guard;             /* the whole call is due */
+    ev_timer told;              /* the caller is to hear that it is taken */
 
     /* as it came */
     faas_msg *msg; /* until accepted; arg is borrowed from it */
@@ -166,8 +167,9 @@ void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len);
 void wire_fail(struct publisher *pub, const struct wire_fail *fail);
 void wire_use(struct publisher *pub); /* tells the other publishers who uses what here */
 void wire_send(struct publisher *pub, const char *inbox, const void *data, size_t len);
-/* version 0: the function is not known yet. */
-void wire_taken(struct live *call, int64_t budget_ms, int64_t version);
+/* That the call is taken, how long it may take until a spawner accepts it, and the version (0: the
+ * function is not known yet). */
+void wire_taken(struct live *call);
 FAAS_MUST_CHECK faas_code wire_place(struct live *call, faas_err *err);
 
 /* ---- endpoints.c ---- */

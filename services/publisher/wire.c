@@ -81,7 +81,16 @@ void wire_fail(struct publisher *pub, const struct wire_fail *fail)
         wire_send(pub, fail->inbox, frame, len);
 }
 
-void wire_taken(struct live *call, int64_t budget_ms, int64_t version)
+static int64_t taken_budget_ms(const struct live *call)
+{
+    if (call->rec == NULL)
+        return RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS;
+    if (call->accepted_ns != 0)
+        return call->rec->start_timeout_ms + drive_timeout_ms(call) + RUN_SLACK_MS;
+    return call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
+}
+
+void wire_taken(struct live *call)
 {
     struct faas_frame frame = {.type = FAAS_FRAME_TAKEN, .place = call->attempt * 256};
     FAAS_AUTO(json_t) *doc = NULL;
@@ -90,7 +99,8 @@ void wire_taken(struct live *call, int64_t budget_ms, int64_t version)
 
     snprintf(frame.id, sizeof frame.id, "%s", call->page.id);
     doc = json_pack("{s:i, s:s, s:I, s:I}", "v", 1, "publisher", call->pub->rt->id, "budget_ms",
-                    (json_int_t)budget_ms, "version", (json_int_t)version);
+                    (json_int_t)taken_budget_ms(call), "version",
+                    (json_int_t)(call->rec != NULL ? call->rec->version : 0));
     bytes = frame_new(&frame, doc, &len);
     if (bytes == NULL)
         FAAS_LOG(ERROR, "no memory for a frame", FAAS_LSTR("call", call->page.id));

@@ -34,9 +34,11 @@ struct job {
     struct rt_call *run;
     struct stderr_tail tail;
     ev_timer stall;
+    ev_timer tell; /* accept and started, of a call that has not ended by then */
     SLIST_HEAD(, cancel) cancels;
     char *end_text; /* the end event, while it is being told */
     size_t end_len;
+    bool is_started, is_accept_told;
     bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
 };
 
@@ -129,14 +131,35 @@ static void send_accept_frame(job *self)
     send_to_caller(self, wire, faas_frame_write(&frame, wire));
 }
 
+static void tell_named_event(job *self, const char *name)
+{
+    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, name);
+
+    tell_event(self->host, &self->spec, event);
+}
+
 void job_tell_accept(job *self)
 {
-    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, "accept");
-
     if (self->stage != JOB_RUNNING)
         return; /* still checking: the answer comes by itself */
-    tell_event(self->host, &self->spec, event);
+    self->is_accept_told = true;
+    tell_named_event(self, "accept");
     send_accept_frame(self);
+    if (self->is_started)
+        tell_named_event(self, "started");
+}
+
+static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev, (void)events;
+    job_tell_accept(timer->data);
+}
+
+/* Most calls end sooner, and their end says it all: three messages less. */
+static void tell_accept_later(job *self)
+{
+    ev_timer_set(&self->tell, FAAS_ACCEPT_AFTER_MS / 1000.0, 0.0);
+    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
 }
 
 /* ---- the end of a job ---- */
@@ -165,6 +188,7 @@ void job_free(job *self)
         free(cancel);
     }
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
+    ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
     faas_inbox_close(self->credits);
     faas_frames_out_free(self->frames);
     drop_message(self);
@@ -259,9 +283,10 @@ static void tell_end_event(job *self, json_t *end)
 static void on_started(void *arg)
 {
     job *self = arg;
-    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, "started");
 
-    tell_event(self->host, &self->spec, event);
+    self->is_started = true;
+    if (self->is_accept_told)
+        tell_named_event(self, "started");
 }
 
 static void on_stall(struct ev_loop *ev, ev_timer *timer, int events)
@@ -347,6 +372,7 @@ static void on_end(void *arg, const struct rt_outcome *told)
     self->run = NULL;
     self->stage = JOB_SENT;
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
+    ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
     end = outcome_to_json(&report);
     if (end == NULL || self->is_frames_done ||
         faas_frames_out_end(self->frames, end, &err) != FAAS_OK) {
@@ -441,7 +467,7 @@ static void accept(job *self)
         return;
     }
     self->stage = JOB_RUNNING;
-    job_tell_accept(self);
+    tell_accept_later(self);
     drop_message(self); /* the runtime has copied what it needs */
 }
 
@@ -518,6 +544,8 @@ job *job_new(struct job_host *host, const struct call_spec *head, faas_msg *take
     ev_init(&self->stall, on_stall);
     self->stall.data = self;
     self->stall.repeat = JOB_STALL_MS / 1000.0;
+    ev_init(&self->tell, on_tell);
+    self->tell.data = self;
     return self;
 }
 

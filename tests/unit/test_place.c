@@ -243,6 +243,25 @@ static void the_ledger_corrects_a_beat_until_the_next(void **state)
     place_ledger_done(&ledger);
 }
 
+static void an_end_without_an_accept_gives_back_what_a_beat_counted(void **state)
+{
+    struct place_ledger ledger = {0};
+    struct place_target target = {"s0", "e", 7, 3, 8, true};
+    const struct place_answer at = {.id = "s0", .epoch = "e", .beat = 7};
+
+    (void)state;
+    place_ledger_note(&ledger, "s0", "e", PLACE_SENT);
+    place_ledger_note(&ledger, "s0", "e", PLACE_SENT);
+    assert_int_equal(place_ledger_free(&ledger, &target), 1);
+    place_ledger_ended_unseen(&ledger, &at, 7); /* no beat has counted it */
+    assert_int_equal(place_ledger_free(&ledger, &target), 2);
+    target.beat = 8; /* counts the other one */
+    target.free = 2;
+    place_ledger_ended_unseen(&ledger, &at, 8);
+    assert_int_equal(place_ledger_free(&ledger, &target), 3);
+    place_ledger_done(&ledger);
+}
+
 static void a_call_on_its_way_counts_through_a_beat(void **state)
 {
     struct place_ledger ledger = {0};
@@ -299,6 +318,7 @@ int main(void)
         cmocka_unit_test(all_without_the_image_are_asked_again_to_pull),
         cmocka_unit_test(why_tells_nobody_from_stale_from_full),
         cmocka_unit_test(the_ledger_corrects_a_beat_until_the_next),
+        cmocka_unit_test(an_end_without_an_accept_gives_back_what_a_beat_counted),
         cmocka_unit_test(a_call_on_its_way_counts_through_a_beat),
         cmocka_unit_test(a_restarted_spawner_starts_without_corrections),
         cmocka_unit_test(reasons_of_the_protocol_are_known),
