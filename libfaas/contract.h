@@ -78,6 +78,7 @@
 
 #define FAAS_BUCKET_USERS       "users"
 #define FAAS_BUCKET_FUNCTIONS   "functions"
+#define FAAS_AWAITED_FUNCTIONS  "f."          /* keys whose writers wait for every reader: heads */
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
 
 #define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */

@@ -17,8 +17,9 @@
 #define ASK_S        0.25
 #define ASK_MS       2000 /* longest wait for one answer */
 #define BATCH_MAX    256
-#define SAY_S        0.002 /* between two batches of a burst; no beat could tell of more of them */
-#define IN_FLIGHT_MS 200   /* a live message may be this late before the stream is read */
+#define SAY_S        0.0005 /* between two batches of a burst */
+#define QUIET_S      0.02   /* until the reader is told of what nobody waits for */
+#define IN_FLIGHT_MS 200    /* a live message may be this late before the stream is read */
 
 void faas_feed_ref(faas_feed *feed)
 {
@@ -103,17 +104,34 @@ static void on_say_timer(struct ev_loop *ev, ev_timer *timer, int events)
         faas_feed_say_applied(feed);
 }
 
+static bool is_awaited(const faas_feed *feed, const char *key)
+{
+    const char *awaited = feed->conf.awaited;
+
+    return awaited == NULL || strncmp(key, awaited, strlen(awaited)) == 0;
+}
+
 /* The first change is told of in the loop's next turn, with those that have arrived by then; the
  * following ones of a burst share a batch. */
-static void say_soon(faas_feed *feed)
+static ev_tstamp say_wait(const faas_feed *feed, const char *key)
+{
+    ev_tstamp wait = feed->said_at + SAY_S - ev_now(faas_feed_ev(feed));
+
+    if (!is_awaited(feed, key))
+        return QUIET_S;
+    return wait > 0 && wait <= SAY_S ? wait : 0.0;
+}
+
+static void say_soon(faas_feed *feed, const char *key)
 {
     struct ev_loop *ev = faas_feed_ev(feed);
-    ev_tstamp wait = feed->said_at + SAY_S - ev_now(ev);
+    ev_tstamp wait = say_wait(feed, key);
 
     if (++feed->unsaid >= BATCH_MAX) {
         faas_feed_say_applied(feed);
-    } else if (!ev_is_active(&feed->say_timer)) {
-        ev_timer_set(&feed->say_timer, wait > 0 && wait <= SAY_S ? wait : 0.0, 0.0);
+    } else if (!ev_is_active(&feed->say_timer) || wait < ev_timer_remaining(ev, &feed->say_timer)) {
+        ev_timer_stop(ev, &feed->say_timer);
+        ev_timer_set(&feed->say_timer, wait, 0.0);
         ev_timer_start(ev, &feed->say_timer);
     }
 }
@@ -133,7 +151,7 @@ static void on_live(void *arg, faas_msg *take_msg)
         return;
     if ((uint64_t)seq == faas_feed_applied(feed) + 1) {
         faas_feed_take_msg(feed, msg, subject + prefix, (uint64_t)seq);
-        say_soon(feed);
+        say_soon(feed, subject + prefix);
     } else {
         faas_feed_fetch(feed);
     }

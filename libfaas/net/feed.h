@@ -6,8 +6,8 @@
  *           SENDING the last question whose answer has been applied.  Under FAAS_FEED_FRESH_MS the
  *           reader may answer from memory; older: ask the leader per look-up; with no leader serve
  *           on until FAAS_FEED_STALE_MS.
- * Applied   faas_feed_applied() travels in heartbeats (members.h), at once on applying; in a burst
- *           the reader is told of a batch once in 2 ms, which is how often heartbeats go.
+ * Applied   faas_feed_applied() travels in heartbeats (members.h), at once on applying what writers
+ *           wait for; the reader is told of all that has arrived by then.
  * Anew      a bucket whose newest sequence is below what the reader has applied is not the one it
  *           was read from: logged, and read again from its beginning.
  * Threads   start: any; age and applied: any (atomic); the rest: loop thread only.
@@ -34,6 +34,8 @@ struct faas_feed_conf {
     uint64_t applied; /* last sequence the reader has already; UINT64_MAX: start at the bucket's end
                          (caches) */
     faas_feed_apply *apply; /* each change */
+    const char *awaited;    /* what keys begin with whose writers wait for readers; NULL: all keys.
+                               The reader is told of others with the next of these, or after 20 ms */
     faas_task *on_applied;  /* after a batch was applied: save the sequence, beat; may be NULL */
     void *arg;
 };

@@ -50,7 +50,7 @@ struct faas_feed {
     size_t waiting_count;
     int unsaid;         /* changes since the reader was last told of a batch */
     ev_timer say_timer; /* until the reader is told of what is unsaid */
-    ev_tstamp said_at;  /* by that timer */
+    ev_tstamp said_at;  /* by that timer, about what is awaited */
     faas_sub *live_sub, *inbox_sub;
     ev_timer ask_timer;
     struct faas_bus_watch watch;

@@ -14,7 +14,8 @@
 #define PROBE_MS       300
 #define PROBE_AGAIN_MS 500
 #define DEAD_KEPT_MS   INT64_C(3600000)
-#define COALESCE_S     0.002
+#define COALESCE_S     0.002 /* between two beats that were asked for: others keep so many of them */
+#define APPLIED_S      0.0005 /* between two beats of a reader that a writer waits for */
 
 /* ---- the list ---- */
 
@@ -162,22 +163,30 @@ static void on_soon(struct ev_loop *ev, ev_timer *timer, int events)
     faas_members *members = timer->data;
 
     (void)events;
-    members->soon_at = ev_now(ev) + COALESCE_S;
+    members->soon_at = ev_now(ev);
     send_beat(members, false);
 }
 
 /* The first one goes in the loop's next turn, when the caller's change is whole; those of a burst
  * share one. */
+static void beat_soon(faas_members *members, ev_tstamp gap)
+{
+    struct ev_loop *ev = faas_loop_ev(members->loop);
+    ev_tstamp wait = members->soon_at + gap - ev_now(ev);
+
+    if (wait < 0 || wait > gap) /* the clock was set */
+        wait = 0;
+    if (ev_is_active(&members->soon_timer) && ev_timer_remaining(ev, &members->soon_timer) <= wait)
+        return;
+    ev_timer_stop(ev, &members->soon_timer);
+    ev_timer_set(&members->soon_timer, wait, 0.0);
+    ev_timer_start(ev, &members->soon_timer);
+}
+
 void faas_members_beat_now(faas_members *members)
 {
-    struct ev_loop *ev = members != NULL ? faas_loop_ev(members->loop) : NULL;
-    ev_tstamp wait;
-
-    if (members == NULL || ev_is_active(&members->soon_timer))
-        return;
-    wait = members->soon_at - ev_now(ev);
-    ev_timer_set(&members->soon_timer, wait > 0 && wait <= COALESCE_S ? wait : 0.0, 0.0);
-    ev_timer_start(ev, &members->soon_timer);
+    if (members != NULL)
+        beat_soon(members, COALESCE_S);
 }
 
 /* ---- what this process has applied ---- */
@@ -234,7 +243,7 @@ void faas_members_applied(faas_members *members, const char *writers, const char
     if (members == NULL)
         return;
     if (has_other(members, writers))
-        faas_members_beat_now(members);
+        beat_soon(members, APPLIED_S);
     pthread_mutex_lock(&members->mu);
     set_applied(applied_of(members->own, bucket), bucket, seq);
     own = faas_members_record(members, members->conf.service, members->conf.id);

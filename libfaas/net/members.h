@@ -69,7 +69,8 @@ FAAS_MUST_CHECK faas_code faas_members_start(faas_rpc *rpc, const struct faas_me
 void faas_members_stop(faas_members *members);     /* says good-bye */
 void faas_members_beat_now(faas_members *members); /* coalesced to one per 2 ms; loop thread */
 /* This process, a reader of bucket, has applied seq.  The instances of `writers` alone wait for
- * that: the others of them hear of it by a beat now, and this process knows it without one. */
+ * that: the others of them hear of it by a beat now (at most one in 0.5 ms), and this process knows
+ * it without one. */
 void faas_members_applied(faas_members *members, const char *writers, const char *bucket,
                           uint64_t seq);
 const char *faas_members_epoch(const faas_members *members);

@@ -44,7 +44,7 @@ struct faas_members {
     struct faas_member_applied own[FAAS_APPLIED_MAX]; /* as faas_members_applied() was told */
     ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
     ev_timer soon_timer; /* a beat asked for */
-    ev_tstamp soon_at;   /* the next of them not before */
+    ev_tstamp soon_at;   /* when the last of them was sent */
     int probes;          /* on their way; stop waits for none: their done finds is_stopped */
     bool is_stopped;
     bool is_full;       /* MEMBERS_MAX was logged */

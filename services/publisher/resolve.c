@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "contract.h"
 #include "metrics.h"
 
 #include <errno.h>
@@ -103,6 +104,7 @@ faas_code resolve_start(struct resolve *res, const struct resolve_conf *conf, fa
         .kv = conf->kv,
         .applied = UINT64_MAX,
         .apply = on_change,
+        .awaited = FAAS_AWAITED_FUNCTIONS,
         .on_applied = on_applied,
         .arg = res,
     };

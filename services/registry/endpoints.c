@@ -242,16 +242,24 @@ static faas_code one_version(struct registry *reg, const struct faas_call *call,
     return give(doc, out_reply, err);
 }
 
-/* The head is a version whose entry may not be written yet. */
-static faas_code add_head(const json_t *head, json_t *items, faas_err *err)
+/* The head, whose entry may not be written yet, begins the first page; rows of the read model follow
+ * it. */
+static faas_code begin_page(const json_t *head, struct catalog_versions_query *query,
+                            json_t **out_first, faas_err *err)
 {
-    json_t *record;
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
 
-    if (function_version(json_array_get(items, 0)) == function_version(head))
+    if (query->before != INT64_MAX)
         return FAAS_OK;
-    FAAS_TRY(give(head, &record, err));
-    return json_array_insert_new(items, 0, record) == 0 ? FAAS_OK
-                                                        : faas_fail_sys(err, ENOMEM, "versions");
+    FAAS_TRY(give(head, out_first, err));
+    text = faas_json_text(*out_first, &len);
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "versions");
+    query->before = function_version(head);
+    query->limit--;
+    query->bytes_max -= len < query->bytes_max ? len : query->bytes_max;
+    return FAAS_OK;
 }
 
 static faas_code list_versions(struct registry *reg, const struct faas_call *call,
@@ -265,6 +273,7 @@ static faas_code list_versions(struct registry *reg, const struct faas_call *cal
                                            .limit = req->limit_n,
                                            .bytes_max = reg->reply_max};
     FAAS_AUTO(json_t) *items = NULL;
+    FAAS_AUTO(json_t) *first = NULL;
     FAAS_AUTO(json_t) *at = NULL;
     char text[CURSOR_MAX];
     json_t *cursor = NULL;
@@ -273,10 +282,11 @@ static faas_code list_versions(struct registry *reg, const struct faas_call *cal
     FAAS_TRY(read_cursor(req->cursor, text, err));
     at = text[0] == '\0' ? NULL : json_string(text);
     FAAS_TRY(function_read_number(at, "cursor", range, &query.before, err));
+    FAAS_TRY(begin_page(head, &query, &first, err));
     FAAS_TRY(follow_check(&reg->follow, call->ctx->deadline_ns, err));
     FAAS_TRY(catalog_versions(reg->follow.cat, &query, &items, &has_more, err));
-    if (query.before == INT64_MAX)
-        FAAS_TRY(add_head(head, items, err));
+    if (first != NULL && json_array_insert(items, 0, first) != 0)
+        return faas_fail_sys(err, ENOMEM, "versions");
     if (has_more) {
         snprintf(text, sizeof text, "%lld",
                  (long long)function_version(json_array_get(items, json_array_size(items) - 1)));

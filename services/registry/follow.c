@@ -137,6 +137,7 @@ static faas_code start_feed(struct follow *f, bool is_far_behind, faas_err *err)
         .kv = f->kv,
         .applied = catalog_applied(f->cat),
         .apply = apply,
+        .awaited = FAAS_AWAITED_FUNCTIONS,
         .on_applied = on_applied,
         .arg = f,
     };

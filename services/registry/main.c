@@ -68,7 +68,14 @@ static void stop(void *state)
 
     follow_stop(&reg->follow);
     faas_kv_close(reg->functions);
-    kept_done(&reg->kept);
+}
+
+/* Version entries are written behind the answers to their changes. */
+static void drain(void *state)
+{
+    struct registry *reg = state;
+
+    kept_close(&reg->kept, faas_service_drained);
 }
 
 int main(int argc, char **argv)
@@ -83,6 +90,7 @@ int main(int argc, char **argv)
         .start = start,
         .is_ready = is_ready,
         .fill = fill,
+        .drain = drain,
         .stop = stop,
     };
 

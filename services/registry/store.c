@@ -122,46 +122,14 @@ faas_code store_put(faas_kv *kv, const struct faas_ctx *caller, struct store_wri
                        &write->seq, err);
 }
 
-static void on_version(void *arg, faas_code code, const struct faas_kv_entry *entry,
-                       const faas_err *err)
+void store_put_version(faas_kv *kv, const struct faas_ctx *caller, const struct store_write *write,
+                       faas_kv_done *done, void *arg)
 {
-    struct store_version *version = arg;
-
-    (void)entry;
-    pthread_mutex_lock(&version->mu);
-    version->code = code == FAAS_CONFLICT ? FAAS_OK : code; /* it is there already */
-    version->err = *err;
-    version->is_ended = true;
-    pthread_cond_signal(&version->ended);
-    pthread_mutex_unlock(&version->mu);
-}
-
-void store_begin_version(faas_kv *kv, const struct faas_ctx *caller, struct store_write *write)
-{
-    uint64_t until = faas_deadline_in_ms(STORE_VERSION_MS);
     char key[STORE_KEY_MAX];
 
-    pthread_mutex_init(&write->version.mu, NULL);
-    pthread_cond_init(&write->version.ended, NULL);
     store_version_key(caller->tenant, function_id(write->doc), function_version(write->doc), key);
-    faas_kv_put_async(kv, key, 0, write->text, write->len,
-                      until < caller->deadline_ns ? until : caller->deadline_ns, on_version,
-                      &write->version);
-}
-
-faas_code store_end_version(struct store_write *write, faas_err *err)
-{
-    struct store_version *version = &write->version;
-
-    pthread_mutex_lock(&version->mu);
-    while (!version->is_ended) /* bounded: the write has a deadline */
-        pthread_cond_wait(&version->ended, &version->mu);
-    pthread_mutex_unlock(&version->mu);
-    pthread_cond_destroy(&version->ended);
-    pthread_mutex_destroy(&version->mu);
-    if (version->code != FAAS_OK)
-        *err = version->err;
-    return version->code;
+    faas_kv_put_async(kv, key, 0, write->text, write->len, faas_deadline_in_ms(STORE_VERSION_MS),
+                      done, arg);
 }
 
 void store_write_done(struct store_write *write)

@@ -1,9 +1,10 @@
 /* store.h - function records in the bucket "functions": heads and versions.
  * Keys      f.<tenant>.<first 32 hex of sha256(name)>  the head: the whole current version;
  *           v.<tenant>.<function id>.<n>               version n, written once.
- * Order     a head is changed by compare-and-set first, then its version entry is created.  A
- *           writer that dies between the two leaves a hole.  No head is replaced before its
- *           own version entry is there: the next writer fills the hole.
+ * Order     a head is changed by compare-and-set first, then its version entry is created, behind
+ *           the answer.  A writer that dies between the two leaves a hole, which no reader sees: the
+ *           head itself is that version.  No head is replaced before its own version entry is there:
+ *           the next writer waits for it, or fills the hole.
  * Reads     go to the leader.
  * Time      deadlines are absolute faas_now_ns() instants.
  * Errors    NOT_FOUND, CONFLICT (somebody else wrote in between), UNAVAILABLE, TOO_LARGE.
@@ -11,8 +12,6 @@
  */
 #ifndef REGISTRY_STORE_H
 #define REGISTRY_STORE_H
-
-#include <pthread.h>
 
 #include "base/json.h"
 #include "net/kv.h"
@@ -48,20 +47,13 @@ struct store_write {
     uint64_t seq;      /* out: the bucket's sequence of the head */
     char *text;        /* owned */
     size_t len;
-    struct store_version { /* the version entry on its way */
-        pthread_mutex_t mu;
-        pthread_cond_t ended;
-        bool is_ended; /* guarded by mu, like what follows */
-        faas_code code;
-        faas_err err;
-    } version;
 };
 FAAS_MUST_CHECK faas_code store_put(faas_kv *kv, const struct faas_ctx *caller,
                                     struct store_write *write, faas_err *err);
-/* After store_put(): writes the version entry too.  It ends within STORE_VERSION_MS, and whoever
- * has begun it must wait for that before *write may go. */
-void store_begin_version(faas_kv *kv, const struct faas_ctx *caller, struct store_write *write);
-FAAS_MUST_CHECK faas_code store_end_version(struct store_write *write, faas_err *err);
+/* After store_put(): writes the version entry too; *write may go at once.  done comes within
+ * STORE_VERSION_MS; CONFLICT: it is there already. */
+void store_put_version(faas_kv *kv, const struct faas_ctx *caller, const struct store_write *write,
+                       faas_kv_done *done, void *arg);
 void store_write_done(struct store_write *write);
 
 #endif

@@ -8,6 +8,8 @@
 #include "contract.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SEEN_MS       15000 /* longest wait for the readers of the bucket */
@@ -77,18 +79,51 @@ static const char *wanted_isolation(const struct function_want *want)
     return want != NULL ? json_string_value(json_object_get(want->body, "isolation")) : NULL;
 }
 
-static void end_version(struct registry *reg, struct store_write *write)
+struct entry { /* of a version, on its way; owned by its writing */
+    struct kept *kept;
+    char id[FAAS_UUID_TEXT];
+    int64_t number;
+};
+
+static void log_missing(const char *id, int64_t number, const faas_err *err)
 {
-    const char *id = function_id(write->doc);
-    int64_t number = function_version(write->doc);
+    FAAS_LOG(WARN, "a version entry was not written, the next change will",
+             FAAS_LSTR("function", id), FAAS_LINT("version", number), FAAS_LSTR("error", err->msg),
+             FAAS_LSTR("detail", err->detail));
+}
+
+static void on_entry_written(void *arg, faas_code code, const struct faas_kv_entry *written,
+                             const faas_err *err)
+{
+    FAAS_AUTO(void) *owned = arg;
+    const struct entry *entry = arg;
+    bool is_stored = code == FAAS_OK || code == FAAS_CONFLICT; /* it was there already */
+
+    (void)written;
+    if (!is_stored)
+        log_missing(entry->id, entry->number, err);
+    kept_end(entry->kept, entry->id, entry->number, is_stored);
+}
+
+/* The head is stored, and is this version for everyone who reads: so nobody waits for the entry
+ * but the next change, and a process that leaves. */
+static void write_entry(struct registry *reg, const struct faas_ctx *caller,
+                        const struct store_write *write)
+{
+    struct entry *entry = malloc(sizeof *entry);
     faas_err err = {0};
 
-    if (store_end_version(write, &err) == FAAS_OK)
-        kept_add(&reg->kept, id, number);
-    else
-        FAAS_LOG(WARN, "a version entry was not written, the next change will",
-                 FAAS_LSTR("function", id), FAAS_LINT("version", number),
-                 FAAS_LSTR("error", err.msg), FAAS_LSTR("detail", err.detail));
+    if (entry != NULL) {
+        *entry = (struct entry){.kept = &reg->kept, .number = function_version(write->doc)};
+        (void)snprintf(entry->id, sizeof entry->id, "%s", function_id(write->doc));
+        if (kept_begin(&reg->kept, entry->id, entry->number)) {
+            store_put_version(reg->functions, caller, write, on_entry_written, entry);
+            return;
+        }
+        free(entry);
+    }
+    if (store_keep_version(reg->functions, caller, write->doc, &err) != FAAS_OK)
+        log_missing(function_id(write->doc), function_version(write->doc), &err);
 }
 
 /* doc becomes the head in place of the revision expected, and a version; then everybody sees it. */
@@ -99,9 +134,8 @@ static faas_code write_head(struct registry *reg, const struct faas_ctx *caller,
     faas_code rc = store_put(reg->functions, caller, &write, err);
 
     if (rc == FAAS_OK) {
-        store_begin_version(reg->functions, caller, &write);
+        write_entry(reg, caller, &write);
         rc = seen_everywhere(reg, caller, write.seq, err);
-        end_version(reg, &write);
     }
     store_write_done(&write);
     return rc;

@@ -88,11 +88,12 @@ static void on_applied(void *arg)
     atomic_fetch_add(&((struct seen *)arg)->saves, 1);
 }
 
-static void follow(struct seen *seen, uint64_t applied)
+static void follow_awaited(struct seen *seen, uint64_t applied, const char *awaited)
 {
     const struct faas_feed_conf conf = {.kv = reader_kv,
                                         .applied = applied,
                                         .apply = on_event,
+                                        .awaited = awaited,
                                         .on_applied = on_applied,
                                         .arg = seen};
     faas_err err = {0};
@@ -100,6 +101,11 @@ static void follow(struct seen *seen, uint64_t applied)
     memset(seen, 0, sizeof *seen);
     pthread_mutex_init(&seen->mu, NULL);
     assert_ok(faas_feed_start(&conf, &seen->feed, &err));
+}
+
+static void follow(struct seen *seen, uint64_t applied)
+{
+    follow_awaited(seen, applied, NULL);
 }
 
 static void stop_feed(void *arg)
@@ -228,6 +234,32 @@ static void a_burst_is_told_in_few_batches(void **state)
     assert_int_equal(atomic_load(&seen.disorder), 0);
     assert_true(atomic_load(&seen.saves) - saves < KEYS / 2);
     (void)sem_destroy(&go);
+}
+
+static bool has_been_told(void *arg)
+{
+    return atomic_load(&((struct seen *)arg)->saves) > 0;
+}
+
+/* What nobody waits for is applied at once, and told of together. */
+static void the_reader_is_told_of_what_is_not_awaited_once_in_a_while(void **state)
+{
+    static struct seen seen;
+    int64_t whiles;
+    uint64_t began;
+
+    (void)state;
+    follow_awaited(&seen, truth.newest, "other.");
+    wait_until(is_fresh, &seen, LONG_MS, "the reader follows");
+    atomic_store(&seen.saves, 0);
+    began = faas_now_ns();
+    for (int i = 0; i < 2 * KEYS; i++)
+        write_key(i % KEYS, 4 + i / KEYS);
+    wait_applied(&seen, truth.newest);
+    whiles = (int64_t)((faas_now_ns() - began) / FAAS_MS_NS) / 20;
+    assert_true(atomic_load(&seen.saves) <= whiles + 1);
+    wait_until(has_been_told, &seen, LONG_MS, "the reader is told");
+    process_on_loop(&reader, stop_feed, &seen);
 }
 
 static void a_late_reader_gets_the_newest_of_each_key(void **state)
@@ -377,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_change_is_applied_once_in_order),
         cmocka_unit_test(a_burst_is_told_in_few_batches),
+        cmocka_unit_test(the_reader_is_told_of_what_is_not_awaited_once_in_a_while),
         cmocka_unit_test(a_late_reader_gets_the_newest_of_each_key),
         cmocka_unit_test(a_reader_goes_on_from_its_stored_sequence),
         cmocka_unit_test(a_cache_sees_only_what_comes_later),
