@@ -7,10 +7,11 @@
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* Every service beats, probes, listens to its inboxes and can be found through ADR-32. */
-#define BASE_PUBLISH(service) "faas.hb." service ".*", "faas.*.i.*.probe"
+#define BASE_PUBLISH(service)                                                                      \
+    "faas.hb." service ".*", "faas.seen.*." service ".*", "faas.*.i.*.probe"
 #define BASE_SUBSCRIBE(service)                                                                    \
-    "faas.hb.>", "_INBOX_" service ".>", "$SRV.>", "faas." service ".health",                      \
-        "faas." service ".i.*.probe"
+    "faas.hb.>", "faas.seen." service ".>", "_INBOX_" service ".>", "$SRV.>",                      \
+        "faas." service ".health", "faas." service ".i.*.probe"
 
 #define BUCKET_OPEN(bucket) "$JS.API.STREAM.CREATE.KV_" bucket
 #define BUCKET_READ(bucket) BUCKET_OPEN(bucket), "$JS.API.STREAM.MSG.GET.KV_" bucket

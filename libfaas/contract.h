@@ -74,6 +74,8 @@
 #define FAAS_QUEUE_DIRECT           "worker-group"
 #define FAAS_SUBJ_BEAT              "faas.hb.%s.%s" /* service, id */
 #define FAAS_SUBJ_BEAT_ALL          "faas.hb.>"
+#define FAAS_SUBJ_SEEN              "faas.seen.%s.%s.%s" /* whoever waits, service, id */
+#define FAAS_SUBJ_SEEN_ALL          "faas.seen.%s.>"
 #define FAAS_SUBJ_PROBE             "faas.%s.i.%s.probe" /* service, id */
 
 #define FAAS_BUCKET_USERS       "users"

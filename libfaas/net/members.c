@@ -15,7 +15,6 @@
 #define PROBE_AGAIN_MS 500
 #define DEAD_KEPT_MS   INT64_C(3600000)
 #define COALESCE_S     0.002 /* between two beats that were asked for: others keep so many of them */
-#define APPLIED_S      0.0005 /* between two beats of a reader that a writer waits for */
 
 /* ---- the list ---- */
 
@@ -169,24 +168,19 @@ static void on_soon(struct ev_loop *ev, ev_timer *timer, int events)
 
 /* The first one goes in the loop's next turn, when the caller's change is whole; those of a burst
  * share one. */
-static void beat_soon(faas_members *members, ev_tstamp gap)
-{
-    struct ev_loop *ev = faas_loop_ev(members->loop);
-    ev_tstamp wait = members->soon_at + gap - ev_now(ev);
-
-    if (wait < 0 || wait > gap) /* the clock was set */
-        wait = 0;
-    if (ev_is_active(&members->soon_timer) && ev_timer_remaining(ev, &members->soon_timer) <= wait)
-        return;
-    ev_timer_stop(ev, &members->soon_timer);
-    ev_timer_set(&members->soon_timer, wait, 0.0);
-    ev_timer_start(ev, &members->soon_timer);
-}
-
 void faas_members_beat_now(faas_members *members)
 {
-    if (members != NULL)
-        beat_soon(members, COALESCE_S);
+    struct ev_loop *ev;
+    ev_tstamp wait;
+
+    if (members == NULL || ev_is_active(&members->soon_timer))
+        return;
+    ev = faas_loop_ev(members->loop);
+    wait = members->soon_at + COALESCE_S - ev_now(ev);
+    if (wait < 0 || wait > COALESCE_S) /* the clock was set */
+        wait = 0;
+    ev_timer_set(&members->soon_timer, wait, 0.0);
+    ev_timer_start(ev, &members->soon_timer);
 }
 
 /* ---- what this process has applied ---- */
@@ -238,14 +232,16 @@ static bool has_other(const faas_members *members, const char *service)
 void faas_members_applied(faas_members *members, const char *writers, const char *bucket,
                           uint64_t seq)
 {
+    struct faas_member_applied *place;
     struct faas_member_record *own;
 
     if (members == NULL)
         return;
-    if (has_other(members, writers))
-        beat_soon(members, APPLIED_S);
     pthread_mutex_lock(&members->mu);
-    set_applied(applied_of(members->own, bucket), bucket, seq);
+    place = applied_of(members->own, bucket);
+    set_applied(place, bucket, seq);
+    if (place != NULL && has_other(members, writers))
+        faas_members_tell_seen(members, (size_t)(place - members->own), writers);
     own = faas_members_record(members, members->conf.service, members->conf.id);
     if (own != NULL)
         correct_own(members, own);
@@ -275,17 +271,32 @@ static const struct faas_json_field heard_fields[] = {
     FAAS_FIELD_END,
 };
 
-static void take_applied(struct faas_member_record *record, json_t *applied)
+/* What is there of it already; a beat may come behind a message of members_seen.c that is newer. */
+static uint64_t seen_of(const struct faas_member_applied *list, const char *bucket)
 {
+    for (size_t i = 0; i < FAAS_APPLIED_MAX && list[i].bucket[0] != '\0'; i++)
+        if (strcmp(list[i].bucket, bucket) == 0)
+            return list[i].seq;
+    return 0;
+}
+
+static void take_applied(struct faas_member_record *record, json_t *applied, bool is_known)
+{
+    struct faas_member_applied before[FAAS_APPLIED_MAX];
     const char *bucket;
     json_t *seq;
     size_t n = 0;
+
+    memcpy(before, record->applied, sizeof before);
 
     json_object_foreach (applied, bucket, seq) {
         if (n == FAAS_APPLIED_MAX || strlen(bucket) >= FAAS_BUCKET_TEXT || !json_is_integer(seq))
             continue;
         (void)snprintf(record->applied[n].bucket, FAAS_BUCKET_TEXT, "%s", bucket);
-        record->applied[n++].seq = (uint64_t)json_integer_value(seq);
+        record->applied[n].seq = (uint64_t)json_integer_value(seq);
+        if (is_known && seen_of(before, bucket) > record->applied[n].seq)
+            record->applied[n].seq = seen_of(before, bucket);
+        n++;
     }
     if (n < FAAS_APPLIED_MAX)
         record->applied[n].bucket[0] = '\0';
@@ -320,7 +331,7 @@ static bool take_beat(struct faas_member_record *record, const struct heard *hea
     pub->running = heard->running;
     (void)snprintf(pub->isolation, sizeof pub->isolation, "%s",
                    heard->isolation != NULL ? heard->isolation : "");
-    take_applied(record, heard->applied);
+    take_applied(record, heard->applied, !is_new && !is_other);
     if (heard->is_bye)
         *out_change = FAAS_MEMBER_LEFT;
     else
@@ -552,7 +563,10 @@ faas_code faas_members_start(faas_rpc *rpc, const struct faas_members_conf *conf
         return faas_fail_sys(err, ENOMEM, "start the member list");
     rc = faas_bus_subscribe(faas_rpc_bus(rpc), FAAS_CONTROL, FAAS_SUBJ_BEAT_ALL, NULL, on_beat,
                             members, &members->sub, err);
+    if (rc == FAAS_OK)
+        rc = faas_members_seen_start(members, err);
     if (rc != FAAS_OK) {
+        faas_sub_free(members->sub);
         members_free(members);
         return rc;
     }
@@ -571,6 +585,7 @@ void faas_members_stop(faas_members *members)
     ev_timer_stop(faas_loop_ev(members->loop), &members->beat_timer);
     ev_timer_stop(faas_loop_ev(members->loop), &members->soon_timer);
     faas_sub_free(members->sub);
+    faas_members_seen_stop(members);
     faas_bus_watch_remove(&members->watch);
     members->is_stopped = true;
     if (members->probes == 0)

@@ -1,6 +1,6 @@
 /* members.h - who is alive: heartbeats of every service instance (DESIGN.md 4.7).
  * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and soon after
- *           faas_members_beat_now() or _applied().  JSON: {"v":1,"epoch":text,"beat":n,
+ *           faas_members_beat_now().  JSON: {"v":1,"epoch":text,"beat":n,
  *           "state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,
  *           "isolation":text?,"applied":{bucket:seq},"bye":true?}; the last beat of a process says bye.
  * Epoch     random per process start; a restarted instance under the same id is another epoch.
@@ -69,8 +69,8 @@ FAAS_MUST_CHECK faas_code faas_members_start(faas_rpc *rpc, const struct faas_me
 void faas_members_stop(faas_members *members);     /* says good-bye */
 void faas_members_beat_now(faas_members *members); /* coalesced to one per 2 ms; loop thread */
 /* This process, a reader of bucket, has applied seq.  The instances of `writers` alone wait for
- * that: the others of them hear of it by a beat now (at most one in 0.5 ms), and this process knows
- * it without one. */
+ * that (a constant): the others of them are told now (at most once in 0.5 ms), and this process
+ * knows it without. */
 void faas_members_applied(faas_members *members, const char *writers, const char *bucket,
                           uint64_t seq);
 const char *faas_members_epoch(const faas_members *members);

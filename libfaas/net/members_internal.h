@@ -42,6 +42,10 @@ struct faas_members {
     struct faas_bus_watch watch;
     uint64_t back_ns; /* when our own connection came back; before that we could hear nobody */
     struct faas_member_applied own[FAAS_APPLIED_MAX]; /* as faas_members_applied() was told */
+    const char *told[FAAS_APPLIED_MAX]; /* whom own[i] is to be told of; NULL: nobody */
+    ev_timer seen_timer;                /* tells them */
+    ev_tstamp seen_at;                  /* when it last did */
+    faas_sub *seen_sub;
     ev_timer beat_timer; /* every FAAS_BEAT_MS: beat, look for the silent */
     ev_timer soon_timer; /* a beat asked for */
     ev_tstamp soon_at;   /* when the last of them was sent */
@@ -53,6 +57,12 @@ struct faas_members {
     struct faas_member_record **list;         /* sorted by service, then id */
     size_t count, room;
 };
+
+/* ---- members_seen.c ---- */
+faas_code faas_members_seen_start(faas_members *members, faas_err *err);
+void faas_members_seen_stop(faas_members *members);
+/* members->own[own] has grown, and the instances of writers (a constant) wait for it. */
+void faas_members_tell_seen(faas_members *members, size_t own, const char *writers);
 
 /* Index of the first member not before (service, id). */
 size_t faas_members_position(const faas_members *members, const char *service, const char *id);
