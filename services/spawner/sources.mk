@@ -3,7 +3,7 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c)
 include services/spawner/image/sources.mk
-SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_find.c filter.c lane.c lane_make.c nursery.c order.c \
+SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c filter.c lane.c lane_make.c nursery.c order.c \
 	outbound.c resolvers.c run.c runtime_native.c share.c warm.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
 # How a spawner gets images by itself.
 SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
@@ -45,6 +45,7 @@ SPAWNER_SANDBOX := tests/support/sandbox.c $(SPAWNER_NATIVE) \
 $(eval $(call static_program,faas-inside,tests/images/inside.c tests/images/inside_deeds.c))
 PROGRAMS := $(filter-out $(O)/bin/faas-inside,$(PROGRAMS))
 integration: $(O)/bin/faas-inside
+$(eval $(call integration,cgroups,$(addprefix $(SPAWNER)/native/,cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c)))
 $(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))

@@ -173,7 +173,7 @@ static void every_bomb_stops_at_its_limit(void **state)
             fail_msg("%s: %s%s", rows[i].command, call.out, call.outcome.detail);
         sandbox_call_done(&call);
     }
-    run_one("/bin/inside memory 4096", &call);
+    run_one("/bin/inside memory 512", &call); /* more than some machines have is refused at once */
     assert_true(call.outcome.is_oom);
     sandbox_call_done(&call);
     run_one("/bin/yes", &call);

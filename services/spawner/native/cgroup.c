@@ -15,10 +15,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cgroup_files.h"
+#include "cgroup_v2.h"
 
 #define TABLE_MAX    (256 * 1024)
-#define PROCS_MAX    (512 * 1024) /* text of cgroup.procs */
-#define PERIOD_US    100000       /* of cpu limits */
+#define PERIOD_US    100000 /* of cpu limits */
 #define QUOTA_MIN_US 1000
 #define POOL_MAX     64 /* groups kept for reuse */
 #define SWEEP_MS     5000
@@ -46,68 +47,16 @@ struct cgroups {
     SLIST_HEAD(, cgroup) pool;
 };
 
-/* ---- small files ---- */
-
-static int write_at(int dir, const char *name, const char *text)
-{
-    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    int rc = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -errno;
-
-    if (fd >= 0)
-        close(fd);
-    return rc;
-}
-
-static ssize_t read_fd(int fd, char *out, size_t room)
-{
-    size_t used = 0;
-    ssize_t got = 0;
-
-    while (used + 1 < room && (got = pread(fd, out + used, room - 1 - used, (off_t)used)) > 0)
-        used += (size_t)got;
-    out[used] = '\0';
-    return got < 0 ? -1 : (ssize_t)used;
-}
-
-static ssize_t read_at(int dir, const char *name, char *out, size_t room)
-{
-    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t len = fd >= 0 ? read_fd(fd, out, room) : -1;
-
-    if (fd >= 0)
-        close(fd);
-    return len;
-}
-
-static int open_dir(int at, const char *path)
-{
-    return openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-}
-
 /* ---- killing ---- */
-
-/* Opened anew each time: v1 shows who reads on what it showed the first time.  NULL: not known. */
-static char *list(int dir)
-{
-    FAAS_AUTO(char) *text = malloc(PROCS_MAX);
-
-    if (text == NULL || read_at(dir, "cgroup.procs", text, PROCS_MAX) < 0)
-        return NULL;
-    return FAAS_STEAL(text);
-}
 
 static bool is_listed(int dir, pid_t pid)
 {
-    FAAS_AUTO(char) *text = list(dir);
-    char *at = text, *end;
+    FAAS_AUTO(char) *text = cgroup_list(dir);
+    pid_t found = -1;
 
-    if (text == NULL)
-        return false;
-    for (long found = strtol(at, &end, 10); end != at; found = strtol(at, &end, 10)) {
+    for (const char *at = text; at != NULL && (found = cgroup_next(&at)) >= 0;)
         if (found == pid)
             return true;
-        at = end;
-    }
     return false;
 }
 
@@ -125,17 +74,14 @@ static void kill_one(int dir, pid_t pid, cgroup_killed *killed, void *arg)
 
 static size_t kill_listed(int dir, cgroup_killed *killed, void *arg)
 {
-    FAAS_AUTO(char) *text = list(dir);
-    char *at = text, *end;
+    FAAS_AUTO(char) *text = cgroup_list(dir);
+    const char *at = text;
     size_t count = 0;
 
     if (text == NULL)
         return 1; /* not known to be empty */
-    for (long pid = strtol(at, &end, 10); end != at; pid = strtol(at, &end, 10)) {
-        kill_one(dir, (pid_t)pid, killed, arg);
-        count++;
-        at = end;
-    }
+    for (pid_t pid; (pid = cgroup_next(&at)) >= 0; count++)
+        kill_one(dir, pid, killed, arg);
     return count;
 }
 
@@ -146,10 +92,11 @@ size_t cgroup_kill(const struct cgroup *group, cgroup_killed *killed, void *arg)
 
 size_t cgroup_count(const struct cgroup *group)
 {
-    FAAS_AUTO(char) *text = group->all->base_count > 0 ? list(group->dirs[0]) : NULL;
+    FAAS_AUTO(char) *text = group->all->base_count > 0 ? cgroup_list(group->dirs[0]) : NULL;
+    const char *at = text;
     size_t count = 0;
 
-    for (const char *at = text; at != NULL && (at = strchr(at, '\n')) != NULL; at++)
+    while (text != NULL && cgroup_next(&at) >= 0)
         count++;
     return count;
 }
@@ -186,7 +133,7 @@ static int group_open(struct cgroup *group, size_t i)
 
     if (mkdirat(base->fd, group->name, 0755) != 0 && errno != EEXIST)
         return -1;
-    group->dirs[i] = open_dir(base->fd, group->name);
+    group->dirs[i] = cgroup_dir(base->fd, group->name);
     if (group->dirs[i] < 0)
         return -1;
     group->procs[i] = openat(group->dirs[i], "cgroup.procs", O_WRONLY | O_CLOEXEC);
@@ -219,6 +166,20 @@ static faas_code group_new(struct cgroups *all, struct cgroup **out_group, faas_
     return FAAS_OK;
 }
 
+/* v2 takes a limit below what is in use, and would kill the next process for it; v1 refuses. */
+static int limit_memory_v2(int dir, int64_t bytes, const char *text)
+{
+    char used[32];
+    int rc;
+
+    (void)cgroup_write(dir, "memory.swap.max", "0"); /* absent without swap */
+    rc = cgroup_write(dir, "memory.max", text);
+    if (rc == 0 && cgroup_read(dir, "memory.current", used, sizeof used) > 0 &&
+        strtoll(used, NULL, 10) > bytes)
+        return -EBUSY;
+    return rc;
+}
+
 /* Memory with swap may not be less than memory: lifted first, set last. */
 static int limit_memory(int dir, bool is_v2, int64_t bytes)
 {
@@ -226,15 +187,13 @@ static int limit_memory(int dir, bool is_v2, int64_t bytes)
     int rc;
 
     (void)snprintf(text, sizeof text, "%" PRId64, bytes);
-    if (is_v2) {
-        (void)write_at(dir, "memory.swap.max", "0"); /* absent without swap */
-        return write_at(dir, "memory.max", text);
-    }
-    (void)write_at(dir, "memory.memsw.limit_in_bytes", "-1");
-    rc = write_at(dir, "memory.limit_in_bytes", text);
+    if (is_v2)
+        return limit_memory_v2(dir, bytes, text);
+    (void)cgroup_write(dir, "memory.memsw.limit_in_bytes", "-1");
+    rc = cgroup_write(dir, "memory.limit_in_bytes", text);
     if (rc == 0)
-        (void)write_at(dir, "memory.memsw.limit_in_bytes",
-                       text); /* absent without swap accounting */
+        (void)cgroup_write(dir, "memory.memsw.limit_in_bytes",
+                           text); /* absent without swap accounting */
     return rc;
 }
 
@@ -243,7 +202,7 @@ static int limit_pids(int dir, int64_t pids)
     char text[32];
 
     (void)snprintf(text, sizeof text, "%" PRId64, pids);
-    return write_at(dir, "pids.max", text);
+    return cgroup_write(dir, "pids.max", text);
 }
 
 static int limit_cpu(int dir, bool is_v2, double cpus)
@@ -254,7 +213,7 @@ static int limit_cpu(int dir, bool is_v2, double cpus)
     if (quota < QUOTA_MIN_US)
         quota = QUOTA_MIN_US;
     (void)snprintf(text, sizeof text, is_v2 ? "%" PRId64 " %d" : "%" PRId64, quota, PERIOD_US);
-    return write_at(dir, is_v2 ? "cpu.max" : "cpu.cfs_quota_us", text);
+    return cgroup_write(dir, is_v2 ? "cpu.max" : "cpu.cfs_quota_us", text);
 }
 
 static faas_code group_limit(struct cgroup *group, const struct cgroup_limits *to, faas_err *err)
@@ -292,7 +251,7 @@ int64_t cgroup_oom_kills(const struct cgroup *group)
     char text[512] = "\n";
     const char *at;
 
-    if (group->events < 0 || read_fd(group->events, text + 1, sizeof text - 1) < 0)
+    if (group->events < 0 || cgroup_read_fd(group->events, text + 1, sizeof text - 1) < 0)
         return 0;
     at = strstr(text, key);
     return at != NULL ? strtoll(at + sizeof key - 1, NULL, 10) : 0;
@@ -375,7 +334,7 @@ static void sweep_base(const struct base *base)
         return;
     }
     while ((entry = readdir(dir)) != NULL) {
-        int fd = strncmp(entry->d_name, "lane-", 5) == 0 ? open_dir(base->fd, entry->d_name) : -1;
+        int fd = strncmp(entry->d_name, "lane-", 5) == 0 ? cgroup_dir(base->fd, entry->d_name) : -1;
 
         if (fd < 0)
             continue;
@@ -395,77 +354,37 @@ static bool add_base(struct cgroups *all, const char *parent, unsigned controlle
 
     base->fd = -1;
     if (fd >= 0 && (mkdirat(fd, all->name, 0755) == 0 || errno == EEXIST))
-        base->fd = open_dir(fd, all->name);
+        base->fd = cgroup_dir(fd, all->name);
     if (fd >= 0)
         close(fd);
     if (base->fd < 0)
         return false;
     (void)snprintf(all->parents[all->base_count], CGROUP_PATH_MAX, "%s", parent);
-    base->controllers = controllers;
+    base->controllers = is_v2 ? cgroup_v2_hand_on(base->fd, controllers) : controllers;
     base->is_v2 = is_v2;
-    all->has |= controllers;
+    all->has |= base->controllers;
     all->base_count++;
     sweep_base(base);
     return true;
 }
 
-/* v2: which of ours the group can hand on to its children. */
-static unsigned hand_on(int dir)
+static void add_v2(struct cgroups *all, struct cgroup_place *place)
 {
-    static const enum cgroup_controller each[] = {CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU};
-    char text[256], word[16];
-    unsigned has = 0;
-
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(each); i++) {
-        (void)snprintf(word, sizeof word, "+%s", cgroup_controller_name(each[i]));
-        (void)write_at(dir, "cgroup.subtree_control", word);
-    }
-    if (read_at(dir, "cgroup.subtree_control", text, sizeof text) < 0)
-        return 0;
-    for (char *save = NULL, *at = strtok_r(text, " \n", &save); at != NULL;
-         at = strtok_r(NULL, " \n", &save))
-        for (size_t i = 0; i < FAAS_ARRAY_LEN(each); i++)
-            if (strcmp(at, cgroup_controller_name(each[i])) == 0)
-                has |= each[i];
-    return has;
-}
-
-/* A group with processes cannot hand on controllers.  The service's own may be only us: then we
- * step aside into a group below it. */
-static unsigned hand_on_from(const char *path, bool may_step_aside)
-{
-    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), aside;
-    unsigned has = dir >= 0 ? hand_on(dir) : 0;
-
-    if (has == 0 && dir >= 0 && may_step_aside &&
-        (mkdirat(dir, "faas-spawner", 0755) == 0 || errno == EEXIST)) {
-        aside = open_dir(dir, "faas-spawner");
-        if (aside >= 0 && write_at(aside, "cgroup.procs", "0") == 0) {
-            has = hand_on(dir);
-            if (has == 0)
-                (void)write_at(dir, "cgroup.procs", "0");
-        }
-        if (aside >= 0)
-            close(aside);
-        (void)unlinkat(dir, "faas-spawner", AT_REMOVEDIR); /* stays when it is in use */
-    }
-    if (dir >= 0)
-        close(dir);
-    return has;
-}
-
-static void add_v2(struct cgroups *all, const struct cgroup_place *place)
-{
-    bool is_top = strcmp(place->own, place->top) == 0;
-    unsigned has = hand_on_from(place->own, !is_top) & ~all->has;
+    unsigned needs = CGROUP_ALL & ~all->has, has, above;
     const char *parent = place->own;
 
-    if (has == 0 && !is_top) {
-        has = hand_on_from(place->top, false) & ~all->has;
-        parent = place->top;
+    cgroup_v2_whole(place->own);
+    has = cgroup_v2_divide(place->own, strcmp(place->own, place->top) == 0, needs);
+    if (has != needs && strcmp(place->own, place->top) != 0) {
+        above = cgroup_v2_divide(place->top, true, needs);
+        if (above == needs || (has == 0 && above != 0)) {
+            cgroup_v2_unite(place->own);
+            parent = place->top;
+            has = above;
+        }
     }
-    if (has != 0 && add_base(all, parent, has, true))
-        (void)hand_on(all->bases[all->base_count - 1].fd);
+    if (has != 0)
+        (void)add_base(all, parent, has, true);
 }
 
 static faas_code read_table(const char *path, char **out_text, faas_err *err)
@@ -532,6 +451,8 @@ void cgroups_close(struct cgroups *all)
         if (parent >= 0) {
             (void)unlinkat(parent, all->name, AT_REMOVEDIR); /* stays when a lane would not die */
             close(parent);
+            if (all->bases[i].is_v2)
+                cgroup_v2_unite(all->parents[i]);
         }
     }
     free(all);

@@ -1,6 +1,6 @@
 /* cgroup.h - the control groups of a spawner's lanes.
- * Place     a group of the given name where cgroup_find.h says, and in it one group per lane, in
- *           each hierarchy that is needed for memory, pids and cpu.
+ * Place     a group of the given name where cgroup_find.h and cgroup_v2.h say, and in it one group
+ *           per lane, in each hierarchy that is needed for memory, pids and cpu.
  * Pool      making and removing a group takes the kernel a while, so groups are used again.
  * Earlier   what an earlier life of the same name left is killed and removed by cgroups_open,
  *           which may wait for it; the caller holds the lock that says no other life is there.
