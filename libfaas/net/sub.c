@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "contract.h"
 #include "net/bus_internal.h"
 
 static void sub_unref(faas_sub *sub)
@@ -54,10 +55,19 @@ static void deliver(void *arg)
     sub_unref(sub);
 }
 
+/* libnats parses a message's headers at the first look at one.  Without memory for that they would
+ * read as absent later: a refusal as an answer, a caller as nobody, a delete as a value. */
+static bool has_headers_parsed(natsMsg *nm)
+{
+    const char *value;
+
+    return natsMsgHeader_Get(nm, FAAS_H_PROTO, &value) != NATS_NO_MEMORY;
+}
+
 static void on_message(natsConnection *nc, natsSubscription *ns, natsMsg *nm, void *closure)
 {
     faas_sub *sub = closure;
-    faas_msg *msg = calloc(1, sizeof *msg);
+    faas_msg *msg = has_headers_parsed(nm) ? calloc(1, sizeof *msg) : NULL;
 
     (void)nc;
     (void)ns;
