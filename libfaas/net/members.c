@@ -118,14 +118,16 @@ static void tell(const faas_members *members, const struct faas_member_record *r
 
 static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
 {
-    FAAS_AUTO(json_t) *doc = json_pack(
-        "{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:s*}", "v", 1, "epoch", members->epoch, "beat",
-        (json_int_t)++members->beats, "state", beat->state, "free", (json_int_t)beat->free, "slots",
-        (json_int_t)beat->slots, "running", (json_int_t)beat->running, "running_seq",
-        (json_int_t)beat->running_seq, "isolation", beat->isolation);
-    json_t *applied = json_object();
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I}", "v", 1, "epoch", members->epoch,
+                  "beat", (json_int_t)++members->beats, "state", beat->state, "free",
+                  (json_int_t)beat->free, "slots", (json_int_t)beat->slots, "running",
+                  (json_int_t)beat->running, "running_seq", (json_int_t)beat->running_seq);
+    json_t *applied = doc != NULL ? json_object() : NULL;
 
-    if (doc == NULL || json_object_set_new(doc, "applied", applied) != 0)
+    if (json_object_set_new(doc, "applied", applied) != 0 ||
+        (beat->isolation != NULL &&
+         json_object_set_new(doc, "isolation", json_string(beat->isolation)) != 0))
         return NULL;
     for (size_t i = 0; i < FAAS_APPLIED_MAX && beat->applied[i].bucket != NULL; i++) {
         if (json_object_set_new(applied, beat->applied[i].bucket,
