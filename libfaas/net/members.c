@@ -420,18 +420,21 @@ static void on_back(void *arg)
     members->back_ns = faas_now_ns();
 }
 
-static bool probe_says_alive(const struct probe *probe, const struct faas_rpc_reply *reply)
+/* Nobody answers, or another epoch does.  What we could not ask or read for lack of memory says
+ * nothing. */
+static bool probe_says_dead(const struct probe *probe, const struct faas_rpc_reply *reply)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     faas_err err = {0};
     const char *epoch;
 
-    if (reply->code != FAAS_OK ||
-        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err) !=
-            FAAS_OK)
+    if (reply->code != FAAS_OK)
+        return reply->code == FAAS_TIMEOUT || reply->code == FAAS_UNAVAILABLE;
+    if (faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err) !=
+        FAAS_OK)
         return false;
     epoch = json_string_value(json_object_get(doc, "epoch"));
-    return epoch != NULL && strcmp(epoch, probe->epoch) == 0;
+    return epoch == NULL || strcmp(epoch, probe->epoch) != 0;
 }
 
 static void declare_dead(faas_members *members, struct faas_member_record *record)
@@ -463,7 +466,7 @@ static void on_probed(void *arg, const struct faas_rpc_reply *reply)
     record->is_probing = false;
     record->probe_ns = faas_now_ns() + PROBE_AGAIN_MS * FAAS_MS_NS;
     /* Our own trouble is not their death: without a connection nobody can answer us. */
-    if (probe_says_alive(probe, reply) || record->pub.is_dead || !may_be_dead(members, record) ||
+    if (!probe_says_dead(probe, reply) || record->pub.is_dead || !may_be_dead(members, record) ||
         !faas_bus_lane_is_up(faas_rpc_bus(members->rpc), FAAS_CONTROL))
         return;
     declare_dead(members, record);
