@@ -461,9 +461,11 @@ static void on_probed(void *arg, const struct faas_rpc_reply *reply)
         return;
     }
     record = faas_members_record(members, probe->service, probe->id);
-    if (record == NULL || strcmp(record->pub.epoch, probe->epoch) != 0)
+    if (record == NULL)
         return;
     record->is_probing = false;
+    if (strcmp(record->pub.epoch, probe->epoch) != 0)
+        return; /* another process under this name by now: it is probed when it is silent */
     record->probe_ns = faas_now_ns() + PROBE_AGAIN_MS * FAAS_MS_NS;
     /* Our own trouble is not their death: without a connection nobody can answer us. */
     if (!probe_says_dead(probe, reply) || record->pub.is_dead || !may_be_dead(members, record) ||
