@@ -1,0 +1,129 @@
+/* fault_nats.c - what the linker puts in the place of the calls that libfaas/net makes into libnats
+ * and into the loop.  libnats allocates by itself, out of our reach, so its calls fail as a whole:
+ * without memory, or because the connection takes no more (a system fault). */
+#include <errno.h>
+
+#include "net/bus_internal.h"
+#include "tests/support/fault_net.h"
+
+#define NATS(name, signature, arguments)                                                           \
+    natsStatus __real_##name signature;                                                            \
+    natsStatus __wrap_##name signature;                                                            \
+    natsStatus __wrap_##name signature                                                             \
+    {                                                                                              \
+        if (fault_is_due(FAULT_MEMORY, #name, ENOMEM))                                             \
+            return NATS_NO_MEMORY;                                                                 \
+        if (fault_is_due(FAULT_SYSTEM, #name, ENOBUFS))                                            \
+            return NATS_INSUFFICIENT_BUFFER;                                                       \
+        return __real_##name arguments;                                                            \
+    }
+#define NATS_MEMORY(name, signature, arguments)                                                    \
+    natsStatus __real_##name signature;                                                            \
+    natsStatus __wrap_##name signature;                                                            \
+    natsStatus __wrap_##name signature                                                             \
+    {                                                                                              \
+        return fault_is_due(FAULT_MEMORY, #name, ENOMEM) ? NATS_NO_MEMORY                          \
+                                                         : __real_##name arguments;                \
+    }
+
+/* ---- sending ---- */
+
+NATS_MEMORY(natsMsg_Create,
+            (natsMsg * *out_nm, const char *subject, const char *reply, const char *data, int len),
+            (out_nm, subject, reply, data, len))
+NATS_MEMORY(natsMsgHeader_Set, (natsMsg * nm, const char *name, const char *value),
+            (nm, name, value))
+NATS(natsConnection_PublishMsg, (natsConnection * nc, natsMsg *nm), (nc, nm))
+NATS(natsConnection_Publish, (natsConnection * nc, const char *subject, const void *data, int len),
+     (nc, subject, data, len))
+NATS(natsConnection_PublishRequest,
+     (natsConnection * nc, const char *subject, const char *reply, const void *data, int len),
+     (nc, subject, reply, data, len))
+
+/* ---- connections ---- */
+
+NATS_MEMORY(natsOptions_Create, (natsOptions * *out_opts), (out_opts))
+NATS(natsConnection_Connect, (natsConnection * *out_nc, natsOptions *opts), (out_nc, opts))
+
+/* ---- receiving ---- */
+
+/* The handlers subscribed with; sub.c has one. */
+static natsMsgHandler handler_of_sub;
+static _Thread_local bool is_arriving;
+
+static natsConnection *_Atomic spared[FAAS_LANES];
+
+void fault_spare_bus(const faas_bus *bus)
+{
+    for (int i = 0; i < FAAS_LANES; i++)
+        spared[i] = bus->lanes[i].nc;
+}
+
+static bool is_spared(const natsConnection *nc)
+{
+    bool is_there = false;
+
+    for (int i = 0; i < FAAS_LANES; i++)
+        is_there = is_there || spared[i] == nc;
+    return is_there;
+}
+
+static void arrive(natsConnection *nc, natsSubscription *ns, natsMsg *nm, void *closure)
+{
+    bool was_spared = fault_spare(is_spared(nc));
+
+    is_arriving = true;
+    handler_of_sub(nc, ns, nm, closure);
+    is_arriving = false;
+    fault_spare(was_spared);
+}
+
+static natsMsgHandler through_arrive(natsMsgHandler handler)
+{
+    handler_of_sub = handler;
+    return arrive;
+}
+
+NATS(natsConnection_Subscribe,
+     (natsSubscription * *out_ns, natsConnection *nc, const char *subject, natsMsgHandler handler,
+      void *closure),
+     (out_ns, nc, subject, through_arrive(handler), closure))
+NATS(natsConnection_QueueSubscribe,
+     (natsSubscription * *out_ns, natsConnection *nc, const char *subject, const char *queue,
+      natsMsgHandler handler, void *closure),
+     (out_ns, nc, subject, queue, through_arrive(handler), closure))
+NATS(natsSubscription_DrainTimeout, (natsSubscription * ns, int64_t ms), (ns, ms))
+
+/* A message's headers are parsed at the first look at one, for good: that look needs memory, and it
+ * is to be made where a message can still be dropped. */
+natsStatus __real_natsMsgHeader_Get(natsMsg *nm, const char *name, const char **out_value);
+natsStatus __wrap_natsMsgHeader_Get(natsMsg *nm, const char *name, const char **out_value);
+natsStatus __wrap_natsMsgHeader_Get(natsMsg *nm, const char *name, const char **out_value)
+{
+    return is_arriving && fault_is_due(FAULT_MEMORY, "natsMsgHeader_Get", ENOMEM)
+               ? NATS_NO_MEMORY
+               : __real_natsMsgHeader_Get(nm, name, out_value);
+}
+
+/* ---- the loop ---- */
+
+/* Without memory for its node a post ends the process (loop.h says why), so it is left out. */
+void __real_faas_loop_stop(faas_loop *loop);
+void __wrap_faas_loop_stop(faas_loop *loop);
+void __wrap_faas_loop_stop(faas_loop *loop)
+{
+    bool was_spared = fault_spare(true);
+
+    __real_faas_loop_stop(loop);
+    fault_spare(was_spared);
+}
+
+void __real_faas_loop_post(faas_loop *loop, faas_task *task, void *arg);
+void __wrap_faas_loop_post(faas_loop *loop, faas_task *task, void *arg);
+void __wrap_faas_loop_post(faas_loop *loop, faas_task *task, void *arg)
+{
+    bool was_spared = fault_spare(true);
+
+    __real_faas_loop_post(loop, task, arg);
+    fault_spare(was_spared);
+}
