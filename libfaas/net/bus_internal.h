@@ -57,13 +57,15 @@ struct faas_sub {
     void *arg;
     faas_task *drained; /* what faas_sub_drain promised to call */
     void *drained_arg;
+    struct faas_post completed;
     bool is_dead; /* no handler may run any more */
     _Atomic int refs;
 };
 
 struct faas_msg {
     natsMsg *nm;
-    faas_sub *sub;       /* until delivered */
+    faas_sub *sub; /* until delivered */
+    struct faas_post delivery;
     uint64_t arrived_ns; /* when libnats handed it over */
     void *endpoint;      /* rpc_serve.c: whose statistics count it */
 };

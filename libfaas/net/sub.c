@@ -80,7 +80,7 @@ static void on_message(natsConnection *nc, natsSubscription *ns, natsMsg *nm, vo
     msg->sub = sub;
     msg->arrived_ns = faas_now_ns();
     atomic_fetch_add(&sub->refs, 1);
-    faas_loop_post(sub->loop, deliver, msg);
+    faas_loop_post_with(sub->loop, &msg->delivery, deliver, msg);
 }
 
 static void say_drained(faas_sub *sub)
@@ -107,7 +107,8 @@ static void on_complete(void *closure)
     faas_bus *bus = sub->bus;
 
     faas_bus_ref(bus);
-    faas_loop_post(sub->loop, completed, sub); /* libnats's reference goes along */
+    /* libnats's reference goes along. */
+    faas_loop_post_with(sub->loop, &sub->completed, completed, sub);
     pthread_mutex_lock(&bus->mu);
     bus->live_subs--;
     pthread_cond_broadcast(&bus->changed);

@@ -33,7 +33,7 @@ $(eval $(call fault,image,$(SPAWNER_IMAGE)))
 # What goes through tests/support/fault_nats.c besides:
 FAULT_NET_CALLS := natsMsg_Create natsMsgHeader_Set natsMsgHeader_Get natsOptions_Create \
     $(addprefix natsConnection_,Connect PublishMsg Publish PublishRequest Subscribe QueueSubscribe) \
-    natsSubscription_DrainTimeout faas_loop_post faas_loop_stop
+    natsSubscription_DrainTimeout faas_loop_post
 FAULT_NET_SUPPORT := $(addprefix tests/support/,fault_nats.c fault_net.c fault_bucket.c nats.c process.c promise.c)
 define fault_net
 ITESTS  += $(O)/itests/test_fault_$(1)
