@@ -2,6 +2,8 @@
  * and into the loop.  libnats allocates by itself, out of our reach, so its calls fail as a whole:
  * without memory, or because the connection takes no more (a system fault). */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "net/bus_internal.h"
 #include "tests/support/fault_net.h"
@@ -49,7 +51,7 @@ NATS(natsConnection_Connect, (natsConnection * *out_nc, natsOptions *opts), (out
 
 /* The handlers subscribed with; sub.c has one. */
 static natsMsgHandler handler_of_sub;
-static _Thread_local bool is_arriving;
+static _Thread_local bool is_arriving, is_looked_at;
 
 static natsConnection *_Atomic spared[FAAS_LANES];
 
@@ -73,7 +75,12 @@ static void arrive(natsConnection *nc, natsSubscription *ns, natsMsg *nm, void *
     bool was_spared = fault_spare(is_spared(nc));
 
     is_arriving = true;
+    is_looked_at = false;
     handler_of_sub(nc, ns, nm, closure);
+    if (!is_looked_at) { /* not the test's thread: there is no other way to fail */
+        (void)fprintf(stderr, "the headers of a message that arrives are not looked at\n");
+        abort();
+    }
     is_arriving = false;
     fault_spare(was_spared);
 }
@@ -100,6 +107,7 @@ natsStatus __real_natsMsgHeader_Get(natsMsg *nm, const char *name, const char **
 natsStatus __wrap_natsMsgHeader_Get(natsMsg *nm, const char *name, const char **out_value);
 natsStatus __wrap_natsMsgHeader_Get(natsMsg *nm, const char *name, const char **out_value)
 {
+    is_looked_at = true;
     return is_arriving && fault_is_due(FAULT_MEMORY, "natsMsgHeader_Get", ENOMEM)
                ? NATS_NO_MEMORY
                : __real_natsMsgHeader_Get(nm, name, out_value);
