@@ -2,25 +2,21 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <sys/queue.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 
 #define TICK_NS (100 * FAAS_MS_NS)
 
-struct post {
-    STAILQ_ENTRY(post) link;
-    faas_task *task;
-    void *arg;
-};
-STAILQ_HEAD(posts, post);
+STAILQ_HEAD(posts, faas_post);
 
 struct faas_loop {
     struct ev_loop *ev;
     ev_async wake;
     ev_timer tick;
     pthread_mutex_t mu;
-    struct posts mailbox;   /* guarded by mu */
+    struct posts mailbox; /* guarded by mu */
+    atomic_bool is_stopping;
     uint64_t tick_due_ns;   /* loop thread */
     uint64_t worst_late_ns; /* loop thread */
 };
@@ -31,23 +27,31 @@ static _Thread_local const faas_loop *current;
 static void run_posts(faas_loop *loop)
 {
     struct posts batch = STAILQ_HEAD_INITIALIZER(batch);
-    struct post *post;
+    struct faas_post *first;
 
     pthread_mutex_lock(&loop->mu);
     STAILQ_CONCAT(&batch, &loop->mailbox);
     pthread_mutex_unlock(&loop->mu);
-    while ((post = STAILQ_FIRST(&batch)) != NULL) {
+    while ((first = STAILQ_FIRST(&batch)) != NULL) {
+        const struct faas_post post = *first;
+
         STAILQ_REMOVE_HEAD(&batch, link);
-        post->task(post->arg);
-        free(post);
+        if (post.is_loops)
+            free(first);
+        post.task(post.arg);
     }
 }
 
 static void on_wake(struct ev_loop *ev, ev_async *watcher, int events)
 {
+    faas_loop *loop = ev_userdata(ev);
+    bool is_stopping = atomic_exchange(&loop->is_stopping, false);
+
     (void)watcher;
     (void)events;
-    run_posts(ev_userdata(ev));
+    run_posts(loop); /* those made before the stop, too */
+    if (is_stopping)
+        ev_break(ev, EVBREAK_ALL);
 }
 
 static uint64_t late_ns(const faas_loop *loop)
@@ -119,29 +123,37 @@ void faas_loop_run(faas_loop *loop)
     current = before;
 }
 
-static void break_loop(void *arg)
-{
-    faas_loop *loop = arg;
-
-    ev_break(loop->ev, EVBREAK_ALL);
-}
-
 void faas_loop_stop(faas_loop *loop)
 {
-    faas_loop_post(loop, break_loop, loop);
+    atomic_store(&loop->is_stopping, true);
+    ev_async_send(loop->ev, &loop->wake);
+}
+
+static void post_node(faas_loop *loop, struct faas_post *post, const struct faas_post *what)
+{
+    *post = *what;
+    pthread_mutex_lock(&loop->mu);
+    STAILQ_INSERT_TAIL(&loop->mailbox, post, link);
+    pthread_mutex_unlock(&loop->mu);
+    ev_async_send(loop->ev, &loop->wake);
 }
 
 void faas_loop_post(faas_loop *loop, faas_task *task, void *arg)
 {
-    struct post *post = malloc(sizeof *post);
+    struct faas_post *post = malloc(sizeof *post);
 
     if (post == NULL)
         abort(); /* loop.h: a lost reply would be worse */
-    post->task = task;
-    post->arg = arg;
-    pthread_mutex_lock(&loop->mu);
-    STAILQ_INSERT_TAIL(&loop->mailbox, post, link);
-    pthread_mutex_unlock(&loop->mu);
+    post_node(loop, post, &(struct faas_post){.task = task, .arg = arg, .is_loops = true});
+}
+
+void faas_loop_post_with(faas_loop *loop, struct faas_post *post, faas_task *task, void *arg)
+{
+    post_node(loop, post, &(struct faas_post){.task = task, .arg = arg});
+}
+
+void faas_loop_wake(faas_loop *loop)
+{
     ev_async_send(loop->ev, &loop->wake);
 }
 

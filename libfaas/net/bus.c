@@ -134,6 +134,7 @@ static faas_code await_first_try(struct faas_bus_lane *lane, uint64_t deadline_n
         faas_lane_adopt(lane);
         return FAAS_OK;
     }
+    lane->was_down = true;
     return trouble == NATS_CONNECTION_AUTH_FAILED
                ? faas_bus_status(trouble, "connect to the bus", err)
                : FAAS_OK;

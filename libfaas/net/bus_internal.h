@@ -51,12 +51,14 @@ struct faas_bus_lane {
     _Atomic int state;      /* enum faas_lane_state */
     struct faas_link *link; /* guarded by bus->mu: NULL while the lane is down */
     ev_timer watch;         /* looks whether the server still says something */
+    bool was_down;          /* once it was up, or at the start */
     int silent;             /* looks since it last did */
     natsOptions *opts;      /* the connector's once it runs */
     pthread_t connector;    /* joined by faas_bus_close() */
     bool has_connector;
     /* between the loop and the connector, guarded by bus->mu */
     struct faas_link *offer; /* connected, not taken over yet */
+    struct faas_post post;   /* tells the loop of it, or that none comes any more */
     STAILQ_HEAD(, faas_link) retired;
     struct faas_kept_list kept; /* published while the lane is down */
     size_t kept_bytes;
@@ -106,6 +108,7 @@ struct faas_sub {
     faas_task *drained; /* what faas_sub_drain promised to call */
     void *drained_arg;
     ev_timer drain_timer;
+    struct faas_post drain_post;
     bool is_dead; /* no handler may run any more */
     _Atomic int refs;
     const char *queue; /* in text; NULL: none */

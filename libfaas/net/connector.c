@@ -225,7 +225,7 @@ static void note_failure(struct faas_bus_lane *lane, natsStatus status, int *ref
     lane->is_wanted = false;
     atomic_store(&lane->state, FAAS_LANE_CLOSED);
     faas_bus_ref(lane->bus);
-    faas_loop_post(lane->bus->loop, is_refused, lane);
+    faas_loop_post_with(lane->bus->loop, &lane->post, is_refused, lane);
 }
 
 /* Unless something comes up. */
@@ -254,7 +254,7 @@ static void try_to_connect(struct faas_bus_lane *lane, int *refused)
         lane->tries = *refused = 0;
         bus->live_links++;
         faas_bus_ref(bus);
-        faas_loop_post(bus->loop, faas_lane_adopt, lane);
+        faas_loop_post_with(bus->loop, &lane->post, faas_lane_adopt, lane);
     } else {
         note_failure(lane, status, refused);
     }

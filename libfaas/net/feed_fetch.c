@@ -261,8 +261,10 @@ static void fetch_by_consumer(faas_feed *feed)
     (void)snprintf(fetch->consumer, sizeof fetch->consumer, "feed_%s", token);
     doc = consumer_request(feed);
     text = doc != NULL ? faas_json_text(doc, &req.len) : NULL;
-    if (text == NULL)
-        return; /* the next question starts it again */
+    if (text == NULL) {
+        fetch_end(feed);
+        return;
+    }
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.CREATE.%s.%s", feed->stream,
                    fetch->consumer);
     req.data = text;

@@ -36,6 +36,7 @@ enum faas_kv_op_kind {
 struct faas_kv_op {
     LIST_ENTRY(faas_kv_op) link; /* in kv->pauses while the timer runs */
     faas_kv *kv;
+    struct faas_post post; /* its begin */
     enum faas_kv_op_kind kind;
     bool is_settling;  /* a write met "wrong sequence" and reads what is there */
     uint64_t expected; /* what the caller said */

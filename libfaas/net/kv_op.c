@@ -532,5 +532,6 @@ void faas_kv_op_run(struct faas_kv_op *take_op, faas_kv_done *done, void *arg)
     take_op->done = done;
     take_op->arg = arg;
     check(take_op);
-    faas_loop_post(take_op->kv->loop, take_op->trouble.code != FAAS_OK ? refuse : start, take_op);
+    faas_loop_post_with(take_op->kv->loop, &take_op->post,
+                        take_op->trouble.code != FAAS_OK ? refuse : start, take_op);
 }

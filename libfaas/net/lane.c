@@ -48,11 +48,6 @@ natsStatus faas_lane_on_read(void *data, bool is_wanted)
     return NATS_OK;
 }
 
-static void wake(void *arg)
-{
-    (void)arg;
-}
-
 natsStatus faas_lane_on_write(void *data, bool is_wanted)
 {
     struct faas_link *link = data;
@@ -62,7 +57,7 @@ natsStatus faas_lane_on_write(void *data, bool is_wanted)
     if (!is_wanted)
         atomic_store(&link->queued, 0);
     else if (!faas_loop_is_own_thread(loop))
-        faas_loop_post(loop, wake, NULL); /* the loop writes before it waits again */
+        faas_loop_wake(loop); /* it writes before it waits again */
     return NATS_OK;
 }
 
@@ -298,7 +293,8 @@ void faas_lane_adopt(void *arg)
         lane->silent = 0;
         ev_timer_again(ev, &lane->watch);
         faas_lane_set_state(lane, FAAS_LANE_UP);
-        FAAS_LOG(INFO, "bus connected", FAAS_LSTR("lane", faas_lane_name(lane)));
+        if (lane->was_down)
+            FAAS_LOG(INFO, "bus connected", FAAS_LSTR("lane", faas_lane_name(lane)));
         say_back(lane);
     }
     faas_bus_unref(bus);
@@ -315,6 +311,7 @@ void faas_lane_lose(struct faas_bus_lane *lane)
     ev_timer_stop(ev, &lane->watch);
     pthread_mutex_lock(&bus->mu);
     lane->link = NULL;
+    lane->was_down = true;
     faas_subs_end(lane);
     STAILQ_INSERT_TAIL(&lane->retired, link, next);
     lane->is_wanted = true;

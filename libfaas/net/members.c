@@ -118,14 +118,16 @@ static void tell(const faas_members *members, const struct faas_member_record *r
 
 static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
 {
-    FAAS_AUTO(json_t) *doc = json_pack(
-        "{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:s*}", "v", 1, "epoch", members->epoch, "beat",
-        (json_int_t)++members->beats, "state", beat->state, "free", (json_int_t)beat->free, "slots",
-        (json_int_t)beat->slots, "running", (json_int_t)beat->running, "running_seq",
-        (json_int_t)beat->running_seq, "isolation", beat->isolation);
-    json_t *applied = json_object();
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I}", "v", 1, "epoch", members->epoch,
+                  "beat", (json_int_t)++members->beats, "state", beat->state, "free",
+                  (json_int_t)beat->free, "slots", (json_int_t)beat->slots, "running",
+                  (json_int_t)beat->running, "running_seq", (json_int_t)beat->running_seq);
+    json_t *applied = doc != NULL ? json_object() : NULL;
 
-    if (doc == NULL || json_object_set_new(doc, "applied", applied) != 0)
+    if (json_object_set_new(doc, "applied", applied) != 0 ||
+        (beat->isolation != NULL &&
+         json_object_set_new(doc, "isolation", json_string(beat->isolation)) != 0))
         return NULL;
     for (size_t i = 0; i < FAAS_APPLIED_MAX && beat->applied[i].bucket != NULL; i++) {
         if (json_object_set_new(applied, beat->applied[i].bucket,
@@ -438,18 +440,21 @@ static void on_back(void *arg)
     members->back_ns = faas_now_ns();
 }
 
-static bool probe_says_alive(const struct probe *probe, const struct faas_rpc_reply *reply)
+/* Nobody answers, or another epoch does.  What we could not ask or read for lack of memory says
+ * nothing. */
+static bool probe_says_dead(const struct probe *probe, const struct faas_rpc_reply *reply)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     faas_err err = {0};
     const char *epoch;
 
-    if (reply->code != FAAS_OK ||
-        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err) !=
-            FAAS_OK)
+    if (reply->code != FAAS_OK)
+        return reply->code == FAAS_TIMEOUT || reply->code == FAAS_UNAVAILABLE;
+    if (faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, &err) !=
+        FAAS_OK)
         return false;
     epoch = json_string_value(json_object_get(doc, "epoch"));
-    return epoch != NULL && strcmp(epoch, probe->epoch) == 0;
+    return epoch == NULL || strcmp(epoch, probe->epoch) != 0;
 }
 
 static void declare_dead(faas_members *members, struct faas_member_record *record)
@@ -476,12 +481,14 @@ static void on_probed(void *arg, const struct faas_rpc_reply *reply)
         return;
     }
     record = faas_members_record(members, probe->service, probe->id);
-    if (record == NULL || strcmp(record->pub.epoch, probe->epoch) != 0)
+    if (record == NULL)
         return;
     record->is_probing = false;
+    if (strcmp(record->pub.epoch, probe->epoch) != 0)
+        return; /* another process under this name by now: it is probed when it is silent */
     record->probe_ns = faas_now_ns() + PROBE_AGAIN_MS * FAAS_MS_NS;
     /* Our own trouble is not their death: without a connection nobody can answer us. */
-    if (probe_says_alive(probe, reply) || record->pub.is_dead || !may_be_dead(members, record) ||
+    if (!probe_says_dead(probe, reply) || record->pub.is_dead || !may_be_dead(members, record) ||
         !faas_bus_lane_is_up(faas_rpc_bus(members->rpc), FAAS_CONTROL))
         return;
     declare_dead(members, record);

@@ -18,6 +18,7 @@
 struct pending {
     struct faas_rpc_slot slot; /* first member */
     faas_rpc *rpc;
+    struct faas_post post; /* its begin, or its end without an answer */
     struct faas_ctx ctx;
     char *subject;
     struct faas_header headers[HEADERS_MAX + 1];
@@ -111,7 +112,7 @@ static void finish_soon(struct pending *p)
 {
     LIST_REMOVE(&p->slot, link);
     ev_timer_stop(faas_loop_ev(p->rpc->loop), &p->timer);
-    faas_loop_post(p->rpc->loop, conclude_failed, p);
+    faas_loop_post_with(p->rpc->loop, &p->post, conclude_failed, p);
 }
 
 static void finish_late(struct pending *p)
@@ -435,7 +436,7 @@ static void call(faas_rpc *rpc, struct pending *take_p)
     if (faas_loop_is_own_thread(rpc->loop))
         begin(take_p);
     else
-        faas_loop_post(rpc->loop, begin, take_p);
+        faas_loop_post_with(rpc->loop, &take_p->post, begin, take_p);
 }
 
 void faas_rpc_call(faas_rpc *rpc, const struct faas_rpc_request *req, faas_rpc_done *done,

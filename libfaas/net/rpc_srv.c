@@ -53,10 +53,10 @@ json_t *faas_rpc_srv_ping(const faas_rpc *rpc)
 json_t *faas_rpc_srv_info(const faas_rpc *rpc)
 {
     FAAS_AUTO(json_t) *doc = identity(rpc, TYPE_PREFIX "info_response");
-    json_t *list = json_array();
+    json_t *list = doc != NULL ? json_array() : NULL;
     const struct faas_rpc_end *end;
 
-    if (doc == NULL || json_object_set_new(doc, "endpoints", list) != 0 ||
+    if (json_object_set_new(doc, "endpoints", list) != 0 ||
         json_object_set_new(doc, "description", json_string(rpc->conf.description)) != 0)
         return NULL;
     TAILQ_FOREACH (end, &rpc->ends, link) {
@@ -77,10 +77,10 @@ static bool add_metrics(json_t *doc)
 json_t *faas_rpc_srv_stats(const faas_rpc *rpc)
 {
     FAAS_AUTO(json_t) *doc = identity(rpc, TYPE_PREFIX "stats_response");
-    json_t *list = json_array();
+    json_t *list = doc != NULL ? json_array() : NULL;
     struct faas_rpc_end *end;
 
-    if (doc == NULL || json_object_set_new(doc, "endpoints", list) != 0 ||
+    if (json_object_set_new(doc, "endpoints", list) != 0 ||
         json_object_set_new(doc, "started", json_string(rpc->started)) != 0 || !add_metrics(doc))
         return NULL;
     TAILQ_FOREACH (end, &rpc->ends, link) {

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "contract.h"
 #include "net/bus_internal.h"
 
 #define DRAIN_LOOK_S 0.005
@@ -80,9 +81,18 @@ void faas_subs_close(faas_bus *bus)
 
 STAILQ_HEAD(messages, faas_msg);
 
+/* libnats parses a message's headers at the first look at one.  Without memory for that they would
+ * read as absent later: a refusal as an answer, a caller as nobody, a delete as a value. */
+static bool has_headers_parsed(natsMsg *nm)
+{
+    const char *value;
+
+    return natsMsgHeader_Get(nm, FAAS_H_PROTO, &value) != NATS_NO_MEMORY;
+}
+
 static void take(faas_sub *sub, natsMsg *take_nm, struct messages *messages)
 {
-    faas_msg *msg = calloc(1, sizeof *msg);
+    faas_msg *msg = has_headers_parsed(take_nm) ? calloc(1, sizeof *msg) : NULL;
 
     if (msg == NULL) {
         FAAS_LOG(ERROR, "no memory for a message: dropped");
@@ -279,7 +289,7 @@ void faas_sub_drain(faas_sub *sub, int64_t timeout_ms, faas_task *done, void *ar
         return;
     }
     atomic_fetch_add(&sub->refs, 1);
-    faas_loop_post(sub->bus->loop, say_drained, sub);
+    faas_loop_post_with(sub->bus->loop, &sub->drain_post, say_drained, sub);
 }
 
 /* ---- messages ---- */

@@ -17,6 +17,7 @@ $(O)/tests/test_fault_$(1): $(O)/tests/fault/test_fault_$(1).o $(FAULT_PARTS) $(
 	$$(call say,link,$$@)$$(CC) $(MODE) $(FAULT_CALLS:%=-Wl,--wrap=%) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
 endef
 $(eval $(call fault,base,))
+$(eval $(call fault,frames,))
 $(eval $(call fault,crypto,tests/support/forge.c))
 $(eval $(call fault,registry,$(REGISTRY_NOUNS) $(REGISTRY_CATALOG)))
 $(eval $(call fault,publisher,$(addprefix services/publisher/,record.c cache.c book.c place.c \
@@ -27,3 +28,21 @@ $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) 
     tests/support/answer.c))
 $(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c)))
 $(eval $(call fault,image,$(SPAWNER_IMAGE)))
+
+# The networking half of libfaas, against a real nats-server: $(call fault_net,module); an integration test.
+# What goes through tests/support/fault_nats.c besides:
+FAULT_NET_CALLS := natsMsg_Create natsMsgHeader_Set natsMsgHeader_Get natsOptions_Create \
+    $(addprefix natsConnection_,Connect PublishMsg SubscribeSync QueueSubscribeSync) \
+    natsSubscription_NextMsg natsSubscription_DrainTimeout faas_loop_post
+FAULT_NET_SUPPORT := $(addprefix tests/support/,fault_nats.c fault_net.c fault_bucket.c nats.c process.c promise.c)
+define fault_net
+ITESTS  += $(O)/itests/test_fault_$(1)
+SOURCES += tests/fault/test_fault_$(1).c $(FAULT_SUPPORT) $(FAULT_NET_SUPPORT)
+$(O)/itests/test_fault_$(1): $(O)/tests/fault/test_fault_$(1).o $(FAULT_PARTS) $(FAULT_NET_SUPPORT:%.c=$(O)/%.o) $(O)/libfaas.a
+	@mkdir -p $$(@D)
+	$$(call say,link,$$@)$$(CC) $(MODE) $(FAULT_CALLS:%=-Wl,--wrap=%) $(FAULT_NET_CALLS:%=-Wl,--wrap=%) $$(LDFLAGS) $$^ $$(LDLIBS) -lcmocka -o $$@
+endef
+$(eval $(call fault_net,rpc))
+$(eval $(call fault_net,kv))
+$(eval $(call fault_net,feed))
+$(eval $(call fault_net,members))

@@ -69,6 +69,11 @@ static void end(void *arg)
     faas_members_stop(members);
 }
 
+static void free_sub(void *arg)
+{
+    faas_sub_free(arg);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -94,6 +99,16 @@ static int stop(void **state)
     return 0;
 }
 
+static void watch_for(const char *id)
+{
+    pthread_mutex_lock(&seen.mu);
+    if (strcmp(seen.id, id) != 0) {
+        (void)snprintf(seen.id, sizeof seen.id, "%s", id);
+        memset(seen.counts, 0, sizeof seen.counts);
+    }
+    pthread_mutex_unlock(&seen.mu);
+}
+
 /* ---- programs ---- */
 
 static pid_t launch(const char *id)
@@ -105,12 +120,7 @@ static pid_t launch(const char *id)
     (void)snprintf(name, sizeof name, "INSTANCE_ID=%s", id);
     (void)snprintf(data, sizeof data, "DATA_DIR=%s", dir);
     (void)snprintf(log, sizeof log, "%s/%s.log", dir, id);
-    pthread_mutex_lock(&seen.mu);
-    if (strcmp(seen.id, id) != 0) {
-        (void)snprintf(seen.id, sizeof seen.id, "%s", id);
-        memset(seen.counts, 0, sizeof seen.counts);
-    }
-    pthread_mutex_unlock(&seen.mu);
+    watch_for(id);
     return program_start("echo", settings, log);
 }
 
@@ -415,6 +425,30 @@ static void late_beats_are_ignored(void **state)
     assert_int_equal(view.member.free, 4);
 }
 
+/* The probe of a silent process finds its successor starting; no probe is ever answered. */
+static void on_probe_of_old(void *arg, faas_msg *take_msg)
+{
+    (void)arg;
+    faas_msg_free(take_msg);
+    send_beat("echo", "again", "e2", 1, "");
+}
+
+static void a_member_restarted_while_it_is_probed_can_still_die(void **state)
+{
+    faas_sub *probed = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    watch_for("again");
+    assert_ok(faas_bus_subscribe(me.bus, FAAS_CONTROL, "faas.echo.i.again.probe", NULL,
+                                 on_probe_of_old, NULL, &probed, &err));
+    send_beat("echo", "again", "e1", 1, "");
+    wait_change(FAAS_MEMBER_RESTARTED, 1, "its successor");
+    assert_int_equal(count_of(FAAS_MEMBER_DIED), 0);
+    wait_change(FAAS_MEMBER_DIED, 1, "the death of that one");
+    process_on_loop(&me, free_sub, probed);
+}
+
 static void beat_readers(int beat, int seq, int how_many)
 {
     char rest[64];
@@ -544,6 +578,7 @@ int main(void)
         cmocka_unit_test(young_members_own_nothing_while_there_are_older_ones),
         cmocka_unit_test(beats_that_are_no_beats_are_ignored),
         cmocka_unit_test(late_beats_are_ignored),
+        cmocka_unit_test(a_member_restarted_while_it_is_probed_can_still_die),
         cmocka_unit_test(a_write_waits_for_every_live_reader),
         cmocka_unit_test(a_silent_reader_is_waited_for_2_s_only),
         cmocka_unit_test(what_this_process_has_applied_needs_no_beat),

@@ -17,16 +17,27 @@ int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
 static atomic_bool is_armed, is_paused_now;
 static atomic_uint left; /* calls until the one that fails; 0: it has failed */
-static enum fault_kind kind_now;
+static _Thread_local bool is_spared_here;
+static _Atomic enum fault_kind kind_now;
 static struct {
-    const char *call;
-    int errnum;
+    const char *_Atomic call;
+    _Atomic int errnum;
 } met;
+
+/* Counts a call, of whatever thread. */
+static bool is_last(void)
+{
+    unsigned before = atomic_load(&left);
+
+    while (before > 0 && !atomic_compare_exchange_weak(&left, &before, before - 1))
+        ;
+    return before == 1;
+}
 
 bool fault_is_due(enum fault_kind kind, const char *call, int errnum)
 {
-    if (!atomic_load(&is_armed) || atomic_load(&is_paused_now) || kind != kind_now ||
-        atomic_load(&left) == 0 || atomic_fetch_sub(&left, 1) != 1)
+    if (!atomic_load(&is_armed) || atomic_load(&is_paused_now) || is_spared_here ||
+        kind != kind_now || !is_last())
         return false;
     met.call = call;
     met.errnum = errnum;
@@ -37,6 +48,14 @@ bool fault_is_due(enum fault_kind kind, const char *call, int errnum)
 bool fault_pause(bool is_paused)
 {
     return atomic_exchange(&is_paused_now, is_paused);
+}
+
+bool fault_spare(bool is_spared)
+{
+    bool was_spared = is_spared_here;
+
+    is_spared_here = is_spared;
+    return was_spared;
 }
 
 const char *fault_met(void)
@@ -58,7 +77,7 @@ static unsigned descriptors(void)
 
 static bool is_fair(faas_code rc, const faas_err *err)
 {
-    if (rc == FAAS_INTERNAL || rc == FAAS_UNAVAILABLE)
+    if (rc == FAAS_INTERNAL || rc == FAAS_UNAVAILABLE || rc == FAAS_TIMEOUT)
         return true;
     return strstr(err->msg, strerror(met.errnum)) != NULL;
 }

@@ -8,10 +8,10 @@
  *           and cleaning up.
  * Claims    for N = 1, 2, 3 ... until a run meets no fault (of the thousands that libcrypto and
  *           SQLite allocate themselves, every tenth further on): no crash; FAAS_OK, or an error with a
- *           message that does not blame the caller (INTERNAL, UNAVAILABLE, or the system's own
- *           reason in the text); as many descriptors afterwards as before; no leak (where
+ *           message that does not blame the caller (INTERNAL, UNAVAILABLE, TIMEOUT, or the
+ *           system's own reason in the text); as many descriptors afterwards as before; no leak (where
  *           LeakSanitizer is); and the scenario passes with the same state right afterwards.
- * Threads   faults count over all threads; scenarios run on the test's own.
+ * Threads   faults count over all threads that are not spared; scenarios run on the test's own.
  */
 #ifndef FAAS_FAULT_H
 #define FAAS_FAULT_H
@@ -34,6 +34,8 @@ void fault_each(fault_scenario *run, void *state, unsigned least);
 const char *fault_met(void);
 /* Faults wait while paused; true when they were paused before. */
 bool fault_pause(bool is_paused);
+/* The calls of a spared thread neither fail nor count; true when this one was spared before. */
+bool fault_spare(bool is_spared);
 
 /* For fault_calls.c and hooks: counts a call, and says whether it is the one that fails; errno is
  * then errnum. */

@@ -28,6 +28,7 @@ static int close_loop(void **state)
 
 struct counted {
     int poster, number;
+    struct faas_post post;
 };
 
 static int last_of[POSTERS], seen, wrong;
@@ -48,8 +49,12 @@ static void *post_many(void *arg)
 {
     struct counted *mine = arg;
 
-    for (int i = 0; i < PER_POST; i++)
-        faas_loop_post(loop, count, &mine[i]);
+    for (int i = 0; i < PER_POST; i++) {
+        if (i % 2 == 0)
+            faas_loop_post(loop, count, &mine[i]);
+        else
+            faas_loop_post_with(loop, &mine[i].post, count, &mine[i]);
+    }
     return NULL;
 }
 
@@ -61,7 +66,7 @@ static void posts_of_each_thread_run_in_order_on_the_loop_thread(void **state)
     for (int t = 0; t < POSTERS; t++) {
         last_of[t] = -1;
         for (int i = 0; i < PER_POST; i++)
-            items[t][i] = (struct counted){t, i};
+            items[t][i] = (struct counted){.poster = t, .number = i};
         assert_int_equal(pthread_create(&threads[t], NULL, post_many, items[t]), 0);
     }
     assert_false(faas_loop_is_own_thread(loop));
