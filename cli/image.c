@@ -30,15 +30,21 @@ static int64_t unused_hours = 168, keep_mb = -1;
 
 const struct cli_option cli_image_options[] = {DATA_ROW, CLI_OPTION_END};
 const struct cli_option cli_image_import_options[] = {DATA_ROW, TAG_ROW, CLI_OPTION_END};
+#define AUTH_FILE_ROW                                                                              \
+    {                                                                                              \
+        "auth-file", CLI_TEXT, &auth_file, "FILE",                                                 \
+            "logins, as docker's config.json has them (else REGISTRY_AUTH_FILE)", 0, 0, NULL       \
+    }
+
 const struct cli_option cli_image_pull_options[] = {
     DATA_ROW,
     TAG_ROW,
     {"engine", CLI_FLAG, &is_from_engine, NULL,
      "from the Docker Engine at DOCKER_HOST, not from a registry", 0, 0, NULL},
-    {"auth-file", CLI_TEXT, &auth_file, "FILE",
-     "logins, as docker's config.json has them (else REGISTRY_AUTH_FILE)", 0, 0, NULL},
+    AUTH_FILE_ROW,
     CLI_OPTION_END,
 };
+const struct cli_option cli_image_push_options[] = {DATA_ROW, AUTH_FILE_ROW, CLI_OPTION_END};
 const struct cli_option cli_image_pack_options[] = {
     DATA_ROW,
     TAG_ROW,
@@ -114,6 +120,7 @@ static int fail(const struct cli_args *args, faas_err *err)
     case FAAS_INVALID:
     case FAAS_TOO_LARGE:
     case FAAS_UNPROCESSABLE:
+    case FAAS_DENIED:
     case FAAS_CONFLICT:
         return CLI_USAGE;
     default:
@@ -139,7 +146,7 @@ static const char *short_name(const char *full)
     return full;
 }
 
-/* ---- import, pack ---- */
+/* ---- import, push, pack ---- */
 
 static void say_made(const json_t *image)
 {
@@ -185,13 +192,15 @@ int cli_image_import(const struct cli_args *args)
     return say_all(args, images);
 }
 
+static const char *logins(void)
+{
+    return auth_file != NULL ? auth_file : getenv("REGISTRY_AUTH_FILE");
+}
+
 static faas_code pull(struct image_store *store, const char *name, json_t **out_images,
                       faas_err *err)
 {
-    const struct image_pull from = {.name = name,
-                                    .tag = tag,
-                                    .auth_file = auth_file != NULL ? auth_file
-                                                                   : getenv("REGISTRY_AUTH_FILE")};
+    const struct image_pull from = {.name = name, .tag = tag, .auth_file = logins()};
 
     if (is_from_engine)
         return image_import_engine(store, getenv("DOCKER_HOST"), name, tag, out_images, err);
@@ -208,6 +217,26 @@ int cli_image_pull(const struct cli_args *args)
         pull(store, args->rest.items[0], &images, &err) != FAAS_OK)
         return fail(args, &err);
     return say_all(args, images);
+}
+
+int cli_image_push(const struct cli_args *args)
+{
+    const struct image_push to = {.name = args->rest.items[0],
+                                  .reference = args->rest.items[1],
+                                  .auth_file = logins(),
+                                  .allowed = getenv("ALLOWED_REGISTRIES")};
+    FAAS_AUTO(image_store) *store = NULL;
+    FAAS_AUTO(json_t) *image = NULL;
+    faas_err err = {0};
+
+    if (open_store(false, &store, &err) != FAAS_OK ||
+        image_push(store, &to, &image, &err) != FAAS_OK)
+        return fail(args, &err);
+    if (args->common.is_json)
+        output_json(image, stdout);
+    else
+        output_say("%s %s", text_of(image, "id"), short_name(text_of(image, "reference")));
+    return CLI_OK;
 }
 
 /* NULL for an empty list. */

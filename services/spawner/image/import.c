@@ -176,6 +176,7 @@ faas_code import_archive(struct import *import, int file, faas_err *err)
                             .in = file,
                             .root = -1,
                             .empty = -1,
+                            .record = -1,
                             .bytes = image_limits.mb * 1024 * 1024};
     faas_code code = layer_folder(import->staging.fd, "empty", &job.empty, err);
 

@@ -22,6 +22,10 @@ FAAS_MUST_CHECK faas_code layer_add(struct image_staging *staging, const struct 
 /* The layer's unpacked size; NOT_FOUND. */
 FAAS_MUST_CHECK faas_code layer_bytes(struct image_store *store, const char *diff_id,
                                       int64_t *out_bytes, faas_err *err);
+/* Its tar into the file `out`: of its files and what is kept of the stream they came in; whether it
+ * is the same as then, the digest tells.  UNPROCESSABLE: it was not kept. */
+FAAS_MUST_CHECK faas_code layer_assemble(struct image_store *store, const char *diff_id, int out,
+                                         faas_err *err);
 /* A folder in staging that an unpacker may fill; *out_fd is open. */
 FAAS_MUST_CHECK faas_code layer_folder(int dir, const char *name, int *out_fd, faas_err *err);
 

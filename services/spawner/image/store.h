@@ -1,6 +1,6 @@
 /* store.h - the images this machine can run without an engine: where the native runtime gets an
  * image's layers and its configuration.
- * Layout    DIR/layers/sha256/<diff id>/rootfs, shared by images; DIR/images/<id>.json;
+ * Layout    DIR/layers/sha256/<diff id>/{rootfs,tarsplit.zst}, shared by images; DIR/images/<id>.json;
  *           DIR/refs/<hash of the name>.json; DIR/tmp.  All 0700 and of this process's user.  What
  *           is visible outside tmp is complete: everything arrives by one rename.
  * Owners    files keep their image's owners: made by root, user u of the image owns them as
