@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
+#include "cli/image_registry.h"
 #include "cli/output.h"
 #include "cli/verb.h"
 #include "services/spawner/image/import.h"
@@ -192,18 +194,32 @@ int cli_image_import(const struct cli_args *args)
     return say_all(args, images);
 }
 
-static const char *logins(void)
+/* The user's, then the one of the registry that `faas up --registry` runs in DIR. */
+static faas_code login_files(char **out_files, faas_err *err)
 {
-    return auth_file != NULL ? auth_file : getenv("REGISTRY_AUTH_FILE");
+    const char *given = auth_file != NULL ? auth_file : getenv("REGISTRY_AUTH_FILE");
+    FAAS_AUTO(char) *dir = NULL, *own = NULL;
+    bool has_given = given != NULL && given[0] != '\0', has_own;
+
+    FAAS_TRY(datadir_path(data, &dir, err));
+    own = image_registry_login(dir);
+    has_own = own != NULL && access(own, F_OK) == 0;
+    *out_files = own == NULL ? NULL
+                             : file_path("%s%s%s", has_given ? given : "",
+                                         has_given && has_own ? ":" : "", has_own ? own : "");
+    return *out_files != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "logins");
 }
 
 static faas_code pull(struct image_store *store, const char *name, json_t **out_images,
                       faas_err *err)
 {
-    const struct image_pull from = {.name = name, .tag = tag, .auth_file = logins()};
+    FAAS_AUTO(char) *logins = NULL;
+    struct image_pull from = {.name = name, .tag = tag};
 
     if (is_from_engine)
         return image_import_engine(store, getenv("DOCKER_HOST"), name, tag, out_images, err);
+    FAAS_TRY(login_files(&logins, err));
+    from.auth_file = logins;
     return image_pull(store, &from, out_images, err);
 }
 
@@ -219,18 +235,37 @@ int cli_image_pull(const struct cli_args *args)
     return say_all(args, images);
 }
 
+/* The image's name in the registry that runs in DIR: that registry in place of its own. */
+static faas_code own_reference(const char *name, char **out_reference, faas_err *err)
+{
+    FAAS_AUTO(char) *dir = NULL, *address = NULL;
+
+    FAAS_TRY(datadir_path(data, &dir, err));
+    FAAS_TRY(image_registry_find(dir, &address, err));
+    return image_push_name(name, address, out_reference, err);
+}
+
+static faas_code push(const struct cli_args *args, json_t **out_image, faas_err *err)
+{
+    struct image_push to = {.name = args->rest.items[0], .allowed = getenv("ALLOWED_REGISTRIES")};
+    FAAS_AUTO(image_store) *store = NULL;
+    FAAS_AUTO(char) *logins = NULL, *own = NULL;
+
+    FAAS_TRY(open_store(false, &store, err));
+    FAAS_TRY(login_files(&logins, err));
+    if (args->rest.count < 2)
+        FAAS_TRY(own_reference(to.name, &own, err));
+    to.reference = args->rest.count < 2 ? own : args->rest.items[1];
+    to.auth_file = logins;
+    return image_push(store, &to, out_image, err);
+}
+
 int cli_image_push(const struct cli_args *args)
 {
-    const struct image_push to = {.name = args->rest.items[0],
-                                  .reference = args->rest.items[1],
-                                  .auth_file = logins(),
-                                  .allowed = getenv("ALLOWED_REGISTRIES")};
-    FAAS_AUTO(image_store) *store = NULL;
     FAAS_AUTO(json_t) *image = NULL;
     faas_err err = {0};
 
-    if (open_store(false, &store, &err) != FAAS_OK ||
-        image_push(store, &to, &image, &err) != FAAS_OK)
+    if (push(args, &image, &err) != FAAS_OK)
         return fail(args, &err);
     if (args->common.is_json)
         output_json(image, stdout);

@@ -47,6 +47,10 @@ struct image_push {
 FAAS_MUST_CHECK faas_code image_push(struct image_store *store, const struct image_push *push,
                                      json_t **out_image, faas_err *err);
 
+/* The name's path and tag at another registry, host:port; INVALID for an id.  The caller frees. */
+FAAS_MUST_CHECK faas_code image_push_name(const char *name, const char *registry,
+                                          char **out_reference, faas_err *err);
+
 /* Lists are arrays of strings or NULL, texts may be NULL. */
 struct image_pack {
     const char *folder, *tag;

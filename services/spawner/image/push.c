@@ -245,6 +245,35 @@ static faas_code push_opened(struct push *push, const struct image_push *to,
     return code == FAAS_OK ? note(push, ref, digest, out_image, err) : code;
 }
 
+static faas_code check_tag(const struct image_ref *ref, faas_err *err)
+{
+    if (ref->digest[0] != '\0')
+        return faas_fail(err, FAAS_INVALID, "image: a push names a tag, not a digest");
+    return FAAS_OK;
+}
+
+faas_code image_push_name(const char *name, const char *registry, char **out_reference,
+                          faas_err *err)
+{
+    static const char library[] = "library/";
+    struct image_ref ref;
+    const char *path = ref.path;
+
+    if (image_digest_is(name))
+        return faas_fail(err, FAAS_INVALID,
+                         "an id is no name in a registry; give it one: faas image push IMAGE "
+                         "REFERENCE");
+    FAAS_TRY(ref_parse(name, &ref, err));
+    FAAS_TRY(check_tag(&ref, err));
+    if (strncmp(path, library, strlen(library)) == 0)
+        path += strlen(library);
+    if (asprintf(out_reference, "%s/%s:%s", registry, path, ref.tag) < 0) {
+        *out_reference = NULL;
+        return faas_fail_sys(err, ENOMEM, "image name");
+    }
+    return FAAS_OK;
+}
+
 faas_code image_push(struct image_store *store, const struct image_push *to, json_t **out_image,
                      faas_err *err)
 {
@@ -255,8 +284,7 @@ faas_code image_push(struct image_store *store, const struct image_push *to, jso
     int lock;
 
     FAAS_TRY(ref_parse(to->reference, &ref, err));
-    if (ref.digest[0] != '\0')
-        return faas_fail(err, FAAS_INVALID, "image: a push names a tag, not a digest");
+    FAAS_TRY(check_tag(&ref, err));
     FAAS_TRY(ref_check_allowed(&ref, to->allowed != NULL ? to->allowed : "", err));
     FAAS_TRY(image_ref_resolve(store, to->name, id, err));
     FAAS_TRY(image_record_open(store, id, &push.record, &lock, err)); /* held: it stays */
