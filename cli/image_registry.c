@@ -143,7 +143,7 @@ void image_registry_done(struct image_registry *registry)
     free(registry->program);
     free(registry->conf_path);
     free(registry->login_path);
-    *registry = (struct image_registry){NULL};
+    *registry = (struct image_registry){.address = NULL};
 }
 
 /* ---- for the command line ---- */
