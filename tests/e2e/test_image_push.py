@@ -83,6 +83,11 @@ def test_what_unpacking_drops_is_still_pushed(stores, registry, login, tmp_path,
     pushed_and_pulled(stores, "made", f"{registry}/odd:{format}", login)
 
 
+def test_volumes_travel_along(stores, registry, login, tmp_path):  # noqa: F811
+    stores[0].do("import", saved(tmp_path / "image.tar", tar(entry("a", b"1")), Cmd=["/a"], Volumes={"/srv/keep": {}, "/data": {}}))
+    pushed_and_pulled(stores, "made", f"{registry}/volumes:1", login)
+
+
 def test_names_that_are_not_text_are_pushed(stores, registry, login, tmp_path):  # noqa: F811
     layer = tar_of(tarfile.GNU_FORMAT, entry("caf\udce9", b"latin"), entry("a\nb", b"lines"))
     stores[0].do("import", saved(tmp_path / "image.tar", layer))

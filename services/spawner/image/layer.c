@@ -202,6 +202,19 @@ static int open_of(const struct image_store *store, const char *diff_id, const c
     return files_open_plain(store->layers, path, flags);
 }
 
+int layer_open_root(const struct image_store *store, const char *diff_id)
+{
+    return open_of(store, diff_id, "rootfs", O_RDONLY | O_DIRECTORY);
+}
+
+bool layer_is_opaque(int folder)
+{
+    char value;
+
+    return fgetxattr(folder, "trusted.overlay.opaque", &value, 1) == 1 ||
+           fgetxattr(folder, "user.overlay.opaque", &value, 1) == 1;
+}
+
 static faas_code open_record(const struct image_store *store, const char *diff_id, int *out_fd,
                              faas_err *err)
 {
@@ -237,7 +250,7 @@ faas_code layer_assemble(struct image_store *store, const char *diff_id, int out
     int record = -1, root;
 
     FAAS_TRY(open_record(store, diff_id, &record, err));
-    root = open_of(store, diff_id, "rootfs", O_RDONLY | O_DIRECTORY);
+    root = layer_open_root(store, diff_id);
     code = root >= 0 ? child_assemble(record, root, out, err)
                      : faas_fail_sys(err, errno, "open layer %s", diff_id);
     if (root >= 0)

@@ -129,16 +129,32 @@ static faas_code put_layers(struct push *push, json_t **out_layers, faas_err *er
 
 /* ---- the layout ---- */
 
+/* As images say it: an object whose keys are the paths.  NULL for none, or without memory. */
+static json_t *volumes_of(const struct image_config *config)
+{
+    FAAS_AUTO(json_t) *volumes = config->volumes != NULL ? json_object() : NULL;
+    const json_t *path;
+    size_t i;
+
+    json_array_foreach (config->volumes, i, path)
+        if (json_object_set_new(volumes, json_string_value(path), json_object()) != 0)
+            return NULL;
+    return FAAS_STEAL(volumes);
+}
+
 /* What any reader of it makes the same canonical id of. */
 static faas_code put_config(struct push *push, json_t **out_described, faas_err *err)
 {
     const struct image_config *config = &push->record.spec.config;
-    FAAS_AUTO(json_t) *doc =
-        json_pack("{s:s,s:s,s:{s:O*,s:O*,s:O,s:s,s:s},s:{s:s,s:O}}", "os", "linux", "architecture",
-                  image_architecture(), "config", "Entrypoint", config->entrypoint, "Cmd",
-                  config->cmd, "Env", config->env, "WorkingDir", config->working_dir, "User",
-                  config->user, "rootfs", "type", "layers", "diff_ids", push->record.spec.layers);
+    FAAS_AUTO(json_t) *volumes = volumes_of(config), *doc = NULL;
 
+    if (volumes == NULL && config->volumes != NULL)
+        return faas_fail_sys(err, ENOMEM, "push");
+    doc = json_pack("{s:s,s:s,s:{s:O*,s:O*,s:O,s:s,s:s,s:O*},s:{s:s,s:O}}", "os", "linux",
+                    "architecture", image_architecture(), "config", "Entrypoint",
+                    config->entrypoint, "Cmd", config->cmd, "Env", config->env, "WorkingDir",
+                    config->working_dir, "User", config->user, "Volumes", volumes, "rootfs", "type",
+                    "layers", "diff_ids", push->record.spec.layers);
     return put_document(push, CONFIG_TYPE, doc, out_described, err);
 }
 

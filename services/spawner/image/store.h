@@ -34,6 +34,7 @@
 struct image_config {
     json_t *entrypoint, *cmd; /* arrays of at least one string; NULL: not given */
     json_t *env;              /* array of "NAME=value", may be empty; no control bytes in names */
+    json_t *volumes;          /* array of absolute clean paths, sorted (volumes.h); NULL: none */
     char *working_dir;        /* absolute, without "." and ".."; "/" when not given */
     char *user;               /* "", "1000", "app", "1000:1000"; no control bytes */
     uint32_t uid, gid;        /* resolved with the image's own passwd and group files, both below
