@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "base/text.h"
 #include "cli/file.h"
-#include "cli/plan.h"
 #include "cli/programs.h"
 
 #define USER        "faas"
@@ -111,9 +111,11 @@ static faas_code write_conf(const char *dir, const struct image_registry *regist
         return no_memory(err);
     FAAS_TRY(file_make_dirs(data, err));
     FAAS_TRY(make_login(registry->login_path, hash_path, registry->address, err));
+    if (!faas_utf8_is(dir, strlen(dir)))
+        return faas_fail(err, FAAS_INVALID, "%s: --registry needs a path in UTF-8", dir);
     doc = configuration(registry->address, data, hash_path);
     if (doc == NULL)
-        return faas_fail(err, FAAS_INVALID, "%s: --registry needs a path in UTF-8", dir);
+        return no_memory(err);
     return file_write_json(registry->conf_path, doc, 0600, err);
 }
 
@@ -162,7 +164,7 @@ faas_code image_registry_find(const char *dir, char **out_address, faas_err *err
         const char *service = json_string_value(json_object_get(process, "service"));
         const char *url = json_string_value(json_object_get(process, "url"));
 
-        if (service == NULL || strcmp(service, plan_roles[ROLE_IMAGES].name) != 0 || url == NULL)
+        if (service == NULL || strcmp(service, IMAGE_REGISTRY_NAME) != 0 || url == NULL)
             continue;
         *out_address = strdup(url + strlen("http://"));
         return *out_address != NULL ? FAAS_OK : no_memory(err);

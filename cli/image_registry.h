@@ -11,6 +11,8 @@
 
 #include "base/err.h"
 
+#define IMAGE_REGISTRY_NAME "image-registry" /* among the platform's parts */
+
 struct image_registry { /* owned: image_registry_done */
     char *address, *program, *conf_path, *login_path;
 };

@@ -17,11 +17,11 @@
 #define NATS_STOP_MS    10000
 #define STREAM_REPLICAS 3
 #define OLD_GATEWAY_MS  500
-#define IMAGES_PORT     "image-registry-1"
+#define IMAGES_PORT     IMAGE_REGISTRY_NAME "-1"
 
 const struct role_facts plan_roles[ROLE_COUNT] = {
     [ROLE_NATS] = {"nats", NULL, NATS_SERVERS_MAX, NATS_STOP_MS},
-    [ROLE_IMAGES] = {"image-registry", NULL, 1, NATS_STOP_MS},
+    [ROLE_IMAGES] = {IMAGE_REGISTRY_NAME, NULL, 1, NATS_STOP_MS},
     [ROLE_AUTH] = {"auth", "faas-auth", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
     [ROLE_REGISTRY] = {"registry", "faas-registry", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
     [ROLE_SPAWNER] = {"spawner", "faas-spawner", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},

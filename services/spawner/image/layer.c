@@ -224,7 +224,7 @@ static faas_code open_record(const struct image_store *store, const char *diff_i
     if (fd < 0 && errno == ENOENT)
         return faas_fail(err, FAAS_UNPROCESSABLE,
                          "layer %s cannot be pushed: an older release imported it and did not keep "
-                         "what that needs; remove the image and import it again",
+                         "what that needs; remove the images that have it and import them again",
                          diff_id);
     if (fd < 0 || fstat(fd, &info) != 0) {
         int errnum = errno;
