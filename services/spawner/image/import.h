@@ -35,6 +35,11 @@ struct image_pull {
 FAAS_MUST_CHECK faas_code image_pull(struct image_store *store, const struct image_pull *pull,
                                      json_t **out_images, faas_err *err);
 
+/* What the name means at its registry now: host/path@digest.  The caller frees. */
+FAAS_MUST_CHECK faas_code image_pull_pinned(struct image_store *store,
+                                            const struct image_pull *pull, char **out_pinned,
+                                            faas_err *err);
+
 /* One image of the store into a registry, with its layers as they came: it has the same id wherever
  * it is pulled.  Its new name is known here, too.  {"id","reference","pinned","bytes"}
  * UNPROCESSABLE: a layer of it was not kept so, or what the registry said. */

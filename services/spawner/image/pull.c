@@ -107,6 +107,42 @@ static faas_code fetch_from_registry(struct import *import, const struct image_p
     return code;
 }
 
+static faas_code ask_digest(const struct image_pull *pull, int staging, const struct image_ref *ref,
+                            char out_digest[IMAGE_ID_TEXT], faas_err *err)
+{
+    char full[REF_TEXT_MAX];
+    struct child_fetch fetch = {.image = full, .is_plain_http = ref_is_loopback(ref->host)};
+    struct registry_folder folder;
+    faas_code code;
+
+    ref_full(ref, full);
+    FAAS_TRY(registry_folder_open(staging, pull->auth_file, ref->host, &folder, err));
+    fetch.folder = folder.fd;
+    fetch.has_login = folder.has_login;
+    code = child_fetch_digest(&fetch, out_digest, err);
+    registry_folder_close(&folder);
+    return code;
+}
+
+faas_code image_pull_pinned(struct image_store *store, const struct image_pull *pull,
+                            char **out_pinned, faas_err *err)
+{
+    char digest[IMAGE_ID_TEXT], pinned[REF_TEXT_MAX];
+    struct image_staging staging;
+    struct image_ref ref;
+    faas_code code;
+
+    FAAS_TRY(ref_parse(pull->name, &ref, err));
+    code = image_staging_open(store, &staging, err);
+    if (code == FAAS_OK)
+        code = ask_digest(pull, staging.fd, &ref, digest, err);
+    image_staging_close(&staging);
+    FAAS_TRY(code);
+    FAAS_TRY(ref_pinned(&ref, digest, pinned, err));
+    *out_pinned = strdup(pinned);
+    return *out_pinned != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
+}
+
 faas_code image_pull(struct image_store *store, const struct image_pull *pull, json_t **out_images,
                      faas_err *err)
 {
