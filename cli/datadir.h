@@ -6,6 +6,7 @@
  *   ports.json     inner ports                keys/   signing key and NATS seeds, 0600, made once
  *   nats/          configuration files, nats/<n>/ stores      services/   DATA_DIR of the services
  *   log/           one file per process       state.json  what runs, rewritten on each change
+ *   registry/      of --registry: image_registry.h
  *   runtime.json   {"v":1,"runtime"} what its functions were registered with       images/
  * Errors    INVALID (paths and reasons), CONFLICT (another supervisor runs here).
  * Threads   the main thread.

@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
+#include "cli/image_registry.h"
 #include "cli/output.h"
 #include "cli/verb.h"
 #include "services/spawner/image/import.h"
@@ -30,15 +32,21 @@ static int64_t unused_hours = 168, keep_mb = -1;
 
 const struct cli_option cli_image_options[] = {DATA_ROW, CLI_OPTION_END};
 const struct cli_option cli_image_import_options[] = {DATA_ROW, TAG_ROW, CLI_OPTION_END};
+#define AUTH_FILE_ROW                                                                              \
+    {                                                                                              \
+        "auth-file", CLI_TEXT, &auth_file, "FILE",                                                 \
+            "logins, as docker's config.json has them (else REGISTRY_AUTH_FILE)", 0, 0, NULL       \
+    }
+
 const struct cli_option cli_image_pull_options[] = {
     DATA_ROW,
     TAG_ROW,
     {"engine", CLI_FLAG, &is_from_engine, NULL,
      "from the Docker Engine at DOCKER_HOST, not from a registry", 0, 0, NULL},
-    {"auth-file", CLI_TEXT, &auth_file, "FILE",
-     "logins, as docker's config.json has them (else REGISTRY_AUTH_FILE)", 0, 0, NULL},
+    AUTH_FILE_ROW,
     CLI_OPTION_END,
 };
+const struct cli_option cli_image_push_options[] = {DATA_ROW, AUTH_FILE_ROW, CLI_OPTION_END};
 const struct cli_option cli_image_pack_options[] = {
     DATA_ROW,
     TAG_ROW,
@@ -114,6 +122,7 @@ static int fail(const struct cli_args *args, faas_err *err)
     case FAAS_INVALID:
     case FAAS_TOO_LARGE:
     case FAAS_UNPROCESSABLE:
+    case FAAS_DENIED:
     case FAAS_CONFLICT:
         return CLI_USAGE;
     default:
@@ -139,7 +148,7 @@ static const char *short_name(const char *full)
     return full;
 }
 
-/* ---- import, pack ---- */
+/* ---- import, push, pack ---- */
 
 static void say_made(const json_t *image)
 {
@@ -185,16 +194,32 @@ int cli_image_import(const struct cli_args *args)
     return say_all(args, images);
 }
 
+/* The user's, then the one of the registry that `faas up --registry` runs in DIR. */
+static faas_code login_files(char **out_files, faas_err *err)
+{
+    const char *given = auth_file != NULL ? auth_file : getenv("REGISTRY_AUTH_FILE");
+    FAAS_AUTO(char) *dir = NULL, *own = NULL;
+    bool has_given = given != NULL && given[0] != '\0', has_own;
+
+    FAAS_TRY(datadir_path(data, &dir, err));
+    own = image_registry_login(dir);
+    has_own = own != NULL && access(own, F_OK) == 0;
+    *out_files = own == NULL ? NULL
+                             : file_path("%s%s%s", has_given ? given : "",
+                                         has_given && has_own ? ":" : "", has_own ? own : "");
+    return *out_files != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "logins");
+}
+
 static faas_code pull(struct image_store *store, const char *name, json_t **out_images,
                       faas_err *err)
 {
-    const struct image_pull from = {.name = name,
-                                    .tag = tag,
-                                    .auth_file = auth_file != NULL ? auth_file
-                                                                   : getenv("REGISTRY_AUTH_FILE")};
+    FAAS_AUTO(char) *logins = NULL;
+    struct image_pull from = {.name = name, .tag = tag};
 
     if (is_from_engine)
         return image_import_engine(store, getenv("DOCKER_HOST"), name, tag, out_images, err);
+    FAAS_TRY(login_files(&logins, err));
+    from.auth_file = logins;
     return image_pull(store, &from, out_images, err);
 }
 
@@ -208,6 +233,45 @@ int cli_image_pull(const struct cli_args *args)
         pull(store, args->rest.items[0], &images, &err) != FAAS_OK)
         return fail(args, &err);
     return say_all(args, images);
+}
+
+/* The image's name in the registry that runs in DIR: that registry in place of its own. */
+static faas_code own_reference(const char *name, char **out_reference, faas_err *err)
+{
+    FAAS_AUTO(char) *dir = NULL, *address = NULL;
+
+    FAAS_TRY(datadir_path(data, &dir, err));
+    FAAS_TRY(image_registry_find(dir, &address, err));
+    return image_push_name(name, address, out_reference, err);
+}
+
+static faas_code push(const struct cli_args *args, json_t **out_image, faas_err *err)
+{
+    struct image_push to = {.name = args->rest.items[0], .allowed = getenv("ALLOWED_REGISTRIES")};
+    FAAS_AUTO(image_store) *store = NULL;
+    FAAS_AUTO(char) *logins = NULL, *own = NULL;
+
+    FAAS_TRY(open_store(false, &store, err));
+    FAAS_TRY(login_files(&logins, err));
+    if (args->rest.count < 2)
+        FAAS_TRY(own_reference(to.name, &own, err));
+    to.reference = args->rest.count < 2 ? own : args->rest.items[1];
+    to.auth_file = logins;
+    return image_push(store, &to, out_image, err);
+}
+
+int cli_image_push(const struct cli_args *args)
+{
+    FAAS_AUTO(json_t) *image = NULL;
+    faas_err err = {0};
+
+    if (push(args, &image, &err) != FAAS_OK)
+        return fail(args, &err);
+    if (args->common.is_json)
+        output_json(image, stdout);
+    else
+        output_say("%s %s", text_of(image, "id"), short_name(text_of(image, "reference")));
+    return CLI_OK;
 }
 
 /* NULL for an empty list. */

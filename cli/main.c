@@ -101,6 +101,9 @@ static const char up_details[] =
     "The services' own settings (docs/CONFIGURATION.md) are taken from the environment.\n"
     "--verbose shows what the parts log; it is in DIR/log/NAME.log in any case.\n"
     "nats-server is $NATS_SERVER, the one of scripts/deps, or the one in PATH (2.10.27 or newer).\n"
+    "--registry runs docker-registry (a Debian package) with its images in DIR/registry and "
+    "prints\n"
+    "`registry ADDRESS`; `faas image push` sends images there, and spawners pull them.\n"
     "Exit status: 0 stopped in order; 2 wrong usage; 3 the directory is in use; 5 did not start.\n";
 
 static const char down_details[] =
@@ -136,6 +139,13 @@ static const char pack_details[] =
     "--entrypoint are enough. Files belong to root, programs are 0755, other files 0644, and\n"
     "times are left out, so that the same contents give the same image.\n";
 
+static const char push_details[] =
+    "Sends an image of this machine to REFERENCE, [REGISTRY/]NAME[:TAG], with skopeo; without\n"
+    "one, under its own name to the registry of `faas up --registry`. Its layers go as they\n"
+    "came, so that it has the same id wherever it is pulled. Registries other than those of\n"
+    "this machine must be in ALLOWED_REGISTRIES. --auth-file is a file in docker's\n"
+    "config.json format that only you can read. Exit status: 0 done; 2 it cannot be pushed,\n"
+    "and why; 4 no such image here, or no registry runs; 5 skopeo is not installed.\n";
 static const char image_remove_details[] =
     "IMAGE is a name or an id. The last name of an image removes the image, an id all its names.\n"
     "Images that functions are running are not removed.\n";
@@ -171,6 +181,8 @@ const struct cli_verb cli_verbs[] = {
      cli_image_import_options, cli_image_import},
     {"image pull", "IMAGE", "take in an image from a registry", pull_details, 1, 1,
      cli_image_pull_options, cli_image_pull},
+    {"image push", "IMAGE [REFERENCE]", "send an image to a registry", push_details, 1, 2,
+     cli_image_push_options, cli_image_push},
     {"image pack", "DIR", "make an image of a folder", pack_details, 1, 1, cli_image_pack_options,
      cli_image_pack},
     {"image list", "", "list the images on this machine", NULL, 0, 0, cli_image_options,

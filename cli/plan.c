@@ -17,9 +17,11 @@
 #define NATS_STOP_MS    10000
 #define STREAM_REPLICAS 3
 #define OLD_GATEWAY_MS  500
+#define IMAGES_PORT     IMAGE_REGISTRY_NAME "-1"
 
 const struct role_facts plan_roles[ROLE_COUNT] = {
     [ROLE_NATS] = {"nats", NULL, NATS_SERVERS_MAX, NATS_STOP_MS},
+    [ROLE_IMAGES] = {IMAGE_REGISTRY_NAME, NULL, 1, NATS_STOP_MS},
     [ROLE_AUTH] = {"auth", "faas-auth", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
     [ROLE_REGISTRY] = {"registry", "faas-registry", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
     [ROLE_SPAWNER] = {"spawner", "faas-spawner", PLAN_REPLICAS_MOST, SERVICE_STOP_MS},
@@ -35,7 +37,8 @@ static faas_code unknown_role(const char *name, faas_err *err)
     size_t best = SIZE_MAX, distance;
 
     for (int role = 0; role < ROLE_COUNT; role++) {
-        if (args_is_near(name, plan_roles[role].name, &distance) && distance < best) {
+        if (role != ROLE_IMAGES && args_is_near(name, plan_roles[role].name, &distance) &&
+            distance < best) {
             best = distance;
             nearest = plan_roles[role].name;
         }
@@ -58,7 +61,7 @@ faas_code plan_parse_replicas(const char *text, int counts[ROLE_COUNT], faas_err
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     while (role < ROLE_COUNT && strcmp(plan_roles[role].name, name) != 0)
         role++;
-    if (role == ROLE_COUNT)
+    if (role == ROLE_COUNT || role == ROLE_IMAGES) /* which --registry asks for */
         return unknown_role(name, err);
     if (!args_int(equals + 1, 1, plan_roles[role].most, &count))
         return faas_fail(err, FAAS_INVALID, "--replicas %s: a number from 1 to %d", name,
@@ -105,9 +108,12 @@ static faas_code in_dir(const struct plan *plan, const char *name, char **out_pa
     return *out_path != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
 }
 
-/* Each program is a user of the bus; in place of the servers the supervisor itself. */
+/* Each program is a user of the bus; in place of the servers the supervisor itself.  NULL: it is no
+ * user of it. */
 static const char *bus_user(int role)
 {
+    if (role == ROLE_IMAGES)
+        return NULL;
     return role == ROLE_NATS ? "cli" : plan_roles[role].name;
 }
 
@@ -115,10 +121,11 @@ static faas_code make_keys(struct plan *plan, faas_err *err)
 {
     FAAS_TRY(keys_token(plan->dir.path, &plan->token_key_path, err));
     for (int role = 0; role < ROLE_COUNT; role++) {
-        const char *user = role == ROLE_NATS ? "cli" : plan_roles[role].name;
+        const char *user = bus_user(role);
 
-        FAAS_TRY(
-            keys_nats(plan->dir.path, user, &plan->seed_paths[role], plan->public_keys[role], err));
+        if (user != NULL)
+            FAAS_TRY(keys_nats(plan->dir.path, user, &plan->seed_paths[role],
+                               plan->public_keys[role], err));
     }
     return FAAS_OK;
 }
@@ -132,9 +139,38 @@ static faas_code take_port(struct port_book *book, const char *what, int number,
     return port_book_take(book, name, out_port, err);
 }
 
+/* A gateway of a supervisor that was just killed may hold its port for another moment. */
+static bool becomes_free(const char *address, int port)
+{
+    uint64_t deadline_ns = faas_deadline_in_ms(OLD_GATEWAY_MS);
+
+    while (!port_is_free(address, port)) {
+        if (faas_left_ms(deadline_ns) == 0)
+            return false;
+        poll(NULL, 0, 10);
+    }
+    return true;
+}
+
+/* The registry's port is in the names of its images: it is not exchanged for another one. */
+static faas_code take_images_port(struct port_book *book, int *out_port, faas_err *err)
+{
+    int kept = port_book_kept(book, IMAGES_PORT);
+
+    if (kept > 0 && !becomes_free("127.0.0.1", kept))
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "port %d of the image registry is in use by another program, and images "
+                         "are named by it; end that program, or remove \"" IMAGES_PORT
+                         "\" from ports.json and refresh the functions",
+                         kept);
+    return port_book_take(book, IMAGES_PORT, out_port, err);
+}
+
 static faas_code take_ports(struct plan *plan, const struct up_options *options,
                             struct port_book *book, faas_err *err)
 {
+    if (options->replicas[ROLE_IMAGES] > 0)
+        FAAS_TRY(take_images_port(book, &plan->images_port, err));
     for (int i = 0; i < plan->facts.nats; i++) {
         FAAS_TRY(take_port(book, "nats", i + 1, &plan->nodes[i].client_port, err));
         FAAS_TRY(take_port(book, "nats-route", i + 1, &plan->nodes[i].route_port, err));
@@ -165,19 +201,6 @@ static faas_code find_ports(struct plan *plan, const struct up_options *options,
     return code;
 }
 
-/* A gateway of a supervisor that was just killed may hold its port for another moment. */
-static bool becomes_free(const char *address, int port)
-{
-    uint64_t deadline_ns = faas_deadline_in_ms(OLD_GATEWAY_MS);
-
-    while (!port_is_free(address, port)) {
-        if (faas_left_ms(deadline_ns) == 0)
-            return false;
-        poll(NULL, 0, 10);
-    }
-    return true;
-}
-
 static faas_code check_listen(const struct plan *plan, const struct up_options *options,
                               faas_err *err)
 {
@@ -191,6 +214,18 @@ static faas_code check_listen(const struct plan *plan, const struct up_options *
                              options->address, port);
     }
     return FAAS_OK;
+}
+
+/* ---- the registry of images ---- */
+
+/* Its own environment says nothing of ours: it takes REGISTRY_... for settings of its own. */
+static char **images_env(void)
+{
+    char **env = calloc(2, sizeof *env);
+
+    if (env != NULL)
+        env[0] = strdup("PATH=/usr/local/bin:/usr/bin:/bin");
+    return env != NULL && env[0] != NULL ? env : NULL;
 }
 
 /* ---- NATS ---- */
@@ -214,8 +249,9 @@ static faas_code write_nats_conf(const struct plan *plan, int index, const char 
 
     if (store == NULL || cluster == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    for (int role = 0; role < ROLE_COUNT; role++)
-        keys[role] = (struct faas_bus_key){bus_user(role), plan->public_keys[role]};
+    for (int role = 0, at = 0; role < ROLE_COUNT; role++)
+        if (bus_user(role) != NULL)
+            keys[at++] = (struct faas_bus_key){bus_user(role), plan->public_keys[role]};
     FAAS_TRY(file_make_dirs(store, err));
     FAAS_TRY(nats_conf_text(&conf, &text, err));
     return file_write(path, text, strlen(text), 0600, err);
@@ -288,6 +324,20 @@ static char **make_env(const struct setting *settings)
     return env;
 }
 
+/* The logins of spawners: the operator's, and the one of our own registry.  NULL: as they are. */
+static faas_code login_files(const struct plan *plan, char **out_files, faas_err *err)
+{
+    const char *given = getenv("REGISTRY_AUTH_FILE");
+    bool has_given = given != NULL && given[0] != '\0';
+
+    *out_files = NULL;
+    if (plan->images.login_path == NULL)
+        return FAAS_OK;
+    *out_files =
+        file_path("%s%s%s", has_given ? given : "", has_given ? ":" : "", plan->images.login_path);
+    return *out_files != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
+}
+
 static char **make_argv(const char *program, const char *flag, const char *value)
 {
     char **argv = calloc(4, sizeof *argv);
@@ -329,6 +379,17 @@ static faas_code add_nats(const struct plan *plan, struct process_spec *spec, in
     return complete(plan, spec, ROLE_NATS, number, err);
 }
 
+static faas_code add_images(const struct plan *plan, struct process_spec *spec, faas_err *err)
+{
+    spec->argv = make_argv(plan->images.program, "serve", plan->images.conf_path);
+    spec->env = images_env();
+    spec->url = file_path("http://%s", plan->images.address);
+    spec->health_path = "/";
+    if (spec->url == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return complete(plan, spec, ROLE_IMAGES, 1, err);
+}
+
 static char *url_of(const char *scheme, const char *address, int port)
 {
     const char *shown = address;
@@ -348,7 +409,7 @@ static char *listen_text(const char *address, int port)
 }
 
 static faas_code add_service(const struct plan *plan, struct process_spec *spec, enum role role,
-                             int number, faas_err *err)
+                             int number, const char *logins, faas_err *err)
 {
     FAAS_AUTO(char) *program = NULL;
     FAAS_AUTO(char) *data_dir = file_path("%s/services", plan->dir.path);
@@ -370,6 +431,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"CLUSTER", role == ROLE_SPAWNER ? plan->facts.id : NULL}, /* one engine, two platforms */
         {"SPAWNER_IMAGES", role == ROLE_SPAWNER ? images : NULL},
         {"SPAWNER_RUNTIME", role == ROLE_SPAWNER ? plan->runtime.name : NULL},
+        {logins != NULL ? "REGISTRY_AUTH_FILE" : "NATS1_URL", logins}, /* else as it is */
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {is_tls ? "LISTEN_TLS" : NULL, NULL},
@@ -400,6 +462,20 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
     return complete(plan, spec, role, number, err);
 }
 
+static faas_code add_one(const struct plan *plan, struct process_spec *spec, enum role role,
+                         int number, faas_err *err)
+{
+    FAAS_AUTO(char) *logins = NULL;
+
+    if (role == ROLE_NATS)
+        return add_nats(plan, spec, number, err);
+    if (role == ROLE_IMAGES)
+        return add_images(plan, spec, err);
+    if (role == ROLE_SPAWNER)
+        FAAS_TRY(login_files(plan, &logins, err));
+    return add_service(plan, spec, role, number, logins, err);
+}
+
 static faas_code add_all(struct plan *plan, const struct up_options *options, faas_err *err)
 {
     size_t total = 0;
@@ -415,8 +491,7 @@ static faas_code add_all(struct plan *plan, const struct up_options *options, fa
             struct process_spec *spec = &plan->specs[plan->spec_count];
 
             plan->spec_roles[plan->spec_count++] = (enum role)role;
-            FAAS_TRY(role == ROLE_NATS ? add_nats(plan, spec, number, err)
-                                       : add_service(plan, spec, (enum role)role, number, err));
+            FAAS_TRY(add_one(plan, spec, (enum role)role, number, err));
         }
     }
     return FAAS_OK;
@@ -448,6 +523,8 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     if (options->is_tls)
         FAAS_TRY(keys_tls(plan->dir.path, options->address, &plan->tls, err));
     FAAS_TRY(find_ports(plan, options, err));
+    if (options->replicas[ROLE_IMAGES] > 0)
+        FAAS_TRY(image_registry_make(plan->dir.path, plan->images_port, &plan->images, err));
     FAAS_TRY(check_listen(plan, options, err));
     FAAS_TRY(join_urls(plan, err));
     plan->is_new_cluster = nats > 1 && !has_store(plan);
@@ -478,6 +555,7 @@ void plan_done(struct plan *plan)
         process_spec_done(&plan->specs[i]);
     for (int role = 0; role < ROLE_COUNT; role++)
         free(plan->seed_paths[role]);
+    image_registry_done(&plan->images);
     free(plan->specs);
     free(plan->spec_roles);
     free(plan->url);

@@ -11,13 +11,22 @@
 #define CLI_PLAN_H
 
 #include "cli/datadir.h"
+#include "cli/image_registry.h"
 #include "cli/keys.h"
 #include "cli/nats_conf.h"
 #include "cli/process.h"
 #include "cli/runtime.h"
 #include "net/nkey.h"
 
-enum role { ROLE_NATS, ROLE_AUTH, ROLE_REGISTRY, ROLE_SPAWNER, ROLE_PUBLISHER, ROLE_GATEWAY };
+enum role {
+    ROLE_NATS,
+    ROLE_IMAGES, /* the registry of images; ROLE_REGISTRY is that of functions */
+    ROLE_AUTH,
+    ROLE_REGISTRY,
+    ROLE_SPAWNER,
+    ROLE_PUBLISHER,
+    ROLE_GATEWAY,
+};
 #define ROLE_COUNT         (ROLE_GATEWAY + 1)
 #define PLAN_REPLICAS_MOST 16
 
@@ -29,11 +38,11 @@ struct role_facts {
 extern const struct role_facts plan_roles[ROLE_COUNT];
 
 struct up_options {
-    const char *data; /* NULL: the default */
-    char address[64]; /* IPv4 or IPv6, without brackets */
-    int port;         /* of the first gateway, others follow; 0: free ones, kept */
-    int replicas[ROLE_COUNT];
-    bool is_tls; /* HTTPS besides, on a port of its own per gateway */
+    const char *data;         /* NULL: the default */
+    char address[64];         /* IPv4 or IPv6, without brackets */
+    int port;                 /* of the first gateway, others follow; 0: free ones, kept */
+    int replicas[ROLE_COUNT]; /* ROLE_IMAGES: 0 or 1 */
+    bool is_tls;              /* HTTPS besides, on a port of its own per gateway */
 };
 
 struct plan {
@@ -45,9 +54,11 @@ struct plan {
     char address[64];              /* of the gateways */
     int ports[PLAN_REPLICAS_MOST]; /* of the gateways, in order */
     int tls_ports[PLAN_REPLICAS_MOST];
+    int images_port;
     struct keys_pair tls; /* paths; NULL without TLS */
     struct nats_node nodes[NATS_SERVERS_MAX];
     struct runtime_choice runtime; /* of the spawners */
+    struct image_registry images;  /* all NULL: none */
     int stream_replicas;
     bool is_new_cluster; /* several NATS servers that hold no data yet */
     char *url;           /* http://ADDRESS:PORT of the first gateway */

@@ -90,10 +90,15 @@ static bool is_taken(const struct port_book *book, const char *name, int port)
     return false;
 }
 
+int port_book_kept(const struct port_book *book, const char *name)
+{
+    return (int)json_integer_value(json_object_get(json_object_get(book->doc, "ports"), name));
+}
+
 faas_code port_book_take(struct port_book *book, const char *name, int *out_port, faas_err *err)
 {
     json_t *ports = json_object_get(book->doc, "ports");
-    int port = (int)json_integer_value(json_object_get(ports, name));
+    int port = port_book_kept(book, name);
 
     for (int i = 0; i < TRIES; i++) {
         if (port >= PORT_LEAST && port <= PORT_MOST && !is_taken(book, name, port) &&

@@ -27,6 +27,8 @@ void port_book_done(struct port_book *book);
 /* The port of that name on 127.0.0.1: the kept one if it is free, else a new one. */
 FAAS_MUST_CHECK faas_code port_book_take(struct port_book *book, const char *name, int *out_port,
                                          faas_err *err);
+/* The port that is kept under that name; 0: none. */
+int port_book_kept(const struct port_book *book, const char *name);
 /* Whether a server could listen on address:port now. */
 bool port_is_free(const char *address, int port);
 

@@ -24,7 +24,8 @@ struct process_spec { /* all owned by the spec */
     int number;
     char **argv, **env; /* NULL-terminated */
     char *log_path;
-    char *url; /* where it answers HTTP, or NULL */
+    char *url;               /* where it answers HTTP, or NULL */
+    const char *health_path; /* of the url; NULL: /healthz */
     int monitor_port;
 };
 void process_spec_done(struct process_spec *spec);

@@ -119,3 +119,13 @@ faas_code programs_nats(const char *folder, char **out_path, faas_err *err)
     *out_path = FAAS_STEAL(path);
     return FAAS_OK;
 }
+
+faas_code programs_image_registry(char **out_path, faas_err *err)
+{
+    *out_path = find_in_path("docker-registry");
+    if (*out_path == NULL)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "--registry needs the program docker-registry: apt-get install "
+                         "docker-registry (scripts/deps does so, too)");
+    return FAAS_OK;
+}

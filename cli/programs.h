@@ -18,6 +18,8 @@ FAAS_MUST_CHECK faas_code programs_folder(char **out_folder, faas_err *err);
 FAAS_MUST_CHECK faas_code programs_ours(const char *folder, const char *name, char **out_path,
                                         faas_err *err);
 FAAS_MUST_CHECK faas_code programs_nats(const char *folder, char **out_path, faas_err *err);
+/* docker-registry, in PATH. */
+FAAS_MUST_CHECK faas_code programs_image_registry(char **out_path, faas_err *err);
 /* What `PROGRAM ARGUMENT` prints; false when it cannot be run.  Waits for its end. */
 bool programs_ask(const char *program, const char *argument, char *out_text, size_t room);
 

@@ -181,6 +181,16 @@ static faas_code check_cluster(const struct ready *ready, faas_err *err)
     return FAAS_OK;
 }
 
+static faas_code check_images(const struct ready *ready, faas_err *err)
+{
+    struct page page;
+
+    if (ready->conf.images_url == NULL || ask_until_ok(ready, ready->conf.images_url, &page))
+        return FAAS_OK;
+    return faas_fail(err, FAAS_UNAVAILABLE, "the image registry at %s is not healthy (%ld)",
+                     ready->conf.images_url, page.status);
+}
+
 /* ---- the thread ---- */
 
 static void *run(void *arg)
@@ -194,6 +204,8 @@ static void *run(void *arg)
         ev_async_send(ready->ev, &ready->formed);
     for (size_t i = 0; i < ready->conf.gateway_count && ready->code == FAAS_OK; i++)
         ready->code = check_gateway(ready, ready->conf.gateway_urls[i], &ready->err);
+    if (ready->code == FAAS_OK)
+        ready->code = check_images(ready, &ready->err);
     ev_async_send(ready->ev, &ready->arrived);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* ready.h - when may `ready` be printed?  After a write to every bucket and a healthy gateway.
+/* ready.h - when may `ready` be printed?  After a write to every bucket and a healthy gateway, and, where
+ * there is one, a healthy registry of images.
  * How       on a thread of its own with a bus connection of its own (NATS user "cli"): opens each
  *           bucket, writes and deletes the key "ready.up" there, then asks GET /healthz of each
  *           gateway every 20 ms until it says 200.  Health of a gateway includes every service.
@@ -24,6 +25,7 @@ struct ready_conf { /* strings live until the result */
     const char *nats_urls, *nkey_file;
     const char *gateway_urls[PLAN_REPLICAS_MOST];
     size_t gateway_count;
+    const char *images_url; /* registry of images; NULL: none */
     int stream_replicas;
     int monitor_ports[NATS_SERVERS_MAX];
     size_t monitor_count; /* 0: do not wait for the cluster, formed is not called */

@@ -22,13 +22,13 @@ static json_t *describe(const struct process *process)
 
     faas_time_format(process->since_ms, since);
     process_status_text(process->last_status, last, sizeof last);
-    return json_pack("{s:s,s:s,s:i,s:o,s:s,s:i,s:s,s:o,s:o,s:o}", "name", process->spec->name,
-                     "service", process->spec->service, "number", process->spec->number, "pid",
-                     optional_int(process->pid), "state", names[process->state], "restarts",
-                     process->restarts, "since", since, "last_exit",
-                     process->last_status != -1 ? json_string(last) : json_null(), "url",
-                     process->spec->url != NULL ? json_string(process->spec->url) : json_null(),
-                     "monitor_port", optional_int(process->spec->monitor_port));
+    return json_pack(
+        "{s:s,s:s,s:i,s:o,s:s,s:i,s:s,s:o,s:o,s:s*,s:o}", "name", process->spec->name, "service",
+        process->spec->service, "number", process->spec->number, "pid", optional_int(process->pid),
+        "state", names[process->state], "restarts", process->restarts, "since", since, "last_exit",
+        process->last_status != -1 ? json_string(last) : json_null(), "url",
+        process->spec->url != NULL ? json_string(process->spec->url) : json_null(), "health_path",
+        process->spec->health_path, "monitor_port", optional_int(process->spec->monitor_port));
 }
 
 faas_code state_write(const struct plan *plan, const struct process *processes, bool is_ready,

@@ -52,11 +52,12 @@ static void add_health(json_t *process)
 {
     const char *url = json_string_value(json_object_get(process, "url"));
     json_int_t monitor = json_integer_value(json_object_get(process, "monitor_port"));
+    const char *health_path = json_string_value(json_object_get(process, "health_path"));
     FAAS_AUTO(char) *full = NULL;
     char health[32];
 
     if (url != NULL)
-        full = file_path("%s/healthz", url);
+        full = file_path("%s%s", url, health_path != NULL ? health_path : "/healthz");
     else if (monitor > 0)
         full = file_path("http://127.0.0.1:%d/healthz", (int)monitor);
     if (full == NULL)

@@ -249,6 +249,8 @@ static void on_ready(void *arg, faas_code code, const faas_err *err)
     printf("ready %s\n", sup->plan->url);
     if (sup->plan->tls_url != NULL)
         printf("tls %s certificate %s\n", sup->plan->tls_url, sup->plan->tls.cert_path);
+    if (sup->plan->images.address != NULL)
+        printf("registry %s\n", sup->plan->images.address);
     fflush(stdout);
     if (sup->setup->on_ready != NULL)
         sup->setup->on_ready(sup->setup->arg);
@@ -338,6 +340,8 @@ static faas_code start(struct supervisor *sup, faas_err *err)
     for (size_t i = 0; i < sup->plan->spec_count; i++) {
         if (sup->plan->spec_roles[i] == ROLE_GATEWAY)
             ready_conf.gateway_urls[ready_conf.gateway_count++] = sup->plan->specs[i].url;
+        if (sup->plan->spec_roles[i] == ROLE_IMAGES)
+            ready_conf.images_url = sup->plan->specs[i].url;
     }
     sup->processes = calloc(sup->plan->spec_count, sizeof *sup->processes);
     sup->ev = ev_default_loop(EVFLAG_AUTO);

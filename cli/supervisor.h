@@ -3,8 +3,8 @@
  *           `ready URL` once ready.h says so.  A part that dies
  *           SUPERVISOR_START_DEATHS times in a row before that ends the start with its last words.
  * Restart   process.h; a NATS server that does not answer is killed and started again (watchdog.h).
- * Stop      SIGTERM, SIGINT or SIGHUP: gateway, publisher, spawner, registry, auth, nats, each
- * group bounded; a second signal kills all at once. State     DIR/state.json after each change
+ * Stop      SIGTERM, SIGINT or SIGHUP: gateway, publisher, spawner, registry, auth, image-registry, nats,
+ * each group bounded; a second signal kills all at once. State     DIR/state.json after each change
  * (state.h), for `faas status`. Threads   the main thread; libev's default loop.
  */
 #ifndef CLI_SUPERVISOR_H

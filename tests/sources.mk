@@ -43,14 +43,14 @@ $(eval $(call fuzz,query,gateway/routes.c gateway/params.c))
 $(eval $(call fuzz,header,gateway/routes.c gateway/params.c))
 $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
 $(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c programs.c datadir.c \
-    ports.c keys.c keys_tls.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))
-$(eval $(call fuzz,call_spec,$(addprefix services/spawner/,call_spec.c docker_spec.c)))
+    image_registry.c ports.c keys.c keys_tls.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))
+$(eval $(call fuzz,call_spec,$(addprefix services/spawner/,call_spec.c docker_spec.c image/volumes.c)))
 $(eval $(call fuzz,engine,$(addprefix services/spawner/,engine.c engine_probe.c) \
     tests/support/answer.c))
 $(eval $(call fuzz,attach,$(addprefix services/spawner/,engine.c engine_probe.c attach.c) \
     tests/support/answer.c))
 $(eval $(call fuzz,image,$(SPAWNER_DOCKER) tests/support/answer.c))
-$(eval $(call fuzz,image_config,$(addprefix services/spawner/image/,config.c user.c)))
+$(eval $(call fuzz,image_config,$(addprefix services/spawner/image/,config.c user.c volumes.c)))
 $(eval $(call fuzz,image_layer,$(SPAWNER_UNPACK)))
 
 fuzzers: $(FUZZERS)

@@ -64,3 +64,16 @@ bool faas_is_display_control(uint32_t point)
     return point == 0x061C || point == 0x200E || point == 0x200F ||
            (point >= 0x2028 && point <= 0x202E) || (point >= 0x2066 && point <= 0x2069);
 }
+
+bool faas_has_control(const char *text, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        uint32_t point;
+        size_t step = faas_utf8_decode(text + at, len - at, &point);
+
+        if (step == 0 || faas_is_control(point))
+            return true;
+        at += step;
+    }
+    return false;
+}

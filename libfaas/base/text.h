@@ -18,6 +18,8 @@ bool faas_utf8_is(const char *text, size_t len);
 size_t faas_utf8_cut(const char *text, size_t len, size_t max);
 /* C0, DEL and C1 controls. */
 bool faas_is_control(uint32_t point);
+/* Any of those, or bytes that are not UTF-8. */
+bool faas_has_control(const char *text, size_t len);
 /* Marks that reorder or break displayed text: bidi controls, line and paragraph separators. */
 bool faas_is_display_control(uint32_t point);
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "docker.h"
+#include "services/spawner/image/volumes.h"
 
 #define TAG_MS 5000
 
@@ -53,6 +54,13 @@ static faas_code check_architecture(const struct resolve *res, const json_t *det
     return faas_fail(err, FAAS_UNPROCESSABLE,
                      "the image is made for %s, this machine is %s: build it for %s", image, here,
                      here);
+}
+
+static faas_code check_volumes(const struct image_info *info, faas_err *err)
+{
+    FAAS_AUTO(json_t) *volumes = NULL;
+
+    return volumes_read(info->volumes, &volumes, err);
 }
 
 /* An array of strings, or null: also for what no engine should say. */
@@ -119,6 +127,8 @@ static void on_found(void *arg, faas_code code, const struct image_info *info, c
 
     if (code == FAAS_OK)
         code = check_architecture(res, info->detail, &why);
+    if (code == FAAS_OK)
+        code = check_volumes(info, &why);
     if (code == FAAS_NOT_FOUND || code == FAAS_DENIED || code == FAAS_INVALID) {
         why.code = FAAS_UNPROCESSABLE;
         code = why.code;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "services/spawner/image/volumes.h"
 
 #define NOBODY     65534
 #define ID_MAX     2147483647L       /* above it, engines of the past wrapped to 0 */
@@ -95,25 +96,33 @@ static faas_code add_labels(const struct docker_spec *spec, json_t *body, faas_e
     return FAAS_OK;
 }
 
-/* /tmp, and in place of each volume the image declares. */
-static json_t *tmpfs_of(const struct docker_spec *spec)
+static bool set_tmpfs(json_t *mounts, const char *path, const char *flags, int64_t mb)
 {
-    FAAS_AUTO(json_t) *mounts = json_object();
     char options[128];
-    const char *path;
-    json_t *unused;
-    size_t count = 0;
 
-    snprintf(options, sizeof options, "rw,noexec,nosuid,nodev,mode=1777,nr_inodes=%d,size=%lldm",
-             INODES_MAX, (long long)spec->call->tmp_mb);
-    if (json_object_set_new(mounts, "/tmp", json_string(options)) != 0)
-        return NULL;
-    json_object_foreach (spec->info->volumes, path, unused) {
-        if (path[0] == '/' && count++ < DOCKER_VOLUMES_MAX &&
-            json_object_set_new(mounts, path, json_string(options)) != 0)
-            return NULL;
-    }
-    return FAAS_STEAL(mounts);
+    snprintf(options, sizeof options, "rw,%snosuid,nodev,mode=1777,nr_inodes=%d,size=%lldm", flags,
+             INODES_MAX, (long long)mb);
+    return json_object_set_new(mounts, path, json_string(options)) == 0;
+}
+
+/* /tmp, and in place of each volume the image declares. */
+static faas_code tmpfs_of(const struct docker_spec *spec, json_t **out_mounts, faas_err *err)
+{
+    FAAS_AUTO(json_t) *mounts = json_object(), *volumes = NULL;
+    const json_t *path;
+    faas_err why = {0};
+    faas_code code = volumes_read(spec->info->volumes, &volumes, &why);
+    size_t i;
+
+    if (code != FAAS_OK)
+        return faas_fail(err, code == FAAS_INVALID ? FAAS_START_FAILED : code, "%s", why.msg);
+    if (!set_tmpfs(mounts, "/tmp", "noexec,", spec->call->tmp_mb))
+        return faas_fail_sys(err, ENOMEM, "container limits");
+    json_array_foreach (volumes, i, path)
+        if (!set_tmpfs(mounts, json_string_value(path), "exec,", spec->call->tmp_mb))
+            return faas_fail_sys(err, ENOMEM, "container limits");
+    *out_mounts = FAAS_STEAL(mounts);
+    return FAAS_OK;
 }
 
 static json_t *limits_of(const struct docker_spec *spec)
@@ -134,15 +143,17 @@ static json_t *limits_of(const struct docker_spec *spec)
 
 static faas_code add_host(const struct docker_spec *spec, json_t *body, faas_err *err)
 {
-    json_t *host = limits_of(spec), *tmpfs = tmpfs_of(spec), *rest;
+    json_t *host, *tmpfs, *rest;
     int rc;
 
+    FAAS_TRY(tmpfs_of(spec, &tmpfs, err));
+    host = limits_of(spec);
     rest =
         json_pack("{s:b,s:[s],s:[s],s:b,s:s,s:s,s:{s:s},s:{s:s}}", "ReadonlyRootfs", 1, "CapDrop",
                   "ALL", "SecurityOpt", "no-new-privileges", "Privileged", 0, "IpcMode", "private",
                   "NetworkMode", spec->call->has_network ? "bridge" : "none", "LogConfig", "Type",
                   "none", "RestartPolicy", "Name", "no");
-    rc = host != NULL && tmpfs != NULL && rest != NULL ? json_object_update(host, rest) : -1;
+    rc = host != NULL && rest != NULL ? json_object_update(host, rest) : -1;
     json_decref(rest);
     if (rc == 0)
         rc = json_object_set(host, "Tmpfs", tmpfs);

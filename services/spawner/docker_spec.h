@@ -6,8 +6,8 @@
  * User      the image's own when it is numeric and not 0 ("1000", "1000:1000"; a missing or zero
  *           group becomes 65534); else 65534:65534.  Names are not honoured: the image's own
  *           /etc/passwd decides what they mean, and may say 0.
- * Volumes   a path the image declares as a volume becomes a small tmpfs: an anonymous volume would
- *           be host disk without a limit.
+ * Volumes   a path the image declares as a volume (image/volumes.h) becomes an empty tmpfs of /tmp's
+ *           size, executable as a volume is: an anonymous one would be host disk without a limit.
  * Labels    faas.cluster, faas.spawner, faas.epoch, faas.call, faas.expires (Unix seconds).
  * Threads   pure.
  */
@@ -23,8 +23,7 @@
 #define LABEL_CALL    "faas.call"
 #define LABEL_EXPIRES "faas.expires"
 
-#define DOCKER_VOLUMES_MAX 16
-#define DOCKER_USER_MAX    48
+#define DOCKER_USER_MAX 48
 
 struct docker_owner { /* whose container it is */
     const char *cluster, *spawner, *epoch;
@@ -37,7 +36,8 @@ struct docker_spec {
     int engine_cpus;
     int64_t expires_s; /* Unix time */
 };
-/* A new reference.  START_FAILED: the argument cannot be an argument (not UTF-8, or NUL). */
+/* A new reference.  START_FAILED: the argument cannot be an argument (not UTF-8, or NUL), or a volume
+ * of the image cannot be one. */
 FAAS_MUST_CHECK faas_code docker_spec_json(const struct docker_spec *spec, json_t **out_body,
                                            faas_err *err);
 /* What to run as, from the image's USER. */

@@ -84,7 +84,8 @@ static const struct faas_option options[] = {
                  "hosts images may be pulled from, comma-separated (docker.io), * for any; local "
                  "images and registries on loopback always may"),
     FAAS_OPT_STR(conf.auth_file, "REGISTRY_AUTH_FILE", "",
-                 "credentials for pulls, in the format of docker's config.json, mode 0600"),
+                 "credentials for pulls, in the format of docker's config.json, mode 0600; several "
+                 "files with ':' between"),
     FAAS_OPT_INT(conf.pulls, "SPAWNER_PULLS", "3", 1, 64, "pulls that may run at once"),
     FAAS_OPT_INT(conf.starts, "SPAWNER_STARTS", "0", 0, 4096,
                  "containers that may be on their way to their start at once, users taking turns; "

@@ -94,6 +94,34 @@ static json_t *find_entry(const json_t *doc, const char *host)
     return NULL;
 }
 
+/* The next of the files; *files moves on.  NULL without memory. */
+static char *next_file(const char **files)
+{
+    size_t len = strcspn(*files, ":");
+    char *file = strndup(*files, len);
+
+    *files += len + ((*files)[len] == ':');
+    return file;
+}
+
+/* NULL in *out_entry when no file has the host; the entry lives as long as *out_doc. */
+static faas_code look_up(const char *files, const char *host, json_t **out_doc,
+                         const json_t **out_entry, faas_err *err)
+{
+    *out_entry = NULL;
+    while (files != NULL && *files != '\0' && *out_entry == NULL) {
+        FAAS_AUTO(char) *file = next_file(&files);
+
+        if (file == NULL)
+            return faas_fail_sys(err, errno, "read REGISTRY_AUTH_FILE");
+        json_decref(*out_doc);
+        *out_doc = NULL;
+        FAAS_TRY(read_file(file, out_doc, err));
+        *out_entry = find_entry(*out_doc, host);
+    }
+    return FAAS_OK;
+}
+
 static bool is_usable(const char *text)
 {
     return text != NULL && faas_utf8_is(text, strlen(text));
@@ -140,19 +168,29 @@ static faas_code write_auth(const json_t *entry, const char *host, char *out, si
     return FAAS_OK;
 }
 
-faas_code registry_auth_check(const char *file, faas_err *err)
+static faas_code check_file(const char *file, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
 
-    if (file == NULL || file[0] == '\0')
-        return FAAS_OK;
     FAAS_TRY(read_file(file, &doc, err));
     if (!json_is_object(json_object_get(doc, "auths")))
         return faas_fail(err, FAAS_INVALID, "REGISTRY_AUTH_FILE: has no \"auths\"");
     return FAAS_OK;
 }
 
-faas_code registry_auth_header(const char *file, const char *host, char **out_header, faas_err *err)
+faas_code registry_auth_check(const char *files, faas_err *err)
+{
+    while (files != NULL && *files != '\0') {
+        FAAS_AUTO(char) *file = next_file(&files);
+
+        FAAS_TRY(file != NULL ? check_file(file, err)
+                              : faas_fail_sys(err, errno, "read REGISTRY_AUTH_FILE"));
+    }
+    return FAAS_OK;
+}
+
+faas_code registry_auth_header(const char *files, const char *host, char **out_header,
+                               faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     char json[SECRET_MAX] = "", *header;
@@ -160,10 +198,7 @@ faas_code registry_auth_header(const char *file, const char *host, char **out_he
     const json_t *entry;
 
     *out_header = NULL;
-    if (file == NULL || file[0] == '\0')
-        return FAAS_OK;
-    FAAS_TRY(read_file(file, &doc, err));
-    entry = find_entry(doc, host);
+    FAAS_TRY(look_up(files, host, &doc, &entry, err));
     if (entry != NULL)
         FAAS_TRY(write_auth(entry, host, json, sizeof json, err));
     if (json[0] == '\0')
@@ -212,7 +247,7 @@ static faas_code write_entry(const char *auth, char out[2 * SECRET_MAX], const c
     return FAAS_OK;
 }
 
-faas_code registry_auth_config(const char *file, const char *host, char **out_text, faas_err *err)
+faas_code registry_auth_config(const char *files, const char *host, char **out_text, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL, *own = NULL;
     char auth[SECRET_MAX] = "", packed[2 * SECRET_MAX];
@@ -221,10 +256,7 @@ faas_code registry_auth_config(const char *file, const char *host, char **out_te
     faas_code code;
 
     *out_text = NULL;
-    if (file == NULL || file[0] == '\0')
-        return FAAS_OK;
-    FAAS_TRY(read_file(file, &doc, err));
-    entry = find_entry(doc, host);
+    FAAS_TRY(look_up(files, host, &doc, &entry, err));
     if (entry != NULL)
         FAAS_TRY(write_auth(entry, host, auth, sizeof auth, err));
     if (auth[0] == '\0')

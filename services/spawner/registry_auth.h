@@ -2,6 +2,7 @@
  * Match     by the registry's host and port alone, exactly; a key may be written as a URL, of which
  *           the host counts ("https://index.docker.io/v1/" is docker.io).  Credentials never go to
  *           another host than the one they are listed for.
+ * Files     one, or several with ':' between: the first that has the host counts.
  * File      read at every pull (a rotation needs no restart), at most 1 MiB; only "auths" is used:
  *           {"auth": base64 of user:password}, {"username","password"} or {"identitytoken"}.  It must
  *           pass base/secret.h.
@@ -13,13 +14,13 @@
 
 #include "base/err.h"
 
-/* Before the first pull: file is "", or could be used. */
-FAAS_MUST_CHECK faas_code registry_auth_check(const char *file, faas_err *err);
-/* "X-Registry-Auth: <base64url>", or NULL when the file has nothing for host (or file is ""). */
-FAAS_MUST_CHECK faas_code registry_auth_header(const char *file, const char *host,
+/* Before the first pull: files is "", or all of them could be used. */
+FAAS_MUST_CHECK faas_code registry_auth_check(const char *files, faas_err *err);
+/* "X-Registry-Auth: <base64url>", or NULL when no file has anything for host. */
+FAAS_MUST_CHECK faas_code registry_auth_header(const char *files, const char *host,
                                                char **out_header, faas_err *err);
 /* The same credentials as a file of their own, {"auths":{host:{...}}}, or NULL. */
-FAAS_MUST_CHECK faas_code registry_auth_config(const char *file, const char *host, char **out_text,
+FAAS_MUST_CHECK faas_code registry_auth_config(const char *files, const char *host, char **out_text,
                                                faas_err *err);
 void registry_auth_free(char *text); /* wipes; NULL is fine */
 

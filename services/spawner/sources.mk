@@ -1,7 +1,7 @@
 SPAWNER := services/spawner
 SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c docker_run.c \
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
-	stream.c sweep.c docker_turn.c)
+	stream.c sweep.c docker_turn.c image/volumes.c)
 include services/spawner/image/sources.mk
 SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c filter.c lane.c lane_make.c nursery.c order.c \
 	outbound.c resolvers.c run.c runtime_native.c share.c warm.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
@@ -25,7 +25,7 @@ $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller
 $(eval $(call test,stream,$(SPAWNER)/stream.c))
 $(eval $(call test,outcome,$(SPAWNER)/outcome.c))
 $(eval $(call test,spawner_memory,$(SPAWNER)/known.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c))
-$(eval $(call test,docker_spec,$(SPAWNER)/docker_spec.c $(SPAWNER)/call_spec.c))
+$(eval $(call test,docker_spec,$(SPAWNER)/docker_spec.c $(SPAWNER)/call_spec.c $(SPAWNER)/image/volumes.c))
 $(eval $(call test,sweep,$(SPAWNER)/sweep.c))
 $(eval $(call test,spawner_ref,$(SPAWNER)/ref.c $(SPAWNER)/registry_auth.c))
 $(eval $(call test,call_spec,$(SPAWNER)/call_spec.c))
@@ -33,7 +33,7 @@ SPAWNER_DEN := $(addprefix tests/support/,caller.c den.c engine.c)
 $(eval $(call integration,spawner,$(SPAWNER_DEN)))
 $(eval $(call integration,spawner_fate,$(SPAWNER_DEN)))
 $(eval $(call integration,spawner_turns,$(SPAWNER_DEN)))
-$(eval $(call test,image_config,$(addprefix $(SPAWNER)/image/,config.c user.c)))
+$(eval $(call test,image_config,$(addprefix $(SPAWNER)/image/,config.c user.c volumes.c)))
 $(eval $(call test,image_store,$(SPAWNER_IMAGE)))
 $(eval $(call test,image_entry,$(SPAWNER)/image/entry_name.c))
 $(eval $(call test,cgroup_find,$(SPAWNER)/native/cgroup_find.c))
@@ -41,7 +41,7 @@ $(eval $(call test,resolvers,$(SPAWNER)/native/resolvers.c))
 $(eval $(call test,order,$(SPAWNER)/native/order.c $(SPAWNER)/zygote/packet.c))
 # In a sandbox of this machine, as root: tests/support/sandbox.h.  faas-inside is what runs in it.
 SPAWNER_SANDBOX := tests/support/sandbox.c $(SPAWNER_NATIVE) \
-	$(addprefix $(SPAWNER)/,call_spec.c outcome.c image/config.c image/user.c)
+	$(addprefix $(SPAWNER)/,call_spec.c outcome.c image/config.c image/user.c image/volumes.c)
 $(eval $(call static_program,faas-inside,tests/images/inside.c tests/images/inside_deeds.c))
 PROGRAMS := $(filter-out $(O)/bin/faas-inside,$(PROGRAMS))
 integration: $(O)/bin/faas-inside
@@ -50,6 +50,7 @@ $(eval $(call integration,sandbox,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_lanes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_attacks,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_slots,$(SPAWNER_SANDBOX)))
+$(eval $(call integration,sandbox_volumes,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_outbound,$(SPAWNER_SANDBOX)))
 $(eval $(call integration,sandbox_alone,$(SPAWNER_SANDBOX)))
 # The same zygote with barriers that can be left out; for test_sandbox_alone.c.

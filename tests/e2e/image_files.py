@@ -87,4 +87,6 @@ def canonical_id(layers, config):
     """What the platform calls an image, of its diff ids and of its configuration as an engine or an archive tells it."""
     normal = {"cmd": config.get("Cmd") or None, "entrypoint": config.get("Entrypoint") or None, "env": config.get("Env") or [], "layers": layers,
               "user": config.get("User") or "", "working_dir": config.get("WorkingDir") or "/"}
+    if config.get("Volumes"):
+        normal["volumes"] = sorted(config["Volumes"])
     return digest(json.dumps(normal, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())

@@ -151,12 +151,14 @@ class Platform:
                     "TSAN_OPTIONS": f"log_path={data}/sanitizer:suppressions={TSAN_SUPPRESSIONS}", **env}
         self.docker_host = docker_host
 
-    def up(self):
-        args = [self.faas, "up", "--data", self.data, "--listen", self.listen, "--detach"]
+    def up(self, *more):
+        """more: further options; what it printed."""
+        args = [self.faas, "up", "--data", self.data, "--listen", self.listen, "--detach", *more]
         for name, count in self.replicas.items():
             args += ["--replicas", f"{name}={count}"]
         done = subprocess.run(args, env=self.env, text=True, capture_output=True, timeout=120)
         assert done.returncode == 0 and f"ready {self.url}" in done.stdout, (done.returncode, done.stdout, done.stderr, self.logs())
+        return done.stdout
 
     def down(self):
         mine = self.offspring() if self.is_native else []

@@ -115,6 +115,20 @@ def test_user_environment_and_directory_of_the_image_are_honoured(client, functi
     assert answer.status == 200 and "1234" in answer.text, answer.text
 
 
+def test_a_volume_of_the_image_is_writable_and_empty_in_every_call(client, functions):
+    for _ in range(3):
+        answer = client.call("volumeuser", "x")
+        assert answer.status == 200 and "\nvolume=mounted\nheld=\nwritten=kept\nran=yes\n" in answer.text, answer.text
+
+
+def test_volumes_that_cannot_be_are_refused_at_registration(platform, other):
+    build = subprocess.run(["docker", "build", "-q", "-t", "faas-tests/bad-volume", "-"], env=platform.env, text=True, capture_output=True,
+                           input="FROM faas-tests/volume-user\nVOLUME /proc/self\n")
+    assert build.returncode == 0, build.stderr
+    refused = other.post("/registry/register", {"name": "bad", "payload": "faas-tests/bad-volume:latest"}).problem(422, "unprocessable")
+    assert "VOLUME /proc/self: cannot be a volume" in refused["detail"], refused
+
+
 def test_files_of_a_function_are_readable_to_its_other_users(other):
     assert other.call(other.register("faas-tests/sh:latest"), "umask").text == "0022\n"
 

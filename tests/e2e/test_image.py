@@ -362,6 +362,24 @@ def test_system_folders_may_be_links_and_nothing_follows_them(store, tmp_path, o
 
 # ---- hostile documents ----
 
+def test_volumes_are_folders_or_nothing_in_the_layers(store, tmp_path):
+    """A path that no layer has, or that is a folder in the highest that has it; what hides or links it is refused."""
+    base = tar(entry("srv/"), entry("srv/data/"), entry("srv/data/old", b"1"), entry("link", link="srv"), entry("file", b"1"), entry("swap", link="/etc"))
+    good = [[base], [base, tar(entry("srv/data/new", b"2"))], [base, tar(entry("srv/.wh.data"), entry("srv/data/"))], [base, tar(entry("swap/"))]]
+    for i, layers in enumerate(good):
+        made = store.do("import", saved(tmp_path / "image.tar", *layers, tags=[f"good:{i}"], Cmd=["/a"], Volumes={"/srv/data": {}, "/none/of/it": {}}))
+        assert made[0]["id"] == canonical_id([digest(layer) for layer in layers], {"Cmd": ["/a"], "Volumes": {"/srv/data": {}, "/none/of/it": {}}})
+        assert store.do("inspect", f"good:{i}")["config"]["volumes"] == ["/none/of/it", "/srv/data"]
+    bad = {"/link": "a link", "/link/data": "a link", "/file/x": "a link or a file", "/swap/x": "a link", "/srv/data/old": "a link or a file"}
+    for path, why in bad.items():
+        assert why in store.refuses("import", saved(tmp_path / "image.tar", base, Cmd=["/a"], Volumes={path: {}})), path
+    for over in [tar(entry("srv/.wh.data")), tar(entry(".wh.srv")), tar(entry("srv/"), entry("srv/.wh..wh..opq")), tar(entry(".wh..wh..opq"))]:
+        assert "removed it" in store.refuses("import", saved(tmp_path / "image.tar", base, over, Cmd=["/a"], Volumes={"/srv/data": {}}))
+    store.do("import", saved(tmp_path / "image.tar", base, tar(entry("swap/"), entry("swap/x/")), tags=["over:1"], Cmd=["/a"], Volumes={"/swap/x": {}}))
+    many = {f"/v{i}": {} for i in range(17)}
+    assert "more than 16 VOLUME paths" in store.refuses("import", saved(tmp_path / "image.tar", base, Cmd=["/a"], Volumes=many))
+
+
 def test_users_come_from_the_images_own_files(store, tmp_path, outside):
     passwd = b"root:x:0:0::/:\napp:x:1000:1001::/:\n"
     base = [entry("etc/"), entry("etc/passwd", passwd), entry("etc/group", b"staff:x:50:\n")]

@@ -49,14 +49,14 @@ def registry(engine, tmp_path_factory):
 class Native:
     """A platform of sandboxes without an engine, and spawners beside it that share no disk with its own."""
 
-    def __init__(self, folder, engine=NOWHERE, **env):
-        self.folder, self.extra = folder, []
+    def __init__(self, folder, engine=NOWHERE, options=(), **env):
+        self.folder, self.extra, self.options = folder, [], options
         self.run_dir = str(folder / "run")
         self.plat = Platform(conftest.BIN, str(folder / "data"), free_port(), {}, engine, {"SPAWNER_RUNTIME": "native", "SPAWNER_RUN_DIR": self.run_dir, **env})
         (folder / "data").mkdir()
 
     def __enter__(self):
-        self.plat.up()
+        self.said = self.plat.up(*self.options)
         self.user = Client.new(self.plat.url)
         return self
 

@@ -22,7 +22,7 @@ $(eval $(call fault,crypto,tests/support/forge.c))
 $(eval $(call fault,registry,$(REGISTRY_NOUNS) $(REGISTRY_CATALOG)))
 $(eval $(call fault,publisher,$(addprefix services/publisher/,record.c cache.c book.c place.c \
     tally.c) $(addprefix services/auth/,account.c sessions.c throttle.c)))
-$(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c keys.c logfile.c nats_conf.c \
+$(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c image_registry.c keys.c logfile.c nats_conf.c \
     ports.c programs.c args.c output.c)))
 $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) $(SPAWNER_DOCKER) \
     tests/support/answer.c))

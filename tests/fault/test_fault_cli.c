@@ -12,6 +12,7 @@
 #include "cli/credentials.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
+#include "cli/image_registry.h"
 #include "cli/keys.h"
 #include "cli/logfile.h"
 #include "cli/nats_conf.h"
@@ -221,6 +222,38 @@ static void keys_are_made_or_the_reason_is_told(void **state)
     fault_each(make_keys, NULL, 30);
 }
 
+/* A login that is there stays: spawners elsewhere may hold it. */
+static faas_code make_registry(void *state, faas_err *err)
+{
+    struct image_registry registry;
+    faas_code code = image_registry_make(folder, 23456, &registry, err);
+
+    fault_pause(true);
+    if (code == FAAS_OK) {
+        FAAS_AUTO(char) *login = text_of(registry.login_path);
+
+        assert_string_equal(login, state);
+        assert_string_equal(registry.address, "127.0.0.1:23456");
+    }
+    image_registry_done(&registry);
+    return code;
+}
+
+static void a_registry_is_configured_or_the_reason_is_told(void **state)
+{
+    struct image_registry registry;
+    FAAS_AUTO(char) *login = NULL;
+
+    (void)state;
+    assert_ok(file_write(in_folder("docker-registry"), "", 0, 0700, NULL));
+    setenv("PATH", folder, 1);
+    assert_ok(image_registry_make(folder, 23456, &registry, NULL));
+    login = text_of(registry.login_path);
+    assert_contains(login, "\"127.0.0.1:23456\"");
+    image_registry_done(&registry);
+    fault_each(make_registry, login, 20);
+}
+
 /* ---- data directory ---- */
 
 static faas_code own_data(void *state, faas_err *err)
@@ -367,6 +400,7 @@ int main(void)
         cmocka_unit_test(logins_of_other_servers_are_never_lost),
         cmocka_unit_test(a_key_that_is_there_is_never_made_anew),
         cmocka_unit_test(keys_are_made_or_the_reason_is_told),
+        cmocka_unit_test(a_registry_is_configured_or_the_reason_is_told),
         cmocka_unit_test(a_data_directory_is_owned_or_the_reason_is_told),
         cmocka_unit_test(ports_are_written_down_or_not_used),
         cmocka_unit_test(the_bus_is_configured_and_found_or_the_reason_is_told),

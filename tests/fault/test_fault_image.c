@@ -37,8 +37,8 @@ static faas_code read_config(void *state, faas_err *err)
     (void)state;
     snprintf(text, sizeof text,
              "{\"os\":\"linux\",\"architecture\":\"%s\",\"config\":{\"Cmd\":[\"/a\"],\"User\":"
-             "\"app\",\"Env\":[\"A=1\"],\"WorkingDir\":\"w\"},\"rootfs\":{\"diff_ids\":[\"" LAYER
-             "\"]}}",
+             "\"app\",\"Env\":[\"A=1\"],\"WorkingDir\":\"w\",\"Volumes\":{\"/b\":{},\"/a/"
+             "\":{}}},\"rootfs\":{\"diff_ids\":[\"" LAYER "\"]}}",
              image_architecture());
     FAAS_TRY(faas_json_parse(text, strlen(text), false, &doc, err));
     FAAS_TRY(image_spec_read(doc, &spec, err));
@@ -50,6 +50,7 @@ static faas_code read_config(void *state, faas_err *err)
         assert_true(image_digest_is(got));
         assert_string_equal(spec.config.working_dir, "/w");
         assert_int_equal(spec.config.gid, 1001);
+        assert_int_equal(json_array_size(spec.config.volumes), 2);
     }
     image_spec_done(&spec);
     return code;

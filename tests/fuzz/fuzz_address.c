@@ -41,7 +41,7 @@ static void claim_server(const char *text)
 
 static void claim_replicas(const char *text)
 {
-    int counts[ROLE_COUNT] = {1, 1, 1, 1, 1, 1};
+    int counts[ROLE_COUNT] = {1, 1, 1, 1, 1, 1, 1};
     faas_err err = {0};
     faas_code rc = plan_parse_replicas(text, counts, &err);
     int changed = 0;

@@ -4,6 +4,7 @@
 
 #include "services/spawner/image/config.h"
 #include "services/spawner/image/user.h"
+#include "services/spawner/image/volumes.h"
 
 static void claim_list(const json_t *list, size_t least)
 {
@@ -31,6 +32,26 @@ static void claim_path(const char *path)
     }
 }
 
+/* Each is somewhere of its own: not the root, not above or below another one. */
+static void claim_volumes(const json_t *volumes)
+{
+    const json_t *one, *other;
+    size_t i, j;
+
+    CLAIM(volumes == NULL || json_array_size(volumes) > 0);
+    CLAIM(json_array_size(volumes) <= VOLUMES_MAX);
+    json_array_foreach (volumes, i, one) {
+        const char *path = json_string_value(one);
+        size_t len = json_string_length(one);
+
+        CLAIM(len > 1 && len <= VOLUME_BYTES_MAX && path[len - 1] != '/');
+        claim_path(path);
+        json_array_foreach (volumes, j, other)
+            CLAIM(i == j || strncmp(json_string_value(other), path, len) != 0 ||
+                  (json_string_value(other)[len] != '/' && json_string_value(other)[len] != '\0'));
+    }
+}
+
 static void claim_config(const struct image_config *config)
 {
     struct image_config again;
@@ -41,6 +62,7 @@ static void claim_config(const struct image_config *config)
     claim_list(config->env, 0);
     CLAIM(config->env != NULL && strlen(config->user) <= IMAGE_USER_BYTES_MAX);
     claim_path(config->working_dir);
+    claim_volumes(config->volumes);
     CLAIM(image_config_from_json(doc, &again, NULL) == FAAS_OK);
     doc_again = image_config_to_json(&again);
     CLAIM(json_equal(doc, doc_again));

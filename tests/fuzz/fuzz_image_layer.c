@@ -1,5 +1,6 @@
 /* Whatever the entries of a layer are named and lead to, only the layer's own folder changes, and
- * nothing in it is a device, a pipe, a socket or set-id.  An input is lines "KIND NAME[>TARGET]":
+ * nothing in it is a device, a pipe, a socket or set-id; and what is kept of the stream makes the same
+ * bytes again, or nothing is kept.  An input is lines "KIND NAME[>TARGET]":
  * f file, d folder, s symbolic link, h hard link, c b p devices and pipe, anything else a file; the
  * line's end is its contents, too.  An input that begins with a NUL is a tar stream as it is. */
 #include "tests/fuzz/claim.h"
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "services/spawner/image/files.h"
+#include "services/spawner/image/tarsplit.h"
 #include "services/spawner/image/unpack.h"
 
 #define STREAM_MAX (4 * 1024 * 1024)
@@ -145,6 +147,41 @@ static faas_code note_opaque(void *arg, const char *folder, faas_err *err)
     return FAAS_OK;
 }
 
+static size_t bytes_of(int fd, char **out_bytes)
+{
+    struct stat info;
+    size_t size;
+
+    CLAIM(fstat(fd, &info) == 0);
+    size = (size_t)info.st_size;
+    *out_bytes = malloc(size + 1);
+    CLAIM(*out_bytes != NULL && pread(fd, *out_bytes, size, 0) == (ssize_t)size);
+    return size;
+}
+
+static void claim_again(const struct unpack_conf *conf)
+{
+    char *before, *after, *record;
+    int out = memfd_create("again", MFD_CLOEXEC);
+    size_t kept = bytes_of(conf->record, &record), len = bytes_of(conf->in, &before);
+    int64_t made = 0;
+    faas_err err = {0};
+    faas_code code = FAAS_OK;
+
+    CLAIM(out >= 0 && lseek(conf->record, 0, SEEK_SET) == 0);
+    if (kept > 0)
+        code = tarsplit_assemble(conf->record, conf->root, out, 2L * STREAM_MAX, &made, &err);
+    CLAIM(code == FAAS_OK || geteuid() != 0); /* others cannot read what nobody may */
+    if (kept > 0 && code == FAAS_OK)
+        CLAIM(bytes_of(out, &after) == len && made == (int64_t)len &&
+              memcmp(before, after, len) == 0);
+    if (kept > 0 && code == FAAS_OK)
+        free(after);
+    free(before);
+    free(record);
+    close(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct unpack_conf conf = {.is_layer = true,
@@ -162,13 +199,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLAIM(mkdirat(base_fd, "root", 0755) == 0);
     conf.root = openat(base_fd, "root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     conf.in = stream_of(data, size);
+    conf.record = memfd_create("record", MFD_CLOEXEC);
+    CLAIM(conf.record >= 0);
     code = unpack_stream(&conf, &result, &err);
     CLAIM(code == FAAS_OK || code == FAAS_INVALID || code == FAAS_TOO_LARGE);
     claim_outcome(code, err.code, &err);
+    if (code == FAAS_OK)
+        claim_again(&conf);
     claim_outside();
     snprintf(root, sizeof root, "%s/root", base);
     CLAIM(nftw(root, claim_inside, 16, FTW_PHYS) == 0);
     close(conf.in);
+    close(conf.record);
     close(conf.root);
     CLAIM(files_remove_tree(base_fd, "root", NULL) == FAAS_OK);
     return 0;

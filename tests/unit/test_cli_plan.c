@@ -6,7 +6,7 @@
 
 static void replicas_name_a_part_and_a_count(void **state)
 {
-    int counts[ROLE_COUNT] = {1, 1, 1, 1, 1, 1};
+    int counts[ROLE_COUNT] = {1, 1, 1, 1, 1, 1, 1};
     faas_err err = {0};
 
     (void)state;
@@ -23,6 +23,7 @@ static void wrong_replicas_say_what_is_right(void **state)
         const char *text, *part;
     } cases[] = {
         {"gatway=1", "no part is called gatway, did you mean gateway"},
+        {"image-registry=1", "no part is called image-registry; the parts are auth"},
         {"queue=1", "no part is called queue; the parts are auth"},
         {"nats=0", "--replicas nats: a number from 1 to 5"},
         {"nats=2", "1, 3 or 5"},
@@ -32,7 +33,7 @@ static void wrong_replicas_say_what_is_right(void **state)
         {"auth", "NAME=N"},
         {"=3", "no part is called"},
     };
-    int counts[ROLE_COUNT] = {1, 1, 1, 1, 1, 1};
+    int counts[ROLE_COUNT] = {1, 1, 1, 1, 1, 1, 1};
 
     (void)state;
     for (size_t i = 0; i < FAAS_ARRAY_LEN(cases); i++) {

@@ -161,11 +161,25 @@ static void declared_volumes_become_small_tmpfs(void **state)
     const json_t *tmpfs;
 
     (void)state;
-    info.volumes = json_pack("{s:{},s:{}}", "/data", "relative");
+    info.volumes = json_pack("{s:{},s:{}}", "/data/", "/tmp");
     body = body_of(1);
     tmpfs = json_object_get(json_object_get(body, "HostConfig"), "Tmpfs");
     assert_int_equal(json_object_size(tmpfs), 2);
-    assert_contains(json_string_value(json_object_get(tmpfs, "/data")), "noexec,nosuid,nodev");
+    assert_contains(json_string_value(json_object_get(tmpfs, "/tmp")), "rw,noexec,nosuid,nodev,");
+    assert_contains(json_string_value(json_object_get(tmpfs, "/data")), "rw,exec,nosuid,nodev,");
+    json_decref(info.volumes);
+}
+
+static void a_volume_that_cannot_be_one_is_told(void **state)
+{
+    struct docker_spec spec = {
+        .call = &call, .image = "i", .info = &info, .owner = {"c", "s", "e"}};
+    json_t *body = NULL;
+
+    (void)state;
+    info.volumes = json_pack("{s:{}}", "relative");
+    assert_int_equal(docker_spec_json(&spec, &body, &err), FAAS_START_FAILED);
+    assert_contains(err.msg, "VOLUME relative: must be absolute");
     json_decref(info.volumes);
 }
 
@@ -217,6 +231,7 @@ int main(void)
         FRESH(stdin_input_opens_stdin_and_leaves_argv_alone),
         FRESH(the_environment_is_the_records_only),
         FRESH(declared_volumes_become_small_tmpfs),
+        FRESH(a_volume_that_cannot_be_one_is_told),
         FRESH(no_image_user_becomes_root),
     };
 

@@ -225,6 +225,86 @@ static void a_stored_config_reads_as_it_was(void **state)
     image_config_done(&config);
 }
 
+/* ---- volumes ---- */
+
+static void volumes_are_sorted_clean_paths_and_part_of_the_id(void **state)
+{
+    FAAS_AUTO(json_t) *doc = config_of("\"Volumes\":{\"/srv/./b//\":{},\"/a\":{},\"/srv/b\":{},\"/"
+                                       "tmp\":{},\"/dev/shm/\":{},\"/a..b\":{}}");
+    FAAS_AUTO(json_t) *kept = NULL;
+    char with[IMAGE_ID_TEXT], without[IMAGE_ID_TEXT], only_tmp[IMAGE_ID_TEXT];
+    struct image_spec spec;
+    struct image_config again;
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(image_spec_read(doc, &spec, &err));
+    kept = image_config_to_json(&spec.config);
+    assert_true(json_equal(json_object_get(kept, "volumes"), spec.config.volumes));
+    assert_int_equal(json_array_size(spec.config.volumes), 3);
+    assert_string_equal(json_string_value(json_array_get(spec.config.volumes, 0)), "/a");
+    assert_string_equal(json_string_value(json_array_get(spec.config.volumes, 1)), "/a..b");
+    assert_string_equal(json_string_value(json_array_get(spec.config.volumes, 2)), "/srv/b");
+    assert_ok(image_config_from_json(kept, &again, &err));
+    assert_true(json_equal(again.volumes, spec.config.volumes));
+    image_config_done(&again);
+    image_spec_done(&spec);
+    id_of("\"User\":\"app\"", without);
+    id_of("\"User\":\"app\",\"Volumes\":{\"/tmp\":{}}", only_tmp);
+    id_of("\"User\":\"app\",\"Volumes\":{\"/a\":{}}", with);
+    assert_string_equal(without, only_tmp);
+    assert_string_not_equal(without, with);
+}
+
+static void volumes_that_lead_elsewhere_are_refused(void **state)
+{
+    static const char *const rows[][2] = {
+        {"{\"data\":{}}", "image: VOLUME data: must be absolute"},
+        {"{\"\":{}}", "image: VOLUME : must be absolute"},
+        {"{\"/a/../b\":{}}", "image: VOLUME /a/../b: must not hold \"..\""},
+        {"{\"/..\":{}}", "image: VOLUME /..: must not hold \"..\""},
+        {"{\"/\":{}}", "image: VOLUME /: cannot be a volume"},
+        {"{\"/./\":{}}", "image: VOLUME /./: cannot be a volume"},
+        {"{\"/etc/\":{}}", "image: VOLUME /etc/: cannot be a volume"},
+        {"{\"/proc/self/fd/3\":{}}", "image: VOLUME /proc/self/fd/3: cannot be a volume"},
+        {"{\"/sys\":{}}", "image: VOLUME /sys: cannot be a volume"},
+        {"{\"/dev\":{}}", "image: VOLUME /dev: cannot be a volume"},
+        {"{\"/dev/shm/x\":{}}", "image: VOLUME /dev/shm/x: cannot be a volume"},
+        {"{\"/tmp/x\":{}}",
+         "image: VOLUME /tmp/x: is in /tmp, which is empty at the start of a call"},
+        {"{\"/a\":{},\"/b\":{},\"/a/b/c\":{}}", "image: VOLUME /a/b/c: is inside another VOLUME"},
+        {"{\"/a\\n\":{}}", "image: VOLUME: a path holds control characters"},
+        {"[\"/a\",1]", "image: volumes: expected strings"},
+        {"\"/a\"", "image: volumes: expected an object"},
+    };
+    char members[512];
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(rows); i++) {
+        snprintf(members, sizeof members, "\"Volumes\":%s", rows[i][0]);
+        refuses(members, rows[i][1]);
+    }
+}
+
+static void too_many_or_too_long_volumes_are_refused(void **state)
+{
+    char members[1024] = "\"Volumes\":{", path[301], why[160];
+    size_t at = strlen(members);
+
+    (void)state;
+    for (int i = 0; i < 17; i++)
+        at += (size_t)snprintf(members + at, sizeof members - at, "%s\"/v%d\":{}", i > 0 ? "," : "",
+                               i);
+    snprintf(members + at, sizeof members - at, "}");
+    refuses(members, "image: more than 16 VOLUME paths");
+    memset(path, 'a', 300);
+    path[0] = '/';
+    path[300] = '\0';
+    snprintf(members, sizeof members, "\"Volumes\":{\"%s\":{}}", path);
+    snprintf(why, sizeof why, "image: VOLUME %.80s: longer than 255 bytes", path);
+    refuses(members, why);
+}
+
 /* ---- user ---- */
 
 static const char passwd[] = "root:x:0:0:root:/root:/bin/sh\n"
@@ -316,6 +396,9 @@ int main(void)
         cmocka_unit_test(the_id_is_this_hash),
         cmocka_unit_test(an_engine_says_the_same_in_other_words),
         cmocka_unit_test(a_stored_config_reads_as_it_was),
+        cmocka_unit_test(volumes_are_sorted_clean_paths_and_part_of_the_id),
+        cmocka_unit_test(volumes_that_lead_elsewhere_are_refused),
+        cmocka_unit_test(too_many_or_too_long_volumes_are_refused),
         cmocka_unit_test(users_resolve_by_the_images_files),
         cmocka_unit_test(nobody_becomes_root),
         cmocka_unit_test(odd_users_are_refused),

@@ -252,6 +252,34 @@ static void no_file_is_no_credentials_and_a_bad_one_is_told(void **state)
     assert_null(header);
 }
 
+static void of_several_files_the_first_that_has_the_host_counts(void **state)
+{
+    static char other[] = "/tmp/faas-auth-XXXXXX";
+    static const char text[] = "{\"auths\":{\"docker.io\":{\"username\":\"v\",\"password\":\"q\"},"
+                               "\"second.x\":{\"identitytoken\":\"other\"}}}";
+    FAAS_AUTO(char) *both = NULL, *bad = NULL;
+    int fd = mkstemp(other);
+    char *found = NULL;
+
+    (void)state;
+    assert_true(fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1);
+    close(fd);
+    assert_true(asprintf(&both, "%s:%s", file, other) > 0);
+    assert_true(asprintf(&bad, "%s:/nonexistent", file) > 0);
+    assert_ok(registry_auth_check(both, &err));
+    assert_ok(registry_auth_config(both, "docker.io", &found, &err));
+    assert_string_equal(found, "{\"auths\":{\"docker.io\":{\"auth\":\"dTpw\"}}}");
+    registry_auth_free(found);
+    assert_ok(registry_auth_config(both, "second.x", &found, &err));
+    assert_string_equal(found, "{\"auths\":{\"second.x\":{\"identitytoken\":\"other\"}}}");
+    registry_auth_free(found);
+    assert_ok(registry_auth_config(both, "third.x", &found, &err));
+    assert_null(found);
+    assert_int_equal(registry_auth_check(bad, &err), FAAS_INVALID);
+    assert_int_equal(registry_auth_config(bad, "third.x", &found, &err), FAAS_INVALID);
+    assert_int_equal(unlink(other), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +292,7 @@ int main(void)
         cmocka_unit_test(credentials_go_to_their_own_host_only),
         cmocka_unit_test(a_login_alone_is_a_file_of_its_own),
         cmocka_unit_test(no_file_is_no_credentials_and_a_bad_one_is_told),
+        cmocka_unit_test(of_several_files_the_first_that_has_the_host_counts),
     };
 
     return cmocka_run_group_tests(tests, write_file, remove_file);

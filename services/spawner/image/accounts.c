@@ -2,23 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "files.h"
+#include "layer.h"
 #include "user.h"
 
 enum find { FIND_BELOW, FIND_HERE, FIND_HIDDEN };
-
-static bool is_opaque(int folder)
-{
-    char value;
-
-    return fgetxattr(folder, "trusted.overlay.opaque", &value, 1) == 1 ||
-           fgetxattr(folder, "user.overlay.opaque", &value, 1) == 1;
-}
 
 static enum find look_in_etc(int root, const char *name, int *out_fd)
 {
@@ -28,7 +19,7 @@ static enum find look_in_etc(int root, const char *name, int *out_fd)
 
     if (etc < 0)
         return errno == ENOENT ? FIND_BELOW : FIND_HIDDEN;
-    found = is_opaque(etc) ? FIND_HIDDEN : FIND_BELOW;
+    found = layer_is_opaque(etc) ? FIND_HIDDEN : FIND_BELOW;
     if (fstatat(etc, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
         found = FIND_HIDDEN;
         if (S_ISREG(info.st_mode)) {
@@ -43,16 +34,13 @@ static enum find look_in_etc(int root, const char *name, int *out_fd)
 static enum find look_in_layer(struct image_store *store, const char *diff_id, const char *name,
                                int *out_fd)
 {
-    char path[80];
     enum find found;
-    int root;
+    int root = layer_open_root(store, diff_id);
 
-    snprintf(path, sizeof path, "%s/rootfs", diff_id + strlen("sha256:"));
-    root = files_open_plain(store->layers, path, O_RDONLY | O_DIRECTORY);
     if (root < 0)
         return FIND_HIDDEN;
     found = look_in_etc(root, name, out_fd);
-    if (found == FIND_BELOW && is_opaque(root))
+    if (found == FIND_BELOW && layer_is_opaque(root))
         found = FIND_HIDDEN;
     close(root);
     return found;

@@ -1,6 +1,5 @@
-#include "child.h"
+#include "child_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,21 +22,9 @@
 #include "config.h"
 #include "files.h"
 
-#define PROGRAM      "faas-image"
 #define REPORT_MAX   (17 * 1024 * 1024)
 #define BUFFER_BYTES (256 * 1024)
-#define WORDS_MAX    (1024 * 1024) /* of skopeo */
-#define LOOK_MS      500           /* how often a wait looks around */
-#define SILENCE_MS   600000 /* a child that neither reads, writes nor ends for so long is killed */
-#define FD_FLOOR     10     /* copies are made above what the child is given: 0 to 4 */
-
-struct child {
-    pid_t pid;
-    int report;
-};
-struct ends { /* what a child is given; -1: /dev/null */
-    int in, out, root;
-};
+#define FD_FLOOR     10 /* copies are made above what the child is given: 0 to 4 */
 
 static atomic_bool is_stopping;
 
@@ -130,8 +117,8 @@ static int spawn_with(const char *path, char *const argv[], const struct ends *e
     return rc;
 }
 
-static faas_code start(char *const argv[], const struct ends *ends, struct child *out_child,
-                       faas_err *err)
+faas_code child_start(char *const argv[], const struct ends *ends, struct child *out_child,
+                      faas_err *err)
 {
     struct child child = {.pid = 0};
     char path[PATH_MAX];
@@ -162,14 +149,13 @@ static faas_code start_bounded(const char *verb, const struct ends *ends, int64_
     snprintf(verb_text, sizeof verb_text, "%s", verb);
     for (size_t i = 0; i < 4; i++)
         snprintf(numbers[i], sizeof numbers[i], "%" PRId64, values[i]);
-    return start(argv, ends, out_child, err);
+    return child_start(argv, ends, out_child, err);
 }
 
 /* ---- end ---- */
 
 /* "O<folder>\0" ... "R<JSON>\0" */
-static faas_code read_report(const char *text, size_t len, struct child_result *result,
-                             faas_err *err)
+faas_code child_report(const char *text, size_t len, struct child_result *result, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     const char *error;
@@ -216,9 +202,8 @@ static void kill_if_silent(pid_t pid)
         close(fd);
 }
 
-/* The child has ended; its status (-1: not known) and what it reported. */
-static faas_code wait_for(struct child *child, int *out_status, char **out_text, size_t *out_len,
-                          faas_err *err)
+faas_code child_wait(struct child *child, int *out_status, char **out_text, size_t *out_len,
+                     faas_err *err)
 {
     faas_code code;
     int rc;
@@ -244,13 +229,13 @@ static faas_code finish(struct child *child, struct child_result *result, bool *
     int status;
 
     *out_is_broken = false;
-    FAAS_TRY(wait_for(child, &status, &text, &len, err));
+    FAAS_TRY(child_wait(child, &status, &text, &len, err));
     *out_is_broken = WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE;
     if (WIFSIGNALED(status) && !*out_is_broken)
         return faas_fail(err, FAAS_UNPROCESSABLE,
                          "the image cannot be unpacked: its reader was ended by signal %d (%s)",
                          WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
-    code = read_report(text, len, result, err);
+    code = child_report(text, len, result, err);
     if (code == FAAS_OK && status != 0)
         code = faas_fail(err, FAAS_UNPROCESSABLE, "the reader of the image failed");
     return code;
@@ -394,8 +379,8 @@ faas_code child_unpack(const struct child_job *job, struct child_result *out_res
         json_decref(result.opaque);
         return faas_fail_sys(err, errno, "unpack");
     }
-    code =
-        start_bounded(job->verb, &(struct ends){ends[1], -1, job->root}, job->bytes, &child, err);
+    code = start_bounded(job->verb, &(struct ends){ends[1], job->record, job->root}, job->bytes,
+                         &child, err);
     close(ends[1]);
     if (code == FAAS_OK) {
         code = feed(job, ends[0], err);
@@ -426,159 +411,13 @@ faas_code child_pack(int root, int out, faas_err *err)
     return finish(&child, &ignored, &is_broken, err);
 }
 
-/* ---- fetch ---- */
-
-static faas_code fail_too_much(faas_err *err)
+faas_code child_assemble(int record, int root, int out, faas_err *err)
 {
-    return faas_fail(err, FAAS_TOO_LARGE,
-                     "the image cannot be pulled: it is larger than %lld MB (IMAGE_MAX_MB)",
-                     (long long)image_limits.mb);
-}
-
-/* skopeo's last words: ... level=fatal msg="WHY" */
-static faas_code fail_fetch(int out, faas_err *err)
-{
-    FAAS_AUTO(char) *text = NULL;
-    char *why, *found;
-    size_t len;
-
-    FAAS_TRY(files_read(out, WORDS_MAX, &text, &len, err));
-    why = text;
-    while ((found = strstr(why, "msg=\"")) != NULL)
-        why = found + strlen("msg=\"");
-    len = strlen(why);
-    while (len > 0 && strchr("\"\n", why[len - 1]) != NULL)
-        why[--len] = '\0';
-    if (strstr(why, "file too large") != NULL) /* EFBIG, in Go's words */
-        return fail_too_much(err);
-    return faas_fail(err, FAAS_UNPROCESSABLE, "the image cannot be pulled: %s",
-                     len > 0 ? why : "skopeo gave no reason");
-}
-
-/* Of the plain files in a folder of what is being fetched; 0 when it is not there yet. */
-static int64_t bytes_in(int folder, const char *path)
-{
-    int fd = files_open_plain(folder, path, O_RDONLY | O_DIRECTORY);
-    DIR *list = fd >= 0 ? fdopendir(fd) : NULL;
-    const struct dirent *entry;
-    struct stat info;
-    int64_t bytes = 0;
-
-    while (list != NULL && (entry = readdir(list)) != NULL)
-        if (fstatat(fd, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode))
-            bytes += info.st_size;
-    if (list != NULL)
-        closedir(list);
-    else if (fd >= 0)
-        close(fd);
-    return bytes;
-}
-
-/* All layers together: the limit of one file is the kernel's business. */
-static bool is_too_much(int folder)
-{
-    return bytes_in(folder, ".") + bytes_in(folder, "oci") + bytes_in(folder, "oci/blobs/sha256") >
-           image_limits.mb * 1024 * 1024;
-}
-
-/* Ends a skopeo that fetches more than an image may be (true), or does not end. */
-static bool watch_fetch(const struct child *child, int folder)
-{
-    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, child->pid, 0), .events = POLLIN};
-    uint64_t deadline_ns = faas_deadline_in_ms(SILENCE_MS);
-    bool is_over = false, has_ended = false;
-
-    while (end.fd >= 0 && !has_ended && !is_over && faas_left_ms(deadline_ns) > 0 &&
-           !child_is_stopping()) {
-        has_ended = poll(&end, 1, LOOK_MS) > 0;
-        is_over = !has_ended && is_too_much(folder);
-    }
-    if (!has_ended)
-        kill(child->pid, SIGKILL);
-    if (end.fd >= 0)
-        close(end.fd);
-    return is_over;
-}
-
-/* What skopeo says goes to the file `out`. */
-static faas_code run_fetch(const char *verb, const struct child_fetch *fetch, int out,
-                           faas_err *err)
-{
-    char name[] = PROGRAM, login[] = "login", anonymous[] = "anonymous";
-    char http[] = "http", https[] = "https", bytes[24];
-    FAAS_AUTO(char) *image = strdup(fetch->image), *doing = strdup(verb), *text = NULL;
-    char *const argv[] = {name,
-                          doing,
-                          fetch->has_login ? login : anonymous,
-                          fetch->is_plain_http ? http : https,
-                          bytes,
-                          image,
-                          NULL};
     struct child_result ignored = {.entries = 0};
     struct child child;
-    size_t len = 0;
-    bool is_over;
-    int status;
+    bool is_broken;
 
-    if (image == NULL || doing == NULL)
-        return faas_fail_sys(err, errno, "pull");
-    snprintf(bytes, sizeof bytes, "%" PRId64, image_limits.mb * 1024 * 1024);
-    FAAS_TRY(start(argv, &(struct ends){-1, out, fetch->folder}, &child, err));
-    is_over = watch_fetch(&child, fetch->folder);
-    FAAS_TRY(wait_for(&child, &status, &text, &len, err));
-    if (is_over)
-        return fail_too_much(err);
-    if (status == 0)
-        return FAAS_OK;
-    return len > 0 ? read_report(text, len, &ignored, err) : fail_fetch(out, err);
-}
-
-static faas_code open_words(int *out_fd, faas_err *err)
-{
-    *out_fd = memfd_create("skopeo-says", MFD_CLOEXEC);
-    return *out_fd >= 0 ? FAAS_OK : faas_fail_sys(err, errno, "pull");
-}
-
-faas_code child_fetch(const struct child_fetch *fetch, faas_err *err)
-{
-    faas_code code;
-    int out;
-
-    FAAS_TRY(open_words(&out, err));
-    code = run_fetch("fetch", fetch, out, err);
-    close(out);
-    return code;
-}
-
-/* The last line: warnings may come before it. */
-static faas_code read_digest(int out, char out_digest[IMAGE_ID_TEXT], faas_err *err)
-{
-    FAAS_AUTO(char) *text = NULL;
-    const char *line;
-    size_t len;
-
-    FAAS_TRY(files_read(out, WORDS_MAX, &text, &len, err));
-    while (len > 0 && text[len - 1] == '\n')
-        text[--len] = '\0';
-    line = strrchr(text, '\n');
-    line = line != NULL ? line + 1 : text;
-    if (!image_digest_is(line))
-        return faas_fail(err, FAAS_UNPROCESSABLE,
-                         "the image cannot be pulled: its registry gave no digest");
-    snprintf(out_digest, IMAGE_ID_TEXT, "%s", line);
-    return FAAS_OK;
-}
-
-faas_code child_fetch_digest(const struct child_fetch *fetch, char out_digest[IMAGE_ID_TEXT],
-                             faas_err *err)
-{
-    faas_code code;
-    int out;
-
-    FAAS_TRY(open_words(&out, err));
-    code = run_fetch("digest", fetch, out, err);
-    if (code == FAAS_OK)
-        code = read_digest(out, out_digest, err);
-    close(out);
-    return code;
+    FAAS_TRY(start_bounded("assemble", &(struct ends){record, out, root},
+                           image_limits.mb * 1024 * 1024, &child, err));
+    return finish(&child, &ignored, &is_broken, err);
 }

@@ -25,6 +25,7 @@ struct child_job {
     int empty;        /* an empty folder to decompress in; borrowed */
     int64_t bytes;    /* at most, unpacked */
     char *hash;       /* FAAS_HASH_TEXT: of the uncompressed stream; NULL: not asked for */
+    int record;       /* of a layer: the file for what tarsplit.h keeps of it; borrowed */
 };
 struct child_result {
     int64_t entries, bytes, left_out;
@@ -34,6 +35,8 @@ FAAS_MUST_CHECK faas_code child_unpack(const struct child_job *job, struct child
                                        faas_err *err);
 /* The folder `root` as a tar into the file `out`. */
 FAAS_MUST_CHECK faas_code child_pack(int root, int out, faas_err *err);
+/* A layer's tar into the file `out`, of its record and its folder. */
+FAAS_MUST_CHECK faas_code child_assemble(int record, int root, int out, faas_err *err);
 /* An image from a registry into "oci" of the folder, an OCI image layout, by skopeo.  The folder
  * belongs to IMAGE_FETCHER when this process is root; with a login, auth.json is in it. */
 struct child_fetch {
@@ -42,6 +45,8 @@ struct child_fetch {
     bool has_login, is_plain_http;
 };
 FAAS_MUST_CHECK faas_code child_fetch(const struct child_fetch *fetch, faas_err *err);
+/* The other way: "oci" of the folder to a registry; the folder's "digest" tells its manifest's. */
+FAAS_MUST_CHECK faas_code child_push(const struct child_fetch *push, faas_err *err);
 /* The digest by which its registry knows it now, "sha256:<64 hex digits>". */
 FAAS_MUST_CHECK faas_code child_fetch_digest(const struct child_fetch *fetch,
                                              char out_digest[IMAGE_ID_TEXT], faas_err *err);

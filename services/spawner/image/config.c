@@ -6,12 +6,14 @@
 
 #include "base/id.h"
 #include "base/text.h"
+#include "volumes.h"
 
 void image_config_done(struct image_config *config)
 {
     json_decref(config->entrypoint);
     json_decref(config->cmd);
     json_decref(config->env);
+    json_decref(config->volumes);
     free(config->working_dir);
     free(config->user);
     *config = (struct image_config){.uid = 0};
@@ -106,19 +108,6 @@ static faas_code take_command(const char *name, const json_t *list, json_t **out
     return FAAS_OK;
 }
 
-static bool has_control(const char *text, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        uint32_t point;
-        size_t step = faas_utf8_decode(text + at, len - at, &point);
-
-        if (step == 0 || faas_is_control(point))
-            return true;
-        at += step;
-    }
-    return false;
-}
-
 static faas_code take_env(const json_t *list, json_t **out_env, faas_err *err)
 {
     size_t i;
@@ -133,7 +122,7 @@ static faas_code take_env(const json_t *list, json_t **out_env, faas_err *err)
         size_t name_len = strcspn(json_string_value(word), "=");
 
         if (name_len == 0 || name_len == json_string_length(word) ||
-            has_control(json_string_value(word), name_len))
+            faas_has_control(json_string_value(word), name_len))
             return faas_fail(err, FAAS_INVALID,
                              "image: env: expected NAME=value, the name without control "
                              "characters");
@@ -153,7 +142,7 @@ static faas_code take_text(const char *name, const json_t *value, size_t max, co
         return faas_fail(err, FAAS_INVALID, "image: %s: expected a string", name);
     if (json_string_length(value) > max)
         return faas_fail(err, FAAS_INVALID, "image: %s: longer than %zu bytes", name, max);
-    if (has_control(json_string_value(value), json_string_length(value)))
+    if (faas_has_control(json_string_value(value), json_string_length(value)))
         return faas_fail(err, FAAS_INVALID, "image: %s: holds control characters", name);
     *out_text = json_string_value(value);
     return FAAS_OK;
@@ -187,10 +176,12 @@ static char *clean_path(const char *path)
 }
 
 struct names { /* of the same facts in the two documents, and in ours */
-    const char *entrypoint, *cmd, *env, *working_dir, *user;
+    const char *entrypoint, *cmd, *env, *working_dir, *user, *volumes;
 };
-static const struct names docker_names = {"Entrypoint", "Cmd", "Env", "WorkingDir", "User"};
-static const struct names own_names = {"entrypoint", "cmd", "env", "working_dir", "user"};
+static const struct names docker_names = {"Entrypoint", "Cmd",  "Env",
+                                          "WorkingDir", "User", "Volumes"};
+static const struct names own_names = {"entrypoint",  "cmd",  "env",
+                                       "working_dir", "user", "volumes"};
 
 static faas_code fill_config(const json_t *doc, const struct names *names,
                              struct image_config *config, faas_err *err)
@@ -207,6 +198,7 @@ static faas_code fill_config(const json_t *doc, const struct names *names,
                        IMAGE_PATH_BYTES_MAX - 1, &dir, err));
     FAAS_TRY(
         take_text("user", json_object_get(doc, names->user), IMAGE_USER_BYTES_MAX, &user, err));
+    FAAS_TRY(volumes_read(json_object_get(doc, names->volumes), &config->volumes, err));
     config->working_dir = clean_path(dir);
     config->user = strdup(user);
     if (config->working_dir == NULL || config->user == NULL)
@@ -267,9 +259,9 @@ faas_code image_spec_inspect(const json_t *answer, struct image_spec *out_spec, 
 
 json_t *image_config_to_json(const struct image_config *config)
 {
-    return json_pack("{s:O?,s:O?,s:O,s:s,s:s}", "cmd", config->cmd, "entrypoint",
+    return json_pack("{s:O?,s:O?,s:O,s:s,s:s,s:O*}", "cmd", config->cmd, "entrypoint",
                      config->entrypoint, "env", config->env, "user", config->user, "working_dir",
-                     config->working_dir);
+                     config->working_dir, "volumes", config->volumes);
 }
 
 faas_code image_config_from_json(const json_t *doc, struct image_config *out_config, faas_err *err)

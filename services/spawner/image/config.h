@@ -4,7 +4,7 @@
  * Normal    an empty list is one that was not given; the working directory is absolute and clean;
  *           everything else stays as written.
  * Id        "sha256:" and SHA-256 over the compact JSON, keys sorted, of cmd, entrypoint, env,
- *           layers (diff ids, lowest first), user and working_dir.
+ *           layers (diff ids, lowest first), user, working_dir and, where there are any, volumes.
  * Ownership a spec owns everything in it: image_spec_done.
  * Errors    INVALID naming the field and its bound; UNPROCESSABLE: for another platform.
  * Threads   pure values.
@@ -41,7 +41,8 @@ FAAS_MUST_CHECK faas_code image_spec_inspect(const json_t *answer, struct image_
                                              faas_err *err);
 FAAS_MUST_CHECK faas_code image_spec_id(const struct image_spec *spec, char out_id[IMAGE_ID_TEXT],
                                         faas_err *err);
-/* The config as members of an object: cmd, entrypoint (null: not given), env, user, working_dir.
+/* The config as members of an object: cmd, entrypoint (null: not given), env, user, working_dir;
+ * volumes where there are any.
  * NULL only without memory. */
 json_t *image_config_to_json(const struct image_config *config);
 /* Of image_config_to_json's members, checked again. */

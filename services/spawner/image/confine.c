@@ -178,11 +178,12 @@ static const int reading[] = {
     SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),   SCMP_SYS(sched_yield),
 };
 static const int making[] = {
-    SCMP_SYS(openat2),   SCMP_SYS(pwrite64),   SCMP_SYS(mkdirat),  SCMP_SYS(mknodat),
-    SCMP_SYS(linkat),    SCMP_SYS(symlinkat),  SCMP_SYS(unlinkat), SCMP_SYS(fchmod),
-    SCMP_SYS(fchmodat),  SCMP_SYS(fchown),     SCMP_SYS(fchownat), SCMP_SYS(utimensat),
-    SCMP_SYS(ftruncate), SCMP_SYS(getdents64),
+    SCMP_SYS(pwrite64),   SCMP_SYS(mkdirat),  SCMP_SYS(mknodat),   SCMP_SYS(linkat),
+    SCMP_SYS(symlinkat),  SCMP_SYS(unlinkat), SCMP_SYS(fchmod),    SCMP_SYS(fchmodat),
+    SCMP_SYS(fchown),     SCMP_SYS(fchownat), SCMP_SYS(utimensat), SCMP_SYS(ftruncate),
+    SCMP_SYS(getdents64),
 };
+static const int opening[] = {SCMP_SYS(openat2)};
 
 static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
 {
@@ -193,14 +194,16 @@ static int allow(scmp_filter_ctx filter, const int *calls, size_t count)
     return rc;
 }
 
-static faas_code close_system_calls(bool is_writer, faas_err *err)
+static faas_code close_system_calls(enum confine_work work, faas_err *err)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int rc = filter != NULL ? 0 : -ENOMEM;
 
     if (rc == 0)
         rc = allow(filter, reading, FAAS_ARRAY_LEN(reading));
-    if (rc == 0 && is_writer)
+    if (rc == 0 && work != CONFINE_STREAM)
+        rc = allow(filter, opening, FAAS_ARRAY_LEN(opening));
+    if (rc == 0 && work == CONFINE_WRITER)
         rc = allow(filter, making, FAAS_ARRAY_LEN(making));
     if (rc == 0)
         rc = seccomp_load(filter); /* sets no_new_privs */
@@ -214,15 +217,19 @@ static faas_code close_system_calls(bool is_writer, faas_err *err)
 
 faas_code confine_self(const struct confine *confine, faas_err *err)
 {
-    const uint32_t writer =
-        BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID);
+    static const uint32_t rights[] = {
+        [CONFINE_STREAM] = 0,
+        [CONFINE_READER] = BIT(CAP_DAC_READ_SEARCH),
+        [CONFINE_WRITER] =
+            BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_FOWNER) | BIT(CAP_FSETID),
+    };
 
     FAAS_TRY(enter_namespaces(confine->out_has_owners, err));
     if (fchdir(confine->root) != 0 || chroot(".") != 0)
         return faas_fail_sys(err, errno, "enter the folder");
     FAAS_TRY(limit(confine, err));
-    FAAS_TRY(keep_capabilities(confine->is_writer ? writer : 0, err));
+    FAAS_TRY(keep_capabilities(rights[confine->work], err));
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return faas_fail_sys(err, errno, "end with the parent");
-    return close_system_calls(confine->is_writer, err);
+    return close_system_calls(confine->work, err);
 }

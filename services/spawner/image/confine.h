@@ -16,9 +16,14 @@
 
 #include "base/err.h"
 
+enum confine_work {
+    CONFINE_STREAM, /* opens nothing */
+    CONFINE_READER, /* reads any file of the folder */
+    CONFINE_WRITER, /* makes files for several owners in it */
+};
 struct confine {
-    int root;             /* the folder; stays open */
-    bool is_writer;       /* makes files for several owners in it */
+    int root; /* the folder; stays open */
+    enum confine_work work;
     int64_t file_bytes;   /* the longest file */
     bool *out_has_owners; /* files can be given away */
 };

@@ -114,24 +114,44 @@ static int ask_digest(const struct fetch *fetch, char *from)
     return become_skopeo(argv);
 }
 
+static int push_image(const struct fetch *fetch, char *to)
+{
+    char name[] = SKOPEO, policy[] = "--insecure-policy", timeout[] = TIMEOUT, verb[] = "copy";
+    char quiet[] = "--quiet", login[] = "--dest-authfile=/tmp/auth.json";
+    char anonymous[] = "--dest-no-creds", verify[] = "--dest-tls-verify=true";
+    char plain[] = "--dest-tls-verify=false", digest[] = "--digestfile=/tmp/digest";
+    char from[] = "oci:/tmp/oci";
+    char *const argv[] = {name,
+                          policy,
+                          timeout,
+                          verb,
+                          quiet,
+                          digest,
+                          fetch->has_login ? login : anonymous,
+                          fetch->is_plain_http ? plain : verify,
+                          from,
+                          to,
+                          NULL};
+
+    return become_skopeo(argv);
+}
+
 faas_code fetch_become(const struct fetch *fetch, faas_err *err)
 {
-    FAAS_AUTO(char) *from = NULL;
+    static int (*const works[])(const struct fetch *fetch, char *image) = {
+        [FETCH_COPY] = copy_image, [FETCH_DIGEST] = ask_digest, [FETCH_PUSH] = push_image};
+    FAAS_AUTO(char) *image = NULL;
 
-    if (asprintf(&from, "docker://%s", fetch->image) < 0) {
-        from = NULL;
+    if (asprintf(&image, "docker://%s", fetch->image) < 0) {
+        image = NULL;
         return faas_fail_sys(err, ENOMEM, "start " SKOPEO);
     }
     FAAS_TRY(enter(fetch->folder, err));
     FAAS_TRY(limit(fetch->file_bytes, err));
     if (dup2(fetch->out, STDERR_FILENO) < 0 || close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
         return faas_fail_sys(err, errno, "start " SKOPEO);
-    if (fetch->is_question)
-        (void)ask_digest(fetch, from);
-    else
-        (void)copy_image(fetch, from);
+    (void)works[fetch->work](fetch, image);
     if (errno == ENOENT)
-        return faas_fail(err, FAAS_UNAVAILABLE,
-                         "skopeo is not installed; it fetches images from registries");
+        return faas_fail(err, FAAS_UNAVAILABLE, "skopeo is not installed; it talks to registries");
     return faas_fail_sys(err, errno, "start " SKOPEO);
 }

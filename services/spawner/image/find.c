@@ -19,6 +19,13 @@ void image_find_done(struct image_find *find)
 
 /* ---- the store ---- */
 
+static bool is_near(const char *full)
+{
+    struct image_ref ref;
+
+    return ref_parse(full, &ref, NULL) == FAAS_OK && ref_is_loopback(ref.host);
+}
+
 static faas_code open_name(struct image_find *find, const char *full, faas_err *err)
 {
     struct image_store *store = find->sources->store;
@@ -27,8 +34,9 @@ static faas_code open_name(struct image_find *find, const char *full, faas_err *
 
     FAAS_TRY(image_store_get(store, full, &find->image, err));
     FAAS_TRY(image_ref_source(store, full, &source, err));
-    find->is_settled = source == NULL || strcmp(source, SOURCE_ENGINE) != 0;
-    is_pinned = source != NULL && find->is_settled;
+    is_pinned = source != NULL && strcmp(source, SOURCE_ENGINE) != 0;
+    find->is_near = is_pinned && strchr(full, '@') == NULL && is_near(full);
+    find->is_settled = source == NULL || (is_pinned && !find->is_near);
     find->reference = strdup(is_pinned ? source : full);
     return find->reference != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
 }
@@ -107,6 +115,17 @@ static faas_code pull(const struct image_find *find, const char *full, faas_err 
     return image_pull(sources->store, &ask, &made, err);
 }
 
+/* Whether the registry that it came from says something else of the name by now. */
+static bool has_moved(const struct image_find *find, const char *full)
+{
+    const struct image_pull ask = {.name = full, .auth_file = find->sources->auth_file};
+    FAAS_AUTO(char) *pinned = NULL;
+
+    return find->is_near &&
+           image_pull_pinned(find->sources->store, &ask, &pinned, NULL) == FAAS_OK &&
+           strcmp(pinned, find->reference) != 0;
+}
+
 /* ---- both ---- */
 
 static faas_code bring_name(struct image_find *find, const char *full, faas_err *err)
@@ -114,8 +133,8 @@ static faas_code bring_name(struct image_find *find, const char *full, faas_err 
     char id[IMAGE_ID_TEXT];
     faas_code code = ask_engine(find, full, id, err);
 
-    if (is_elsewhere(code) && find->image != NULL)
-        return FAAS_OK; /* no engine now: what it gave earlier counts */
+    if (is_elsewhere(code) && find->image != NULL && !has_moved(find, full))
+        return FAAS_OK; /* it does not answer, or says the same: what it gave earlier counts */
     if (is_elsewhere(code))
         code = pull(find, full, err);
     else if (code == FAAS_OK && find->image != NULL && strcmp(find->image->id, id) == 0)

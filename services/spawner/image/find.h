@@ -1,6 +1,7 @@
 /* find.h - the image that is meant by a name or an id, brought to the store when it is not there.
- * A name    is what the store has under it, unless it came from an engine: such a name follows the
- *           engine, where somebody may build an image anew.  What the store has not, the Docker
+ * A name    is what the store has under it, unless it came from an engine or from a registry of this
+ *           machine: such a name follows where it came from, where somebody may build or push an image
+ *           anew, as long as that answers.  What the store has not, the Docker
  *           Engine gives when it answers and has it, else the registry, where ALLOWED_REGISTRIES
  *           lets it be asked.
  * An id     is that image alone: what is found under the reference that came with it must have the
@@ -31,6 +32,7 @@ struct image_find {
     struct image *image;
     char *reference;
     bool is_settled; /* of look: nobody needs to be asked */
+    bool is_near;    /* of look: it came from a registry of this machine */
 };
 FAAS_MUST_CHECK faas_code image_look(struct image_find *find, faas_err *err);
 /* After a look, whatever it said. */

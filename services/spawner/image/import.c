@@ -11,6 +11,7 @@
 #include "child.h"
 #include "files.h"
 #include "layer.h"
+#include "volumes.h"
 
 #define ARCHIVE "archive" /* in staging: an archive's files */
 #define PACKED  "layer.tar"
@@ -137,6 +138,8 @@ static faas_code add_image(struct import *import, size_t at, const json_t *names
     FAAS_TRY(image_spec_id(&image->spec, record.id, err));
     FAAS_TRY(add_layers(import, image, &record, &left_out, err));
     FAAS_TRY(accounts_resolve(import->staging.store, &image->spec, err));
+    FAAS_TRY(
+        volumes_place(import->staging.store, image->spec.layers, image->spec.config.volumes, err));
     record.spec = image->spec; /* lent: the source still owns it */
     return publish(import, &record, names, left_out, err);
 }
@@ -176,6 +179,7 @@ faas_code import_archive(struct import *import, int file, faas_err *err)
                             .in = file,
                             .root = -1,
                             .empty = -1,
+                            .record = -1,
                             .bytes = image_limits.mb * 1024 * 1024};
     faas_code code = layer_folder(import->staging.fd, "empty", &job.empty, err);
 

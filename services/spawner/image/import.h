@@ -35,6 +35,27 @@ struct image_pull {
 FAAS_MUST_CHECK faas_code image_pull(struct image_store *store, const struct image_pull *pull,
                                      json_t **out_images, faas_err *err);
 
+/* What the name means at its registry now: host/path@digest.  The caller frees. */
+FAAS_MUST_CHECK faas_code image_pull_pinned(struct image_store *store,
+                                            const struct image_pull *pull, char **out_pinned,
+                                            faas_err *err);
+
+/* One image of the store into a registry, with its layers as they came: it has the same id wherever
+ * it is pulled.  Its new name is known here, too.  {"id","reference","pinned","bytes"}
+ * UNPROCESSABLE: a layer of it was not kept so, or what the registry said. */
+struct image_push {
+    const char *name;      /* or id, in the store */
+    const char *reference; /* [host[:port]/]path[:tag] */
+    const char *auth_file; /* as image_pull's */
+    const char *allowed;   /* ALLOWED_REGISTRIES; NULL: none but loopback ones */
+};
+FAAS_MUST_CHECK faas_code image_push(struct image_store *store, const struct image_push *push,
+                                     json_t **out_image, faas_err *err);
+
+/* The name's path and tag at another registry, host:port; INVALID for an id.  The caller frees. */
+FAAS_MUST_CHECK faas_code image_push_name(const char *name, const char *registry,
+                                          char **out_reference, faas_err *err);
+
 /* Lists are arrays of strings or NULL, texts may be NULL. */
 struct image_pack {
     const char *folder, *tag;

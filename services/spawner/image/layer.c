@@ -10,7 +10,8 @@
 #include "child.h"
 #include "files.h"
 
-#define WORK "layer" /* in staging, renamed when complete */
+#define WORK   "layer"        /* in staging, renamed when complete */
+#define RECORD "tarsplit.zst" /* of tarsplit.h */
 
 static const char *hex_of(const char *diff_id)
 {
@@ -101,6 +102,9 @@ static faas_code unpack(int work, const struct layer_job *job, struct child_resu
                               .hash = hash};
     faas_code code = layer_folder(work, "empty", &child.empty, err);
 
+    child.record = openat(work, RECORD, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (code == FAAS_OK && child.record < 0)
+        code = faas_fail_sys(err, errno, "make " RECORD);
     if (code == FAAS_OK)
         code = layer_folder(work, "rootfs", &child.root, err);
     if (code == FAAS_OK)
@@ -111,6 +115,8 @@ static faas_code unpack(int work, const struct layer_job *job, struct child_resu
                          job->diff_id, hash);
     if (code == FAAS_OK)
         code = mark_opaque(child.root, out_result->opaque, err);
+    if (child.record >= 0)
+        close(child.record);
     if (child.root >= 0)
         close(child.root);
     if (child.empty >= 0)
@@ -178,5 +184,77 @@ faas_code layer_add(struct image_staging *staging, const struct layer_job *job, 
     json_decref(result.opaque);
     *out_bytes = result.bytes;
     *out_left_out = result.left_out;
+    return code;
+}
+
+/* ---- and out again ---- */
+
+static int open_of(const struct image_store *store, const char *diff_id, const char *name,
+                   int flags)
+{
+    FAAS_AUTO(char) *path = NULL;
+
+    if (asprintf(&path, "%s/%s", hex_of(diff_id), name) < 0) {
+        path = NULL;
+        errno = ENOMEM;
+        return -1;
+    }
+    return files_open_plain(store->layers, path, flags);
+}
+
+int layer_open_root(const struct image_store *store, const char *diff_id)
+{
+    return open_of(store, diff_id, "rootfs", O_RDONLY | O_DIRECTORY);
+}
+
+bool layer_is_opaque(int folder)
+{
+    char value;
+
+    return fgetxattr(folder, "trusted.overlay.opaque", &value, 1) == 1 ||
+           fgetxattr(folder, "user.overlay.opaque", &value, 1) == 1;
+}
+
+static faas_code open_record(const struct image_store *store, const char *diff_id, int *out_fd,
+                             faas_err *err)
+{
+    int fd = open_of(store, diff_id, RECORD, O_RDONLY);
+    struct stat info;
+
+    if (fd < 0 && errno == ENOENT)
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "layer %s cannot be pushed: an older release imported it and did not keep "
+                         "what that needs; remove the images that have it and import them again",
+                         diff_id);
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        int errnum = errno;
+
+        if (fd >= 0)
+            close(fd);
+        return faas_fail_sys(err, errnum, "open " RECORD " of %s", diff_id);
+    }
+    if (info.st_size == 0) {
+        close(fd);
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "layer %s cannot be pushed: its archive is of a form that is run but not "
+                         "kept (files with holes, or written twice)",
+                         diff_id);
+    }
+    *out_fd = fd;
+    return FAAS_OK;
+}
+
+faas_code layer_assemble(struct image_store *store, const char *diff_id, int out, faas_err *err)
+{
+    faas_code code;
+    int record = -1, root;
+
+    FAAS_TRY(open_record(store, diff_id, &record, err));
+    root = layer_open_root(store, diff_id);
+    code = root >= 0 ? child_assemble(record, root, out, err)
+                     : faas_fail_sys(err, errno, "open layer %s", diff_id);
+    if (root >= 0)
+        close(root);
+    close(record);
     return code;
 }

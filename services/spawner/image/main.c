@@ -1,7 +1,8 @@
 /* main.c - `faas-image`: the short-lived process that reads what strangers packed.
  * Verbs     decompress  gzip or zstd on descriptor 0 -> its contents on 1
  *           unpack      a tar on 0 -> files in the folder 3; whiteouts are plain files
- *           layer       the same for a layer: whiteouts count
+ *           layer       the same for a layer: whiteouts count; its tarsplit.h record -> 1
+ *           assemble    such a record on 0, and the layer's folder 3 -> its tar on 1
  *           pack        the folder 3 -> a tar on 1
  * Then      max. bytes, entries, depth and length of names, in decimal digits.
  * Report    descriptor 4: "O<folder>\0" for each folder that hides lower ones, at the end
@@ -20,6 +21,7 @@
 #include "decompress.h"
 #include "fetch.h"
 #include "pack.h"
+#include "tarsplit.h"
 #include "unpack.h"
 
 enum { IN_FD = 0, OUT_FD = 1, ROOT_FD = 3, REPORT_FD = 4 };
@@ -56,6 +58,7 @@ static faas_code unpack(struct work *work, struct unpack_result *out_result, faa
         .in = IN_FD,
         .root = ROOT_FD,
         .is_layer = strcmp(work->verb, "layer") == 0,
+        .record = strcmp(work->verb, "layer") == 0 ? OUT_FD : -1,
         .bytes = work->bytes,
         .entries = work->entries,
         .names = work->names,
@@ -63,7 +66,7 @@ static faas_code unpack(struct work *work, struct unpack_result *out_result, faa
         .arg = work,
     };
     const struct confine confine = {.root = ROOT_FD,
-                                    .is_writer = true,
+                                    .work = CONFINE_WRITER,
                                     .file_bytes = work->bytes,
                                     .out_has_owners = &conf.keeps_owner};
 
@@ -87,10 +90,24 @@ static faas_code decompress(struct work *work, struct unpack_result *out_result,
     return decompress_stream(IN_FD, OUT_FD, stream_bytes(work), &out_result->bytes, err);
 }
 
+static faas_code assemble(struct work *work, struct unpack_result *out_result, faas_err *err)
+{
+    bool has_owners;
+    const struct confine confine = {.root = ROOT_FD,
+                                    .work = CONFINE_READER,
+                                    .file_bytes = stream_bytes(work),
+                                    .out_has_owners = &has_owners};
+
+    FAAS_TRY(confine_self(&confine, err));
+    return tarsplit_assemble(IN_FD, ROOT_FD, OUT_FD, stream_bytes(work), &out_result->bytes, err);
+}
+
 static faas_code run(struct work *work, struct unpack_result *out_result, faas_err *err)
 {
     if (strcmp(work->verb, "decompress") == 0)
         return decompress(work, out_result, err);
+    if (strcmp(work->verb, "assemble") == 0)
+        return assemble(work, out_result, err);
     if (work->fetch.image != NULL)
         return fetch_become(&work->fetch, err);
     if (strcmp(work->verb, "pack") == 0) {
@@ -105,6 +122,13 @@ static faas_code run(struct work *work, struct unpack_result *out_result, faas_e
     return unpack(work, out_result, err);
 }
 
+static enum fetch_work work_of(const char *verb)
+{
+    if (strcmp(verb, "push") == 0)
+        return FETCH_PUSH;
+    return strcmp(verb, "digest") == 0 ? FETCH_DIGEST : FETCH_COPY;
+}
+
 static bool parse_fetch(char **argv, struct work *out_work)
 {
     char *end;
@@ -116,7 +140,7 @@ static bool parse_fetch(char **argv, struct work *out_work)
                                      .out = OUT_FD,
                                      .has_login = strcmp(argv[2], "login") == 0,
                                      .is_plain_http = strcmp(argv[3], "http") == 0,
-                                     .is_question = strcmp(argv[1], "digest") == 0};
+                                     .work = work_of(argv[1])};
     return *end == '\0' && out_work->fetch.file_bytes > 0;
 }
 
@@ -127,7 +151,8 @@ static bool parse(int argc, char **argv, struct work *out_work)
 
     if (argc != 6)
         return false;
-    if (strcmp(argv[1], "fetch") == 0 || strcmp(argv[1], "digest") == 0)
+    if (strcmp(argv[1], "fetch") == 0 || strcmp(argv[1], "digest") == 0 ||
+        strcmp(argv[1], "push") == 0)
         return parse_fetch(argv, out_work);
     out_work->verb = argv[1];
     for (size_t i = 0; i < FAAS_ARRAY_LEN(targets); i++) {
@@ -139,7 +164,8 @@ static bool parse(int argc, char **argv, struct work *out_work)
             return false;
     }
     return strcmp(out_work->verb, "decompress") == 0 || strcmp(out_work->verb, "pack") == 0 ||
-           strcmp(out_work->verb, "unpack") == 0 || strcmp(out_work->verb, "layer") == 0;
+           strcmp(out_work->verb, "unpack") == 0 || strcmp(out_work->verb, "layer") == 0 ||
+           strcmp(out_work->verb, "assemble") == 0;
 }
 
 /* Ends without the C library's farewells: some of them look for files. */

@@ -2,18 +2,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "files.h"
 #include "import_internal.h"
+#include "registry_folder.h"
 #include "services/spawner/engine_save.h"
 #include "services/spawner/ref.h"
-#include "services/spawner/registry_auth.h"
 
 #define SAVED "saved.tar" /* in staging */
-#define PULL  "pull"      /* in staging: what skopeo sees as /tmp */
 
 /* ---- an engine ---- */
 
@@ -70,34 +68,6 @@ faas_code image_import_engine(struct image_store *store, const char *host, const
 
 /* ---- a registry ---- */
 
-/* The login of this registry alone, where only skopeo's user can read it. */
-static faas_code put_login(int folder, const char *text, faas_err *err)
-{
-    int fd = openat(folder, "auth.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    size_t len = strlen(text);
-    faas_code code = FAAS_OK;
-
-    if (fd < 0)
-        return faas_fail_sys(err, errno, "make auth.json");
-    if ((geteuid() == 0 && fchown(fd, IMAGE_FETCHER, IMAGE_FETCHER) != 0) ||
-        write(fd, text, len) != (ssize_t)len)
-        code = faas_fail_sys(err, errno, "write auth.json");
-    close(fd);
-    return code;
-}
-
-static faas_code open_private(struct import *import, int *out_folder, faas_err *err)
-{
-    FAAS_TRY(files_private_dir(import->staging.fd, PULL, out_folder, err));
-    if (geteuid() == 0 && fchown(*out_folder, IMAGE_FETCHER, IMAGE_FETCHER) != 0) {
-        int errnum = errno;
-
-        close(*out_folder);
-        return faas_fail_sys(err, errnum, "give a folder to skopeo");
-    }
-    return FAAS_OK;
-}
-
 /* By its digest: what a tag says may change between two questions.  out_pinned: host/path@digest. */
 static faas_code fetch_pinned(struct child_fetch *fetch, const struct image_ref *ref,
                               char out_pinned[REF_TEXT_MAX], faas_err *err)
@@ -120,29 +90,57 @@ static faas_code fetch_from_registry(struct import *import, const struct image_p
 {
     char full[REF_TEXT_MAX];
     struct child_fetch fetch = {.image = full, .is_plain_http = ref_is_loopback(ref->host)};
-    char *login = NULL;
+    struct registry_folder folder;
     faas_code code;
 
     ref_full(ref, full);
-    FAAS_TRY(registry_auth_config(pull->auth_file, ref->host, &login, err));
-    code = open_private(import, &fetch.folder, err);
-    if (code != FAAS_OK) {
-        registry_auth_free(login);
-        return code;
-    }
-    fetch.has_login = login != NULL;
-    if (login != NULL)
-        code = put_login(fetch.folder, login, err);
-    registry_auth_free(login);
-    if (code == FAAS_OK)
-        code = fetch_pinned(&fetch, ref, out_pinned, err);
+    FAAS_TRY(registry_folder_open(import->staging.fd, pull->auth_file, ref->host, &folder, err));
+    fetch.folder = folder.fd;
+    fetch.has_login = folder.has_login;
+    code = fetch_pinned(&fetch, ref, out_pinned, err);
     if (code == FAAS_OK) {
-        import->folder = files_open_plain(fetch.folder, "oci", O_RDONLY | O_DIRECTORY);
+        import->folder = files_open_plain(folder.fd, "oci", O_RDONLY | O_DIRECTORY);
         if (import->folder < 0)
             code = faas_fail_sys(err, errno, "open what skopeo fetched");
     }
-    close(fetch.folder);
+    registry_folder_close(&folder);
     return code;
+}
+
+static faas_code ask_digest(const struct image_pull *pull, int staging, const struct image_ref *ref,
+                            char out_digest[IMAGE_ID_TEXT], faas_err *err)
+{
+    char full[REF_TEXT_MAX];
+    struct child_fetch fetch = {.image = full, .is_plain_http = ref_is_loopback(ref->host)};
+    struct registry_folder folder;
+    faas_code code;
+
+    ref_full(ref, full);
+    FAAS_TRY(registry_folder_open(staging, pull->auth_file, ref->host, &folder, err));
+    fetch.folder = folder.fd;
+    fetch.has_login = folder.has_login;
+    code = child_fetch_digest(&fetch, out_digest, err);
+    registry_folder_close(&folder);
+    return code;
+}
+
+faas_code image_pull_pinned(struct image_store *store, const struct image_pull *pull,
+                            char **out_pinned, faas_err *err)
+{
+    char digest[IMAGE_ID_TEXT], pinned[REF_TEXT_MAX];
+    struct image_staging staging;
+    struct image_ref ref;
+    faas_code code;
+
+    FAAS_TRY(ref_parse(pull->name, &ref, err));
+    code = image_staging_open(store, &staging, err);
+    if (code == FAAS_OK)
+        code = ask_digest(pull, staging.fd, &ref, digest, err);
+    image_staging_close(&staging);
+    FAAS_TRY(code);
+    FAAS_TRY(ref_pinned(&ref, digest, pinned, err));
+    *out_pinned = strdup(pinned);
+    return *out_pinned != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
 }
 
 faas_code image_pull(struct image_store *store, const struct image_pull *pull, json_t **out_images,

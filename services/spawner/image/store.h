@@ -1,6 +1,6 @@
 /* store.h - the images this machine can run without an engine: where the native runtime gets an
  * image's layers and its configuration.
- * Layout    DIR/layers/sha256/<diff id>/rootfs, shared by images; DIR/images/<id>.json;
+ * Layout    DIR/layers/sha256/<diff id>/{rootfs,tarsplit.zst}, shared by images; DIR/images/<id>.json;
  *           DIR/refs/<hash of the name>.json; DIR/tmp.  All 0700 and of this process's user.  What
  *           is visible outside tmp is complete: everything arrives by one rename.
  * Owners    files keep their image's owners: made by root, user u of the image owns them as
@@ -34,6 +34,7 @@
 struct image_config {
     json_t *entrypoint, *cmd; /* arrays of at least one string; NULL: not given */
     json_t *env;              /* array of "NAME=value", may be empty; no control bytes in names */
+    json_t *volumes;          /* array of absolute clean paths, sorted (volumes.h); NULL: none */
     char *working_dir;        /* absolute, without "." and ".."; "/" when not given */
     char *user;               /* "", "1000", "app", "1000:1000"; no control bytes */
     uint32_t uid, gid;        /* resolved with the image's own passwd and group files, both below

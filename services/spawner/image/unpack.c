@@ -12,11 +12,13 @@
 
 #include "files.h"
 #include "store.h"
+#include "tarsplit.h"
 
 #define READ_BYTES (256 * 1024)
 
 typedef struct archive archive;
 FAAS_DEFINE_AUTO(archive, archive_read_free)
+FAAS_DEFINE_AUTO(tarsplit, tarsplit_free)
 
 struct unpack {
     const struct unpack_conf *conf;
@@ -26,6 +28,7 @@ struct unpack {
     char name[ENTRY_NAME_MAX]; /* of the entry, clean */
     const char *last;          /* its last part */
     int folder;                /* where it goes */
+    tarsplit *split;           /* NULL: no record is asked for */
 };
 
 static faas_code fail_entry(const struct unpack *unpack, const char *what, faas_err *err)
@@ -114,6 +117,14 @@ static faas_code write_at(const struct unpack *unpack, int fd, const char *data,
     return FAAS_OK;
 }
 
+/* Zeros that are not in the archive, which then cannot be made again from the file. */
+static faas_code count_hole(struct unpack *unpack, int64_t bytes, faas_err *err)
+{
+    if (bytes > 0 && unpack->split != NULL)
+        tarsplit_break(unpack->split);
+    return count_bytes(unpack, bytes, err);
+}
+
 static faas_code copy_data(struct unpack *unpack, int fd, faas_err *err)
 {
     int64_t end = 0, offset, size = archive_entry_size(unpack->entry);
@@ -124,7 +135,7 @@ static faas_code copy_data(struct unpack *unpack, int fd, faas_err *err)
     while ((rc = archive_read_data_block(unpack->from, &data, &len, &offset)) == ARCHIVE_OK) {
         if (offset < end)
             return faas_fail(err, FAAS_INVALID, "entry %.200s: its parts overlap", unpack->name);
-        FAAS_TRY(count_bytes(unpack, offset - end, err));
+        FAAS_TRY(count_hole(unpack, offset - end, err));
         FAAS_TRY(count_bytes(unpack, (int64_t)len, err));
         FAAS_TRY(write_at(unpack, fd, data, len, offset, err));
         end = offset + (int64_t)len;
@@ -134,7 +145,7 @@ static faas_code copy_data(struct unpack *unpack, int fd, faas_err *err)
                          archive_error_string(unpack->from));
     if (size <= end)
         return FAAS_OK;
-    FAAS_TRY(count_bytes(unpack, size - end, err));
+    FAAS_TRY(count_hole(unpack, size - end, err));
     return ftruncate(fd, size) == 0 ? FAAS_OK : faas_fail_sys(err, errno, "write a hole");
 }
 
@@ -145,6 +156,9 @@ static faas_code fill_file(struct unpack *unpack, int fd, faas_err *err)
         {.tv_sec = archive_entry_mtime(unpack->entry), .tv_nsec = 0},
     };
 
+    if (unpack->split != NULL) /* libarchive has read the headers, and nothing of the contents */
+        tarsplit_file(unpack->split, unpack->name, archive_filter_bytes(unpack->from, 0),
+                      archive_entry_size(unpack->entry));
     FAAS_TRY(copy_data(unpack, fd, err));
     FAAS_TRY(set_owner(unpack, fd, "", err));
     if (fchmod(fd, mode_of(unpack, false)) != 0)
@@ -266,6 +280,8 @@ static faas_code clear_place(struct unpack *unpack, bool is_folder, bool *out_wa
     if (is_folder && S_ISDIR(info.st_mode))
         return FAAS_OK;
     *out_was_hidden = is_whiteout(&info);
+    if (unpack->split != NULL && !*out_was_hidden)
+        tarsplit_break(unpack->split); /* contents that the record would look for, or their path */
     return files_remove_tree(unpack->folder, unpack->last, err);
 }
 
@@ -314,6 +330,8 @@ static faas_code take_entry(struct unpack *unpack, faas_err *err)
     char folder[ENTRY_NAME_MAX];
     faas_code code;
 
+    if (unpack->split != NULL)
+        tarsplit_entry(unpack->split, archive_read_header_position(unpack->from));
     if (++unpack->result.entries > unpack->conf->entries)
         return faas_fail(err, FAAS_TOO_LARGE, "it has more than %lld entries (IMAGE_MAX_ENTRIES)",
                          (long long)unpack->conf->entries);
@@ -348,25 +366,38 @@ static faas_code read_rest(int in, faas_err *err)
     return got == 0 ? FAAS_OK : faas_fail_sys(err, errno, "read the archive");
 }
 
+static int open_archive(const struct unpack *unpack)
+{
+    archive_read_support_format_tar(unpack->from);
+    archive_read_support_format_empty(unpack->from);
+    return unpack->split != NULL
+               ? archive_read_open(unpack->from, unpack->split, NULL, tarsplit_read, NULL)
+               : archive_read_open_fd(unpack->from, unpack->conf->in, READ_BYTES);
+}
+
 faas_code unpack_stream(const struct unpack_conf *conf, struct unpack_result *out_result,
                         faas_err *err)
 {
+    FAAS_AUTO(tarsplit) *split = NULL;
     FAAS_AUTO(archive) *from = archive_read_new();
     struct unpack unpack = {.conf = conf, .from = from};
     int rc;
 
     if (from == NULL)
         return faas_fail_sys(err, ENOMEM, "libarchive");
-    archive_read_support_format_tar(from);
-    archive_read_support_format_empty(from);
-    if (archive_read_open_fd(from, conf->in, READ_BYTES) != ARCHIVE_OK)
+    if (conf->record >= 0)
+        FAAS_TRY(tarsplit_new(conf->in, conf->record, &split, err));
+    unpack.split = split;
+    if (open_archive(&unpack) != ARCHIVE_OK)
         return faas_fail(err, FAAS_INVALID, "not a tar archive: %s", archive_error_string(from));
     while ((rc = archive_read_next_header(from, &unpack.entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN)
         FAAS_TRY(take_entry(&unpack, err));
     if (rc != ARCHIVE_EOF)
         return faas_fail(err, FAAS_INVALID, "not a whole tar archive: %s",
                          archive_error_string(from));
-    FAAS_TRY(read_rest(conf->in, err));
+    if (split != NULL)
+        tarsplit_entry(split, archive_read_header_position(from)); /* of the end */
+    FAAS_TRY(split != NULL ? tarsplit_end(split, err) : read_rest(conf->in, err));
     *out_result = unpack.result;
     return FAAS_OK;
 }

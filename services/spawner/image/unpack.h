@@ -25,6 +25,7 @@ struct unpack_conf {
     /* The folder of that clean name hides what lower layers have in it. */
     faas_code (*opaque)(void *arg, const char *folder, faas_err *err);
     void *arg;
+    int record; /* where the tarsplit.h record goes; -1: nowhere */
 };
 struct unpack_result {
     int64_t entries, bytes, left_out;

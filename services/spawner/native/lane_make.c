@@ -1,4 +1,5 @@
 /* lane_make.c - a lane from its order until it can be used: control groups, network, zygote. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "native.h"
+#include "services/spawner/image/volumes.h"
 #include "services/spawner/zygote/packet.h"
 
 #define MIB         (1024 * 1024)
@@ -66,6 +68,9 @@ static void on_made(void *arg, const struct zy_reply *reply, int take_pidfd)
         lane_made(lane);
 }
 
+static_assert(VOLUMES_MAX <= ZY_VOLUMES_MAX && VOLUME_BYTES_MAX <= ZY_VOLUME_BYTES,
+              "a lane takes what an image may declare");
+
 static char *append(char *at, const char *text)
 {
     size_t len = strlen(text) + 1;
@@ -79,7 +84,8 @@ static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len
 {
     const struct native *nt = lane->nt;
     const struct image *image = lane->image;
-    size_t layers = image != NULL ? image->layer_count : 0;
+    size_t layers = image != NULL ? image->layer_count : 0, i;
+    const json_t *volumes = image != NULL ? image->config.volumes : NULL, *volume;
     size_t room = sizeof(struct zy_lane_req) + 2 * SHARE_PATH_MAX;
     const char *skeleton = lane->key.has_network ? nt->share.outbound : nt->share.skeleton;
     struct zy_lane_req req = {
@@ -94,18 +100,22 @@ static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len
         .tmp_mb = (uint32_t)lane->key.tmp_mb,
         .is_slot = lane->key.is_warm,
         .has_network = lane->key.has_network,
+        .volumes = (uint32_t)json_array_size(volumes),
     };
     char *packet, *at;
 
-    for (size_t i = 0; i < layers; i++)
+    for (i = 0; i < layers; i++)
         room += strlen(image->layers[i]) + 1;
+    room += json_array_size(volumes) * (VOLUME_BYTES_MAX + 1);
     packet = malloc(room);
     if (packet == NULL)
         return NULL;
     memcpy(packet, &req, sizeof req);
     at = append(append(packet + sizeof req, nt->share.root), skeleton);
-    for (size_t i = layers; i > 0; i--)
+    for (i = layers; i > 0; i--)
         at = append(at, image->layers[i - 1]);
+    json_array_foreach (volumes, i, volume)
+        at = append(at, json_string_value(volume));
     *out_len = (size_t)(at - packet);
     return packet;
 }

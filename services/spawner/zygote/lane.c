@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/filter.h>
+#include <linux/openat2.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -31,6 +32,7 @@
 #define MIB         (1024UL * 1024)
 #define FILTER_MAX  4096
 #define NUMBER_TEXT 8
+#define BOTTOM      "bottom" /* the lowest layer, ours */
 #define PROC_FLAGS  (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 #define SYS_FLAGS   (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 #define DEV_FLAGS   (MS_NOSUID | MS_NOEXEC | MS_RDONLY)
@@ -91,9 +93,56 @@ static int bind_layer(const char *path, const char *number, int owners)
     return rc;
 }
 
+/* A folder and its missing parents, below the working directory, whatever the umask is. */
+static int make_folders(char *path)
+{
+    for (char *at = path; *at != '\0';) {
+        char *slash = at + strcspn(at, "/"), kept = *slash;
+        int rc;
+
+        *slash = '\0';
+        rc = mkdir(path, 0755) == 0 ? chmod(path, 0755) : -1;
+        *slash = kept;
+        if (rc != 0 && errno != EEXIST)
+            return -1;
+        at = slash + (kept == '/' ? 1 : 0);
+    }
+    return 0;
+}
+
+/* Where volumes go whose folders the image does not have; empty without volumes. */
+static int make_bottom(const struct zy_lane *lane)
+{
+    char path[sizeof BOTTOM + ZY_VOLUME_BYTES + 1] = BOTTOM;
+    int rc = make_folders(path);
+
+    for (uint32_t i = 0; rc == 0 && i < lane->req.volumes; i++) {
+        (void)snprintf(path, sizeof path, BOTTOM "%s", lane->volumes[i]);
+        rc = make_folders(path);
+    }
+    return rc;
+}
+
+/* In the image's root, which is the working directory. */
+static enum zy_step check_volumes(const struct zy_lane *lane)
+{
+    const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
+                                            RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+
+    for (uint32_t i = 0; i < lane->req.volumes; i++) {
+        int fd = (int)syscall(SYS_openat2, AT_FDCWD, lane->volumes[i] + 1, &how, sizeof how);
+
+        if (fd < 0)
+            return ZY_STEP_VOLUME;
+        close(fd);
+    }
+    return ZY_STEP_NONE;
+}
+
 static enum zy_step mount_layers(const struct zy_lane *lane)
 {
-    char options[16 + ZY_LAYERS_MAX * NUMBER_TEXT] = "lowerdir=", number[NUMBER_TEXT];
+    char options[32 + ZY_LAYERS_MAX * NUMBER_TEXT] = "lowerdir=", number[NUMBER_TEXT];
     size_t used = strlen(options);
 
     if (mount("lane", lane->scratch, "tmpfs", PROC_FLAGS, "size=1m,mode=0700") != 0 ||
@@ -106,10 +155,10 @@ static enum zy_step mount_layers(const struct zy_lane *lane)
         used += (size_t)snprintf(options + used, sizeof options - used, "%s%s", i > 0 ? ":" : "",
                                  number);
     }
-    if (lane->req.layers == 1) { /* overlay wants two */
-        if (mkdir("none", 0755) != 0)
+    if (lane->req.layers == 1 || lane->req.volumes > 0) { /* overlay wants two */
+        if (make_bottom(lane) != 0)
             return ZY_STEP_ROOT;
-        (void)snprintf(options + used, sizeof options - used, ":none");
+        (void)snprintf(options + used, sizeof options - used, ":" BOTTOM);
     }
     return mount("image", "root", "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV, options) == 0 &&
                    chdir("root") == 0
@@ -126,6 +175,8 @@ static enum zy_step make_root(const struct zy_lane *lane)
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         return ZY_STEP_NAMESPACE;
     step = mount_layers(lane);
+    if (step == ZY_STEP_NONE)
+        step = check_volumes(lane);
     if (step != ZY_STEP_NONE)
         return step;
     if (mount("dev", "dev", NULL, MS_BIND, NULL) != 0 ||
@@ -339,6 +390,8 @@ static void run_zygote(const struct zy_lane *lane, int nursery)
                                 .gid = lane->req.gid,
                                 .pids = lane->req.pids + (lane->req.is_slot != 0 ? 1 : 0),
                                 .tmp_mb = lane->req.tmp_mb,
+                                .volumes = lane->volumes,
+                                .volume_count = lane->req.volumes,
                                 .is_slot = lane->req.is_slot != 0});
 }
 

@@ -5,6 +5,9 @@
  *           whose map the nursery writes; no capability to gain; filter.
  * Owners    each layer is mounted with an id map of its own, from the ids it has on disk to those of
  *           the lane; without it nobody inside could be the owner of a file.
+ * Volumes   folders for them are made in a layer of ours below the image's, so that they show where it
+ *           has none and change nothing where it has; each must then be reached without a link.  The
+ *           root is read-only, so what a path leads to stays that.
  * Names     layers get short names on a small tmpfs first, so that no mount table shows a host path.
  */
 #ifndef ZYGOTE_LANE_H
@@ -18,6 +21,7 @@ struct zy_lane {
     struct zy_lane_req req;
     const char *scratch;
     const char *layers[ZY_LAYERS_MAX];
+    const char *volumes[ZY_VOLUMES_MAX];
     int owners;  /* user namespace: whose the files of layers are */
     int control; /* to the spawner */
     int filter;  /* program of struct sock_filter */

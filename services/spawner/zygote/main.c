@@ -34,6 +34,26 @@ static void take_barriers_off(const char *name)
 static char packet[ZY_PACKET_MAX];
 static struct zy_lane lane;
 
+/* It is made below a folder of ours by that path: nothing in it leads up. */
+static bool is_volume(const char *path)
+{
+    const char *up = path != NULL ? strstr(path, "/..") : NULL;
+
+    while (up != NULL && up[3] != '/' && up[3] != '\0')
+        up = strstr(up + 1, "/..");
+    return path != NULL && path[0] == '/' && up == NULL && strlen(path) <= ZY_VOLUME_BYTES;
+}
+
+static bool read_volumes(char **at, const char *end)
+{
+    for (uint32_t i = 0; i < lane.req.volumes; i++) {
+        lane.volumes[i] = zy_take(at, end);
+        if (!is_volume(lane.volumes[i]))
+            return false;
+    }
+    return true;
+}
+
 static bool read_request(size_t len, size_t count, const int *fds)
 {
     char *at = packet + sizeof lane.req;
@@ -44,8 +64,8 @@ static bool read_request(size_t len, size_t count, const int *fds)
     memcpy(&lane.req, packet, sizeof lane.req);
     if (lane.req.groups > ZY_GROUPS_MAX || lane.req.has_network > 1 ||
         count != FDS_MIN + lane.req.groups + lane.req.has_network || lane.req.layers < 1 ||
-        lane.req.layers > ZY_LAYERS_MAX || lane.req.uid == 0 || lane.req.gid == 0 ||
-        lane.req.uid >= ZY_IDS || lane.req.gid >= ZY_IDS)
+        lane.req.layers > ZY_LAYERS_MAX || lane.req.volumes > ZY_VOLUMES_MAX || lane.req.uid == 0 ||
+        lane.req.gid == 0 || lane.req.uid >= ZY_IDS || lane.req.gid >= ZY_IDS)
         return false;
     lane.control = fds[0];
     lane.filter = fds[1];
@@ -57,7 +77,7 @@ static bool read_request(size_t len, size_t count, const int *fds)
         if (lane.layers[i] == NULL)
             return false;
     }
-    return lane.scratch != NULL && at == end;
+    return lane.scratch != NULL && read_volumes(&at, end) && at == end;
 }
 
 static void make_lane(size_t len, size_t count, const int *fds)

@@ -36,6 +36,7 @@ struct traces {
 struct writable {
     const char *path;
     uint32_t mb;
+    bool may_exec; /* what is in it, as in a volume of an engine's container */
     bool is_mounted;
     struct traces new;
 };
@@ -43,7 +44,8 @@ struct writable {
 /* The one sandbox of this zygote. */
 static struct {
     struct zy_setup setup;
-    struct writable writable[2];
+    struct writable writable[ZY_WRITABLE_MAX];
+    size_t writable_count;
     int32_t step, error; /* how it failed; NONE: it did not, or was killed */
     void (*say_failure)(void);
     int output[2];          /* standard output and error to be */
@@ -290,7 +292,8 @@ static long replace(struct writable *dir)
         return rc;
     dir->is_mounted = false;
     rc = with_pass(SYS_mount, ZY_ARG("tmpfs"), ZY_ARG(dir->path), ZY_ARG("tmpfs"),
-                   MOUNT_SAFE | MS_NOATIME, ZY_ARG(options));
+                   MS_NOSUID | MS_NODEV | MS_NOATIME | (dir->may_exec ? 0 : MS_NOEXEC),
+                   ZY_ARG(options));
     if (rc < 0)
         return rc;
     dir->is_mounted = true;
@@ -302,7 +305,7 @@ static long clean(void)
 {
     long rc = 0;
 
-    for (size_t i = 0; rc >= 0 && i < sizeof box.writable / sizeof box.writable[0]; i++)
+    for (size_t i = 0; rc >= 0 && i < box.writable_count; i++)
         if (!is_as_new(&box.writable[i]))
             rc = replace(&box.writable[i]);
     return rc;
@@ -343,6 +346,11 @@ static void make_one(void)
 }
 
 /* ---- for a slot ---- */
+
+const char *zy_writable(size_t index)
+{
+    return index < box.writable_count ? box.writable[index].path : NULL;
+}
 
 long zy_mount_writable(void)
 {
@@ -386,6 +394,10 @@ void zy_serve(const struct zy_setup *setup)
     box.setup = *setup;
     box.writable[0] = (struct writable){.path = "/tmp", .mb = setup->tmp_mb};
     box.writable[1] = (struct writable){.path = "/dev/shm", .mb = ZY_SHM_MB};
+    box.writable_count = 2;
+    for (uint32_t i = 0; i < setup->volume_count; i++)
+        box.writable[box.writable_count++] =
+            (struct writable){.path = setup->volumes[i], .mb = setup->tmp_mb, .may_exec = true};
     sigfillset(&all);
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     if (setup->is_slot)

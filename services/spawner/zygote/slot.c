@@ -18,12 +18,10 @@
 
 #define STACK_SIZE (16 * 1024)
 
-static const char *const writable[] = {"/tmp", "/dev/shm"};
-#define WRITABLE (sizeof writable / sizeof writable[0])
-
 static struct {
     int control, null_fd;
-    int dirs[WRITABLE];
+    int dirs[ZY_WRITABLE_MAX];
+    size_t dir_count;
     int stdio[3]; /* of the call */
     unsigned char stack[STACK_SIZE] __attribute__((aligned(64)));
 } slot;
@@ -65,7 +63,7 @@ static bool empty_all(void)
 {
     bool is_done = true;
 
-    for (size_t i = 0; i < WRITABLE; i++)
+    for (size_t i = 0; i < slot.dir_count; i++)
         is_done = zy_empty(slot.dirs[i]) && is_done;
     return is_done;
 }
@@ -134,9 +132,9 @@ static void serve(void)
     zy_on_failure(say_failure);
     zy_weaken();
     zy_must(ZY_STEP_LIMITS, prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -errno);
-    for (size_t i = 0; i < WRITABLE; i++) {
-        slot.dirs[i] = open(writable[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        zy_must(ZY_STEP_TMP, slot.dirs[i] >= 0 ? 0 : -errno);
+    for (const char *path; (path = zy_writable(slot.dir_count)) != NULL; slot.dir_count++) {
+        slot.dirs[slot.dir_count] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        zy_must(ZY_STEP_TMP, slot.dirs[slot.dir_count] >= 0 ? 0 : -errno);
     }
     zy_on_failure(NULL);
     tell(&ready);

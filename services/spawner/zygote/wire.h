@@ -4,7 +4,7 @@
  *           last the network namespace where has_network;
  *           answer zy_reply with the zygote's pidfd.  One answer per request, in order.
  * Outbound  zy_network_req; answer zy_reply with a network namespace in place of a pidfd.
- * Zygote    ZY_CLEAN (one byte), between sandboxes: what the last one left in /tmp and /dev/shm goes,
+ * Zygote    ZY_CLEAN (one byte), between sandboxes: what the last one left in /tmp and the like goes,
  *           as it would before the next one.  ZY_MAKE (one byte) with descriptors [stdout, stderr]: a sandbox is made and waits.  Then
  *           zy_call_req and its strings, with descriptor [stdin] or none: it runs.  Answer, once
  *           the program runs or cannot: zy_reply with the sandbox's pidfd.  Both packets may be
@@ -28,6 +28,8 @@
 #define ZY_OWNER_BASE    0x70000000U /* on disk, user u of an image owns files as this + u */
 #define ZY_STRINGS_MAX   4096        /* arguments; also variables */
 #define ZY_SHM_MB        8
+#define ZY_VOLUMES_MAX   16   /* of an image */
+#define ZY_VOLUME_BYTES  255  /* of a volume's path */
 #define ZY_NETWORKS      1024 /* of one spawner */
 #define ZY_RESOLVERS_MAX 3
 #define ZY_MAKE          'm'
@@ -42,8 +44,9 @@ struct zy_lane_req {
     uint32_t uid, gid; /* of the calls, inside: below ZY_IDS */
     uint32_t pids, files, tmp_mb;
     uint32_t is_slot, has_network;
+    uint32_t volumes;
     /* Then, each ended by NUL: an empty directory to mount on; the layers, highest first;
-     * the first is the skeleton, whose files are root's. */
+     * the first is the skeleton, whose files are root's; the volumes, absolute paths. */
 };
 
 struct zy_network_req {
@@ -67,6 +70,7 @@ struct zy_call_req {
       "the owners of the image's files cannot be mapped: this needs Linux 5.19 and a file "        \
       "system that can (ext4, xfs, btrfs)")                                                        \
     X(ROOT, "the image's layers cannot be mounted")                                                \
+    X(VOLUME, "a VOLUME path of the image is no plain folder in it")                               \
     X(DEV, "no /dev")                                                                              \
     X(PROC, "no /proc")                                                                            \
     X(PIVOT, "the root cannot be changed")                                                         \
