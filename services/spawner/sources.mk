@@ -20,7 +20,7 @@ $(eval $(call program,faas-outbound,$(addprefix $(SPAWNER)/outbound/,main.c devi
 $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c slot.c empty.c packet.c)))
 
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
-	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c))
+	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c $(SPAWNER)/image/volumes.c))
 
 $(eval $(call test,stream,$(SPAWNER)/stream.c))
 $(eval $(call test,outcome,$(SPAWNER)/outcome.c))
