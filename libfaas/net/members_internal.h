@@ -61,8 +61,10 @@ struct faas_members {
 /* ---- members_seen.c ---- */
 faas_code faas_members_seen_start(faas_members *members, faas_err *err);
 void faas_members_seen_stop(faas_members *members);
-/* members->own[own] has grown, and the instances of writers (a constant) wait for it. */
-void faas_members_tell_seen(faas_members *members, size_t own, const char *writers);
+bool faas_members_is_own(const faas_members *members, const struct faas_member_record *record);
+/* mu is held.  A beat of ours that comes back says which buckets we read, and of an earlier moment
+ * how far. */
+void faas_members_correct_own(faas_members *members, struct faas_member_record *own);
 
 /* Index of the first member not before (service, id). */
 size_t faas_members_position(const faas_members *members, const char *service, const char *id);

@@ -45,7 +45,8 @@ static void on_seen_timer(struct ev_loop *ev, ev_timer *timer, int events)
     }
 }
 
-void faas_members_tell_seen(faas_members *members, size_t own, const char *writers)
+/* members->own[own] has grown, and the instances of writers wait for it. */
+static void tell_seen(faas_members *members, size_t own, const char *writers)
 {
     struct ev_loop *ev = faas_loop_ev(members->loop);
     ev_tstamp wait = members->seen_at + GAP_S - ev_now(ev);
@@ -55,6 +56,70 @@ void faas_members_tell_seen(faas_members *members, size_t own, const char *write
         return;
     ev_timer_set(&members->seen_timer, wait > 0 && wait < GAP_S ? wait : 0, 0.0);
     ev_timer_start(ev, &members->seen_timer);
+}
+
+/* ---- what this process has applied ---- */
+
+/* The entry of a bucket, the end of the list when it has none, NULL when that is full, too. */
+static struct faas_member_applied *applied_of(struct faas_member_applied *list, const char *bucket)
+{
+    for (size_t i = 0; i < FAAS_APPLIED_MAX; i++)
+        if (list[i].bucket[0] == '\0' || strcmp(list[i].bucket, bucket) == 0)
+            return &list[i];
+    return NULL;
+}
+
+static void set_applied(struct faas_member_applied *place, const char *bucket, uint64_t seq)
+{
+    if (place == NULL)
+        return;
+    (void)snprintf(place->bucket, FAAS_BUCKET_TEXT, "%s", bucket);
+    place->seq = seq;
+}
+
+bool faas_members_is_own(const faas_members *members, const struct faas_member_record *record)
+{
+    return strcmp(record->pub.id, members->conf.id) == 0 &&
+           strcmp(record->pub.service, members->conf.service) == 0;
+}
+
+void faas_members_correct_own(faas_members *members, struct faas_member_record *own)
+{
+    for (size_t i = 0; i < FAAS_APPLIED_MAX && members->own[i].bucket[0] != '\0'; i++) {
+        struct faas_member_applied *place = applied_of(own->applied, members->own[i].bucket);
+
+        if (place != NULL && place->bucket[0] != '\0')
+            place->seq = members->own[i].seq;
+    }
+}
+
+static bool has_other(const faas_members *members, const char *service)
+{
+    for (size_t at = faas_members_position(members, service, "");
+         at < members->count && strcmp(members->list[at]->pub.service, service) == 0; at++)
+        if (!members->list[at]->pub.is_dead && !faas_members_is_own(members, members->list[at]))
+            return true;
+    return false;
+}
+
+void faas_members_applied(faas_members *members, const char *writers, const char *bucket,
+                          uint64_t seq)
+{
+    struct faas_member_applied *place;
+    struct faas_member_record *own;
+
+    if (members == NULL)
+        return;
+    pthread_mutex_lock(&members->mu);
+    place = applied_of(members->own, bucket);
+    set_applied(place, bucket, seq);
+    if (place != NULL && has_other(members, writers))
+        tell_seen(members, (size_t)(place - members->own), writers);
+    own = faas_members_record(members, members->conf.service, members->conf.id);
+    if (own != NULL)
+        faas_members_correct_own(members, own);
+    faas_members_wake(members);
+    pthread_mutex_unlock(&members->mu);
 }
 
 /* ---- hearing ---- */
