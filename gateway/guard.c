@@ -78,8 +78,10 @@ void guard_field(struct guard *guard, const char *name, size_t name_len, const c
     }
 }
 
-static bool is_target(const char *target)
+static bool is_target(const char *method, const char *target)
 {
+    if (strcmp(target, "*") == 0)
+        return strcmp(method, "OPTIONS") == 0;
     if (target[0] != '/' && strncmp(target, "http://", 7) != 0 &&
         strncmp(target, "https://", 8) != 0)
         return false;
@@ -99,7 +101,7 @@ static const char *broken_rule(const struct guard *guard, const char *method, co
         return "the protocol version must be HTTP/1.0 or HTTP/1.1";
     if (!is_token(method, strlen(method)))
         return "the method is malformed";
-    if (!is_target(target))
+    if (!is_target(method, target))
         return "the request target must be a path in visible ASCII";
     if (guard->broken != NULL)
         return guard->broken;

@@ -35,12 +35,12 @@ void http_exchange_free(http_exchange *x)
 }
 FAAS_DEFINE_AUTO(http_exchange, http_exchange_free)
 
-/* "http://host/path" is the same as "/path". */
+/* "http://host/path" is the same as "/path"; "*" is no path. */
 static const char *origin_form(const char *target)
 {
     const char *slash;
 
-    if (target[0] == '/')
+    if (target[0] == '/' || strcmp(target, "*") == 0)
         return target;
     slash = strstr(target, "://");
     slash = slash == NULL ? NULL : strchr(slash + 3, '/');

@@ -125,10 +125,20 @@ static void allow(struct gw_match *match, const char *method)
 {
     size_t used = strlen(match->allow);
 
+    if (strstr(match->allow, method) != NULL) /* no method's name is a part of another's */
+        return;
     (void)snprintf(match->allow + used, sizeof match->allow - used, "%s%s", used > 0 ? ", " : "",
                    method);
     if (strcmp(method, "GET") == 0)
         allow(match, "HEAD");
+}
+
+/* "OPTIONS *" asks about the server, not a path (RFC 9110, 9.3.7). */
+static faas_code match_all(struct gw_match *out_match, faas_err *err)
+{
+    for (const struct gw_route *route = gw_routes; route->method != NULL; route++)
+        allow(out_match, route->method);
+    return faas_fail(err, FAAS_METHOD, "this server takes %s", out_match->allow);
 }
 
 faas_code gw_match_route(const char *method, const char *path, struct gw_match *out_match,
@@ -138,6 +148,8 @@ faas_code gw_match_route(const char *method, const char *path, struct gw_match *
     struct path split_path;
 
     memset(out_match, 0, sizeof *out_match);
+    if (strcmp(path, "*") == 0)
+        return match_all(out_match, err);
     FAAS_TRY(split(path, &split_path, err));
     if (split_path.is_unmatchable)
         return faas_fail(err, FAAS_NOT_FOUND, "there is nothing at this path");

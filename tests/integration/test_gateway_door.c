@@ -63,6 +63,20 @@ static void options_tells_what_a_path_takes(void **state)
     assert_int_equal(reply.status, 404);
 }
 
+static void options_of_no_path_tells_what_the_server_takes(void **state)
+{
+    static const char request[] = "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    int fd = gate_connect(&gate);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(send(fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+    gate_read(fd, &reply);
+    assert_int_equal(reply.status, 204);
+    assert_string_equal(reply_field(&reply, "Allow"),
+                        "POST, GET, HEAD, PUT, DELETE, PATCH, OPTIONS");
+}
+
 static void head_is_get_without_the_body(void **state)
 {
     char length[32];
@@ -353,6 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(options_tells_what_a_path_takes),
+        test(options_of_no_path_tells_what_the_server_takes),
         test(head_is_get_without_the_body),
         test(http_10_keeps_a_connection_only_when_asked),
         test(http_11_keeps_it_unless_told_and_answers_in_order),

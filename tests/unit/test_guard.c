@@ -136,7 +136,9 @@ static void the_request_line_is_strict(void **state)
     assert_int_equal(check_line("GET", "/\x7f", "HTTP/1.1"), FAAS_INVALID);
     assert_int_equal(check_line("GET", "a", "HTTP/1.1"), FAAS_INVALID);
     assert_int_equal(check_line("GET", "", "HTTP/1.1"), FAAS_INVALID);
-    assert_int_equal(check_line("OPTIONS", "*", "HTTP/1.1"), FAAS_INVALID);
+    assert_int_equal(check_line("OPTIONS", "*", "HTTP/1.1"), FAAS_OK);
+    assert_int_equal(check_line("OPTIONS", "*/", "HTTP/1.1"), FAAS_INVALID);
+    assert_int_equal(check_line("GET", "*", "HTTP/1.1"), FAAS_INVALID);
     assert_int_equal(check_line("CONNECT", "a:1", "HTTP/1.1"), FAAS_INVALID);
     assert_int_equal(check_line("G(T", "/", "HTTP/1.1"), FAAS_INVALID);
     assert_int_equal(check_line("", "/", "HTTP/1.1"), FAAS_INVALID);
