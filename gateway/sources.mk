@@ -14,7 +14,7 @@ $(eval $(call integration,listing,tests/support/gate.c tests/support/gate_http.c
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_door,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
-$(eval $(call integration,gateway_tls,tests/support/gate.c tests/support/gate_http.c \
+$(eval $(call integration,gateway_tls,tests/support/cert.c tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_limits,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))

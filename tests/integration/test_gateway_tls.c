@@ -5,8 +5,6 @@
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/support/cert.h"
 #include "tests/support/program.h"
 #include "tests/unit/unit.h"
 
@@ -24,59 +23,11 @@ static struct gate gate;
 static char dir[] = "/tmp/faas-tls-XXXXXX";
 static char cert_path[64], key_path[64], url[64];
 
-/* ---- certificates ---- */
-
-static X509 *self_signed(EVP_PKEY *key, long serial)
-{
-    X509 *cert = X509_new();
-    X509_EXTENSION *name;
-
-    assert_non_null(cert);
-    X509_set_version(cert, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), serial);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    X509_set_pubkey(cert, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC,
-                               (const unsigned char *)"faas", -1, -1, 0);
-    X509_set_issuer_name(cert, X509_get_subject_name(cert));
-    name = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
-    assert_non_null(name);
-    X509_add_ext(cert, name, -1);
-    X509_EXTENSION_free(name);
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    return cert;
-}
-
-static void write_key(const char *path, EVP_PKEY *key, mode_t mode)
-{
-    FILE *out = fopen(path, "w");
-
-    assert_non_null(out);
-    assert_int_equal(PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL), 1);
-    fclose(out);
-    assert_int_equal(chmod(path, mode), 0);
-}
-
 /* The gateway's files, and a copy of the certificate for clients to trust. */
 static void make_pair(int number, char out_trust[64])
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *cert;
-
-    assert_non_null(key);
-    cert = self_signed(key, number);
     (void)snprintf(out_trust, 64, "%s/trust-%d.pem", dir, number);
-    for (int i = 0; i < 2; i++) {
-        FILE *out = fopen(i == 0 ? cert_path : out_trust, "w");
-
-        assert_non_null(out);
-        assert_int_equal(PEM_write_X509(out, cert), 1);
-        fclose(out);
-    }
-    write_key(key_path, key, 0600);
-    X509_free(cert);
-    EVP_PKEY_free(key);
+    cert_make(number, cert_path, key_path, out_trust);
 }
 
 /* ---- the client ---- */
@@ -235,8 +186,7 @@ static bool has_refused(void *arg)
 
 static void files_that_do_not_fit_change_nothing(void **state)
 {
-    EVP_PKEY *other = EVP_EC_gen("P-256");
-    char third[64];
+    char third[64], other[64];
 
     (void)state;
     make_pair(3, third);
@@ -246,11 +196,12 @@ static void files_that_do_not_fit_change_nothing(void **state)
     assert_int_equal(kill(gate.gateway, SIGHUP), 0);
     wait_until(has_refused, (char[]){"others may reach this secret"}, RENEWED_MS,
                "an open key is refused");
-    write_key(key_path, other, 0600);
+    (void)snprintf(other, sizeof other, "%s/other.pem", dir);
+    cert_make(4, other, key_path, other); /* the key alone is the gateway's */
     assert_int_equal(kill(gate.gateway, SIGHUP), 0);
     wait_until(has_refused, (char[]){"not the key of TLS_CERT_FILE"}, RENEWED_MS, "another's key");
     assert_int_equal(ask_once(third), 401);
-    EVP_PKEY_free(other);
+    (void)unlink(other);
 }
 
 /* Each with the connections of all the certificates before it still open. */

@@ -28,8 +28,11 @@ void process_start(struct process *p, const struct process_conf *conf)
 {
     static bool has_log;
     faas_err err = {0};
-    struct faas_bus_conf bus = {
-        .urls = conf->urls, .service = p->service, .id = p->id, .nkey_file = conf->nkey_file};
+    struct faas_bus_conf bus = {.urls = conf->urls,
+                                .service = p->service,
+                                .id = p->id,
+                                .nkey_file = conf->nkey_file,
+                                .ca_file = conf->ca_file};
     struct faas_rpc_conf rpc = {.service = p->service,
                                 .id = p->id,
                                 .version = "0.1.0",

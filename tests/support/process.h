@@ -18,9 +18,9 @@ struct process {
     char service[16], id[33];
 };
 
-/* nkey_file may be NULL.  endpoints may be NULL; state is handed to them. */
+/* nkey_file and ca_file may be NULL.  endpoints may be NULL; state is handed to them. */
 struct process_conf {
-    const char *urls, *service, *id, *nkey_file;
+    const char *urls, *service, *id, *nkey_file, *ca_file;
     const struct faas_endpoint *endpoints;
     void *state;
 };
