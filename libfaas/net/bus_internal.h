@@ -38,7 +38,7 @@ struct faas_link {
     natsConnection *nc;
     natsSock fd;
     ev_io readable, writable;
-    bool is_broken;                   /* libnats has closed it */
+    _Atomic bool is_broken;           /* libnats has closed it */
     _Atomic bool is_dirty;            /* there is something to write */
     _Atomic size_t queued;            /* bytes published since all was written, at most */
     _Atomic int refs;                 /* the connector's, and libnats's until the closed callback */
