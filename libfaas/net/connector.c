@@ -292,12 +292,12 @@ static void *serve(void *arg)
     for (;;) {
         if (lane->flushing != NULL)
             flush(lane);
-        else if (!STAILQ_EMPTY(&lane->retired))
-            end_one(lane);
-        else if (lane->is_ended)
-            break;
         else if (lane->is_wanted && !atomic_load(&bus->is_closing))
             try_to_connect(lane, &refused);
+        else if (!STAILQ_EMPTY(&lane->retired))
+            end_one(lane); /* it may take a moment: another one comes first */
+        else if (lane->is_ended)
+            break;
         else
             pthread_cond_wait(&bus->work, &bus->mu);
     }

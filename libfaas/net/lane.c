@@ -8,7 +8,7 @@
 #include "net/bus_internal.h"
 
 #define WATCH_S     0.2
-#define SILENT_MAX  3           /* looks: a server answers pings, which are sent as often */
+#define SILENT_MAX  2           /* looks: a server answers pings, which are sent as often */
 #define WRITE_BYTES (64 * 1024) /* published in one turn: written before its end */
 
 static const char *const lane_names[FAAS_LANES] = {"data", "control"};
@@ -313,6 +313,8 @@ void faas_lane_lose(struct faas_bus_lane *lane)
     lane->link = NULL;
     lane->was_down = true;
     faas_subs_end(lane);
+    if (!link->is_broken) /* with something unsaid, libnats waits half a second for an answer */
+        natsConnection_ProcessWriteEvent(link->nc);
     STAILQ_INSERT_TAIL(&lane->retired, link, next);
     lane->is_wanted = true;
     atomic_store(&lane->state, FAAS_LANE_DOWN);
