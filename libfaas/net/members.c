@@ -207,7 +207,7 @@ static const struct faas_json_field heard_fields[] = {
     FAAS_FIELD_END,
 };
 
-/* What is there of it already; a beat may come behind a message of members_seen.c that is newer. */
+/* What is there of it already. */
 static uint64_t seen_of(const struct faas_member_applied *list, const char *bucket)
 {
     for (size_t i = 0; i < FAAS_APPLIED_MAX && list[i].bucket[0] != '\0'; i++)
@@ -216,7 +216,8 @@ static uint64_t seen_of(const struct faas_member_applied *list, const char *buck
     return 0;
 }
 
-static void take_applied(struct faas_member_record *record, json_t *applied, bool is_known)
+/* A beat that is not the newest word of its reader takes nothing back. */
+static void take_applied(struct faas_member_record *record, json_t *applied, bool is_old)
 {
     struct faas_member_applied before[FAAS_APPLIED_MAX];
     const char *bucket;
@@ -230,7 +231,7 @@ static void take_applied(struct faas_member_record *record, json_t *applied, boo
             continue;
         (void)snprintf(record->applied[n].bucket, FAAS_BUCKET_TEXT, "%s", bucket);
         record->applied[n].seq = (uint64_t)json_integer_value(seq);
-        if (is_known && seen_of(before, bucket) > record->applied[n].seq)
+        if (is_old && seen_of(before, bucket) > record->applied[n].seq)
             record->applied[n].seq = seen_of(before, bucket);
         n++;
     }
@@ -267,7 +268,9 @@ static bool take_beat(struct faas_member_record *record, const struct heard *hea
     pub->running = heard->running;
     (void)snprintf(pub->isolation, sizeof pub->isolation, "%s",
                    heard->isolation != NULL ? heard->isolation : "");
-    take_applied(record, heard->applied, !is_new && !is_other);
+    if (is_new || is_other)
+        record->seen_beat = 0;
+    take_applied(record, heard->applied, (uint64_t)heard->beat <= record->seen_beat);
     if (heard->is_bye)
         *out_change = FAAS_MEMBER_LEFT;
     else

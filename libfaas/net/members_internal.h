@@ -21,6 +21,7 @@ struct faas_member_record {
     uint64_t probe_ns; /* no probe before this instant */
     uint64_t died_ns;
     struct faas_member_applied applied[FAAS_APPLIED_MAX];
+    uint64_t seen_beat; /* its newest beat when it last told what it applied (members_seen.c) */
 };
 
 /* A pool thread inside faas_members_wait_applied(); on its stack. */

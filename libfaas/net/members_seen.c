@@ -16,8 +16,9 @@ static void publish(faas_members *members, const struct faas_member_applied *own
 {
     char subject[FAAS_SUBJECT_MAX];
     struct faas_out out = {.subject = subject};
-    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s, s:s, s:I}", "v", 1, "epoch", members->epoch,
-                                       "bucket", own->bucket, "seq", (json_int_t)own->seq);
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:i, s:s, s:I, s:s, s:I}", "v", 1, "epoch", members->epoch, "beat",
+                  (json_int_t)members->beats, "bucket", own->bucket, "seq", (json_int_t)own->seq);
     FAAS_AUTO(char) *text = doc != NULL ? faas_json_text(doc, &out.len) : NULL;
     int len = snprintf(subject, sizeof subject, FAAS_SUBJ_SEEN, writers, members->conf.service,
                        members->conf.id);
@@ -126,20 +127,24 @@ void faas_members_applied(faas_members *members, const char *writers, const char
 
 struct seen {
     const char *epoch, *bucket;
-    int64_t seq;
+    int64_t beat, seq;
 };
 static const struct faas_json_field seen_fields[] = {
     FAAS_FIELD(STR, struct seen, epoch, "epoch", 1, 32, true),
+    FAAS_FIELD(INT, struct seen, beat, "beat", 0, 9e15, true),
     FAAS_FIELD(STR, struct seen, bucket, "bucket", 1, FAAS_BUCKET_TEXT - 1, true),
     FAAS_FIELD(INT, struct seen, seq, "seq", 0, 9e15, true),
     FAAS_FIELD_END,
 };
 
-/* Of a bucket that its beats name, and never backwards; mu is held. */
+/* Of a bucket that its beats name.  A beat that was sent before, and is read behind it, takes nothing
+ * back; mu is held. */
 static void take(struct faas_member_record *record, const struct seen *seen)
 {
     if (strcmp(record->pub.epoch, seen->epoch) != 0)
         return;
+    if ((uint64_t)seen->beat > record->seen_beat)
+        record->seen_beat = (uint64_t)seen->beat;
     for (size_t i = 0; i < FAAS_APPLIED_MAX && record->applied[i].bucket[0] != '\0'; i++)
         if (strcmp(record->applied[i].bucket, seen->bucket) == 0 &&
             record->applied[i].seq < (uint64_t)seen->seq)

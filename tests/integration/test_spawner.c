@@ -40,7 +40,8 @@ static void every_outcome_is_told_apart(void **state)
         assert_int_equal(status != NULL ? json_integer_value(status) : -1, rows[i].exit_code);
         assert_int_equal(json_integer_value(json_object_get(got.end, "signal")), rows[i].signal);
         assert_int_equal(json_is_true(json_object_get(got.end, "oom")), rows[i].is_oom);
-        assert_true(got.has_accept_event && got.has_accept_frame);
+        if (strcmp(rows[i].code, "start_failed") != 0) /* which is over before that is told */
+            assert_true(got.has_accept_event && got.has_accept_frame);
         den_assert_stopped(got.id);
         den_assert_gone("faas.call", got.id, 10000);
         caller_result_done(&got);
