@@ -64,27 +64,38 @@ static faas_code read_options(struct restore *restore, faas_err *err)
 
 /* ---- the target ---- */
 
-static faas_code check_empty(const char *path, faas_err *err)
+static bool is_counted(const char *name)
+{
+    return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, DATADIR_RESTORE) != 0;
+}
+
+/* Whether anything but our marker is in it. */
+static faas_code look(const char *path, bool *out_has_more, faas_err *err)
 {
     DIR *folder = opendir(path);
     const struct dirent *entry;
+    faas_code code = FAAS_OK;
 
+    *out_has_more = false;
     if (folder == NULL)
         return errno == ENOENT ? FAAS_OK : file_fail(err, "restore into", path, errno);
     errno = 0;
-    while ((entry = readdir(folder)) != NULL)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            break;
-    if (entry == NULL && errno != 0) {
-        faas_code code = file_fail(err, "read", path, errno);
-
-        closedir(folder);
-        return code;
-    }
+    while ((entry = readdir(folder)) != NULL && !is_counted(entry->d_name))
+        ;
+    if (entry == NULL && errno != 0)
+        code = file_fail(err, "read", path, errno);
+    *out_has_more = entry != NULL;
     closedir(folder);
-    if (entry == NULL)
+    return code;
+}
+
+static faas_code check_empty(const char *path, faas_err *err)
+{
+    bool has_more;
+
+    FAAS_TRY(look(path, &has_more, err));
+    if (!has_more)
         return FAAS_OK;
-    FAAS_TRY(datadir_check_whole(path, err));
     return faas_fail(err, FAAS_INVALID,
                      "%s is not empty; a backup is restored into a new directory: name one with "
                      "--data",
@@ -103,7 +114,8 @@ static faas_code sync_folder(const char *path, faas_err *err)
     return code;
 }
 
-/* Of two restores into one directory one makes the marker. */
+/* Of two restores into one directory one makes the marker; a `faas up` that began meanwhile sees the
+ * marker behind its own lock, or we see the lock. */
 static faas_code claim(const struct restore *restore, faas_err *err)
 {
     FAAS_AUTO(char) *marker = file_path("%s/" DATADIR_RESTORE, restore->path);
@@ -120,6 +132,10 @@ static faas_code claim(const struct restore *restore, faas_err *err)
     if (fd < 0)
         return file_fail(err, "make", marker, errno);
     close(fd);
+    if (check_empty(restore->path, err) != FAAS_OK) {
+        (void)unlink(marker);
+        return err->code;
+    }
     return sync_folder(restore->path, err);
 }
 
@@ -252,6 +268,7 @@ static faas_code run(struct restore *restore, const char *from, faas_err *err)
 {
     FAAS_TRY(read_options(restore, err));
     FAAS_TRY(datadir_path(data, &restore->path, err));
+    FAAS_TRY(datadir_check_whole(restore->path, err));
     FAAS_TRY(check_empty(restore->path, err));
     FAAS_TRY(backup_open(from, &restore->in, err));
     FAAS_TRY(check(restore, err));

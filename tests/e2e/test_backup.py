@@ -86,10 +86,14 @@ def platform(folder, nats):
                      "ASAN_OPTIONS": f"log_path={folder}/sanitizer", "UBSAN_OPTIONS": f"log_path={folder}/sanitizer:print_stacktrace=1"})
 
 
-def restore(plat, path, *more):
-    done = plat.run("restore", str(path), "--data", plat.data, "--replicas", f"nats={plat.replicas['nats']}", *more)
+def check_sanitizers(plat):
     reports = [p.read_text(errors="replace")[:4000] for p in pathlib.Path(plat.data).parent.glob("sanitizer*")]
     assert not reports, "\n".join(reports)
+
+
+def restore(plat, path, *more):
+    done = plat.run("restore", str(path), "--data", plat.data, "--replicas", f"nats={plat.replicas['nats']}", *more)
+    check_sanitizers(plat)
     return done
 
 
@@ -106,6 +110,7 @@ class Running:
     def __exit__(self, *_):
         assert self.plat.down() == []
         self.plat.check_logs()
+        check_sanitizers(self.plat)
 
 
 # ---- the same again ----
