@@ -34,13 +34,13 @@ static bool is_listed(const char *const *names, const char *name)
 
 static void claim_name(const struct backup_record *record)
 {
-    CLAIM(strstr(record->name, "..") == NULL && record->name[0] != '/');
+    CLAIM(strstr(record->name, "..") == NULL && strpbrk(record->name, "*> \r\n") == NULL);
     if (record->kind == BACKUP_FILE)
         CLAIM(is_listed(backup_files, record->name));
     if (record->kind == BACKUP_BUCKET)
         CLAIM(is_listed(backup_buckets, record->name));
     if (record->kind == BACKUP_BLOB)
-        CLAIM(strcspn(record->name, "/") == strlen(record->name) ||
+        CLAIM(strchr(record->name, '/') == NULL ||
               (strlen(record->name) == 77 && memcmp(record->name, "blobs/sha256/", 13) == 0));
     CLAIM(record->len <= BACKUP_VALUE_MAX);
     CLAIM(record->kind == BACKUP_END || ((const char *)record->value)[record->len] == '\0');
