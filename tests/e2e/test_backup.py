@@ -64,7 +64,7 @@ class Origin:
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("origin")
-    with Native(folder) as native:
+    with Native(folder, options=["--tls"]) as native:
         yield Origin(native.plat, folder)
 
 
@@ -123,6 +123,10 @@ def test_a_restored_platform_is_the_same(origin, made, tmp_path, nats):
     done = restore(plat, made[0], "--json")
     assert done.returncode == OK, (done.stdout, done.stderr)
     assert json.loads(done.stdout)["nats_servers"] == nats
+    modes = {"keys/token-1.pem": 0o600, "keys/tls-key.pem": 0o600, "keys/tls.pem": 0o644, "runtime.json": 0o600, ".": 0o700}
+    for name, mode in modes.items():
+        ours, theirs = pathlib.Path(plat.data, name), pathlib.Path(origin.plat.data, name)
+        assert ours.stat().st_mode & 0o7777 == mode and (name == "." or ours.read_bytes() == theirs.read_bytes()), name
     with Running(plat):
         user, gone, other = (Client(plat.url, client.token) for client in (origin.user, origin.gone, origin.other))
         assert (origin.seen(user), origin.seen(other)) == before  # with tokens from before
