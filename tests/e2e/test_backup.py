@@ -212,6 +212,31 @@ def test_the_stream_on_standard_output_is_the_same_file(origin, made):
     assert done.returncode == USAGE and b"not written to a terminal" in done.stderr
 
 
+def leader_of(plat, stream):
+    """The process of the server that leads a stream."""
+    port = json.loads(pathlib.Path(plat.data, "ports.json").read_text())["ports"]["nats-monitor-1"]
+    page = Client(f"http://127.0.0.1:{port}").get("/jsz?accounts=1&streams=1").json
+    streams = [s for account in page["account_details"] for s in account["stream_detail"]]
+    name = next(s["cluster"]["leader"] for s in streams if s["name"] == stream)
+    return next(p["pid"] for p in plat.status()["processes"] if p["name"] == f"nats-{name[-1]}")
+
+
+def test_a_server_that_dies_meanwhile_costs_nothing(made, tmp_path):
+    plat, path, again = platform(tmp_path, 3), tmp_path / "many.bak", tmp_path / "again.bak"
+    path.write_bytes(many(made[1], 8000))
+    assert restore(plat, path).returncode == OK
+    with Running(plat):
+        leader = leader_of(plat, "KV_functions")
+        child = subprocess.Popen([plat.faas, "backup", again, "--data", plat.data], env=plat.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        wait_until(lambda: any(p.stat().st_size > 500000 for p in tmp_path.glob("again.bak.*")), 20, "the backup is half-way")
+        os.kill(leader, signal.SIGKILL)
+        said = child.communicate(timeout=60)[0].decode()
+        assert child.returncode == OK, said
+        wait_until(plat.healthy, 60, "the platform is well again")
+    assert contents(parse(again.read_bytes()))["functions"] == contents(parse(path.read_bytes()))["functions"]
+    assert list(tmp_path.glob("again.bak.*")) == []
+
+
 # ---- what is refused ----
 
 def test_only_whole_files_are_restored(made, tmp_path):
