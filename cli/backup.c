@@ -232,6 +232,8 @@ int cli_backup(const struct cli_args *args)
     json_decref(backup.said);
     if (code == FAAS_OK)
         return CLI_OK;
+    if (code == FAAS_INTERNAL && err.detail[0] != '\0') /* the operator's own paths and reasons */
+        (void)faas_fail(&err, FAAS_UNAVAILABLE, "%s", err.detail);
     output_error(&err, args->common.is_json, NULL);
     return exit_of(code);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -16,7 +17,7 @@
 struct bucket {
     struct session session;
     faas_kv *kv;
-    const char *name; /* NULL: none is open */
+    char name[BACKUP_NAME_MAX + 1]; /* "": none is open */
     json_int_t count;
     pthread_mutex_t mu;
     pthread_cond_t woken;
@@ -90,21 +91,23 @@ static faas_code put_change(struct bucket *bucket, const struct backup_record *r
                             faas_err *err)
 {
     struct faas_kv_entry before = {0};
+    uint64_t revision;
     faas_code code;
 
     FAAS_TRY(wait_until(bucket, 0, 0, err));
     code = faas_kv_get(bucket->kv, record->name, faas_deadline_in_ms(WRITE_MS), &before, err);
-    faas_kv_entry_done(&(struct faas_kv_entry){before.value, before.len, 0});
     if (code != FAAS_OK && code != FAAS_NOT_FOUND)
         return code;
+    revision = before.revision; /* 0: not there */
+    faas_kv_entry_done(&before);
     *err = (faas_err){0};
     if (record->kind == BACKUP_CHANGED)
-        return faas_kv_put(bucket->kv, record->name, before.revision, record->value, record->len,
+        return faas_kv_put(bucket->kv, record->name, revision, record->value, record->len,
                            faas_deadline_in_ms(WRITE_MS), NULL, err);
-    if (code == FAAS_NOT_FOUND)
+    if (revision == 0)
         return FAAS_OK;
-    return faas_kv_delete(bucket->kv, record->name, before.revision, faas_deadline_in_ms(WRITE_MS),
-                          NULL, err);
+    return faas_kv_delete(bucket->kv, record->name, revision, faas_deadline_in_ms(WRITE_MS), NULL,
+                          err);
 }
 
 /* ---- buckets ---- */
@@ -117,9 +120,7 @@ static faas_code open_bucket(const struct restore_write *write, const char *name
     const char *seed = write->plan->seed_paths[is_functions ? ROLE_REGISTRY : ROLE_AUTH];
 
     *bucket = (struct bucket){.mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER};
-    bucket->name = is_functions                           ? FAAS_BUCKET_FUNCTIONS
-                   : strcmp(name, FAAS_BUCKET_USERS) == 0 ? FAAS_BUCKET_USERS
-                                                          : FAAS_BUCKET_REVOCATIONS;
+    snprintf(bucket->name, sizeof bucket->name, "%s", name);
     FAAS_TRY(
         session_open_as(user, write->plan->nats_urls, seed, SESSION_ID, &bucket->session, err));
     return faas_kv_open(bucket->session.rpc, bucket->name, write->plan->stream_replicas,
@@ -133,7 +134,7 @@ static faas_code close_bucket(const struct restore_write *write, struct bucket *
     faas_err why = {0};
     faas_code code;
 
-    if (bucket->name == NULL)
+    if (bucket->name[0] == '\0')
         return FAAS_OK;
     code = wait_until(bucket, 0, 0, &why);
     faas_kv_close(bucket->kv);
@@ -141,7 +142,7 @@ static faas_code close_bucket(const struct restore_write *write, struct bucket *
     if (code == FAAS_OK &&
         json_object_set_new(write->said, bucket->name, json_integer(bucket->count)) != 0)
         code = faas_fail_sys(&why, ENOMEM, "restore");
-    bucket->name = NULL;
+    bucket->name[0] = '\0';
     bucket->kv = NULL;
     if (code != FAAS_OK && err != NULL)
         *err = why;
@@ -196,7 +197,7 @@ static void explain(struct restore_write *write)
 faas_code restore_write(void *arg)
 {
     struct restore_write *write = arg;
-    struct bucket bucket = {.name = NULL};
+    struct bucket bucket = {.name = ""};
 
     write->code = write_all(write, &bucket, &write->err);
     (void)close_bucket(write, &bucket, NULL);
