@@ -149,6 +149,20 @@ void datadir_close(struct datadir *dir)
     *dir = (struct datadir){.lock_fd = -1, .nats_fd = -1};
 }
 
+faas_code datadir_check_whole(const char *path, faas_err *err)
+{
+    FAAS_AUTO(char) *marker = file_path("%s/" DATADIR_RESTORE, path);
+
+    if (marker == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    if (access(marker, F_OK) == 0)
+        return faas_fail(err, FAAS_INVALID,
+                         "%s holds a restore that was not finished; remove the directory and "
+                         "restore again",
+                         path);
+    return errno == ENOENT || errno == ENOTDIR ? FAAS_OK : file_fail(err, "read", marker, errno);
+}
+
 faas_code datadir_claim(const struct datadir *dir, faas_err *err)
 {
     char text[16];
@@ -243,7 +257,7 @@ faas_code datadir_cluster(const struct datadir *dir, int nats, struct cluster_fa
     if (out_facts->nats != nats)
         return faas_fail(err, FAAS_INVALID,
                          "%s was made for %d nats server%s; start it with --replicas nats=%d. "
-                         "The number changes only by backup and restore into a new directory",
+                         "`faas backup` and `faas restore` into a new directory change the number",
                          dir->path, out_facts->nats, out_facts->nats == 1 ? "" : "s",
                          out_facts->nats);
     return FAAS_OK;

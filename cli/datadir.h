@@ -7,6 +7,7 @@
  *   nats/          configuration files, nats/<n>/ stores      services/   DATA_DIR of the services
  *   log/           one file per process       state.json  what runs, rewritten on each change
  *   registry/      of --registry: image_registry.h
+ *   restore.json   empty, while `faas restore` fills the directory; removed when all is there
  *   runtime.json   {"v":1,"runtime"} what its functions were registered with       images/
  * Errors    INVALID (paths and reasons), CONFLICT (another supervisor runs here).
  * Threads   the main thread.
@@ -28,6 +29,9 @@ FAAS_MUST_CHECK faas_code datadir_path(const char *given, char **out_path, faas_
 /* Makes the directory and takes both locks.  CONFLICT names the running process. */
 FAAS_MUST_CHECK faas_code datadir_open(const char *given, struct datadir *out_dir, faas_err *err);
 void datadir_close(struct datadir *dir);
+#define DATADIR_RESTORE "restore.json"
+/* INVALID and what to do when a restore into it was never finished. */
+FAAS_MUST_CHECK faas_code datadir_check_whole(const char *path, faas_err *err);
 /* Writes the caller's process id into the lock file (again after a fork). */
 FAAS_MUST_CHECK faas_code datadir_claim(const struct datadir *dir, faas_err *err);
 /* The process that holds the lock of the directory; 0 when none does. */

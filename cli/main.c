@@ -120,6 +120,22 @@ static const char keys_details[] =
     "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 5 not every auth program uses it "
     "yet\n(they go on trying).\n";
 
+static const char backup_details[] =
+    "Of the platform that `faas up` runs with the same --data: users, functions with all their\n"
+    "versions, revoked tokens, the keys that sign tokens and serve HTTPS, and the images of this\n"
+    "machine. Every write that was acknowledged before it began is in it. FILE is replaced when\n"
+    "the backup is complete, and is 0600; - is standard output. It holds password hashes and\n"
+    "private keys. docs/BACKUP.md says what is not in it.\n"
+    "Exit status: 0 made; 2 wrong usage; 4 nothing runs there; 5 not made, and FILE is as it "
+    "was.\n";
+
+static const char restore_details[] =
+    "Makes a data directory of what `faas backup` wrote; `faas up --data DIR` runs it then. FILE\n"
+    "is checked to its end before anything is made. A directory whose restore was interrupted is\n"
+    "refused by `faas up`: remove it and restore again.\n"
+    "Exit status: 0 done; 2 the file or the directory is refused, and why; 3 the directory is in\n"
+    "use; 5 not done.\n";
+
 static const char import_details[] =
     "PATH is an archive of `docker save`, or an OCI image layout: a folder or an archive. "
     "Archives\n"
@@ -164,6 +180,10 @@ const struct cli_verb cli_verbs[] = {
      cli_invite},
     {"keys", "rotate", "change the key that signs tokens", keys_details, 1, 1, cli_keys_options,
      cli_keys},
+    {"backup", "FILE", "write what the platform keeps to a file", backup_details, 1, 1,
+     cli_backup_options, cli_backup},
+    {"restore", "FILE", "make a data directory of a backup", restore_details, 1, 1,
+     cli_restore_options, cli_restore},
     {"register", "USERNAME", "make an account", password_details, 1, 1, cli_register_options,
      cli_register},
     {"login", "USERNAME", "log in and keep the token", login_details, 1, 1, cli_password_options,

@@ -513,12 +513,16 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
 
     FAAS_TRY(programs_folder(&plan->bin_dir, err));
     FAAS_TRY(datadir_open(options->data, &plan->dir, err));
+    if (!options->is_restore)
+        FAAS_TRY(datadir_check_whole(plan->dir.path, err));
     FAAS_TRY(datadir_cluster(&plan->dir, nats, &plan->facts, err));
     FAAS_TRY(programs_nats(plan->bin_dir, &plan->nats_program, err));
     FAAS_TRY(in_dir(plan, "state.json", &plan->state_path, err));
     FAAS_TRY(in_dir(plan, "log", &plan->log_dir, err));
     FAAS_TRY(file_make_dirs(plan->log_dir, err));
-    FAAS_TRY(choose_runtime(plan, err));
+    plan->runtime.name = "none";
+    if (options->replicas[ROLE_SPAWNER] > 0)
+        FAAS_TRY(choose_runtime(plan, err));
     FAAS_TRY(make_keys(plan, err));
     if (options->is_tls)
         FAAS_TRY(keys_tls(plan->dir.path, options->address, &plan->tls, err));

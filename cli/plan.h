@@ -43,6 +43,7 @@ struct up_options {
     int port;                 /* of the first gateway, others follow; 0: free ones, kept */
     int replicas[ROLE_COUNT]; /* ROLE_IMAGES: 0 or 1 */
     bool is_tls;              /* HTTPS besides, on a port of its own per gateway */
+    bool is_restore;          /* NATS servers alone, in a directory that is being filled */
 };
 
 struct plan {

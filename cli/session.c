@@ -15,16 +15,16 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
-faas_code session_open(const char *nats_urls, const char *nkey_file, const char *name,
-                       struct session *out_session, faas_err *err)
+faas_code session_open_as(const char *user, const char *nats_urls, const char *nkey_file,
+                          const char *name, struct session *out_session, faas_err *err)
 {
     const struct faas_bus_conf bus_conf = {
         .urls = nats_urls,
-        .service = "cli",
+        .service = user,
         .id = name,
         .nkey_file = nkey_file,
     };
-    const struct faas_rpc_conf rpc_conf = {"cli", name, FAAS_VERSION, "faas", NULL};
+    const struct faas_rpc_conf rpc_conf = {user, name, FAAS_VERSION, "faas", NULL};
 
     *out_session = (struct session){.loop = NULL};
     FAAS_TRY(faas_loop_new(&out_session->loop, err));
@@ -34,6 +34,12 @@ faas_code session_open(const char *nats_urls, const char *nkey_file, const char 
         return faas_fail_sys(err, EAGAIN, "bus thread");
     out_session->has_thread = true;
     return FAAS_OK;
+}
+
+faas_code session_open(const char *nats_urls, const char *nkey_file, const char *name,
+                       struct session *out_session, faas_err *err)
+{
+    return session_open_as("cli", nats_urls, nkey_file, name, out_session, err);
 }
 
 /* "nats://127.0.0.1:P,..." of the servers that run here. */

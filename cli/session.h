@@ -21,6 +21,10 @@ struct session {
 FAAS_MUST_CHECK faas_code session_open(const char *nats_urls, const char *nkey_file,
                                        const char *name, struct session *out_session,
                                        faas_err *err);
+/* As another user of the bus than "cli", with its seed. */
+FAAS_MUST_CHECK faas_code session_open_as(const char *user, const char *nats_urls,
+                                          const char *nkey_file, const char *name,
+                                          struct session *out_session, faas_err *err);
 /* To the platform that runs in a data directory; NOT_FOUND: none does.  The same on failure. */
 FAAS_MUST_CHECK faas_code session_open_data(const char *path, const char *name,
                                             struct session *out_session, faas_err *err);

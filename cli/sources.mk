@@ -3,7 +3,8 @@ CLI_CLIENT := cli/main.c cli/args.c cli/output.c cli/file.c cli/credentials.c cl
     cli/account.c cli/functions.c cli/deploy.c cli/invoke.c
 CLI_UP := cli/up.c cli/down.c cli/status.c cli/plan.c cli/programs.c cli/datadir.c cli/ports.c \
     cli/image_registry.c cli/keys.c cli/keys_tls.c cli/nats_conf.c cli/supervisor.c cli/process.c cli/logfile.c cli/state.c \
-    cli/watchdog.c cli/ready.c cli/session.c cli/rotate.c cli/invite.c cli/engine_probe.c cli/runtime.c
+    cli/watchdog.c cli/ready.c cli/session.c cli/rotate.c cli/invite.c cli/engine_probe.c cli/runtime.c \
+    cli/backup.c cli/backup_file.c cli/image_backup.c cli/restore.c cli/restore_write.c
 
 $(eval $(call program,faas,$(CLI_CLIENT) $(CLI_UP) cli/image.c $(SPAWNER_IMAGE)))
 $(eval $(call test,cli_args,cli/args.c))
@@ -15,3 +16,4 @@ $(eval $(call test,cli_files,cli/credentials.c cli/datadir.c cli/ports.c cli/key
     cli/args.c))
 $(eval $(call test,cli_logfile,cli/logfile.c cli/file.c cli/output.c))
 $(eval $(call test,cli_runtime,cli/runtime.c cli/engine_probe.c cli/programs.c cli/file.c cli/nats_conf.c))
+$(eval $(call test,backup_file,cli/backup_file.c cli/file.c))

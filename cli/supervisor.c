@@ -1,6 +1,7 @@
 #include "cli/supervisor.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,18 @@ struct supervisor {
     int stopping_role; /* roles above it are down; ROLE_COUNT: none yet */
     bool has_killed;   /* the group that is stopping got SIGKILL */
     int64_t started_ms;
+    struct job *job;
+};
+
+/* Of its own memory: it may outlive the supervisor's. */
+struct job {
+    struct supervisor *sup;
+    faas_code (*run)(void *arg);
+    void *arg;
+    struct ev_loop *ev;
+    ev_async done;
+    pthread_t thread;
+    faas_code code; /* written by the thread before it wakes the loop */
 };
 
 /* ---- telling ---- */
@@ -234,18 +247,59 @@ static void on_watch(struct ev_loop *ev, ev_timer *watcher, int events)
 
 /* ---- starting ---- */
 
-static void on_ready(void *arg, faas_code code, const faas_err *err)
-{
-    struct supervisor *sup = arg;
+/* ---- a job ---- */
 
-    if (sup->is_stopping)
-        return;
-    if (code != FAAS_OK) {
-        fail_start(sup, err->msg);
-        return;
+static void *run_job(void *arg)
+{
+    struct job *job = arg;
+
+    job->code = job->run(job->arg);
+    ev_async_send(job->ev, &job->done);
+    return NULL;
+}
+
+static void on_job_done(struct ev_loop *ev, ev_async *watcher, int events)
+{
+    struct job *job = watcher->data;
+    struct supervisor *sup = job->sup;
+
+    (void)events;
+    ev_async_stop(ev, watcher);
+    pthread_join(job->thread, NULL);
+    sup->job = NULL;
+    if (job->code != FAAS_OK)
+        sup->has_failed = true;
+    free(job);
+    if (!sup->is_stopping)
+        begin_stop(sup);
+}
+
+static faas_code start_job(struct supervisor *sup, faas_err *err)
+{
+    struct job *job = calloc(1, sizeof *job);
+
+    if (job == NULL)
+        return faas_fail_sys(err, errno, "job");
+    job->sup = sup;
+    job->run = sup->setup->job;
+    job->arg = sup->setup->arg;
+    job->ev = sup->ev;
+    ev_async_init(&job->done, on_job_done);
+    job->done.data = job;
+    ev_async_start(sup->ev, &job->done);
+    if (pthread_create(&job->thread, NULL, run_job, job) != 0) {
+        ev_async_stop(sup->ev, &job->done);
+        free(job);
+        return faas_fail_sys(err, EAGAIN, "job");
     }
-    sup->is_ready = true;
-    write_state(sup); /* before the word: who reads it may ask for the status at once */
+    sup->job = job;
+    return FAAS_OK;
+}
+
+/* ---- starting ---- */
+
+static void say_ready(struct supervisor *sup)
+{
     printf("ready %s\n", sup->plan->url);
     if (sup->plan->tls_url != NULL)
         printf("tls %s certificate %s\n", sup->plan->tls_url, sup->plan->tls.cert_path);
@@ -256,6 +310,25 @@ static void on_ready(void *arg, faas_code code, const faas_err *err)
         sup->setup->on_ready(sup->setup->arg);
     if (sup->setup->is_detached)
         tell(sup, FAAS_LOG_INFO, "faas", "ready");
+}
+
+static void on_ready(void *arg, faas_code code, const faas_err *err)
+{
+    struct supervisor *sup = arg;
+    faas_err why = {0};
+
+    if (sup->is_stopping)
+        return;
+    if (code != FAAS_OK) {
+        fail_start(sup, err->msg);
+        return;
+    }
+    sup->is_ready = true;
+    write_state(sup); /* before the word: who reads it may ask for the status at once */
+    if (sup->setup->job == NULL)
+        say_ready(sup);
+    else if (start_job(sup, &why) != FAAS_OK)
+        fail_start(sup, why.msg);
 }
 
 static faas_code start_watchers(struct supervisor *sup, faas_err *err)
@@ -350,7 +423,8 @@ static faas_code start(struct supervisor *sup, faas_err *err)
     FAAS_TRY(start_watchers(sup, err)); /* first: starting processes touches the timers */
     FAAS_TRY(start_processes(sup, err));
     FAAS_TRY(ready_start(&ready_conf, sup->ev, on_ready, sup, &sup->ready, err));
-    tell_runtime(sup);
+    if (sup->setup->job == NULL)
+        tell_runtime(sup);
     return FAAS_OK;
 }
 
@@ -366,6 +440,10 @@ static void finish(struct supervisor *sup)
         ev_timer_stop(sup->ev, &sup->watch);
         ev_timer_stop(sup->ev, &sup->write_state);
         ev_timer_stop(sup->ev, &sup->stop_limit);
+    }
+    if (sup->job != NULL) { /* cut short by a signal; the process ends with it */
+        ev_async_stop(sup->ev, &sup->job->done);
+        sup->has_failed = true;
     }
     free(sup->processes);
     unlink(sup->plan->state_path);

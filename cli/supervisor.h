@@ -18,10 +18,13 @@ struct supervisor_setup {
     bool is_verbose;             /* children's lines to the terminal too */
     bool is_detached;            /* own events as JSON lines, not sentences */
     void (*on_ready)(void *arg); /* after `ready URL` was printed; may be NULL */
+    /* Not NULL: in place of `ready URL` this, once all is ready, on a thread of its own; then the
+     * end.  What failed in it is its own to tell. */
+    faas_code (*job)(void *arg);
     void *arg;
 };
 
-/* Until everything has ended.  Returns an exit status. */
+/* Until everything has ended.  Returns an exit status.  A job that a signal cut short may still run. */
 int supervisor_run(const struct plan *plan, const struct supervisor_setup *setup);
 
 #endif

@@ -101,6 +101,11 @@ int cli_status(const struct cli_args *args);
 extern const struct cli_option cli_invite_options[];
 int cli_invite(const struct cli_args *args);
 int cli_keys(const struct cli_args *args);
+/* backup.c, restore.c */
+extern const struct cli_option cli_backup_options[];
+extern const struct cli_option cli_restore_options[];
+int cli_backup(const struct cli_args *args);
+int cli_restore(const struct cli_args *args);
 /* image.c */
 extern const struct cli_option cli_image_options[];
 extern const struct cli_option cli_image_import_options[];

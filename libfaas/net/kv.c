@@ -50,14 +50,19 @@ void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, v
     run_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);
 }
 
-void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_kv_done *done,
-                        void *arg)
+static struct faas_kv_op *next_op(faas_kv *kv, uint64_t from, uint64_t deadline_ns)
 {
     struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_NEXT, "", deadline_ns);
 
     if (op != NULL)
         op->from = from;
-    run_async(kv, op, done, arg);
+    return op;
+}
+
+void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_kv_done *done,
+                        void *arg)
+{
+    run_async(kv, next_op(kv, from, deadline_ns), done, arg);
 }
 
 /* NULL without memory. */
@@ -93,13 +98,29 @@ struct waiter {
     bool is_done;
     faas_code code;
     faas_err err;
-    struct faas_kv_entry entry; /* a copy */
+    struct faas_kv_entry entry;    /* a copy */
+    struct faas_kv_change *change; /* the key's place, when it is wanted */
+    size_t prefix;                 /* of the subject, before the key */
 };
+
+/* A copy of what follows the bucket's prefix; "" for a subject that no key has. */
+static void copy_key(const struct waiter *w, const struct faas_kv_message *message)
+{
+    size_t len = strlen(message->subject);
+    const char *key = len > w->prefix ? message->subject + w->prefix : "";
+
+    (void)snprintf(w->change->key, sizeof w->change->key, "%s",
+                   strlen(key) < sizeof w->change->key ? key : "");
+    w->change->is_delete = message->is_delete;
+}
 
 static void wake(void *arg, faas_code code, const struct faas_kv_entry *entry, const faas_err *err)
 {
     struct waiter *w = arg;
     void *copy = NULL;
+
+    if (entry != NULL && w->change != NULL)
+        copy_key(w, (const struct faas_kv_message *)entry);
 
     if (entry != NULL && entry->value != NULL) {
         copy = malloc(entry->len + 1);
@@ -118,11 +139,13 @@ static void wake(void *arg, faas_code code, const struct faas_kv_entry *entry, c
     pthread_mutex_unlock(&w->mu);
 }
 
-/* Runs the operation and waits for its end; *out_entry is the caller's. */
-static faas_code wait_for(struct faas_kv_op *take_op, struct faas_kv_entry *out_entry,
-                          faas_err *err)
+/* Runs the operation and waits for its end; *out_entry is the caller's.  out_change: for the key of
+ * what was read, or NULL. */
+static faas_code wait_with(struct faas_kv_op *take_op, struct faas_kv_change *out_change,
+                           struct faas_kv_entry *out_entry, faas_err *err)
 {
-    struct waiter w = {.mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER};
+    struct waiter w = {
+        .mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER, .change = out_change};
 
     if (take_op == NULL)
         return faas_fail_sys(err, ENOMEM, "use the store");
@@ -131,6 +154,7 @@ static faas_code wait_for(struct faas_kv_op *take_op, struct faas_kv_entry *out_
         faas_fail(err, FAAS_INTERNAL, "internal error");
         return faas_err_detail(err, "blocking use of the store on the loop thread");
     }
+    w.prefix = strlen("$KV.") + strlen(take_op->kv->bucket) + 1;
     faas_kv_op_run(take_op, wake, &w);
     pthread_mutex_lock(&w.mu);
     while (!w.is_done) /* bounded: done runs at the operation's deadline */
@@ -143,6 +167,18 @@ static faas_code wait_for(struct faas_kv_op *take_op, struct faas_kv_entry *out_
     else if (err != NULL)
         *err = w.err;
     return w.code;
+}
+
+static faas_code wait_for(struct faas_kv_op *take_op, struct faas_kv_entry *out_entry,
+                          faas_err *err)
+{
+    return wait_with(take_op, NULL, out_entry, err);
+}
+
+faas_code faas_kv_next(faas_kv *kv, uint64_t from, uint64_t deadline_ns,
+                       struct faas_kv_change *out_change, faas_err *err)
+{
+    return wait_with(next_op(kv, from, deadline_ns), out_change, &out_change->entry, err);
 }
 
 faas_code faas_kv_get(faas_kv *kv, const char *key, uint64_t deadline_ns,
@@ -161,6 +197,11 @@ static faas_code wait_for_revision(struct faas_kv_op *take_op, uint64_t *out_rev
         *out_revision = entry.revision;
     faas_kv_entry_done(&entry);
     return FAAS_OK;
+}
+
+faas_code faas_kv_last(faas_kv *kv, uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
+{
+    return wait_for_revision(faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), out_revision, err);
 }
 
 faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, const void *value,

@@ -21,6 +21,7 @@
 #include "net/rpc.h"
 
 #define FAAS_KV_VALUE_MAX (512 * 1024)
+#define FAAS_KV_KEY_MAX   160
 
 typedef struct faas_kv faas_kv;
 struct faas_kv_entry {
@@ -48,6 +49,20 @@ FAAS_MUST_CHECK faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t 
                                          uint64_t deadline_ns, uint64_t *out_revision,
                                          faas_err *err);
 void faas_kv_entry_done(struct faas_kv_entry *entry);
+
+/* Whoever reads a whole bucket asks for one change after the other, in the order of revisions; a key
+ * that is written again meanwhile comes again. */
+struct faas_kv_change {
+    char key[FAAS_KV_KEY_MAX + 1];
+    bool is_delete;
+    struct faas_kv_entry entry; /* faas_kv_entry_done() */
+};
+/* The first one at or after a revision, from the leader; NOT_FOUND when there is none. */
+FAAS_MUST_CHECK faas_code faas_kv_next(faas_kv *kv, uint64_t from, uint64_t deadline_ns,
+                                       struct faas_kv_change *out_change, faas_err *err);
+/* The bucket's newest revision, 0 when nothing was ever written. */
+FAAS_MUST_CHECK faas_code faas_kv_last(faas_kv *kv, uint64_t deadline_ns, uint64_t *out_revision,
+                                       faas_err *err);
 
 /* entry is borrowed for the callback; NULL unless code is FAAS_OK. */
 typedef void faas_kv_done(void *arg, faas_code code, const struct faas_kv_entry *entry,

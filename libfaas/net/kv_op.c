@@ -478,7 +478,7 @@ static bool is_key(const char *key)
 {
     size_t len = strlen(key);
 
-    return len > 0 && len <= 160 && key[0] != '.' && key[len - 1] != '.' &&
+    return len > 0 && len <= FAAS_KV_KEY_MAX && key[0] != '.' && key[len - 1] != '.' &&
            strstr(key, "..") == NULL &&
            key[strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                            "-/_=.")] == '\0';

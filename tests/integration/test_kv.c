@@ -279,6 +279,36 @@ static void an_empty_bucket_has_sequence_0(void **state)
     process_on_loop(&members[0], close_kv, empty);
 }
 
+static void a_bucket_is_read_change_by_change(void **state)
+{
+    uint64_t deadline_ns = faas_deadline_in_ms(LONG_MS), revision = 0;
+    struct faas_kv_change change = {.key = ""};
+    faas_kv *kv = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(faas_kv_open(members[0].rpc, "walked", 3, deadline_ns, &kv, &err));
+    assert_int_equal(faas_kv_next(kv, 1, deadline_ns, &change, &err), FAAS_NOT_FOUND);
+    assert_ok(faas_kv_put(kv, "a.1", 0, "one", 3, deadline_ns, NULL, &err));
+    assert_ok(faas_kv_put(kv, "b", 0, "two", 3, deadline_ns, NULL, &err));
+    assert_ok(faas_kv_put(kv, "a.1", 1, "more", 4, deadline_ns, NULL, &err));
+    assert_ok(faas_kv_delete(kv, "b", 2, deadline_ns, NULL, &err));
+    assert_ok(faas_kv_last(kv, deadline_ns, &revision, &err));
+    assert_int_equal(revision, 4);
+    assert_ok(faas_kv_next(kv, 1, deadline_ns, &change, &err)); /* 1 and 2 were replaced */
+    assert_string_equal(change.key, "a.1");
+    assert_int_equal(change.entry.revision, 3);
+    assert_string_equal(change.entry.value, "more");
+    assert_false(change.is_delete);
+    faas_kv_entry_done(&change.entry);
+    assert_ok(faas_kv_next(kv, 4, deadline_ns, &change, &err));
+    assert_string_equal(change.key, "b");
+    assert_true(change.is_delete);
+    faas_kv_entry_done(&change.entry);
+    assert_int_equal(faas_kv_next(kv, 5, deadline_ns, &change, &err), FAAS_NOT_FOUND);
+    process_on_loop(&members[0], close_kv, kv);
+}
+
 static void opening_twice_keeps_what_is_there(void **state)
 {
     struct faas_kv_entry entry = {0};
@@ -488,6 +518,7 @@ int main(void)
         cmocka_unit_test(a_deleted_key_can_be_created_again),
         cmocka_unit_test(the_newest_sequence_is_that_of_the_last_write),
         cmocka_unit_test(an_empty_bucket_has_sequence_0),
+        cmocka_unit_test(a_bucket_is_read_change_by_change),
         cmocka_unit_test(opening_twice_keeps_what_is_there),
         cmocka_unit_test(of_50_concurrent_creates_one_wins),
         cmocka_unit_test(of_50_concurrent_updates_one_wins),

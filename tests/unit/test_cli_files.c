@@ -248,6 +248,23 @@ static void the_number_of_servers_of_data_is_fixed(void **state)
     datadir_close(&dir);
 }
 
+static void an_unfinished_restore_is_told(void **state)
+{
+    FAAS_AUTO(char) *path = file_path("%s/restored", folder);
+    FAAS_AUTO(char) *marker = file_path("%s/restored/" DATADIR_RESTORE, folder);
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(datadir_check_whole(path, &err)); /* nothing there */
+    assert_ok(file_make_dirs(path, &err));
+    assert_ok(datadir_check_whole(path, &err));
+    assert_ok(file_write(marker, "", 0, 0600, &err));
+    assert_int_equal(datadir_check_whole(path, &err), FAAS_INVALID);
+    assert_contains(err.msg, "a restore that was not finished; remove the directory");
+    unlink(marker);
+    assert_ok(datadir_check_whole(path, &err));
+}
+
 static void files_are_replaced_whole(void **state)
 {
     FAAS_AUTO(char) *path = file_path("%s/whole", folder);
@@ -277,6 +294,7 @@ int main(void)
         cmocka_unit_test(ports_are_kept_while_they_are_free),
         cmocka_unit_test(a_directory_has_one_user),
         cmocka_unit_test(the_number_of_servers_of_data_is_fixed),
+        cmocka_unit_test(an_unfinished_restore_is_told),
         cmocka_unit_test(files_are_replaced_whole),
     };
 

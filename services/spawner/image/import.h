@@ -52,6 +52,13 @@ struct image_push {
 FAAS_MUST_CHECK faas_code image_push(struct image_store *store, const struct image_push *push,
                                      json_t **out_image, faas_err *err);
 
+/* One image as an OCI layout, which image_import() makes the same id of: each of its files in turn,
+ * by its path in the layout.  One layer after the other is made again in the store's tmp.
+ * UNPROCESSABLE: a layer of it was not kept so. */
+typedef faas_code image_export_put(void *arg, const char *path, int fd, faas_err *err);
+FAAS_MUST_CHECK faas_code image_export(struct image_store *store, const char *id,
+                                       image_export_put *put, void *arg, faas_err *err);
+
 /* The name's path and tag at another registry, host:port; INVALID for an id.  The caller frees. */
 FAAS_MUST_CHECK faas_code image_push_name(const char *name, const char *registry,
                                           char **out_reference, faas_err *err);

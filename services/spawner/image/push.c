@@ -1,4 +1,6 @@
-/* push.c - images into registries: an OCI layout of what the store holds, which skopeo copies. */
+/* push.c - images into registries: an OCI layout of what the store holds, which skopeo copies; and that
+ * layout alone, for a backup. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -305,6 +307,90 @@ faas_code image_push(struct image_store *store, const struct image_push *to, jso
     FAAS_TRY(image_ref_resolve(store, to->name, id, err));
     FAAS_TRY(image_record_open(store, id, &push.record, &lock, err)); /* held: it stays */
     code = push_opened(&push, to, &ref, out_image, err);
+    image_record_done(&push.record);
+    close(lock);
+    return code;
+}
+
+/* ---- the layout alone ---- */
+
+static faas_code put_one(const struct push *push, const char *path, image_export_put *put,
+                         void *arg, faas_err *err)
+{
+    FAAS_AUTO(char) *full = NULL;
+    faas_code code;
+    int fd;
+
+    if (asprintf(&full, "oci/%s", path) < 0) {
+        full = NULL;
+        return faas_fail_sys(err, ENOMEM, "export");
+    }
+    fd = files_open_plain(push->folder.fd, full, O_RDONLY);
+    if (fd < 0)
+        return faas_fail_sys(err, errno, "open %s", full);
+    code = put(arg, path, fd, err);
+    close(fd);
+    return code;
+}
+
+static faas_code put_blobs(const struct push *push, image_export_put *put, void *arg, faas_err *err)
+{
+    int fd = dup(push->blobs);
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+    faas_code code = FAAS_OK;
+    char path[sizeof "blobs/sha256/" + 64];
+
+    if (folder == NULL) {
+        code = faas_fail_sys(err, errno, "list an image");
+        if (fd >= 0)
+            close(fd);
+        return code;
+    }
+    while (code == FAAS_OK && (entry = readdir(folder)) != NULL) {
+        if (strlen(entry->d_name) != 64)
+            continue;
+        snprintf(path, sizeof path, "blobs/sha256/%.64s", entry->d_name);
+        code = put_one(push, path, put, arg, err);
+    }
+    closedir(folder);
+    return code;
+}
+
+static faas_code export_opened(struct push *push, image_export_put *put, void *arg, faas_err *err)
+{
+    faas_code code = registry_folder_open(push->folder.staging, NULL, "", &push->folder, err);
+
+    if (code != FAAS_OK)
+        return code;
+    code = put_layout(push, err);
+    if (code == FAAS_OK)
+        code = put_one(push, "oci-layout", put, arg, err);
+    if (code == FAAS_OK)
+        code = put_one(push, "index.json", put, arg, err);
+    if (code == FAAS_OK)
+        code = put_blobs(push, put, arg, err);
+    if (push->blobs >= 0)
+        close(push->blobs);
+    registry_folder_close(&push->folder);
+    return code;
+}
+
+faas_code image_export(struct image_store *store, const char *id, image_export_put *put, void *arg,
+                       faas_err *err)
+{
+    struct push push = {.store = store, .blobs = -1};
+    struct image_staging staging;
+    faas_code code;
+    int lock;
+
+    FAAS_TRY(image_record_open(store, id, &push.record, &lock, err)); /* held: it stays */
+    code = image_staging_open(store, &staging, err);
+    if (code == FAAS_OK) {
+        push.folder.staging = staging.fd;
+        code = export_opened(&push, put, arg, err);
+        image_staging_close(&staging);
+    }
     image_record_done(&push.record);
     close(lock);
     return code;
