@@ -34,11 +34,11 @@ struct job {
     struct rt_call *run;
     struct stderr_tail tail;
     ev_timer stall;
-    ev_timer tell; /* accept and started, of a call that has not ended by then */
+    ev_timer tell; /* the caller of the accept, and of the start, where it has not ended by then */
     SLIST_HEAD(, cancel) cancels;
     char *end_text; /* the end event, while it is being told */
     size_t end_len;
-    bool is_started, is_accept_told;
+    bool is_started, is_told;
     bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
 };
 
@@ -138,26 +138,33 @@ static void tell_named_event(job *self, const char *name)
     tell_event(self->host, &self->spec, event);
 }
 
-void job_tell_accept(job *self)
+static void tell_rest(job *self)
 {
-    if (self->stage != JOB_RUNNING)
-        return; /* still checking: the answer comes by itself */
-    self->is_accept_told = true;
-    tell_named_event(self, "accept");
+    self->is_told = true;
     send_accept_frame(self);
     if (self->is_started)
         tell_named_event(self, "started");
 }
 
+void job_tell_accept(job *self)
+{
+    if (self->stage != JOB_RUNNING)
+        return; /* still checking: the answer comes by itself */
+    tell_named_event(self, "accept");
+    tell_rest(self);
+}
+
 static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev, (void)events;
-    job_tell_accept(timer->data);
+    tell_rest(timer->data);
 }
 
-/* Most calls end sooner, and their end says it all: three messages less. */
-static void tell_accept_later(job *self)
+/* The publisher is told of the accept at once: what becomes of the call when this process dies hangs
+ * on it.  The rest most calls' end says soon enough. */
+static void tell_accept(job *self)
 {
+    tell_named_event(self, "accept");
     ev_timer_set(&self->tell, FAAS_ACCEPT_AFTER_MS / 1000.0, 0.0);
     ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
 }
@@ -285,7 +292,7 @@ static void on_started(void *arg)
     job *self = arg;
 
     self->is_started = true;
-    if (self->is_accept_told)
+    if (self->is_told)
         tell_named_event(self, "started");
 }
 
@@ -467,7 +474,7 @@ static void accept(job *self)
         return;
     }
     self->stage = JOB_RUNNING;
-    tell_accept_later(self);
+    tell_accept(self);
     drop_message(self); /* the runtime has copied what it needs */
 }
 

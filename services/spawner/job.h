@@ -1,8 +1,8 @@
 /* job.h - one placed call: from the publisher's message to the acknowledged END.
  * Stages    checking (is the image here?), running (accepted; holds a slot), sent (END is on its
  *           way; holds memory only), gone.
- * Told      busy at once; accept, as event and frame, and started, where the call has not ended
- *           within FAAS_ACCEPT_AFTER_MS; the frames; end as a request that is repeated, then handed
+ * Told      busy, or accept, at once; accept as a frame to the caller, and started, where the call
+ *           has not ended within FAAS_ACCEPT_AFTER_MS; the frames; end as a request that is repeated, then handed
  *           to any publisher (PROTOCOL.md 4.3).
  * Memory    stdout is not read from the runtime while JOB_PENDING_MAX bytes wait for credit; a
  *           receiver that gives none for JOB_STALL_MS has left.
