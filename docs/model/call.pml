@@ -298,7 +298,7 @@ inline on_fence(a)
         :: is_asking && attempt == a && fence_answer == NO_WORD ->
 #ifndef GATEWAY_TRUSTS_ANY_EPOCH
             if
-            :: P.epoch != owner_epoch -> answered = FOREIGN
+            :: answered == NEVER && P.epoch != owner_epoch -> answered = FOREIGN
             :: else
             fi;
 #endif
