@@ -124,6 +124,7 @@ lint: ## format, layers, headers, sizes, scripts, documents
 	@scripts/check-headers
 	@scripts/check-size
 	@scripts/check-gates
+	@scripts/check-model
 	@shellcheck $(shell git grep -lE '^#!/(usr/bin/env bash|bin/sh)' 2>/dev/null)
 test: ## all of it: lint, unit and integration in four variants, end to end in release and under sanitizers
 	@scripts/deps

@@ -150,6 +150,7 @@ static void send_attempt(struct invoke *inv)
     memcpy(inv->owner.id, owner->id, sizeof inv->owner.id);
     memcpy(inv->owner.epoch, owner->epoch, sizeof inv->owner.epoch);
     inv->attempt++;
+    invoke_forget_asks(inv); /* they are about the attempt before */
     inv->phase = INVOKE_SENT;
     rc = publish(inv, &err);
     if (rc == FAAS_UNAVAILABLE) { /* not connected: it never left */

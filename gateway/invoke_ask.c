@@ -16,13 +16,14 @@ struct ask {
     TAILQ_ENTRY(ask) link;
     struct invoke *inv; /* NULL: the call has ended */
     bool is_cancel;
-    char peer[40], id[FAAS_UUID_TEXT];
+    struct peer peer;
+    char id[FAAS_UUID_TEXT];
 };
 
-static enum invoke_state state_in(const struct faas_rpc_reply *reply)
+static enum invoke_state state_in(const struct ask *ask, const struct faas_rpc_reply *reply)
 {
     FAAS_AUTO(json_t) *doc = NULL;
-    const char *state;
+    const char *state, *epoch;
 
     if (reply->code != FAAS_OK ||
         faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, NULL) !=
@@ -31,8 +32,10 @@ static enum invoke_state state_in(const struct faas_rpc_reply *reply)
     state = json_string_value(json_object_get(doc, "state"));
     if (state == NULL)
         return INVOKE_NO_WORD;
+    epoch = json_string_value(json_object_get(doc, "epoch"));
+    /* Whoever took the place of the process that was sent the call cannot know what that one did. */
     if (strcmp(state, "never") == 0)
-        return INVOKE_NEVER;
+        return epoch == NULL || strcmp(epoch, ask->peer.epoch) == 0 ? INVOKE_NEVER : INVOKE_NO_WORD;
     return strcmp(state, "done") == 0 ? INVOKE_DONE : INVOKE_GOING_ON;
 }
 
@@ -44,12 +47,12 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 
     if (ask->is_cancel && reply->code != FAAS_OK)
         FAAS_LOG(WARN, "a cancelled call was not confirmed", FAAS_LSTR("call", ask->id),
-                 FAAS_LSTR("peer", ask->peer), FAAS_LSTR("code", faas_code_slug(reply->code)));
+                 FAAS_LSTR("peer", ask->peer.id), FAAS_LSTR("code", faas_code_slug(reply->code)));
     if (inv == NULL)
         return;
     TAILQ_REMOVE(&inv->asks, ask, link);
     if (!ask->is_cancel)
-        invoke_on_state(inv, state_in(reply));
+        invoke_on_state(inv, state_in(ask, reply));
     else if (TAILQ_EMPTY(&inv->asks))
         invoke_on_cancelled(inv);
 }
@@ -78,7 +81,7 @@ static bool send(struct invoke *inv, const struct question *q)
     }
     ask->inv = inv;
     ask->is_cancel = q->is_cancel;
-    memcpy(ask->peer, q->peer->id, sizeof ask->peer);
+    ask->peer = *q->peer;
     memcpy(ask->id, inv->x->id, sizeof ask->id);
     memcpy(ctx.id, inv->x->id, sizeof ctx.id);
     memcpy(ctx.user, inv->x->caller.user, sizeof ctx.user);

@@ -128,8 +128,11 @@ static void begin(struct live *call)
 /* A call that could not even be entered. */
 static void refuse(struct publisher *pub, const faas_msg *msg, const char *id, const faas_err *err)
 {
-    struct wire_fail fail = {
-        .inbox = faas_msg_reply(msg), .id = id, .err = err, .component = "publisher"};
+    struct wire_fail fail = {.inbox = faas_msg_reply(msg),
+                             .id = id,
+                             .place = 256 * (uint32_t)faas_msg_header_int(msg, FAAS_H_ATTEMPT, 1),
+                             .err = err,
+                             .component = "publisher"};
 
     metric_count(M_REFUSED);
     if (err->code == FAAS_BUSY) {

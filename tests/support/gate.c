@@ -92,9 +92,9 @@ void gate_serve_registry(struct gate *gate)
 
 /* ---- the spawner: only what the gateway asks it ---- */
 
-static void answer_state(faas_rpc *rpc, faas_msg *msg, const char *state)
+static void answer_state(faas_rpc *rpc, faas_msg *msg, const char *state, const char *epoch)
 {
-    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s}", "v", 1, "state", state);
+    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s, s:s*}", "v", 1, "state", state, "epoch", epoch);
 
     faas_rpc_answer_json(rpc, msg, doc);
     faas_msg_free(msg);
@@ -105,7 +105,7 @@ static void on_spawner_cancel(void *arg, faas_msg *take_msg)
     struct gate *gate = arg;
 
     atomic_fetch_add(&gate->spawner_cancels, 1);
-    answer_state(gate->spawner.rpc, take_msg, "cancelled");
+    answer_state(gate->spawner.rpc, take_msg, "cancelled", NULL);
 }
 
 static void on_spawner_fence(void *arg, faas_msg *take_msg)
@@ -113,7 +113,7 @@ static void on_spawner_fence(void *arg, faas_msg *take_msg)
     struct gate *gate = arg;
 
     atomic_fetch_add(&gate->spawner_fences, 1);
-    answer_state(gate->spawner.rpc, take_msg, "done");
+    answer_state(gate->spawner.rpc, take_msg, "done", NULL);
 }
 
 static void join_spawner(void *arg)
@@ -308,7 +308,7 @@ static void on_fence(void *arg, faas_msg *take_msg)
         p->mood = MOOD_RUNS;
         send_result(p, faas_msg_header(take_msg, FAAS_H_ID), 257);
     }
-    answer_state(p->process.rpc, take_msg, p->fence);
+    answer_state(p->process.rpc, take_msg, p->fence, p->epoch);
     if (strcmp(p->fence, "never") == 0)
         p->mood = p->later;
 }
@@ -318,7 +318,7 @@ static void on_cancel(void *arg, faas_msg *take_msg)
     struct puppet *p = arg;
 
     atomic_fetch_add(&p->cancels, 1);
-    answer_state(p->process.rpc, take_msg, "cancelled");
+    answer_state(p->process.rpc, take_msg, "cancelled", NULL);
 }
 
 static const struct faas_endpoint publisher_endpoints[] = {
@@ -385,7 +385,7 @@ static void calm_one(void *arg)
     struct puppet *p = arg;
 
     p->mood = p->later = MOOD_RUNS;
-    p->fence = NULL;
+    p->fence = p->epoch = NULL;
     p->result_len = 5;
     p->code = "ok";
     p->lose = 0;

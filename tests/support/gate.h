@@ -37,6 +37,7 @@ struct puppet { /* a publisher; it sends frames as its spawner would */
     char id[16];
     enum mood mood, later; /* later: from its answer "never" on */
     const char *fence;     /* its answer; NULL: none */
+    const char *epoch;     /* in it; NULL: none */
     bool is_deaf;          /* beats, but nobody listens to its calls */
     _Atomic int calls, fences, cancels, attempt;
     /* The result: so many bytes of a pattern, outcome code, what to spoil. */
