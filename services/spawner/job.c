@@ -160,15 +160,6 @@ static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
     tell_rest(timer->data);
 }
 
-/* The publisher is told of the accept at once: what becomes of the call when this process dies hangs
- * on it.  The rest most calls' end says soon enough. */
-static void tell_accept(job *self)
-{
-    tell_named_event(self, "accept");
-    ev_timer_set(&self->tell, FAAS_ACCEPT_AFTER_MS / 1000.0, 0.0);
-    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
-}
-
 /* ---- the end of a job ---- */
 
 static void drop_message(job *self)
@@ -474,7 +465,9 @@ static void accept(job *self)
         return;
     }
     self->stage = JOB_RUNNING;
-    tell_accept(self);
+    /* What becomes of the call when this process dies hangs on it; the rest most ends say in time. */
+    tell_named_event(self, "accept");
+    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
     drop_message(self); /* the runtime has copied what it needs */
 }
 
@@ -551,7 +544,7 @@ job *job_new(struct job_host *host, const struct call_spec *head, faas_msg *take
     ev_init(&self->stall, on_stall);
     self->stall.data = self;
     self->stall.repeat = JOB_STALL_MS / 1000.0;
-    ev_init(&self->tell, on_tell);
+    ev_timer_init(&self->tell, on_tell, FAAS_ACCEPT_AFTER_MS / 1000.0, 0.0);
     self->tell.data = self;
     return self;
 }
