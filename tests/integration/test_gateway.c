@@ -266,6 +266,7 @@ static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
     gate.publishers[0].fence = "never";
     call(NULL);
     assert_problem(502, "lost");
+    reply_done(&reply);
     gate.publishers[0].mood = MOOD_SILENT; /* what another process never saw, the first may have */
     gate.publishers[0].epoch = "another";
     call(NULL);
