@@ -276,9 +276,7 @@ static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
 
 static bool has_call(void *arg)
 {
-    struct puppet *p = arg;
-
-    return p->calls > 0;
+    return ((const struct puppet *)arg)->calls > 0;
 }
 
 static void send_call(int fd)
