@@ -86,7 +86,7 @@ struct faas_bus {
     LIST_HEAD(, faas_bus_watch) watches;
     ev_prepare before_wait; /* writes what the turn published */
     ev_check after_wait;
-    uint64_t waited_ns, woke_ns, arrived_ns; /* see faas_bus_on_woken() */
+    uint64_t waited_ns, woke_ns, arrived_ns; /* see on_woken() in bus.c */
     bool is_lost;                            /* the server does not let us in any more */
     _Atomic bool is_closing;                 /* faas_bus_close began */
     _Atomic int refs;

@@ -57,7 +57,7 @@ void faas_ctx_from_msg(const faas_msg *msg, int64_t default_ms, struct faas_ctx 
         memcpy(out_ctx->traceparent, trace, strlen(trace) + 1);
     if (left < 0 || left > TIME_LEFT_MAX_MS)
         left = default_ms;
-    /* Time spent in our own queues since libnats handed the message over counts. */
+    /* Time since the message may have arrived counts. */
     out_ctx->deadline_ns = msg->arrived_ns + (uint64_t)(left > 0 ? left : 0) * FAAS_MS_NS;
 }
 
