@@ -38,9 +38,10 @@ static const struct faas_option options[] = {
                  "connections of one client address at each listener; 0: no limit (behind a "
                  "proxy)"),
     FAAS_OPT_INT(conf.threads, "GATEWAY_THREADS", "2", 2, 64, "threads that speak HTTP"),
-    FAAS_OPT_INT(conf.head_kb, "GATEWAY_HEAD_KB", "12", 4, 1024,
-                 "memory for a request's line and header fields, in KiB per connection; more of it "
-                 "costs time in every request"),
+    FAAS_OPT_INT(
+        conf.head_kb, "GATEWAY_HEAD_KB", "8", 4, 1024,
+        "memory for a request's line and header fields, in KiB per connection; 1 KiB of it is "
+        "kept for the answer's, and more of it costs time in every request"),
     FAAS_OPT_INT(conf.idle_s, "GATEWAY_IDLE_S", "10", 1, 3600,
                  "seconds after which a silent connection is closed"),
     FAAS_OPT_INT(conf.read_ms, "GATEWAY_READ_MS", "30000", 100, 3600000,
@@ -235,6 +236,18 @@ static void on_too_large(void *arg, http_exchange *x)
     refuse_size(x);
 }
 
+static void on_long_head(void *arg, http_exchange *x)
+{
+    const struct problem problem = {
+        .code = FAAS_TOO_LARGE,
+        .status = 431,
+        .detail = "the request's line and header fields are too long: send fewer or shorter ones",
+    };
+
+    (void)arg;
+    problem_answer(x, &problem);
+}
+
 static void on_malformed(void *arg, http_exchange *x, const faas_err *err)
 {
     (void)arg;
@@ -343,6 +356,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .constant = constant,
         .on_head = on_head,
         .on_too_large = on_too_large,
+        .on_long_head = on_long_head,
         .on_malformed = on_malformed,
         .on_ready = on_ready,
         .on_done = on_done,
