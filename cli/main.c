@@ -116,8 +116,11 @@ static const char keys_details[] =
     "uses it. Nobody has to log in again: tokens of the key before count until they expire, and\n"
     "that key is forgotten after the longest life of a token (TOKEN_TTL). Its private half is "
     "gone\n"
-    "at once. Where nothing runs, the new key counts from the next start on.\n"
-    "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 5 not every auth program uses it "
+    "at once. Where nothing runs, the new key counts from the next start on. With --end-others, "
+    "for\n"
+    "a key that somebody else may have, tokens of every earlier key end before it returns.\n"
+    "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 4 nothing runs there; 5 not "
+    "every auth program uses it "
     "yet\n(they go on trying).\n";
 
 static const char backup_details[] =

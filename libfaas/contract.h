@@ -46,6 +46,7 @@
 #define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
 #define FAAS_SUBJ_AUTH_KEYS         "faas.auth.i.%s.keys"
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
+#define FAAS_SUBJ_AUTH_END_KEYS     "faas.auth.op.endkeys"
 #define FAAS_SUBJ_AUTH_INVITE       "faas.auth.op.invite" /* the operator's; not a gateway's */
 #define FAAS_SUBJ_REGISTRY_REGISTER "faas.registry.register"
 #define FAAS_SUBJ_REGISTRY_RETRIEVE "faas.registry.retrieve"
