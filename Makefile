@@ -114,6 +114,8 @@ demo: ## everything, from nothing, explained step by step
 e2e: programs ## end-to-end tests with this variant's programs
 	@$(MAKE) --no-print-directory programs VARIANT=future
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/run-e2e $(E2E)
+chaos: programs ## calls and writes while processes are killed and stopped, ROUNDS=200, SEED at random
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --timed --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
 bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
 	@scripts/deps --bench
@@ -131,4 +133,4 @@ test: ## all of it: lint, unit and integration in four variants, end to end in r
 	@scripts/test
 clean: ## remove what was built
 	rm -rf build/debug* build/release* build/asan* build/tsan* build/future*
-.PHONY: bench bench-programs help deps examples demo e2e lint test clean
+.PHONY: bench bench-programs chaos help deps examples demo e2e lint test clean

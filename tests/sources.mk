@@ -56,3 +56,6 @@ $(eval $(call fuzz,image_layer,$(SPAWNER_UNPACK)))
 
 fuzzers: $(FUZZERS)
 .PHONY: fuzzers
+
+# What the chaos harness (tests/chaos) calls as a function.
+$(eval $(call static_program,chaos-function,tests/chaos/function.c))

@@ -1,0 +1,102 @@
+"""The chaos harness: a platform with several replicas of everything, steady load, and one fault after the other.
+
+chaos.py --bin FOLDER [--seed N] [--rounds N]; to be run by scripts/chaos, in namespaces of its own.  Prints seed, faults and figures;
+exit status 1 when anything happened that must not.
+"""
+import argparse
+import collections
+import pathlib
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+
+import check
+from faults import PLAIN, Faults
+from load import Load
+from world import World, wait_until
+from writes import Writes
+
+CALLERS = {"plain": (3, 8.0), "count": (3, 8.0), "slow": (2, 8.0)}
+SHOWN = 40  # of what is wrong
+
+
+def say(text):
+    print(f"chaos: {text}", flush=True)
+
+
+def plan(rounds, rng):
+    """(kind, service), each combination as often as another, in random order."""
+    most = [combination for _ in range(-(-rounds // len(PLAIN))) for combination in rng.sample(PLAIN, len(PLAIN))]
+    return most[:rounds]
+
+
+def run(world, seed, rounds, is_timed):
+    rng = random.Random(seed)
+    owner = world.new_user()
+    world.register(owner)
+    users = [world.new_user() for _ in range(2)]
+    load, writes, faults = Load(world, owner.token, seed, CALLERS), Writes(world, users, seed), Faults(world, rng, say)
+    load.start()
+    writes.start()
+    wait_until(load.flows, 30, "each client has had an answer")
+    begin = time.monotonic()
+    try:
+        for kind, service in plan(rounds, rng):
+            faults.one(kind, service)
+    finally:
+        end = time.monotonic()
+        calls, ops = load.stop(), writes.stop()
+    wrong_writes = writes.settle()
+    verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, is_timed)
+    verdict.figures = {"faults": dict(collections.Counter(h.kind for h in faults.hits)), "seconds": round(end - begin, 1), **verdict.figures}
+    return verdict
+
+
+def settle(world, verdict):
+    """The replicas of the streams, what is left, what the logs say."""
+    try:
+        wait_until(lambda: not world.stream_differences(), 20, "replicas are identical")
+    except AssertionError:
+        verdict.wrong.append(f"replicas differ: {world.stream_differences()}")
+    verdict.figures["streams that differ"] = len(world.stream_differences())
+    left = world.close()
+    verdict.figures["leftovers"] = sum(len(found) for found in left.values())
+    if left:
+        verdict.wrong.append(f"left behind: {left}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True, type=pathlib.Path)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--timed", action="store_true", help="bounds of time count, too: for a machine that does nothing else")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")
+    args = parser.parse_args()
+    seed = args.seed if args.seed is not None else secrets.randbelow(1 << 32)
+    folder = tempfile.mkdtemp(prefix="faas-chaos-")
+    say(f"seed {seed}, {args.rounds} rounds, in {folder}")
+    with World(args.bin, folder) as world:
+        try:
+            verdict = run(world, seed, args.rounds, args.timed)
+            settle(world, verdict)
+        except BaseException:
+            world.platform.run("down", "--data", world.platform.data)
+            raise
+    for name, value in verdict.figures.items():
+        say(f"{name:26} {value}")
+    for text in verdict.wrong[:SHOWN]:
+        say(f"WRONG {text}")
+    say(f"seed {seed}: {len(verdict.wrong)} wrong")
+    if args.keep:
+        say(f"data and logs are kept in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if verdict.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
