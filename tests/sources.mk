@@ -59,3 +59,8 @@ fuzzers: $(FUZZERS)
 
 # What the chaos harness (tests/chaos) calls as a function.
 $(eval $(call static_program,chaos-function,tests/chaos/function.c))
+# Preloaded by it: a clock that can be stepped.
+PROGRAMS += $(O)/bin/chaos-clock.so
+$(O)/bin/chaos-clock.so: tests/chaos/clock.c
+	@mkdir -p $(@D)
+	$(call say,link,$@)$(CC) $(filter-out -MMD -MP,$(BASE)) $(WARN) -O2 -g -fPIC -shared $< -o $@

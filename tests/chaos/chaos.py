@@ -14,7 +14,7 @@ import tempfile
 import time
 
 import check
-from faults import PLAIN, Faults
+from faults import ALL, Faults
 from load import Load
 from world import World, wait_until
 from writes import Writes
@@ -27,13 +27,13 @@ def say(text):
     print(f"chaos: {text}", flush=True)
 
 
-def plan(rounds, rng):
+def plan(rounds, only, rng):
     """(kind, service), each combination as often as another, in random order."""
-    most = [combination for _ in range(-(-rounds // len(PLAIN))) for combination in rng.sample(PLAIN, len(PLAIN))]
-    return most[:rounds]
+    of = [tuple(text.split(":")) for text in only.split(",")] if only else ALL
+    return [combination for _ in range(-(-rounds // len(of))) for combination in rng.sample(of, len(of))][:rounds]
 
 
-def run(world, seed, rounds, is_timed):
+def run(world, seed, rounds, only, is_timed):
     rng = random.Random(seed)
     owner = world.new_user()
     world.register(owner)
@@ -44,7 +44,7 @@ def run(world, seed, rounds, is_timed):
     wait_until(load.flows, 30, "each client has had an answer")
     begin = time.monotonic()
     try:
-        for kind, service in plan(rounds, rng):
+        for kind, service in plan(rounds, only, rng):
             faults.one(kind, service)
     finally:
         end = time.monotonic()
@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--bin", required=True, type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--faults", default="", help="only these, like kill:nats,stop:spawner,cut:nats")
     parser.add_argument("--timed", action="store_true", help="bounds of time count, too: for a machine that does nothing else")
     parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")
     args = parser.parse_args()
@@ -81,7 +82,7 @@ def main():
     say(f"seed {seed}, {args.rounds} rounds, in {folder}")
     with World(args.bin, folder) as world:
         try:
-            verdict = run(world, seed, args.rounds, args.timed)
+            verdict = run(world, seed, args.rounds, args.faults, args.timed)
             settle(world, verdict)
         except BaseException:
             world.platform.run("down", "--data", world.platform.data)

@@ -40,9 +40,42 @@ def restart(world, rng, target):
     os.kill(world.pid(target), signal.SIGTERM)
 
 
-DEEDS = {"kill": kill, "stop": stop, "restart": restart}
-# Every process once with each of these is what the short form does.
+def cut(world, rng, target):
+    """One NATS server and the others do not hear each other; every client hears all of them."""
+    partition(world, rng, target, False)
+
+
+def alone(world, rng, target):
+    """Nobody hears one NATS server, and it hears nobody."""
+    partition(world, rng, target, True)
+
+
+def partition(world, rng, target, from_clients):
+    world.cut([number_of(target)], from_clients)
+    time.sleep(rng.choice((0.5, 2.0, 6.0)))  # the fault itself
+    world.heal()
+
+
+def disk(world, rng, target):
+    world.fill_disk(number_of(target))
+    time.sleep(rng.choice((1.0, 4.0, 8.0)))  # the fault itself
+    world.empty_disk(number_of(target))
+
+
+def clock(world, rng, target):
+    """Everybody's clock of the day is wrong for a while, and then right again: two steps."""
+    world.step_clock(rng.choice((-7200, -90, -3, 3, 90, 7200)))
+    time.sleep(rng.choice((1.0, 3.0)))  # the fault itself
+    world.step_clock(0)
+
+
+def number_of(target):
+    return int(target.split("-")[1])
+
+
+DEEDS = {"kill": kill, "stop": stop, "restart": restart, "cut": cut, "alone": alone, "disk": disk, "clock": clock}
 PLAIN = [(kind, service) for kind in ("kill", "stop", "restart") for service in (*SERVICES, "nats")]
+ALL = [*PLAIN, *((kind, "nats") for kind in ("cut", "alone", "disk")), ("clock", "faas")]
 
 
 class Faults:
@@ -51,8 +84,9 @@ class Faults:
 
     def one(self, kind, service):
         """Does it to one process of the service, and waits until the platform is whole again."""
-        target = self.rng.choice(sorted(p["name"] for p in self.world.processes(service)))
-        pid = self.world.pid(target)
+        names = sorted(p["name"] for p in self.world.processes(service))
+        target = self.rng.choice(names) if names else "everybody"
+        pid = self.world.pid(target) if names else None
         hit = Hit(kind, target, time.monotonic())
         self.hits.append(hit)
         DEEDS[kind](self.world, self.rng, target)

@@ -3,7 +3,8 @@
 To be run as root in namespaces of its own (scripts/chaos makes them): network, mounts and processes.  In it
   m0          of the platform's side of a cable; at the other end, in one more network, is the counter (counter.py)
   nats/N      the store of each NATS server is a file system of its own, so that one disk can be full
-  group 5300+N  each NATS server has a group of its own, by which the firewall knows what it sends
+  group 5300+N  each NATS server has a group of its own, by which the firewall knows its connections
+  clock       the offset of the day's clock, for all programs but the NATS servers (clock.c)
 """
 import json
 import os
@@ -19,7 +20,7 @@ from support import Client, Platform, wait_until  # noqa: E402
 
 COUNTER = "10.53.0.2"
 GROUP = 5300
-STORE_MB = 256
+STORE_MB = 64
 REPLICAS = {"nats": 3, "auth": 2, "registry": 2, "publisher": 2, "spawner": 2, "gateway": 2}
 SERVICES = ("auth", "registry", "publisher", "spawner", "gateway")
 PORT = 8080
@@ -35,10 +36,11 @@ class World:
     def __init__(self, bin_dir, folder, replicas=None, env=None):
         self.bin, self.folder = pathlib.Path(bin_dir), pathlib.Path(folder)
         self.replicas = {**REPLICAS, **(replicas or {})}
-        self.data, self.counts = self.folder / "data", self.folder / "counts"
+        self.data, self.counts, self.clock = self.folder / "data", self.folder / "counts", self.folder / "clock"
         self.platform = Platform(bin_dir, str(self.data), PORT, self.replicas, "unix:///nowhere/docker.sock", {
             "SPAWNER_RUNTIME": "native", "SPAWNER_DNS": COUNTER, "RATE_USER": "0", "SIGNUP_PER_ADDRESS": "0", "SPAWNER_SLOTS": "32",
-            "NATS_SERVER": str(self.folder / "nats-server"), **(env or {})})
+            "NATS_SERVER": str(self.folder / "nats-server"), "LD_PRELOAD": str(self.bin / "chaos-clock.so"), "CHAOS_CLOCK": str(self.clock),
+            **(env or {})})
         self.gateways = [f"http://127.0.0.1:{PORT + i}" for i in range(self.replicas["gateway"])]
         self.counter, self.counter_address = None, COUNTER
 
@@ -49,7 +51,9 @@ class World:
 
     def __enter__(self):
         self.before = {"mounts": self.mounts(), "devices": set(os.listdir("/sys/class/net"))}
+        self.step_clock(0)
         self.make_network()
+        self.make_firewall()
         self.make_disks()
         self.make_nats_program()
         self.platform.up()
@@ -69,11 +73,16 @@ class World:
         run(*there, "ip", "link", "set", "o0", "up")
         pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
+    def make_firewall(self):
+        """Connections that a NATS server opened, which are to others of them, are marked with its group."""
+        marks = "".join(f"meta skgid {g} ct direction original ct mark set {g};" for g in map(self.group_of, self.numbers()))
+        run("nft", f"table inet chaos {{ chain opened {{ type filter hook output priority -10; {marks} }}; "
+            "chain heard { type filter hook input priority 0; }; }")
+
     def make_disks(self):
-        for number in range(1, self.replicas["nats"] + 1):
-            store = self.data / "nats" / str(number)
-            store.mkdir(parents=True)
-            run("mount", "-t", "tmpfs", "-o", f"size={STORE_MB}m", "chaos", store)
+        for number in self.numbers():
+            self.store(number).mkdir(parents=True)
+            run("mount", "-t", "tmpfs", "-o", f"size={STORE_MB}m", "chaos", self.store(number))
 
     def make_nats_program(self):
         real = os.environ.get("NATS_SERVER") or HERE.parents[1] / "build/deps/bin/nats-server"
@@ -99,7 +108,49 @@ exec setpriv --regid $(({GROUP} + ${{number%.conf}})) --clear-groups --pdeathsig
     def new_user(self):
         return Client.new(self.gateways[0])
 
+    # ---- changing it ----
+
+    def cut(self, numbers, from_clients=False):
+        """These NATS servers and the others hear nothing of each other; nor do their clients and they."""
+        ports = json.loads((self.data / "ports.json").read_text())["ports"]
+        rules = []
+        for n in numbers:
+            cut_ports = [ports[f"nats-route-{n}"]] + ([ports[f"nats-{n}"]] if from_clients else [])
+            rules += [f"ct mark {self.group_of(n)} drop", *(f"tcp {side} {port} drop" for port in cut_ports for side in ("dport", "sport"))]
+        run("nft", "; ".join(f"add rule inet chaos heard {rule}" for rule in rules))
+
+    def heal(self):
+        run("nft", "flush", "chain", "inet", "chaos", "heard")
+
+    def fill_disk(self, number):
+        """Nothing more can be written to the store of this NATS server."""
+        with open(self.store(number) / "filler", "wb") as filler:
+            piece = 1 << 22
+            while piece:
+                try:
+                    os.posix_fallocate(filler.fileno(), filler.seek(0, os.SEEK_END), piece)
+                except OSError:
+                    piece //= 2
+
+    def empty_disk(self, number):
+        (self.store(number) / "filler").unlink()
+
+    def step_clock(self, seconds):
+        """The day's clock of all processes but the NATS servers (they ask the kernel themselves) is so far from the machine's."""
+        with open(self.clock, "r+b" if self.clock.exists() else "w+b") as page:
+            page.write(int(seconds * 1e9).to_bytes(8, sys.byteorder, signed=True))
+
     # ---- looking at it ----
+
+    def numbers(self):
+        return range(1, self.replicas["nats"] + 1)
+
+    @staticmethod
+    def group_of(number):
+        return GROUP + number
+
+    def store(self, number):
+        return self.data / "nats" / str(number)
 
     def state(self):
         return json.loads((self.data / "state.json").read_text())
@@ -122,7 +173,7 @@ exec setpriv --regid $(({GROUP} + ${{number%.conf}})) --clear-groups --pdeathsig
 
     def nats_is_whole(self):
         """Every server is well, and every stream has a leader that has all its replicas beside it."""
-        numbers = range(1, self.replicas["nats"] + 1)
+        numbers = self.numbers()
         if not all((self.monitor(n, "healthz") or {}).get("status") == "ok" for n in numbers):
             return False
         views = {n: [(stream["name"], stream.get("cluster", {})) for stream in self.details(n)] for n in numbers}
@@ -152,7 +203,7 @@ exec setpriv --regid $(({GROUP} + ${{number%.conf}})) --clear-groups --pdeathsig
 
     def stream_differences(self):
         """Streams that are not the same everywhere: {name: [state, ...]}."""
-        copies = [self.streams(n) for n in range(1, self.replicas["nats"] + 1)]
+        copies = [self.streams(n) for n in self.numbers()]
         names = set().union(*copies)
         return {name: [c.get(name) for c in copies] for name in names if len({c.get(name) for c in copies}) > 1} if names else {"": ["no streams"]}
 
@@ -202,8 +253,8 @@ exec setpriv --regid $(({GROUP} + ${{number%.conf}})) --clear-groups --pdeathsig
             self.counter.terminate()
             self.counter.wait()
         run("nft", "flush", "ruleset")
-        for number in range(1, self.replicas["nats"] + 1):
-            subprocess.run(["umount", str(self.data / "nats" / str(number))], capture_output=True)
+        for number in self.numbers():
+            subprocess.run(["umount", str(self.store(number))], capture_output=True)
 
 
 def fnv(text):
