@@ -13,6 +13,7 @@ WRITES_GAP_S = 12.0  # an election of a stream's leader
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
     "idempotent lost": "an idempotent call whose spawner died is reported as lost, not run again",
+    "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
     "write unsure": "a write whose request or answer died with a process or a NATS server is told as such, at its deadline",
 }
 NOT_STARTED = {"busy", "unavailable"}  # what these say is that nothing was started
@@ -46,9 +47,13 @@ def is_own_gateway(call, hits):
     return any(h.kind in ("kill", "stop") for h in hits_during(hits, "gateway", call.sent, call.ended, call.gateway + 1))
 
 
-def judge_call(call, runs, hits):
+def is_island(op, hits):
+    return any(h.kind in ("cut", "alone") for h in hits_during(hits, "nats", op.sent, op.ended))
+
+
+def judge_call(call, runs, hits, begin=0.0):
     """What is wrong with one call, or None."""
-    name = f"{call.kind} {call.key} ({call.call_id or 'no id'}, {call.took:.2f} s)"
+    name = f"at {call.sent - begin:.1f} s {call.kind} {call.key} ({call.call_id or 'no id'}, {call.took:.2f} s)"
     ran = runs.get(call.key, 0)
     if ran > 1:
         return "doubled", f"{name} ran {ran} times: {call.status} {call.code}"
@@ -62,6 +67,8 @@ def judge_call(call, runs, hits):
         return judge_lost(call, name, hits)
     if call.code in NOT_STARTED and not call.may_have_run and ran > 0:
         return "untrue", f"{name} says {call.code}, nothing was started ({call.detail}), but it ran"
+    if call.code in NOT_STARTED and is_island(call, hits):
+        return "island", name
     if call.kind == "count" and call.code in NOT_STARTED:
         return "refused", f"{name}: {call.status} {call.code} {call.detail}"
     return "failed", f"{name}: {call.status} {call.code} {call.detail}"
@@ -69,6 +76,8 @@ def judge_call(call, runs, hits):
 
 def judge_lost(call, name, hits):
     causes = hits_during(hits, "spawner", call.sent, call.ended)
+    if not causes and is_island(call, hits):
+        return "island", name
     if not causes:
         return "failed", f"{name}: lost, and no spawner was hit: {call.detail}"
     return None if call.kind == "count" else ("idempotent lost", name)
@@ -79,9 +88,9 @@ def lateness(call, hits):
     return call.ended - max([call.sent] + [h.begun for h in hits_during(hits, "spawner", call.sent, call.ended) if h.begun <= call.ended])
 
 
-def judge_op(op, hits):
+def judge_op(op, hits, begin=0.0):
     """What is wrong with one write or read, or None."""
-    text = f"{op.what} {op.name} through gateway {op.gateway + 1} after {op.took:.2f} s: {op.status} {op.detail}"
+    text = f"at {op.sent - begin:.1f} s {op.what} {op.name} through gateway {op.gateway + 1} after {op.took:.2f} s: {op.status} {op.detail}"
     if op.is_acknowledged or (400 <= op.status < 500 and op.status != 429):
         return None
     if op.status == 0 and is_own_gateway(op, hits):
@@ -103,9 +112,9 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
                 wrong.append(f"{verdict[0]}: {verdict[1]}")
 
     for call in calls:
-        note(judge_call(call, runs, hits))
+        note(judge_call(call, runs, hits, begin))
     for op in ops:
-        note(judge_op(op, hits))
+        note(judge_op(op, hits, begin))
     for key in runs.keys() - {call.key for call in calls}:
         note(("invented", f"a run of {key}, which nobody asked for"))
     for _, text in wrong_writes:
