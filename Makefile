@@ -126,6 +126,8 @@ e2e: programs ## end-to-end tests with this variant's programs
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/run-e2e $(E2E)
 chaos: programs ## calls and writes while processes are killed and stopped, ROUNDS=200, SEED at random
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --timed --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act quorum
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act overload
 # All programs, two of them with a fault that the harness must find.
 chaos-planted: programs $(PLANTED)
 	@cd $(O)/bin && for file in *; do [ -e ../planted/$$file ] || ln $$file ../planted/$$file; done

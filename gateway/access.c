@@ -522,6 +522,13 @@ bool access_is_ready(struct access *access)
     return feed != NULL && faas_feed_age_ms(feed) < INT64_MAX && generation_now(access) > 0;
 }
 
+bool access_is_led(struct access *access)
+{
+    faas_feed *feed = atomic_load(&access->feed);
+
+    return feed != NULL && faas_feed_age_ms(feed) <= FAAS_FEED_STALE_MS;
+}
+
 void access_free(struct access *access)
 {
     if (access == NULL)

@@ -37,6 +37,9 @@ void access_unfollow(struct access *access);
 void access_free(struct access *access);
 void access_stop(struct access *access); /* no more fetching */
 bool access_is_ready(struct access *access);
+/* The leader of the revocations has answered lately: no election takes FAAS_FEED_STALE_MS.  Any
+ * thread. */
+bool access_is_led(struct access *access);
 
 struct access_verdict {
     struct faas_token_claims caller;

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 
+import acts
 import check
 from faults import ALL, Faults
 from load import Load
@@ -20,6 +21,7 @@ from world import World, wait_until
 from writes import Writes
 
 CALLERS = {"plain": (3, 8.0), "count": (3, 8.0), "slow": (2, 8.0)}
+SLOTS = 4  # of each spawner, in the act of the overload
 SHOWN = 40  # of what is wrong
 
 
@@ -27,13 +29,13 @@ def say(text):
     print(f"chaos: {text}", flush=True)
 
 
-def plan(rounds, only, rng):
+def plan(count, only, rng):
     """(kind, service) or (kind, service, seconds), each as often as another, in random order."""
     of = [tuple(text.split(":")) for text in only.split(",")] if only else ALL
-    return [combination for _ in range(-(-rounds // len(of))) for combination in rng.sample(of, len(of))][:rounds]
+    return [combination for _ in range(-(-count // len(of))) for combination in rng.sample(of, len(of))][:count]
 
 
-def run(world, seed, rounds, only, is_timed):
+def run(world, seed, count, only, is_timed):
     rng = random.Random(seed)
     owner = world.new_user()
     world.register(owner)
@@ -44,7 +46,7 @@ def run(world, seed, rounds, only, is_timed):
     wait_until(load.flows, 30, "each client has had an answer")
     begin, faults = time.monotonic(), Faults(world, rng, say)
     try:
-        for fault in plan(rounds, only, rng):
+        for fault in plan(count, only, rng):
             faults.one(*fault)
     finally:
         end = time.monotonic()
@@ -52,6 +54,24 @@ def run(world, seed, rounds, only, is_timed):
     wrong_writes = writes.settle()
     verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, is_timed)
     verdict.figures = {"faults": dict(collections.Counter(h.kind for h in faults.hits)), "seconds": round(end - begin, 1), **verdict.figures}
+    return verdict
+
+
+def act(folder, name, bin_dir, seconds):
+    """quorum or overload, in a world of its own."""
+    with World(bin_dir, folder, env={"SPAWNER_SLOTS": str(SLOTS)}) as world:
+        try:
+            user = world.new_user()
+            world.register(user)
+            if name == "quorum":
+                figures, wrong = acts.quorum(world, user)
+            else:
+                figures, wrong = acts.overload(world, user, seconds, SLOTS * world.replicas["spawner"])
+            verdict = check.Verdict({f"{name}: {key}": value for key, value in figures.items()}, wrong)
+            settle(world, verdict)
+        except BaseException:
+            world.platform.run("down", "--data", world.platform.data)
+            raise
     return verdict
 
 
@@ -66,6 +86,17 @@ def settle(world, verdict):
     verdict.figures["leftovers"] = sum(len(found) for found in left.values())
     if left:
         verdict.wrong.append(f"left behind: {left}")
+
+
+def rounds(folder, seed, args):
+    with World(args.bin, folder) as world:
+        try:
+            verdict = run(world, seed, args.rounds, args.faults, args.timed)
+            settle(world, verdict)
+        except BaseException:
+            world.platform.run("down", "--data", world.platform.data)
+            raise
+    return verdict
 
 
 def is_expected(verdict, kinds):
@@ -84,19 +115,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--faults", default="", help="only these, like kill:nats,stop:spawner:0.5,cut:nats")
     parser.add_argument("--expect", default="", help="succeed when exactly these kinds of wrong are found, like doubled,write lost")
+    parser.add_argument("--act", choices=("quorum", "overload"), help="in place of the rounds")
+    parser.add_argument("--seconds", type=float, default=60, help="of the overload")
     parser.add_argument("--timed", action="store_true", help="bounds of time count, too: for a machine that does nothing else")
     parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else secrets.randbelow(1 << 32)
     folder = tempfile.mkdtemp(prefix="faas-chaos-")
-    say(f"seed {seed}, {args.rounds} rounds, in {folder}")
-    with World(args.bin, folder) as world:
-        try:
-            verdict = run(world, seed, args.rounds, args.faults, args.timed)
-            settle(world, verdict)
-        except BaseException:
-            world.platform.run("down", "--data", world.platform.data)
-            raise
+    say(f"seed {seed}, {args.act or f'{args.rounds} rounds'}, in {folder}")
+    if args.act:
+        verdict = act(folder, args.act, args.bin, args.seconds)
+    else:
+        verdict = rounds(folder, seed, args)
     for name, value in verdict.figures.items():
         say(f"{name:26} {value}")
     for text in verdict.wrong[:SHOWN]:
