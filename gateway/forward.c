@@ -15,6 +15,9 @@
 #define AGAIN_MAX_MS   100
 #define COMPONENT_TEXT 32
 #define AUTH           "faas.auth."
+#define LEAVING                                                                                    \
+    "the gateway is shutting down, and has no answer yet; a change may have been made: look before " \
+    "trying again"
 
 struct forward {
     TAILQ_ENTRY(forward) link;
@@ -54,6 +57,8 @@ void forward_answer_failure(http_exchange *x, const struct faas_rpc_reply *reply
     component_of(x->match.route->subject, component);
     if (reply->msg != NULL)
         err = *reply->err;
+    else if (faas_rpc_is_cancelled(((struct gateway *)http_arg(x))->rt->rpc))
+        (void)faas_fail(&err, FAAS_UNAVAILABLE, LEAVING);
     else if (reply->code == FAAS_UNAVAILABLE)
         (void)faas_fail(&err, FAAS_UNAVAILABLE,
                         "no %s instance can be reached at the moment; nothing was changed",

@@ -320,7 +320,7 @@ static void start_on_loop(void *arg)
     gw->is_open = true;
     if (gw->is_stopped)
         return;
-    status_start(&gw->status, gw->rt);
+    status_start(&gw->status, gw->rt, gw->access);
     access_start(gw->access);
     http_start(gw->http);
     ev_timer_init(&gw->share, on_share, SHARE_S, SHARE_S);

@@ -56,6 +56,9 @@ void faas_rpc_call(faas_rpc *rpc, const struct faas_rpc_request *req, faas_rpc_d
 FAAS_MUST_CHECK faas_code faas_rpc_wait(faas_rpc *rpc, const struct faas_rpc_request *req,
                                         faas_msg **out_msg, faas_err *err);
 
+/* This process is leaving: what ends with UNAVAILABLE and no reply may have been done.  Any thread. */
+bool faas_rpc_is_cancelled(const faas_rpc *rpc);
+
 FAAS_MUST_CHECK faas_code faas_inbox_open(faas_rpc *rpc, faas_msg_handler *handler, void *arg,
                                           faas_inbox **out_inbox, faas_err *err);
 const char *faas_inbox_subject(const faas_inbox *inbox);

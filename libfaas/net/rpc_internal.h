@@ -74,7 +74,6 @@ struct faas_rpc {
 
 /* Every pending call ends with UNAVAILABLE, and so does each later one: the process is leaving. */
 void faas_rpc_cancel_all(faas_rpc *rpc);
-bool faas_rpc_is_cancelled(const faas_rpc *rpc); /* any thread */
 
 void faas_rpc_ref(faas_rpc *rpc);
 void faas_rpc_unref(faas_rpc *rpc);

@@ -55,6 +55,14 @@ static bool is_ready(void *state)
     return follow_is_ready(&reg->follow);
 }
 
+/* Beats do not depend on it: what needs no leader is answered without one. */
+static bool is_healthy(void *state)
+{
+    struct registry *reg = state;
+
+    return follow_is_led(&reg->follow);
+}
+
 static void fill(void *state, struct faas_beat *beat)
 {
     struct registry *reg = state;
@@ -89,6 +97,7 @@ int main(int argc, char **argv)
         .threads_default = THREADS,
         .start = start,
         .is_ready = is_ready,
+        .is_healthy = is_healthy,
         .fill = fill,
         .drain = drain,
         .stop = stop,
