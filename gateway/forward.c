@@ -16,7 +16,8 @@
 #define COMPONENT_TEXT 32
 #define AUTH           "faas.auth."
 #define LEAVING                                                                                    \
-    "the gateway is shutting down, and has no answer yet; a change may have been made: look before " \
+    "the gateway is shutting down, and has no answer yet; a change may have been made: look "      \
+    "before "                                                                                      \
     "trying again"
 
 struct forward {

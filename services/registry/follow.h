@@ -55,7 +55,7 @@ FAAS_MUST_CHECK faas_code follow_start(struct follow *f, const char *dir, const 
                                        faas_err *err);
 void follow_stop(struct follow *f);     /* the loop has stopped */
 bool follow_is_ready(struct follow *f); /* lists and counts can be answered */
-bool follow_is_led(struct follow *f);   /* the bucket's leader has answered lately: no election takes
+bool follow_is_led(struct follow *f); /* the bucket's leader has answered lately: no election takes
                                            FAAS_FEED_STALE_MS */
 FAAS_MUST_CHECK faas_code follow_check(struct follow *f, uint64_t deadline_ns, faas_err *err);
 void follow_fill(struct follow *f, struct faas_beat *beat);
