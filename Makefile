@@ -143,9 +143,13 @@ lint: ## format, layers, headers, sizes, scripts, documents
 	@scripts/check-gates
 	@scripts/check-model
 	@shellcheck $(shell git grep -lE '^#!/(usr/bin/env bash|bin/sh)' 2>/dev/null)
+test-deploy: ## images, Compose, a Swarm and what is killed in it, on an engine of its own (minutes)
+	@scripts/deps --deploy
+	@$(MAKE) --no-print-directory programs
+	@scripts/test-deploy $(O)/bin
 test: ## all of it: lint, unit and integration in four variants, end to end in release and under sanitizers
 	@scripts/deps
 	@scripts/test
 clean: ## remove what was built
 	rm -rf build/debug* build/release* build/asan* build/tsan* build/future*
-.PHONY: bench bench-programs chaos chaos-planted help deps examples demo e2e lint test clean
+.PHONY: bench bench-programs chaos chaos-planted help deps examples demo e2e lint test test-deploy clean

@@ -106,6 +106,13 @@ static const char up_details[] =
     "`registry ADDRESS`; `faas image push` sends images there, and spawners pull them.\n"
     "Exit status: 0 stopped in order; 2 wrong usage; 3 the directory is in use; 5 did not start.\n";
 
+static const char init_details[] =
+    "For a deployment in containers (docker-compose.yml): makes in DIR, once, the keys that its\n"
+    "parts know each other by, and writes the configuration of its NATS servers, one for all,\n"
+    "with what each part may do. Run again it keeps the keys, makes those that a newer version\n"
+    "has besides, and writes the configuration anew. All files are 0600; who runs it owns them.\n"
+    "Exit status: 0 done; 2 wrong usage, or a file is damaged; 3 another one uses DIR.\n";
+
 static const char down_details[] =
     "Waits until every process has ended. Exit status: 0 stopped; 4 nothing runs there.\n";
 
@@ -179,6 +186,8 @@ const struct cli_verb cli_verbs[] = {
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
     {"status", "", "show the processes of `faas up`", status_details, 0, 0, cli_status_options,
      cli_status},
+    {"init", "DIR", "make the keys of a deployment in containers", init_details, 1, 1,
+     cli_init_options, cli_init},
     {"invite", "", "make an invitation to register", invite_details, 0, 0, cli_invite_options,
      cli_invite},
     {"keys", "rotate", "change the key that signs tokens", keys_details, 1, 1, cli_keys_options,

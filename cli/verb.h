@@ -90,7 +90,7 @@ int cli_list_functions(const struct cli_args *args);
 int cli_describe(const struct cli_args *args);
 int cli_remove(const struct cli_args *args);
 int cli_invoke(const struct cli_args *args);
-/* up.c, down.c, status.c, rotate.c, invite.c */
+/* up.c, down.c, status.c, rotate.c, invite.c, init.c */
 extern const struct cli_option cli_up_options[];
 extern const struct cli_option cli_down_options[];
 extern const struct cli_option cli_status_options[];
@@ -100,6 +100,8 @@ int cli_down(const struct cli_args *args);
 int cli_status(const struct cli_args *args);
 extern const struct cli_option cli_invite_options[];
 int cli_invite(const struct cli_args *args);
+extern const struct cli_option cli_init_options[];
+int cli_init(const struct cli_args *args);
 int cli_keys(const struct cli_args *args);
 /* backup.c, restore.c */
 extern const struct cli_option cli_backup_options[];

@@ -61,3 +61,9 @@ def test_the_examples_are_made_without_an_engine(tmp_path):
             done = subprocess.run([conftest.BIN / "faas", "image", *args, "--data", tmp_path / "data", "--json"], text=True, capture_output=True)
             assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["config"]["entrypoint"] == entrypoint
+
+
+def test_one_version_is_named_everywhere():
+    version = re.search(r'FAAS_VERSION "(.*)"', (conftest.ROOT / "libfaas/version.h").read_text())[1]
+    assert f"\n  version: {version}\n" in (conftest.ROOT / "docs/openapi.yaml").read_text()
+    assert set(re.findall(r"\$\{(?:NATS_TAG|FAAS_VERSION):-(.*?)\}", (conftest.ROOT / "docker-compose.yml").read_text())) == {version}
