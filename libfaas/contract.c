@@ -27,10 +27,11 @@ static const struct faas_bus_user users[] = {
         .service = "gateway",
         .publish =
             LIST(BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
-                 "faas.publisher.i.*.call", "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence",
-                 "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>",
-                 "_INBOX_publisher.>", BUCKET_READ(FAAS_BUCKET_REVOCATIONS),
-                 BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
+                 "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
+                 "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.publisher.i.*.call",
+                 "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", "faas.spawner.i.*.cancel",
+                 "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
+                 BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
         .subscribe = LIST(BASE_SUBSCRIBE("gateway"), FEED(FAAS_BUCKET_REVOCATIONS)),
         .allow_responses = true,
     },
@@ -41,7 +42,7 @@ static const struct faas_bus_user users[] = {
                         BUCKET_WRITE(FAAS_BUCKET_REVOCATIONS),
                         "$JS.API.STREAM.INFO.KV_" FAAS_BUCKET_USERS),
         .subscribe =
-            LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*", "faas.auth.op.*", "faas.auth.i.*.keys"),
+            LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*", "faas.auth.op.*", "faas.auth.i.*.*"),
         .allow_responses = true,
     },
     {
@@ -49,8 +50,8 @@ static const struct faas_bus_user users[] = {
         .publish = LIST(BASE_PUBLISH("registry"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
                         BUCKET_WRITE(FAAS_BUCKET_FUNCTIONS), BUCKET_FEED(FAAS_BUCKET_FUNCTIONS),
                         "faas.spawner.i.*.resolve", "faas.spawner.i.*.prepare"),
-        .subscribe =
-            LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", FEED(FAAS_BUCKET_FUNCTIONS)),
+        .subscribe = LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", "faas.registry.i.*.*",
+                          FEED(FAAS_BUCKET_FUNCTIONS)),
         .allow_responses = true,
     },
     {

@@ -48,6 +48,7 @@
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_AUTH_END_KEYS     "faas.auth.op.endkeys"
 #define FAAS_SUBJ_AUTH_INVITE       "faas.auth.op.invite" /* the operator's; not a gateway's */
+#define FAAS_SUBJ_DIRECTLY          "faas.%s.i.%s.%s"     /* service, instance, endpoint */
 #define FAAS_SUBJ_REGISTRY_REGISTER "faas.registry.register"
 #define FAAS_SUBJ_REGISTRY_RETRIEVE "faas.registry.retrieve"
 #define FAAS_SUBJ_REGISTRY_LIST     "faas.registry.list" /* array, own functions, at most 10,000 */

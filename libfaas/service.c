@@ -396,6 +396,7 @@ static faas_code open_rpc(faas_err *err)
 
     FAAS_TRY(faas_rpc_open(sk.rt.bus, &rpc, &sk.rt.rpc, err));
     FAAS_TRY(faas_members_start(sk.rt.rpc, &members, &sk.rt.members, err));
+    faas_rpc_set_epoch(sk.rt.rpc, faas_members_epoch(sk.rt.members));
     return serve(err);
 }
 

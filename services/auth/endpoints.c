@@ -316,6 +316,7 @@ static faas_code on_keys(void *state, const struct faas_call *call, json_t **out
 const struct faas_endpoint auth_endpoints[] = {
     {
         .name = "register",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_REGISTER,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -323,6 +324,7 @@ const struct faas_endpoint auth_endpoints[] = {
     },
     {
         .name = "login",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_LOGIN,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -330,6 +332,7 @@ const struct faas_endpoint auth_endpoints[] = {
     },
     {
         .name = "logout",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_LOGOUT,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -337,6 +340,7 @@ const struct faas_endpoint auth_endpoints[] = {
     },
     {
         .name = "password",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_PASSWORD,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,

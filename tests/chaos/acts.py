@@ -14,7 +14,7 @@ def statuses(world, path):
     found = []
     for url in world.gateways:
         try:
-            found.append(Client(url).get(path, timeout=10).status)
+            found.append(Client(url).get(path, timeout=30).status)
         except OSError:
             found.append(0)
     return found
@@ -26,7 +26,7 @@ def quorum(world, user):
     begin, wrong, figures = time.monotonic(), [], {}
     world.cut(world.numbers())
     try:
-        wait_until(lambda: all(set(statuses(world, path)) == {503} for path in paths), SETTLE_S, "readiness fails without a quorum")
+        wait_until(lambda: all(set(statuses(world, path)) <= {503, 504} for path in paths), SETTLE_S, "readiness fails without a quorum")
         figures["readiness failed after s"] = round(time.monotonic() - begin, 1)
     except AssertionError as error:
         wrong.append(f"quorum: {error}: {[statuses(world, path) for path in paths]}")
