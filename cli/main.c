@@ -135,7 +135,9 @@ static const char backup_details[] =
     "versions, revoked tokens, the keys that sign tokens and serve HTTPS, and the images of this\n"
     "machine. Every write that was acknowledged before it began is in it. FILE is replaced when\n"
     "the backup is complete, and is 0600; - is standard output. It holds password hashes and\n"
-    "private keys. docs/BACKUP.md says what is not in it.\n"
+    "private keys. docs/BACKUP.md says what is not in it. With --nats-url it is made of a "
+    "deployment\n"
+    "in containers, and DIR is the directory of its keys; it has no images then.\n"
     "Exit status: 0 made; 2 wrong usage; 4 nothing runs there; 5 not made, and FILE is as it "
     "was.\n";
 

@@ -42,6 +42,12 @@ def test_the_two_commands_are_named_and_the_links_lead_somewhere():
         assert (conftest.ROOT / target).exists(), target
 
 
+def test_a_stack_is_deployed_in_the_version_of_the_programs():
+    version = re.search(r'FAAS_VERSION "(.*)"', (conftest.ROOT / "libfaas/version.h").read_text()).group(1)
+    named = re.findall(r"(?:FAAS_VERSION|NATS\d_TAG):-([^}]*)\}", (conftest.ROOT / "docker-compose.yml").read_text())
+    assert set(named) == {version} and len(named) == 8, named
+
+
 def test_no_document_shows_a_make_target_that_is_none():
     targets = set(re.findall(r"^([a-z0-9-]+):", (conftest.ROOT / "Makefile").read_text(), re.M))
     for page in [*conftest.ROOT.glob("*.md"), *pathlib.Path(conftest.ROOT, "docs").glob("*.md")]:
