@@ -107,7 +107,9 @@
 #define FAAS_START_TIMEOUT_MS 30000
 #define FAAS_OUTPUT_MB        6
 #define FAAS_OUTPUT_MB_MAX    64
-#define FAAS_STDERR_TAIL      4096 /* bytes of stderr shown with a failure */
+#define FAAS_STDERR_TAIL      4096        /* bytes of stderr shown with a failure */
+#define FAAS_STDERR_KEPT      (64 * 1024) /* bytes of stderr kept with a call's record */
+#define FAAS_LABEL_MAX        128         /* bytes of a client's own X-Call-Id */
 #define FAAS_TAKEN_MS         500 /* silence before the gateway asks the owner what became of a call */
 #define FAAS_ACCEPT_MS        100 /* silence before the publisher asks a spawner */
 /* What a call's end says as well is told only of calls that have not ended by then. */
