@@ -83,6 +83,8 @@
 #define FAAS_AWAITED_FUNCTIONS  "f."          /* keys whose writers wait for every reader: heads */
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
 
+#define FAAS_BUCKET_RECORDS "records" /* of calls: a log, read by registries */
+
 #define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */
 
 #define FAAS_SUBJECT_MAX 256

@@ -14,9 +14,9 @@
  *           HISTORY_SYNC_MS; sent from there, and removed when the stream has confirmed it.  Bounds:
  *           PUBLISHER_RECORDS_MB of files (the oldest go first, counted), HISTORY_BUFFER_MAX of
  *           memory while the disk does not write (then notes are dropped, counted).
- * Replay    spools of dead publishers of this data directory are sent by a living one.  Calls that
- *           are open in them end as `unknown`, unless the spawner that has the call still says its
- *           end, to any publisher: that note counts more (HISTORY_ENDED after HISTORY_UNKNOWN).
+ * Replay    spools of dead publishers of this data directory are sent by a living one.  Of a call
+ *           that is open then, the spawner still says the end, to any publisher, which notes it
+ *           (history_on_foreign_end).  Where both are gone the read model shows it as `unknown`.
  * Threads   the loop thread.
  */
 #ifndef PUBLISHER_HISTORY_H
@@ -39,8 +39,8 @@ enum history_event {
     HISTORY_QUEUED = 1, /* accepted to be run later; or it will be tried again */
     HISTORY_PLACED,     /* a spawner has accepted it */
     HISTORY_STARTED,
-    HISTORY_UNKNOWN, /* whoever owned it is gone, and nobody said how it ended */
-    HISTORY_ENDED
+    /* 4: as the read model ends a call that nobody speaks for */
+    HISTORY_ENDED = 5
 };
 
 #define HISTORY_STATUSES(X)                                                                        \
@@ -50,9 +50,8 @@ enum history_event {
     X(FAILED, "failed")       /* it ended in any other way; code says which */                     \
     X(REFUSED, "refused")     /* nothing was started; code says why */                             \
     X(CANCELLED, "cancelled")                                                                      \
-    X(LOST, "lost")       /* it may have run */                                                    \
-    X(UNKNOWN, "unknown") /* its publisher died, and nobody said how it ended */                   \
-    X(DEAD, "dead")       /* queued, and its attempts are used up */
+    X(LOST, "lost") /* it may have run */                                                          \
+    X(DEAD, "dead") /* queued, and its attempts are used up */
 #define X(name, text) HISTORY_IS_##name,
 enum history_status { HISTORY_STATUSES(X) HISTORY_STATUS_END };
 #undef X
@@ -65,15 +64,16 @@ struct history_note {
     const char *id, *tenant; /* required, UUIDs */
     const char *user;
     const char *client_call_id;
-    bool is_queued;                     /* it came through the queue */
-    const char *function, *function_id; /* name, UUID */
-    int64_t version;                    /* of the function */
-    int64_t attempt;                    /* from 1, only grows */
-    int64_t tries;                      /* placements of this attempt */
-    const char *publisher, *spawner;    /* instance ids */
-    const char *spawner_epoch;          /* of a running call: who could still tell its end */
-    const char *start;                  /* "cold", "prewarmed", "warm" */
-    int64_t queued_ms, placed_ms;       /* wall clock, milliseconds since 1970 */
+    bool is_queued;                              /* it came through the queue */
+    const char *function, *function_id;          /* name, UUID */
+    int64_t version;                             /* of the function */
+    int64_t attempt;                             /* from 1, only grows */
+    int64_t tries;                               /* placements of this attempt */
+    const char *publisher, *spawner;             /* instance ids */
+    const char *publisher_epoch, *spawner_epoch; /* of an open call: who can tell its end */
+    int64_t until_ms;             /* wall clock: if both are gone by then, nobody will */
+    const char *start;            /* "cold", "prewarmed", "warm" */
+    int64_t queued_ms, placed_ms; /* wall clock, milliseconds since 1970 */
     int64_t started_ms, ended_ms;
     double place_time_ms, start_time_ms, run_time_ms; /* as the spawner measured; -1 */
     const char *code;                                 /* slug; "ok" */
@@ -94,6 +94,7 @@ struct live;
 /* In a live call. */
 struct history_live {
     TAILQ_ENTRY(history_live) link; /* accepted, not shown as running yet */
+    uint64_t opened_ns;
     bool is_linked;
     bool is_queued;  /* it came through the queue */
     bool is_retried; /* its end is not the last word */
@@ -104,15 +105,14 @@ struct history_conf {
     const struct faas_runtime *rt;
     int64_t spool_mb;  /* of files */
     int64_t stream_mb; /* of the stream, when it is made */
-    int64_t age_h;     /* likewise */
+    int64_t age_h;     /* likewise, in hours */
 };
 /* Blocks (files): from the start thread. */
 FAAS_MUST_CHECK faas_code history_open(const struct history_conf *conf,
                                        struct history **out_history, faas_err *err);
 void history_begin(struct history *self); /* loop thread: timers */
-void history_stop(
-    struct history *self); /* timers; what is noted goes to the file.  The loop and the
-                                             pool have stopped */
+/* What is noted goes to the file.  The loop and the pool have stopped. */
+void history_stop(struct history *self);
 
 void history_add(struct history *self, const struct history_note *note);
 
@@ -122,6 +122,7 @@ void history_on_placed(struct live *call); /* accepted by a spawner */
 void history_on_started(struct live *call);
 /* Before the call is freed; call->end, if any, is the spawner's word. */
 void history_on_ended(struct live *call, enum history_status status, const char *code);
+void history_on_freed(struct live *call); /* without an end: the process ends */
 /* The end of a call that is not known here (its publisher died): an END event's document. */
 void history_on_foreign_end(struct history *self, const char *id, const json_t *event);
 
