@@ -57,6 +57,9 @@
 #define FAAS_SUBJ_REGISTRY_DELETE   "faas.registry.delete"
 #define FAAS_SUBJ_REGISTRY_REFRESH  "faas.registry.refresh"
 #define FAAS_SUBJ_REGISTRY_VERSIONS "faas.registry.versions"
+#define FAAS_SUBJ_REGISTRY_CALLS    "faas.registry.calls" /* {"items","next_cursor"} of records */
+#define FAAS_SUBJ_REGISTRY_CALL     "faas.registry.call"
+#define FAAS_SUBJ_REGISTRY_CALL_LOG "faas.registry.call_log" /* {"log": base64} */
 #define FAAS_SUBJ_REGISTRY_HEALTH   "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH  "faas.publisher.health"
 #define FAAS_SUBJ_PUBLISHER_CALL    "faas.publisher.i.%s.call"
