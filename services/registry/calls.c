@@ -85,8 +85,8 @@ static faas_code check_filters(struct calls_req *req, faas_err *err)
 {
     static const int64_t limits[2] = {1, PAGE_LIMIT_MAX};
 
-    if (req->function[0] != '\0')
-        FAAS_TRY(faas_function_name_check(req->function, err));
+    if (req->function[0] != '\0' && faas_function_name_check(req->function, NULL) != FAAS_OK)
+        return faas_fail(err, FAAS_INVALID, "function: expected the name of a function");
     if (req->status[0] != '\0' && !call_status_is(req->status))
         return faas_fail(err, FAAS_INVALID,
                          "status: expected queued, running, succeeded, failed, refused, cancelled, "
