@@ -14,3 +14,4 @@ $(eval $(call test,publisher_cache,services/publisher/cache.c services/publisher
 STAGE := $(addprefix tests/support/,stage.c stage_actor.c steps.c)
 $(eval $(call integration,publisher,$(STAGE)))
 $(eval $(call integration,publisher_trouble,$(STAGE)))
+$(eval $(call integration,history,$(STAGE)))
