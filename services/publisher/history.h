@@ -81,7 +81,7 @@ struct history_note {
     int64_t exit_code, signal;                        /* -1, 0 */
     bool is_oom, may_have_run;
     int64_t argument_bytes, result_bytes, stderr_bytes; /* -1: not known */
-    const char *result_hash;                            /* hex, BLAKE2b-256 */
+    const char *result_hash;                            /* hex, as END says it */
     const char *log;                                    /* base64 of the last bytes of stderr */
     int64_t log_bytes;                                  /* of stderr in it */
 };
