@@ -96,6 +96,22 @@ static const char invoke_details[] =
     "3 not logged in or token expired; 4 no such function, or not allowed; 5 the platform is\n"
     "unreachable, busy, out of time, or lost the call.\n";
 
+static const char calls_details[] =
+    "Newest first. A call is listed a moment after it was answered, and one that runs longer than\n"
+    "a moment while it runs. STATUS is queued, running, succeeded, failed, refused, cancelled,\n"
+    "lost, dead or unknown; TIME is one such as 2026-01-02T03:04:05Z. `faas call ID` shows all of "
+    "a\n"
+    "record, `faas logs ID` what the function wrote to standard error.\n";
+
+static const char call_details[] =
+    "ID is what X-Call-Id said, and `faas calls` lists.\n"
+    "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
+
+static const char logs_details[] =
+    "Prints the last 64 KiB of what the call wrote to standard error, once it has ended. On a\n"
+    "terminal control characters are shown as ?, elsewhere the bytes are as they came.\n"
+    "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
+
 static const char up_details[] =
     "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
     "The services' own settings (docs/CONFIGURATION.md) are taken from the environment.\n"
@@ -210,6 +226,9 @@ const struct cli_verb cli_verbs[] = {
     {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
      cli_invoke_options, cli_invoke},
+    {"calls", "", "list calls that were made", calls_details, 0, 0, cli_calls_options, cli_calls},
+    {"call", "ID", "show the record of a call", call_details, 1, 1, NULL, cli_call},
+    {"logs", "ID", "print what a call wrote to standard error", logs_details, 1, 1, NULL, cli_logs},
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},

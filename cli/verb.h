@@ -81,6 +81,11 @@ int cli_register(const struct cli_args *args);
 int cli_login(const struct cli_args *args);
 int cli_logout(const struct cli_args *args);
 int cli_whoami(const struct cli_args *args);
+/* calls.c */
+extern const struct cli_option cli_calls_options[];
+int cli_calls(const struct cli_args *args);
+int cli_call(const struct cli_args *args);
+int cli_logs(const struct cli_args *args);
 /* deploy.c, functions.c, invoke.c */
 extern const struct cli_option cli_deploy_options[];
 extern const struct cli_option cli_list_options[];

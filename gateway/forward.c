@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "contract.h"
 #include "gateway/params.h"
 #include "gateway/problem.h"
@@ -77,6 +78,49 @@ void forward_answer_failure(http_exchange *x, const struct faas_rpc_reply *reply
     problem_from_err(x, &err, named != NULL ? named : component);
 }
 
+/* {"log": base64} as bytes. */
+static faas_code read_log(const struct faas_rpc_reply *reply, char **out_bytes, size_t *out_len,
+                          faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *bytes = NULL;
+    const char *text;
+    size_t len;
+
+    FAAS_TRY(
+        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, err));
+    text = json_string_value(json_object_get(doc, "log"));
+    len = text != NULL ? strlen(text) : 0;
+    bytes = malloc(len + 1);
+    if (bytes == NULL)
+        return faas_fail_sys(err, ENOMEM, "a log");
+    if (len > 0 && sodium_base642bin((unsigned char *)bytes, len, text, len, NULL, out_len, NULL,
+                                     sodium_base64_VARIANT_ORIGINAL) != 0) {
+        (void)faas_fail(err, FAAS_INTERNAL, "internal error");
+        return faas_err_detail(err, "the log of a call is no base64");
+    }
+    if (len == 0)
+        *out_len = 0;
+    *out_bytes = FAAS_STEAL(bytes);
+    return FAAS_OK;
+}
+
+static void answer_log(struct forward *f, const struct faas_rpc_reply *reply)
+{
+    faas_err err = {0};
+    char *bytes = NULL;
+    size_t len = 0;
+
+    if (read_log(reply, &bytes, &len, &err) != FAAS_OK) {
+        (void)faas_fail(&err, FAAS_INTERNAL, "internal error");
+        problem_from_err(f->x, &err, "registry");
+        return;
+    }
+    http_answer_bytes(f->x, f->x->match.route->status,
+                      faas_utf8_is(bytes, len) ? "text/plain; charset=utf-8" : "text/plain", bytes,
+                      len);
+}
+
 static void answer_success(struct forward *f, const struct faas_rpc_reply *reply)
 {
     const struct gw_route *route = f->x->match.route;
@@ -85,6 +129,10 @@ static void answer_success(struct forward *f, const struct faas_rpc_reply *reply
 
     if (route->what == GW_HEALTH) {
         http_answer_bytes(f->x, route->status, "text/plain; charset=utf-8", strdup("OK"), 2);
+        return;
+    }
+    if (route->what == GW_LOG) {
+        answer_log(f, reply);
         return;
     }
     if (route->status == 204) {
@@ -143,6 +191,24 @@ static void answer_gone(struct forward *f)
     problem_from_err(f->x, &err, component);
 }
 
+/* A record that was not found may be on its way. */
+static bool is_young(const struct forward *f, const struct faas_rpc_reply *reply)
+{
+    const struct gw_match *match = &f->x->match;
+    uint8_t id[16];
+    int64_t came_ms = 0, age_ms;
+
+    if (reply->code != FAAS_NOT_FOUND ||
+        (match->route->what != GW_RECORD && match->route->what != GW_LOG) ||
+        !faas_uuid_is(match->params[0].value))
+        return false;
+    faas_uuid_to_bytes(match->params[0].value, id);
+    for (int i = 0; i < 6; i++)
+        came_ms = came_ms << 8 | id[i];
+    age_ms = faas_wall_ms() - came_ms;
+    return age_ms < FORWARD_YOUNG_MS && age_ms > -FORWARD_YOUNG_MS;
+}
+
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 {
     struct forward *f = arg;
@@ -152,7 +218,8 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
         forward_free(f);
         return;
     }
-    if ((is_worth_another(f, reply) || (is_gone && !reply->may_be_done)) && try_again(f))
+    if ((is_worth_another(f, reply) || is_young(f, reply) || (is_gone && !reply->may_be_done)) &&
+        try_again(f))
         return;
     TAILQ_REMOVE(&f->gw->forwards, f, link);
     if (reply->code == FAAS_OK)

@@ -82,6 +82,8 @@ static void dispatch(http_exchange *x)
 
     switch (x->match.route->what) {
     case GW_FORWARD:
+    case GW_RECORD:
+    case GW_LOG:
     case GW_HEALTH:
         forward_begin(gw, x);
         break;

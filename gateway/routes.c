@@ -59,6 +59,10 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/functions/{name}/versions/{version}", GW_FORWARD,  R(VERSIONS),  GW_USER,   QUERY,       READ_MS,    200},
     {"POST",   "/v1/functions/{name}/refresh",            GW_FORWARD,  R(REFRESH),   GW_USER,   RECORD,      RESOLVE_MS, 200},
 
+    {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),     GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/calls/{id}",                          GW_RECORD,   R(CALL),      GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/calls/{id}/logs",                     GW_LOG,      R(CALL_LOG),  GW_USER,   QUERY,       READ_MS,    200},
+
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,         GW_PUBLIC, 0,           0,          200},
     {.method = NULL},
 };

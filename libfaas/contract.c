@@ -48,17 +48,19 @@ static const struct faas_bus_user users[] = {
     {
         .service = "registry",
         .publish = LIST(BASE_PUBLISH("registry"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
+                        BUCKET_READ(FAAS_BUCKET_RECORDS), BUCKET_FEED(FAAS_BUCKET_RECORDS),
                         BUCKET_WRITE(FAAS_BUCKET_FUNCTIONS), BUCKET_FEED(FAAS_BUCKET_FUNCTIONS),
                         "faas.spawner.i.*.resolve", "faas.spawner.i.*.prepare"),
         .subscribe = LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", "faas.registry.i.*.*",
-                          FEED(FAAS_BUCKET_FUNCTIONS)),
+                          FEED(FAAS_BUCKET_FUNCTIONS), FEED(FAAS_BUCKET_RECORDS)),
         .allow_responses = true,
     },
     {
         .service = "publisher",
         .publish =
             LIST(BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
-                 BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), "faas.spawner.i.*.call",
+                 BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), BUCKET_OPEN(FAAS_BUCKET_RECORDS),
+                 BUCKET_WRITE(FAAS_BUCKET_RECORDS), "faas.spawner.i.*.call",
                  "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "faas.spawner.i.*.prepare",
                  "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", FAAS_SUBJ_PUBLISHER_USE,
                  "_INBOX_gateway.>", "_INBOX_spawner.>"),

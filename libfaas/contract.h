@@ -59,6 +59,9 @@
 #define FAAS_SUBJ_REGISTRY_DELETE   "faas.registry.delete"
 #define FAAS_SUBJ_REGISTRY_REFRESH  "faas.registry.refresh"
 #define FAAS_SUBJ_REGISTRY_VERSIONS "faas.registry.versions"
+#define FAAS_SUBJ_REGISTRY_CALLS    "faas.registry.calls" /* {"items","next_cursor"} of records */
+#define FAAS_SUBJ_REGISTRY_CALL     "faas.registry.call"
+#define FAAS_SUBJ_REGISTRY_CALL_LOG "faas.registry.call_log" /* {"log": base64} */
 #define FAAS_SUBJ_REGISTRY_HEALTH   "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH  "faas.publisher.health"
 #define FAAS_SUBJ_PUBLISHER_CALL    "faas.publisher.i.%s.call"
@@ -85,6 +88,8 @@
 #define FAAS_AWAITED_FUNCTIONS  "f."          /* keys whose writers wait for every reader: heads */
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
 
+#define FAAS_BUCKET_RECORDS "records" /* of calls: a log, read by registries */
+
 #define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */
 
 #define FAAS_SUBJECT_MAX 256
@@ -109,7 +114,9 @@
 #define FAAS_START_TIMEOUT_MS 30000
 #define FAAS_OUTPUT_MB        6
 #define FAAS_OUTPUT_MB_MAX    64
-#define FAAS_STDERR_TAIL      4096 /* bytes of stderr shown with a failure */
+#define FAAS_STDERR_TAIL      4096        /* bytes of stderr shown with a failure */
+#define FAAS_STDERR_KEPT      (64 * 1024) /* bytes of stderr kept with a call's record */
+#define FAAS_LABEL_MAX        128         /* bytes of a client's own X-Call-Id */
 #define FAAS_TAKEN_MS         500 /* silence before the gateway asks the owner what became of a call */
 #define FAAS_ACCEPT_MS        100 /* silence before the publisher asks a spawner */
 /* What a call's end says as well is told only of calls that have not ended by then. */

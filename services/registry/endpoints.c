@@ -344,5 +344,8 @@ const struct faas_endpoint registry_endpoints[] = {
     CHANGE("delete", FAAS_SUBJ_REGISTRY_DELETE, on_delete),
     CHANGE("refresh", FAAS_SUBJ_REGISTRY_REFRESH, on_refresh),
     ENDPOINT("versions", FAAS_SUBJ_REGISTRY_VERSIONS, on_versions),
+    ENDPOINT("calls", FAAS_SUBJ_REGISTRY_CALLS, registry_on_calls),
+    ENDPOINT("call", FAAS_SUBJ_REGISTRY_CALL, registry_on_call),
+    ENDPOINT("call_log", FAAS_SUBJ_REGISTRY_CALL_LOG, registry_on_call_log),
     {.name = NULL},
 };
