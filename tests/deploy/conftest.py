@@ -45,8 +45,8 @@ class Tree:
 
     def __init__(self, path):
         self.path = path
-        for name in ("Dockerfile", ".dockerignore", "Makefile", "docker-compose.yml", "docker-compose.override.yml"):
-            shutil.copy(ROOT / name, path / name)
+        for file in [*ROOT.glob("docker-compose*.yml"), *(ROOT / name for name in ("Dockerfile", ".dockerignore", "Makefile"))]:
+            shutil.copy(file, path)
         for name in ("scripts", "libfaas", "gateway", "services", "cli"):
             shutil.copytree(ROOT / name, path / name)
         (path / "build").mkdir()

@@ -47,7 +47,7 @@ def test_every_section_with_commands_is_tried():
 
 def test_look(shell, user):
     said = shell("Look")
-    assert "(healthy)" in said and "listening" in said and said.rstrip().endswith("OKok"), said[-300:]
+    assert "(healthy)" in said and '"service":"gateway"' in said and '"service":"publisher"' in said and said.rstrip().endswith("OKok"), said[-300:]
 
 
 def test_scale(shell, user):
