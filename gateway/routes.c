@@ -16,6 +16,8 @@
 #define RESOLVE_MS 60000
 #define WRITE_MS   20000
 #define READ_MS    15000 /* reads ask the leader of a bucket; electing one takes 4 to 9 s */
+#define QUEUE_MS   40000 /* two tries of a store that elects its leader */
+#define WAIT_MS    90000 /* the longest ?wait= and looking it up */
 #define LIST_MS    60000 /* up to FAAS_LIST_MAX records in pages */
 /* No call outlives this; what one may really take, the publisher and the spawner say. */
 #define CALL_MS (FAAS_TIMEOUT_MS_MAX + 600000)
@@ -48,6 +50,12 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/publisher/health",                       GW_HEALTH,   P(HEALTH),    GW_PUBLIC, 0,           READ_MS,    200},
     {"POST",   "/function/{name}",                        GW_CALL,     NULL,         GW_USER,   CALL,        CALL_MS,    200},
     {"GET",    "/function/{name}",                        GW_CALL,     NULL,         GW_USER,   CALL,        CALL_MS,    200},
+
+    {"POST",   "/async-function/{name}",                  GW_ASYNC,    NULL,         GW_USER,   CALL,        QUEUE_MS,   202},
+
+    {"GET",    "/v1/calls/{id}",                          GW_STATE,    P(STATE),     GW_USER,   0,           WAIT_MS,    200},
+    {"GET",    "/v1/calls/{id}/result",                   GW_RESULT,   P(RESULT),    GW_USER,   0,           WAIT_MS,    200},
+    {"DELETE", "/v1/calls/{id}",                          GW_CANCEL,   P(CANCEL),    GW_USER,   0,           WRITE_MS,   204},
 
     {"GET",    "/v1/functions",                           GW_FORWARD,  R(PAGE),      GW_USER,   QUERY,       READ_MS,    200},
     {"POST",   "/v1/functions",                           GW_FORWARD,  R(REGISTER),  GW_USER,   RECORD,      RESOLVE_MS, 201},

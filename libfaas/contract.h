@@ -64,6 +64,13 @@
 #define FAAS_SUBJ_PUBLISHER_FENCE   "faas.publisher.i.%s.fence"
 #define FAAS_SUBJ_PUBLISHER_EVENTS  "faas.call.%s.*.ev"  /* "%s": publisher id; then the call id */
 #define FAAS_SUBJ_PUBLISHER_USE     "faas.publisher.use" /* every publisher hears it */
+#define FAAS_SUBJ_PUBLISHER_QUEUE   "faas.publisher.i.%s.queue"
+#define FAAS_SUBJ_PUBLISHER_STATE   "faas.publisher.state"
+#define FAAS_SUBJ_PUBLISHER_RESULT  "faas.publisher.result"
+#define FAAS_SUBJ_PUBLISHER_ENDED   "faas.publisher.ended" /* every publisher hears it */
+#define FAAS_SUBJ_PUBLISHER_DEAD    "faas.publisher.dead.list"
+#define FAAS_SUBJ_PUBLISHER_SHOW    "faas.publisher.dead.show"
+#define FAAS_SUBJ_PUBLISHER_REDRIVE "faas.publisher.dead.redrive"
 #define FAAS_SUBJ_PUBLISHER_END     "faas.publisher.end"
 #define FAAS_SUBJ_SPAWNER_CALL      "faas.spawner.i.%s.call"
 #define FAAS_SUBJ_SPAWNER_CANCEL    "faas.spawner.i.%s.cancel"
@@ -82,6 +89,10 @@
 #define FAAS_BUCKET_FUNCTIONS   "functions"
 #define FAAS_AWAITED_FUNCTIONS  "f."          /* keys whose writers wait for every reader: heads */
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
+
+#define FAAS_STREAM_JOBS    "JOBS"
+#define FAAS_STREAM_RESULTS "RESULTS"
+#define FAAS_STREAM_DEAD    "DEAD"
 
 #define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */
 

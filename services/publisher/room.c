@@ -82,6 +82,11 @@ static struct room_places count_places(const struct place_fleet *fleet)
     return places;
 }
 
+struct room_places room_places(struct publisher *pub)
+{
+    return count_places(gather(pub));
+}
+
 /* Is there a place beyond those that the call's user leaves to others?  A call that was granted one
  * keeps the right to it. */
 static bool has_share(const struct live *call, const struct room_places *places, size_t awaited)
