@@ -56,6 +56,9 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/calls/{id}",                          GW_STATE,    P(STATE),     GW_USER,   0,           WAIT_MS,    200},
     {"GET",    "/v1/calls/{id}/result",                   GW_RESULT,   P(RESULT),    GW_USER,   0,           WAIT_MS,    200},
     {"DELETE", "/v1/calls/{id}",                          GW_CANCEL,   P(CANCEL),    GW_USER,   0,           WRITE_MS,   204},
+    {"GET",    "/v1/dead-letters",                        GW_FORWARD,  P(DEAD),      GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/dead-letters/{id}",                   GW_FORWARD,  P(SHOW),      GW_USER,   QUERY,       READ_MS,    200},
+    {"POST",   "/v1/dead-letters/{id}/redrive",           GW_FORWARD,  P(REDRIVE),   GW_USER,   QUERY,       WRITE_MS,   202},
 
     {"GET",    "/v1/functions",                           GW_FORWARD,  R(PAGE),      GW_USER,   QUERY,       READ_MS,    200},
     {"POST",   "/v1/functions",                           GW_FORWARD,  R(REGISTER),  GW_USER,   RECORD,      RESOLVE_MS, 201},

@@ -81,7 +81,7 @@ static void copy(json_t *doc, const char *name, const json_t *from, const char *
         (void)json_object_set(doc, name, value);
 }
 
-static json_t *ended_json(const json_t *stored)
+json_t *job_shown(const json_t *stored)
 {
     static const char *const outcome[] = {"code",   "detail", "exit_code",
                                           "signal", "oom",    "may_have_run"};
@@ -186,7 +186,7 @@ static void on_end(void *arg, faas_code code, const struct faas_stream_msg *msg,
         return;
     }
     if (faas_envelope_open(msg->data, msg->len, &env, &why) == FAAS_OK)
-        doc = ended_json(env.meta);
+        doc = job_shown(env.meta);
     faas_envelope_done(&env);
     answer(wait, doc);
 }

@@ -72,7 +72,6 @@ static void on_taken(void *arg, faas_code code, const struct faas_stream_msg *ms
 static void take_over(struct job *job)
 {
     struct jobs *jobs = job->jobs;
-    const struct faas_runtime *rt = jobs->pub->rt;
     char subject[JOB_SUBJECT_MAX];
     FAAS_AUTO(void) *bytes = NULL;
     struct faas_stream_put put = {.subject = subject,
@@ -80,9 +79,7 @@ static void take_over(struct job *job)
                                   .deadline_ns = faas_deadline_in_ms(JOBS_KEEP_MS)};
     faas_err err = {0};
 
-    (void)snprintf(job->state.owner, sizeof job->state.owner, "%s", rt->id);
-    (void)snprintf(job->state.epoch, sizeof job->state.epoch, "%s",
-                   faas_members_epoch(rt->members));
+    job_own(job);
     if (!job->state.is_started)
         faas_uuid_new(job->state.run);
     if (job_state_pack(&job->state, job->arg, job->arg_len, &bytes, &put.len, &err) != FAAS_OK) {

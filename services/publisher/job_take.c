@@ -22,10 +22,25 @@ static const struct faas_json_field meta_fields[] = {
     FAAS_FIELD_END,
 };
 
+static void on_letter_removed(void *arg, faas_code code, const struct faas_stream_msg *msg,
+                              const faas_err *err)
+{
+    (void)arg;
+    (void)msg;
+    (void)err;
+    if (code != FAAS_OK && code != FAAS_NOT_FOUND)
+        FAAS_LOG(WARN, "a redriven dead letter stays"); /* redriven again it is the same call */
+}
+
 static void say_accepted(struct job *job)
 {
-    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s}", "v", 1, "call_id", job->state.id);
+    FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", job->state.id);
 
+    if (job->letter[0] != '\0') {
+        (void)json_object_set_new(doc, "redrive_of", json_string(job->letter));
+        faas_stream_delete(job->jobs->dead, job->letter_seq, faas_deadline_in_ms(JOBS_KEEP_MS),
+                           on_letter_removed, NULL);
+    }
     if (job->asker != NULL)
         faas_rpc_answer_json(job->jobs->pub->rt->rpc, job->asker, doc);
     faas_msg_free(job->asker);
@@ -136,6 +151,8 @@ static void on_end_looked_for(void *arg, faas_code code, const struct faas_strea
 
     (void)msg;
     job->is_busy = false;
+    if (job->jobs->is_stopped)
+        return;
     if (code == FAAS_OK) {
         say_accepted(job);
         job_free(job);
@@ -165,10 +182,28 @@ static void look_for_end(struct job *job)
                      on_end_looked_for, job);
 }
 
+void job_submit(struct job *job, bool was_tried)
+{
+    const faas_err none = {0};
+
+    if (was_tried)
+        look_for_end(job);
+    else
+        on_end_looked_for(job, FAAS_NOT_FOUND, NULL, &none);
+}
+
+void job_own(struct job *job)
+{
+    const struct faas_runtime *rt = job->jobs->pub->rt;
+
+    (void)snprintf(job->state.owner, sizeof job->state.owner, "%s", rt->id);
+    (void)snprintf(job->state.epoch, sizeof job->state.epoch, "%s",
+                   faas_members_epoch(rt->members));
+}
+
 /* ---- the message ---- */
 
-static faas_code check_room(const struct jobs *jobs, const char *tenant, size_t bytes,
-                            faas_err *err)
+faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes, faas_err *err)
 {
     const struct job_conf *conf = &jobs->conf;
 
@@ -192,7 +227,6 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
                       faas_err *err)
 {
     struct job_state *state = &job->state;
-    const struct faas_runtime *rt = job->jobs->pub->rt;
     struct meta meta = {.kind = "exec", .label = "", .callback = ""};
 
     if (ctx->id[0] == '\0' || ctx->tenant[0] == '\0')
@@ -202,7 +236,7 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
     if (strcmp(meta.kind, "exec") != 0)
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
     FAAS_TRY(faas_function_name_check(meta.function, err));
-    FAAS_TRY(check_room(job->jobs, ctx->tenant, env->len, err));
+    FAAS_TRY(jobs_check_room(job->jobs, ctx->tenant, env->len, err));
     memcpy(state->id, ctx->id, sizeof state->id);
     memcpy(state->run, ctx->id, sizeof state->run);
     memcpy(state->tenant, ctx->tenant, sizeof state->tenant);
@@ -210,8 +244,7 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
     memcpy(state->trace, ctx->traceparent, sizeof state->trace);
     (void)snprintf(state->name, sizeof state->name, "%s", meta.function);
     (void)snprintf(state->label, sizeof state->label, "%s", meta.label);
-    (void)snprintf(state->owner, sizeof state->owner, "%s", rt->id);
-    (void)snprintf(state->epoch, sizeof state->epoch, "%s", faas_members_epoch(rt->members));
+    job_own(job);
     state->asked_ms = meta.timeout_ms;
     if (meta.callback[0] != '\0' && (state->callback = strdup(meta.callback)) == NULL)
         return faas_fail_sys(err, ENOMEM, "queue a call");
@@ -247,10 +280,8 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
     rc = read_job(job, take_msg, ctx, &err);
     if (rc != FAAS_OK)
         refuse(job, &err);
-    else if (faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1) > 1)
-        look_for_end(job);
     else
-        on_end_looked_for(job, FAAS_NOT_FOUND, NULL, &err);
+        job_submit(job, faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1) > 1);
 }
 
 void jobs_on_queue(void *state, faas_msg *take_msg)
@@ -268,7 +299,7 @@ void jobs_on_queue(void *state, faas_msg *take_msg)
     }
     /* Sent again: the answer comes, or was lost. */
     if (known == NULL || known->phase != JOB_STORING) {
-        FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:s}", "v", 1, "call_id", ctx.id);
+        FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", ctx.id);
 
         faas_rpc_answer_json(pub->rt->rpc, take_msg, doc);
     }

@@ -65,7 +65,9 @@ struct job {
     size_t arg_len;
     ev_timer timer; /* the pause, the frames, or the next try of a write */
     void (*on_timer)(struct job *job);
-    faas_msg *asker; /* whom the answer to its queueing is owed */
+    faas_msg *asker;  /* whom the answer to its queueing is owed */
+    char letter[FAAS_UUID_TEXT]; /* the dead letter it was made from, or "" */
+    uint64_t letter_seq;
 
     /* its run */
     struct record *rec;
@@ -143,6 +145,13 @@ void job_need_argument(struct job *job, void (*then)(struct job *job));
 /* ---- job_take.c ---- */
 void jobs_on_queue(void *state, faas_msg *take_msg);
 
+/* state, arg and asker are set: looks for the function, stores the job, answers.  was_tried: it may
+ * have been stored before. */
+void job_submit(struct job *job, bool was_tried);
+FAAS_MUST_CHECK faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes,
+                                          faas_err *err);
+void job_own(struct job *job); /* names this process its owner */
+
 /* ---- job_run.c ---- */
 void jobs_pump(struct jobs *jobs); /* soon, from the loop */
 void jobs_on_pump(struct ev_loop *ev, ev_timer *timer, int events);
@@ -172,6 +181,13 @@ bool jobs_cancel(struct jobs *jobs, const char *id, const char *tenant, faas_msg
 void jobs_on_ended(void *state, faas_msg *take_msg); /* another publisher's word */
 void jobs_say_ended(struct jobs *jobs, const char *id);
 void jobs_stop_waits(struct jobs *jobs);
+
+json_t *job_shown(const json_t *stored); /* an end as people see it; NULL without memory */
+
+/* ---- dead.c ---- */
+void jobs_on_dead_list(void *state, faas_msg *take_msg);
+void jobs_on_dead_show(void *state, faas_msg *take_msg);
+void jobs_on_dead_redrive(void *state, faas_msg *take_msg);
 
 /* ---- job_send.c ---- */
 void jobs_on_result(void *state, faas_msg *take_msg);
