@@ -35,7 +35,6 @@ struct op {
     struct faas_post post;
     enum kind kind;
     bool is_settling; /* a write met "wrong sequence" and reads what is there */
-    bool is_repeat;   /* it was sent before: a removal may have been done by that */
     int64_t expected;
     uint64_t seq; /* NEXT: from; DELETE: which */
     void *data;   /* owned; OPEN: the configuration */
@@ -136,10 +135,7 @@ static void on_js_error(struct op *op, const struct faas_js_reply *reply)
     case FAAS_JS_NO_MESSAGE:
     case FAAS_JS_NO_SEQUENCE:
     case FAAS_JS_DELETE_FAILED:
-        if (op->kind == DELETE && op->is_repeat)
-            succeed(op, op->seq); /* that may have been us */
-        else
-            fail(op, FAAS_NOT_FOUND, "not found");
+        fail(op, FAAS_NOT_FOUND, "not found");
         return;
     case FAAS_JS_REPLICAS_NOT_SUPPORTED:
         fail(op, FAAS_INVALID, "REPLICAS: more than 1 needs that many NATS servers in one cluster");
@@ -247,7 +243,6 @@ static void request(struct op *op, struct faas_rpc_request *req)
     req->lane = FAAS_DATA;
     req->retry = FAAS_RPC_SAFE;
     faas_rpc_call(op->stream->rpc, req, on_reply, op);
-    op->is_repeat = true;
 }
 
 static void api(struct op *op, const char *verb, const void *body, size_t len)

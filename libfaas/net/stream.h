@@ -57,7 +57,7 @@ void faas_stream_last(faas_stream *stream, const char *subject, uint64_t deadlin
 /* The first message at or after a sequence that a filter lets through. */
 void faas_stream_next(faas_stream *stream, uint64_t from, const char *filter, uint64_t deadline_ns,
                       faas_stream_done *done, void *arg);
-/* NOT_FOUND: there is no such message (any more). */
+/* NOT_FOUND: there is no such message (any more); an earlier try of this call may have removed it. */
 void faas_stream_delete(faas_stream *stream, uint64_t seq, uint64_t deadline_ns,
                         faas_stream_done *done, void *arg);
 void faas_stream_purge(faas_stream *stream, const char *filter, uint64_t deadline_ns,

@@ -14,6 +14,7 @@
 #define STARVED_MAX 8 /* jobs that wait for a place although none is free */
 #define KEPT_PART   4 /* of the places one user's jobs leave to others */
 #define LOOK_MS     10000
+#define CAP_LOOK_MS 100
 
 static void ready(struct job *job);
 
@@ -342,12 +343,33 @@ static void run(struct job *job)
     drive(call, CALL_EV_FOUND); /* both may be gone afterwards */
 }
 
+static void after_cap(struct job *job)
+{
+    if (job->is_cancelled)
+        job_cancel(job);
+    else
+        job_line_up(job, true);
+}
+
+/* Its function is at its cap: it waits here, unmarked, where a change of the function still finds
+ * it. */
+static void wait_for_cap(struct job *job)
+{
+    record_unref(job->rec);
+    job->rec = NULL;
+    job_lines_rest(&job->jobs->lines, &job->item);
+    job_set_phase(job, JOB_WAITING);
+    job_arm(job, CAP_LOOK_MS, after_cap);
+}
+
 static void ready(struct job *job)
 {
     if (job->is_cancelled)
         job_cancel(job);
     else if (job->rec == NULL)
         find_record(job);
+    else if (!job->state.is_started && room_is_at_cap(job->jobs->pub, job->rec))
+        wait_for_cap(job);
     else if (job->arg == NULL)
         job_need_argument(job, ready);
     else if (job->rec->retry.is_idempotent || job->state.is_started)

@@ -133,6 +133,8 @@ int64_t drive_timeout_ms(const struct live *call); /* the function's, shortened 
 
 /* ---- room.c ---- */
 bool room_is_capped(struct live *call); /* call->err says by what */
+/* The function has as many calls placed as it may. */
+bool room_is_at_cap(struct publisher *pub, const struct record *rec);
 struct room_places room_places(struct publisher *pub);
 FAAS_MUST_CHECK faas_code room_count_in(struct live *call);
 void room_count_out(struct live *call);
