@@ -125,8 +125,13 @@ static void on_pause(struct ev_loop *ev, ev_timer *timer, int events)
 static void on_js_error(struct op *op, const struct faas_js_reply *reply)
 {
     switch (reply->error) {
-    case FAAS_JS_STORE_FAILED:
     case FAAS_JS_NO_STORAGE:
+        if (op->kind == OPEN) {
+            fail(op, FAAS_TOO_LARGE, "the NATS servers have no room for a stream of this size");
+            return;
+        }
+        /* fall through */
+    case FAAS_JS_STORE_FAILED:
         fail(op, FAAS_UNAVAILABLE, "the store is full at the moment");
         return;
     case FAAS_JS_MESSAGE_TOO_LARGE:

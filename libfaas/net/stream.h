@@ -25,7 +25,8 @@ struct faas_stream_conf {
     bool is_discard_old;  /* full: the oldest go; else new ones are refused */
     int replicas;
 };
-/* Creates the stream when it is absent; another's settings are theirs. */
+/* Creates the stream when it is absent; another's settings are theirs.  TOO_LARGE: max_bytes are
+ * kept free for it from now on, and there are not so many. */
 FAAS_MUST_CHECK faas_code faas_stream_open(faas_rpc *rpc, const struct faas_stream_conf *conf,
                                            uint64_t deadline_ns, faas_stream **out_stream,
                                            faas_err *err);

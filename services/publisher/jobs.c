@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define RESULT_AGE_S (24 * 3600)
+#define BYTES_MIN    (1024 * 1024) /* of a stream */
 
 static int by_id(const void *a, const void *b)
 {
@@ -167,11 +168,21 @@ faas_code jobs_add(struct jobs *jobs, struct job *job, faas_err *err)
 
 /* ---- life ---- */
 
+/* On a small disk the stream is smaller than was asked for. */
 static faas_code open_one(const struct faas_runtime *rt, struct faas_stream_conf conf,
                           uint64_t deadline_ns, faas_stream **out, faas_err *err)
 {
+    faas_code rc;
+
     conf.replicas = rt->replicas;
-    return faas_stream_open(rt->rpc, &conf, deadline_ns, out, err);
+    do {
+        rc = faas_stream_open(rt->rpc, &conf, deadline_ns, out, err);
+        if (rc != FAAS_TOO_LARGE || conf.max_bytes / 2 < BYTES_MIN)
+            return rc;
+        conf.max_bytes /= 2;
+        FAAS_LOG(WARN, "no room for a stream of the size that was asked for",
+                 FAAS_LSTR("stream", conf.name), FAAS_LINT("now_mb", conf.max_bytes >> 20));
+    } while (true);
 }
 
 faas_code jobs_open(struct jobs *jobs, const struct faas_runtime *rt, uint64_t deadline_ns,
