@@ -263,8 +263,7 @@ static void mark(struct job *job, const struct faas_envelope *env, uint64_t seq)
                                   .deadline_ns = faas_deadline_in_ms(JOBS_STORE_MS)};
     faas_err err = {0};
 
-    if (doc == NULL ||
-        json_object_set_new(doc, "redriven_as", json_string(job->state.id)) != 0 ||
+    if (doc == NULL || json_object_set_new(doc, "redriven_as", json_string(job->state.id)) != 0 ||
         faas_envelope_pack(doc, env->bytes, env->len, &bytes, &put.len, &err) != FAAS_OK) {
         (void)faas_fail_sys(&err, ENOMEM, "redrive a dead letter");
         faas_rpc_answer_err(job->jobs->pub->rt->rpc, job->asker, &err);

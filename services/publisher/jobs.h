@@ -65,7 +65,7 @@ struct job {
     size_t arg_len;
     ev_timer timer; /* the pause, the frames, or the next try of a write */
     void (*on_timer)(struct job *job);
-    faas_msg *asker;  /* whom the answer to its queueing is owed */
+    faas_msg *asker;             /* whom the answer to its queueing is owed */
     char letter[FAAS_UUID_TEXT]; /* the dead letter it was made from, or "" */
     uint64_t letter_seq;
 

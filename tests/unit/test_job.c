@@ -137,8 +137,8 @@ static void unknown_fields_pass_and_an_unknown_state_counts_as_begun(void **stat
 static void an_end_holds_the_outcome_as_it_came(void **state)
 {
     struct job_state job = sample();
-    FAAS_AUTO(json_t) *outcome = json_pack("{s:s, s:i, s:s}", "code", "function_failed",
-                                           "exit_code", 3, "later", "kept");
+    FAAS_AUTO(json_t) *outcome =
+        json_pack("{s:s, s:i, s:s}", "code", "function_failed", "exit_code", 3, "later", "kept");
     const struct job_end end = {.status = "dead",
                                 .is_dead = true,
                                 .ended_ms = 5,
