@@ -29,15 +29,25 @@ PROGRAMS :=
 SOURCES  :=
 TESTS    :=
 BENCHES  :=
+PLANTED  :=
 LIBFAAS  := $(wildcard libfaas/*.c libfaas/base/*.c libfaas/crypto/*.c libfaas/net/*.c)
 
 # $(call program,name,sources): a program; used in sources.mk
 define program
 PROGRAMS += $(O)/bin/$(1)
 SOURCES  += $(2)
+$(1)_OBJECTS := $(patsubst %.c,$(O)/%.o,$(2)) $(FUTURE) $(O)/libfaas.a
 $(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(FUTURE) $(O)/libfaas.a
 	@mkdir -p $$(@D)
 	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
+endef
+# $(call planted,name,function,source): the program bin/<name> again, in planted/, with a fault in place of the function
+define planted
+SOURCES += $(3)
+$(O)/planted/$(1): $(O)/bin/$(1) $(3:%.c=$(O)/%.o)
+	@mkdir -p $$(@D)
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) -Wl,--wrap=$(2) $$(filter %.o,$$^) $$($(1)_OBJECTS) $$(LDLIBS) -o $$@
+PLANTED += $(O)/planted/$(1)
 endef
 # $(call static_program,name,sources): without libfaas, shared libraries and sanitizers, in every variant: it runs where none of them is
 define static_program
@@ -114,6 +124,13 @@ demo: ## everything, from nothing, explained step by step
 e2e: programs ## end-to-end tests with this variant's programs
 	@$(MAKE) --no-print-directory programs VARIANT=future
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/run-e2e $(E2E)
+chaos: programs ## calls and writes while processes are killed and stopped, ROUNDS=200, SEED at random
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --timed --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act quorum
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act overload
+# All programs, two of them with a fault that the harness must find.
+chaos-planted: programs $(PLANTED)
+	@cd $(O)/bin && for file in *; do [ -e ../planted/$$file ] || ln $$file ../planted/$$file; done
 bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
 	@scripts/deps --bench
@@ -126,9 +143,13 @@ lint: ## format, layers, headers, sizes, scripts, documents
 	@scripts/check-gates
 	@scripts/check-model
 	@shellcheck $(shell git grep -lE '^#!/(usr/bin/env bash|bin/sh)' 2>/dev/null)
+test-deploy: ## images, Compose, a Swarm and what is killed in it, on an engine of its own (minutes)
+	@scripts/deps --deploy
+	@$(MAKE) --no-print-directory programs
+	@scripts/test-deploy $(O)/bin
 test: ## all of it: lint, unit and integration in four variants, end to end in release and under sanitizers
 	@scripts/deps
 	@scripts/test
 clean: ## remove what was built
 	rm -rf build/debug* build/release* build/asan* build/tsan* build/future*
-.PHONY: bench bench-programs help deps examples demo e2e lint test clean
+.PHONY: bench bench-programs chaos chaos-planted help deps examples demo e2e lint test test-deploy clean

@@ -18,10 +18,13 @@
 #define NO_LOG        ((enum faas_log_level)(FAAS_LOG_ERROR + 1)) /* standard error is the user's */
 #define PASSING       "ready." /* keys that `faas up` writes and takes away: of no use elsewhere */
 
-static const char *data;
+static const char *data, *nats_urls;
 
 const struct cli_option cli_backup_options[] = {
-    {"data", CLI_TEXT, &data, "DIR", "as given to `faas up` (~/.local/share/faas)", 0, 0, NULL},
+    {"data", CLI_TEXT, &data, "DIR", "as given to `faas up` (~/.local/share/faas), or `faas init`",
+     0, 0, NULL},
+    {"nats-url", CLI_TEXT, &nats_urls, "URLS",
+     "servers of a deployment whose keys `faas init` made in DIR", 0, 0, NULL},
     CLI_OPTION_END,
 };
 
@@ -134,10 +137,22 @@ static faas_code put_bucket(struct backup *backup, faas_rpc *rpc, const char *bu
                : faas_fail_sys(err, ENOMEM, "backup");
 }
 
+static faas_code open_session(const char *path, struct session *session, faas_err *err)
+{
+    FAAS_AUTO(char) *seed_file = file_path("%s/keys/nats-cli.seed", path);
+
+    *session = (struct session){.loop = NULL};
+    if (nats_urls == NULL)
+        return session_open_data(path, "backup", session, err);
+    if (seed_file == NULL)
+        return faas_fail_sys(err, ENOMEM, "paths");
+    return session_open(nats_urls, seed_file, "backup", session, err);
+}
+
 static faas_code put_buckets(struct backup *backup, faas_err *err)
 {
     struct session session;
-    faas_code code = session_open_data(backup->path, "backup", &session, err);
+    faas_code code = open_session(backup->path, &session, err);
 
     for (size_t i = 0; backup_buckets[i] != NULL && code == FAAS_OK; i++)
         code = put_bucket(backup, session.rpc, backup_buckets[i], err);
@@ -147,6 +162,22 @@ static faas_code put_buckets(struct backup *backup, faas_err *err)
 }
 
 /* ---- the verb ---- */
+
+/* Of a deployment in containers there is the number of its servers, and nothing here that runs. */
+static faas_code find_deployment(struct backup *backup, faas_err *err)
+{
+    FAAS_AUTO(char) *cluster_file = file_path("%s/cluster.json", backup->path);
+    FAAS_AUTO(json_t) *cluster = NULL;
+
+    if (cluster_file == NULL)
+        return faas_fail_sys(err, ENOMEM, "paths");
+    FAAS_TRY(file_read_json(cluster_file, &cluster, err));
+    backup->nats = (int)json_integer_value(json_object_get(cluster, "nats"));
+    return backup->nats > 0
+               ? FAAS_OK
+               : faas_fail(err, FAAS_NOT_FOUND, "%s holds no deployment's keys (`faas init`)",
+                           backup->path);
+}
 
 /* A platform that only starts may have no buckets yet, and they are not ours to make. */
 static faas_code find_platform(struct backup *backup, faas_err *err)
@@ -173,7 +204,7 @@ static faas_code find_platform(struct backup *backup, faas_err *err)
 
 static faas_code make(struct backup *backup, const char *to, faas_err *err)
 {
-    FAAS_TRY(find_platform(backup, err));
+    FAAS_TRY(nats_urls != NULL ? find_deployment(backup, err) : find_platform(backup, err));
     FAAS_TRY(backup_create(to, &backup->out, err));
     output_note("the backup holds password hashes and private keys: who can read it can be anybody "
                 "on this platform");

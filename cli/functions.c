@@ -112,28 +112,6 @@ int cli_list_functions(const struct cli_args *args)
 
 /* ---- describe ---- */
 
-static void print_value(const char *prefix, const char *key, const json_t *value)
-{
-    FAAS_AUTO(char) *text = NULL;
-    const char *name;
-    json_t *member;
-    char label[64];
-
-    snprintf(label, sizeof label, "%s%s", prefix, key);
-    if (json_is_object(value) && prefix[0] == '\0' && json_object_size(value) > 0) {
-        snprintf(label, sizeof label, "%s.", key);
-        json_object_foreach ((json_t *)(uintptr_t)value, name, member)
-            print_value(label, name, member);
-        return;
-    }
-    if (json_is_string(value)) {
-        output_say("%-22s %s", label, json_string_value(value));
-        return;
-    }
-    text = faas_json_dump(value, JSON_COMPACT | JSON_REAL_PRECISION(6), NULL);
-    output_say("%-22s %s", label, text != NULL ? text : "?");
-}
-
 int cli_describe(const struct cli_args *args)
 {
     FAAS_AUTO(cli_client) *client = NULL;
@@ -144,8 +122,6 @@ int cli_describe(const struct cli_args *args)
     faas_err err = {0};
     faas_code code = client_open(&args->common, &client, &err);
     int status = CLI_OK;
-    const char *key;
-    json_t *value;
 
     if (code == FAAS_OK && path == NULL)
         code = faas_fail(&err, FAAS_INTERNAL, "out of memory");
@@ -156,8 +132,7 @@ int cli_describe(const struct cli_args *args)
     } else if (args->common.is_json) {
         output_json(record, stdout);
     } else {
-        json_object_foreach (record, key, value)
-            print_value("", key, value);
+        output_record(record);
     }
     client_answer_done(&answer);
     return status;

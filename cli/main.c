@@ -96,6 +96,22 @@ static const char invoke_details[] =
     "3 not logged in or token expired; 4 no such function, or not allowed; 5 the platform is\n"
     "unreachable, busy, out of time, or lost the call.\n";
 
+static const char calls_details[] =
+    "Newest first. A call is listed a moment after it was answered, and one that runs longer than\n"
+    "a moment while it runs. STATUS is queued, running, succeeded, failed, refused, cancelled,\n"
+    "lost, dead or unknown; TIME is one such as 2026-01-02T03:04:05Z. `faas call ID` shows all of "
+    "a\n"
+    "record, `faas logs ID` what the function wrote to standard error.\n";
+
+static const char call_details[] =
+    "ID is what X-Call-Id said, and `faas calls` lists.\n"
+    "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
+
+static const char logs_details[] =
+    "Prints the last 64 KiB of what the call wrote to standard error, once it has ended. On a\n"
+    "terminal control characters are shown as ?, elsewhere the bytes are as they came.\n"
+    "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
+
 static const char up_details[] =
     "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
     "The services' own settings (docs/CONFIGURATION.md) are taken from the environment.\n"
@@ -105,6 +121,13 @@ static const char up_details[] =
     "prints\n"
     "`registry ADDRESS`; `faas image push` sends images there, and spawners pull them.\n"
     "Exit status: 0 stopped in order; 2 wrong usage; 3 the directory is in use; 5 did not start.\n";
+
+static const char init_details[] =
+    "For a deployment in containers (docker-compose.yml): makes in DIR, once, the keys that its\n"
+    "parts know each other by, and writes the configuration of its NATS servers, one for all,\n"
+    "with what each part may do. Run again it keeps the keys, makes those that a newer version\n"
+    "has besides, and writes the configuration anew. All files are 0600; who runs it owns them.\n"
+    "Exit status: 0 done; 2 wrong usage, or a file is damaged; 3 another one uses DIR.\n";
 
 static const char down_details[] =
     "Waits until every process has ended. Exit status: 0 stopped; 4 nothing runs there.\n";
@@ -116,8 +139,11 @@ static const char keys_details[] =
     "uses it. Nobody has to log in again: tokens of the key before count until they expire, and\n"
     "that key is forgotten after the longest life of a token (TOKEN_TTL). Its private half is "
     "gone\n"
-    "at once. Where nothing runs, the new key counts from the next start on.\n"
-    "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 5 not every auth program uses it "
+    "at once. Where nothing runs, the new key counts from the next start on. With --end-others, "
+    "for\n"
+    "a key that somebody else may have, tokens of every earlier key end before it returns.\n"
+    "Exit status: 0 done; 2 wrong usage; 3 another rotation runs; 4 nothing runs there; 5 not "
+    "every auth program uses it "
     "yet\n(they go on trying).\n";
 
 static const char backup_details[] =
@@ -125,7 +151,9 @@ static const char backup_details[] =
     "versions, revoked tokens, the keys that sign tokens and serve HTTPS, and the images of this\n"
     "machine. Every write that was acknowledged before it began is in it. FILE is replaced when\n"
     "the backup is complete, and is 0600; - is standard output. It holds password hashes and\n"
-    "private keys. docs/BACKUP.md says what is not in it.\n"
+    "private keys. docs/BACKUP.md says what is not in it. With --nats-url it is made of a "
+    "deployment\n"
+    "in containers, and DIR is the directory of its keys; it has no images then.\n"
     "Exit status: 0 made; 2 wrong usage; 4 nothing runs there; 5 not made, and FILE is as it "
     "was.\n";
 
@@ -176,6 +204,8 @@ const struct cli_verb cli_verbs[] = {
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
     {"status", "", "show the processes of `faas up`", status_details, 0, 0, cli_status_options,
      cli_status},
+    {"init", "DIR", "make the keys of a deployment in containers", init_details, 1, 1,
+     cli_init_options, cli_init},
     {"invite", "", "make an invitation to register", invite_details, 0, 0, cli_invite_options,
      cli_invite},
     {"keys", "rotate", "change the key that signs tokens", keys_details, 1, 1, cli_keys_options,
@@ -196,6 +226,9 @@ const struct cli_verb cli_verbs[] = {
     {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
      cli_invoke_options, cli_invoke},
+    {"calls", "", "list calls that were made", calls_details, 0, 0, cli_calls_options, cli_calls},
+    {"call", "ID", "show the record of a call", call_details, 1, 1, NULL, cli_call},
+    {"logs", "ID", "print what a call wrote to standard error", logs_details, 1, 1, NULL, cli_logs},
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},

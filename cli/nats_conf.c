@@ -33,6 +33,14 @@ static bool is_quotable(const char *text)
     return true;
 }
 
+static bool is_host(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len > 0 && len < 254 && text[0] != '-' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == len;
+}
+
 static faas_code check(const struct nats_conf *conf, faas_err *err)
 {
     if (!is_quotable(conf->store_dir))
@@ -41,6 +49,11 @@ static faas_code check(const struct nats_conf *conf, faas_err *err)
                          conf->store_dir);
     if (!is_quotable(conf->cluster) || !is_quotable(conf->route_password))
         return faas_fail(err, FAAS_INVALID, "NATS cluster name and password are plain text");
+    for (size_t i = 0; conf->hosts != NULL && i < conf->node_count; i++) {
+        if (!is_host(conf->hosts[i]))
+            return faas_fail(err, FAAS_INVALID, "%.100s is no host name of a server",
+                             conf->hosts[i]);
+    }
     for (const struct faas_bus_key *key = conf->keys; key->service != NULL; key++) {
         if (!is_quotable(key->public_key))
             return faas_fail(err, FAAS_INVALID, "NATS key of %s is not plain text", key->service);
@@ -48,12 +61,18 @@ static faas_code check(const struct nats_conf *conf, faas_err *err)
     return FAAS_OK;
 }
 
+static const char *listen_address(const struct nats_conf *conf)
+{
+    return conf->hosts != NULL ? "0.0.0.0" : "127.0.0.1";
+}
+
 static void write_listeners(const struct nats_conf *conf, FILE *to)
 {
     const struct nats_node *own = &conf->nodes[conf->own];
 
-    fprintf(to, "server_name: \"%s-n%zu\"\n", conf->cluster, conf->own + 1);
-    fprintf(to, "listen: \"127.0.0.1:%d\"\n", own->client_port);
+    if (conf->hosts == NULL)
+        fprintf(to, "server_name: \"%s-n%zu\"\n", conf->cluster, conf->own + 1);
+    fprintf(to, "listen: \"%s:%d\"\n", listen_address(conf), own->client_port);
     fprintf(to, "http: \"127.0.0.1:%d\"\n", own->monitor_port);
     fputs("max_payload: 2MB\n"
           "ping_interval: \"1s\"\n"
@@ -68,13 +87,13 @@ static void write_listeners(const struct nats_conf *conf, FILE *to)
 /* All nodes are listed, the own one too: JetStream takes the cluster's size from the list. */
 static void write_cluster(const struct nats_conf *conf, FILE *to)
 {
-    fprintf(to, "cluster {\n  name: \"%s\"\n  listen: \"127.0.0.1:%d\"\n  no_advertise: true\n",
-            conf->cluster, conf->nodes[conf->own].route_port);
+    fprintf(to, "cluster {\n  name: \"%s\"\n  listen: \"%s:%d\"\n  no_advertise: true\n",
+            conf->cluster, listen_address(conf), conf->nodes[conf->own].route_port);
     fprintf(to, "  authorization { user: \"route\", password: \"%s\", timeout: 2 }\n  routes: [\n",
             conf->route_password);
     for (size_t i = 0; i < conf->node_count; i++)
-        fprintf(to, "    \"nats-route://route:%s@127.0.0.1:%d\"\n", conf->route_password,
-                conf->nodes[i].route_port);
+        fprintf(to, "    \"nats-route://route:%s@%s:%d\"\n", conf->route_password,
+                conf->hosts != NULL ? conf->hosts[i] : "127.0.0.1", conf->nodes[i].route_port);
     fputs("  ]\n}\n", to);
 }
 
@@ -89,7 +108,8 @@ faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err
     to = open_memstream(&text, &len);
     if (to == NULL)
         return faas_fail_sys(err, errno, "nats-server configuration");
-    fputs("# Written by `faas up` at each start; changes here are lost.\n", to);
+    fprintf(to, "# Written by `faas %s`; changes here are lost.\n",
+            conf->hosts != NULL ? "init" : "up");
     write_listeners(conf, to);
     if (conf->node_count > 1)
         write_cluster(conf, to);

@@ -1,7 +1,10 @@
 /* nats_conf.h - the configuration file of one nats-server, as text.
- * Contents  loopback listeners for clients, routes and monitoring; JetStream with an fsync per
- *           write; routes with a password; one nkey user per service with the allow-lists of
- *           contract.h.
+ * Contents  listeners for clients, routes and monitoring, on loopback or, of a server with a host
+ *           name of its own, on every address (monitoring stays on loopback); JetStream with an
+ *           fsync per write; routes with a password; one nkey user per service with the allow-lists
+ *           of contract.h.
+ * Hosts     servers that have host names of their own share one text, which names none of them:
+ *           each is started with --name.
  * Text      values are quoted; a value with a quote, backslash or control character is refused, so
  *           nothing can end its string early.
  * Ownership conf borrows everything; the text is the caller's.
@@ -29,7 +32,8 @@ struct nats_conf {
     const char *store_dir;      /* of this server */
     const char *route_password; /* letters and digits */
     const struct nats_node *nodes;
-    size_t node_count, own;          /* own: index of this server */
+    const char *const *hosts;        /* beside nodes: their host names; NULL: all on this machine */
+    size_t node_count, own;          /* own: index of this server; not used with hosts */
     const struct faas_bus_key *keys; /* the users and their public halves; "cli" must be there */
 };
 

@@ -349,3 +349,36 @@ bool output_flush(void)
 {
     return fflush(stdout) == 0 && ferror(stdout) == 0;
 }
+
+/* ---- records ---- */
+
+static void print_value(const char *prefix, const char *key, const json_t *value)
+{
+    FAAS_AUTO(char) *text = NULL;
+    const char *name;
+    json_t *member;
+    char label[64];
+
+    snprintf(label, sizeof label, "%s%s", prefix, key);
+    if (json_is_object(value) && prefix[0] == '\0' && json_object_size(value) > 0) {
+        snprintf(label, sizeof label, "%s.", key);
+        json_object_foreach ((json_t *)(uintptr_t)value, name, member)
+            print_value(label, name, member);
+        return;
+    }
+    if (json_is_string(value)) {
+        output_say("%-22s %s", label, json_string_value(value));
+        return;
+    }
+    text = faas_json_dump(value, JSON_COMPACT | JSON_REAL_PRECISION(6), NULL);
+    output_say("%-22s %s", label, text != NULL ? text : "?");
+}
+
+void output_record(const json_t *doc)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)(uintptr_t)doc, key, value)
+        print_value("", key, value);
+}

@@ -49,6 +49,8 @@ char *output_clean(const char *text, bool keep_lines);
 /* Pretty JSON and a newline; on a terminal everything outside ASCII is escaped.  False when the
  * stream failed. */
 bool output_json(const json_t *doc, FILE *to);
+/* A line "member value" for each member, those of objects as "member.inner". */
+void output_record(const json_t *doc);
 /* "error: MSG", in red on a terminal; is_json: {"error":{...}} on one line.  extra may be NULL:
  * members added to the JSON form. */
 void output_error(const faas_err *err, bool is_json, const json_t *extra);

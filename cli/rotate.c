@@ -20,13 +20,17 @@
 
 #define WAIT_MS 60000
 #define ASK_MS  2000
+#define END_MS  20000 /* a write may wait for an election */
 #define PACE_MS 100
 #define NO_LOG  ((enum faas_log_level)(FAAS_LOG_ERROR + 1)) /* standard error is the user's */
 
 static const char *data;
+static bool is_ending; /* the keys before, at once */
 
 const struct cli_option cli_keys_options[] = {
     {"data", CLI_TEXT, &data, "DIR", "as given to `faas up` (~/.local/share/faas)", 0, 0, NULL},
+    {"end-others", CLI_FLAG, &is_ending, NULL,
+     "tokens of earlier keys end at once: everybody logs in again", 0, 0, NULL},
     CLI_OPTION_END,
 };
 
@@ -99,6 +103,20 @@ static faas_code wait_for(faas_rpc *rpc, const json_t *state, const char *kid, f
     return FAAS_OK;
 }
 
+/* Every auth program signs with the key; from now on no other one counts. */
+static faas_code end_others(faas_rpc *rpc, const char *kid, faas_err *err)
+{
+    struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(END_MS)};
+    char body[64];
+    struct faas_rpc_request req = {
+        .subject = FAAS_SUBJ_AUTH_END_KEYS, .ctx = &ctx, .data = body, .retry = FAAS_RPC_SAFE};
+    FAAS_AUTO(faas_msg) *msg = NULL;
+
+    faas_uuid_new(ctx.id);
+    req.len = (size_t)snprintf(body, sizeof body, "{\"keep\":\"%s\"}", kid);
+    return faas_rpc_wait(rpc, &req, &msg, err);
+}
+
 static faas_code wait_until_used(const char *path, const char *kid, faas_err *err)
 {
     FAAS_AUTO(char) *state_file = file_path("%s/state.json", path);
@@ -117,6 +135,8 @@ static faas_code wait_until_used(const char *path, const char *kid, faas_err *er
     code = session_open_data(path, "keys", &session, err);
     if (code == FAAS_OK)
         code = wait_for(session.rpc, state, kid, err);
+    if (code == FAAS_OK && is_ending)
+        code = end_others(session.rpc, kid, err);
     (void)session_close(&session);
     faas_bus_end();
     return code;
@@ -130,6 +150,10 @@ static faas_code rotate(const char *path, char out_kid[FAAS_KID_TEXT], bool *out
     pid_t pid = 0;
 
     FAAS_TRY(datadir_holder(path, &pid, err));
+    if (is_ending && pid == 0)
+        return faas_fail(err, FAAS_NOT_FOUND,
+                         "nothing runs in %s: --end-others needs the platform; start it first",
+                         path);
     FAAS_TRY(keys_token_replace(path, out_kid, err));
     *out_is_used = pid != 0;
     return pid != 0 ? wait_until_used(path, out_kid, err) : FAAS_OK;
@@ -140,7 +164,8 @@ static void say(const char *kid, bool is_used, bool is_json)
     if (is_json)
         printf("{\"kid\":\"%s\",\"used\":%s}\n", kid, is_used ? "true" : "false");
     else if (is_used)
-        output_say("tokens are signed with key %s now; earlier ones count until they expire", kid);
+        output_say("tokens are signed with key %s now; earlier ones %s", kid,
+                   is_ending ? "count no more" : "count until they expire");
     else
         output_say("nothing runs here; tokens are signed with key %s from the next start on", kid);
 }
@@ -149,6 +174,8 @@ static int exit_of(faas_code code)
 {
     if (code == FAAS_INVALID)
         return CLI_USAGE;
+    if (code == FAAS_NOT_FOUND)
+        return CLI_NOT_FOUND;
     return code == FAAS_CONFLICT ? CLI_NOT_ALLOWED : CLI_UNAVAILABLE;
 }
 

@@ -81,6 +81,11 @@ int cli_register(const struct cli_args *args);
 int cli_login(const struct cli_args *args);
 int cli_logout(const struct cli_args *args);
 int cli_whoami(const struct cli_args *args);
+/* calls.c */
+extern const struct cli_option cli_calls_options[];
+int cli_calls(const struct cli_args *args);
+int cli_call(const struct cli_args *args);
+int cli_logs(const struct cli_args *args);
 /* deploy.c, functions.c, invoke.c */
 extern const struct cli_option cli_deploy_options[];
 extern const struct cli_option cli_list_options[];
@@ -90,7 +95,7 @@ int cli_list_functions(const struct cli_args *args);
 int cli_describe(const struct cli_args *args);
 int cli_remove(const struct cli_args *args);
 int cli_invoke(const struct cli_args *args);
-/* up.c, down.c, status.c, rotate.c, invite.c */
+/* up.c, down.c, status.c, rotate.c, invite.c, init.c */
 extern const struct cli_option cli_up_options[];
 extern const struct cli_option cli_down_options[];
 extern const struct cli_option cli_status_options[];
@@ -100,6 +105,8 @@ int cli_down(const struct cli_args *args);
 int cli_status(const struct cli_args *args);
 extern const struct cli_option cli_invite_options[];
 int cli_invite(const struct cli_args *args);
+extern const struct cli_option cli_init_options[];
+int cli_init(const struct cli_args *args);
 int cli_keys(const struct cli_args *args);
 /* backup.c, restore.c */
 extern const struct cli_option cli_backup_options[];

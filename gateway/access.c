@@ -18,6 +18,8 @@
 #define FETCH_RETRY_MS 300  /* until the first keys are there */
 #define FETCH_GAP_MS   1000 /* between fetches that tokens ask for */
 #define FETCH_WAIT_MS  3000
+#define BEGIN_MS       3000 /* after its start a gateway makes requests wait so long, not fail */
+#define BEGIN_LOOK_S   0.01
 #define KID_TEXT       64
 #define HASH_BYTES     32
 
@@ -52,8 +54,10 @@ struct access {
     faas_task *on_applied;     /* immutable once feed is set */
     void *on_applied_arg;
 
+    uint64_t begin_by_ns; /* until when requests may wait for the first keys and revocations */
+
     /* loop thread */
-    ev_timer timer;
+    ev_timer timer, begin;
     json_t *keys;      /* the newest array of them; NULL before the first */
     uint64_t revision; /* of the bucket, when they were written; 0: not said */
     uint64_t fetched_ns;
@@ -190,6 +194,12 @@ static uint64_t generation_now(struct access *access)
     return generation;
 }
 
+/* It has not been ready yet, and has not tried for long. */
+static bool is_beginning(struct access *access)
+{
+    return !access_is_ready(access) && faas_now_ns() < access->begin_by_ns;
+}
+
 /* What holds for a good token at this moment, cached or not. */
 static faas_code judge(struct access *access, struct access_verdict *verdict, faas_err *err)
 {
@@ -197,6 +207,7 @@ static faas_code judge(struct access *access, struct access_verdict *verdict, fa
 
     if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
         return refuse(verdict, "expired", err);
+    verdict->is_key_unknown = is_beginning(access);
     if (feed == NULL || faas_feed_age_ms(feed) > FAAS_FEED_STALE_MS)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "the store of ended sessions does not answer, so tokens cannot be "
@@ -292,9 +303,14 @@ static void take_fetched(struct access *access, const json_t *doc)
         take_keys(access, doc, revision);
 }
 
+static struct ev_loop *loop_of(const struct access *access)
+{
+    return faas_loop_ev(faas_bus_loop(faas_rpc_bus(access->rpc)));
+}
+
 static void arm(struct access *access, int64_t ms)
 {
-    struct ev_loop *ev = faas_loop_ev(faas_bus_loop(faas_rpc_bus(access->rpc)));
+    struct ev_loop *ev = loop_of(access);
 
     ev_timer_stop(ev, &access->timer);
     if (access->is_stopped)
@@ -334,7 +350,8 @@ static void on_fetched(void *arg, const struct faas_rpc_reply *reply)
         FAAS_LOG(WARN, "signing keys not fetched", FAAS_LSTR("code", faas_code_slug(rc)));
     revoked_sweep(&access->revoked, faas_wall_ms() / 1000);
     arm(access, access->keys == NULL ? FETCH_RETRY_MS : FETCH_MS);
-    wake_waiting(access);
+    if (!is_beginning(access))
+        wake_waiting(access);
 }
 
 static void fetch(struct access *access)
@@ -360,13 +377,24 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
     fetch(timer->data);
 }
 
+static void on_begin(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct access *access = timer->data;
+
+    (void)events;
+    if (is_beginning(access))
+        return;
+    ev_timer_stop(ev, timer);
+    wake_waiting(access);
+}
+
 void access_refresh(struct access *access, access_done *done, void *arg)
 {
     bool is_recent =
         access->fetched_ns != 0 && faas_now_ns() < access->fetched_ns + FETCH_GAP_MS * FAAS_MS_NS;
     struct waiting *waiting = NULL;
 
-    if (access->is_fetching || !is_recent)
+    if (access->is_fetching || !is_recent || is_beginning(access))
         waiting = calloc(1, sizeof *waiting);
     if (waiting == NULL || access->is_stopped) {
         free(waiting);
@@ -464,13 +492,16 @@ faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
     revoked_init(&access->revoked);
     STAILQ_INIT(&access->waiting);
     ev_init(&access->timer, on_timer);
-    access->timer.data = access;
+    ev_timer_init(&access->begin, on_begin, BEGIN_LOOK_S, BEGIN_LOOK_S);
+    access->timer.data = access->begin.data = access;
+    access->begin_by_ns = faas_deadline_in_ms(BEGIN_MS);
     *out_access = access;
     return FAAS_OK;
 }
 
 void access_start(struct access *access)
 {
+    ev_timer_start(loop_of(access), &access->begin);
     fetch(access);
 }
 
@@ -480,6 +511,7 @@ void access_stop(struct access *access)
         return;
     access->is_stopped = true;
     arm(access, 0);
+    ev_timer_stop(loop_of(access), &access->begin);
     wake_waiting(access);
 }
 
@@ -488,6 +520,13 @@ bool access_is_ready(struct access *access)
     faas_feed *feed = access != NULL ? atomic_load(&access->feed) : NULL;
 
     return feed != NULL && faas_feed_age_ms(feed) < INT64_MAX && generation_now(access) > 0;
+}
+
+bool access_is_led(struct access *access)
+{
+    faas_feed *feed = atomic_load(&access->feed);
+
+    return feed != NULL && faas_feed_age_ms(feed) <= FAAS_FEED_STALE_MS;
 }
 
 void access_free(struct access *access)

@@ -8,6 +8,8 @@
  * Revoked   tokens that were logged out, or are older than their user's password, are refused,
  *           cached or not: a feed of the bucket tells within moments.  While the feed has not
  *           begun, or is over FAAS_FEED_STALE_MS old, no token can be judged.
+ * Begin     for 3 s after the start is_key_unknown is also set while the first keys or revocations
+ *           are on their way: the request waits in access_refresh() instead of failing.
  * Errors    UNAUTHENTICATED with reason missing, invalid, expired or revoked; UNAVAILABLE while
  *           there are no keys, or revocations cannot be known.
  * Threads   access_check: any; everything else: the loop's.
@@ -35,17 +37,20 @@ void access_unfollow(struct access *access);
 void access_free(struct access *access);
 void access_stop(struct access *access); /* no more fetching */
 bool access_is_ready(struct access *access);
+/* The leader of the revocations has answered lately: no election takes FAAS_FEED_STALE_MS.  Any
+ * thread. */
+bool access_is_led(struct access *access);
 
 struct access_verdict {
     struct faas_token_claims caller;
     const char *reason;  /* static; NULL unless refused for the token */
-    bool is_key_unknown; /* fetching the keys may change the verdict */
+    bool is_key_unknown; /* access_refresh() may change the verdict */
 };
 /* header: the field's value, NULL when absent. */
 FAAS_MUST_CHECK faas_code access_check(struct access *access, const char *header,
                                        struct access_verdict *out_verdict, faas_err *err);
 /* done(arg) runs on the loop thread once the keys are as new as they can be: at once when they were
- * fetched within the last second. */
+ * fetched within the last second, unless this gateway is just beginning. */
 void access_refresh(struct access *access, access_done *done, void *arg);
 
 #endif

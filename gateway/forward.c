@@ -1,10 +1,12 @@
 #include "gateway/forward.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "contract.h"
 #include "gateway/params.h"
 #include "gateway/problem.h"
@@ -15,6 +17,10 @@
 #define AGAIN_MAX_MS   100
 #define COMPONENT_TEXT 32
 #define AUTH           "faas.auth."
+#define LEAVING                                                                                    \
+    "the gateway is shutting down, and has no answer yet; a change may have been made: look "      \
+    "before "                                                                                      \
+    "trying again"
 
 struct forward {
     TAILQ_ENTRY(forward) link;
@@ -25,6 +31,8 @@ struct forward {
     struct faas_ctx ctx;
     ev_timer again;
     int64_t again_ms;
+    int tries;
+    bool is_direct;     /* sent to one instance, and only there again */
     uint64_t nobody_ns; /* until when to try in vain */
 };
 
@@ -54,6 +62,8 @@ void forward_answer_failure(http_exchange *x, const struct faas_rpc_reply *reply
     component_of(x->match.route->subject, component);
     if (reply->msg != NULL)
         err = *reply->err;
+    else if (faas_rpc_is_cancelled(((struct gateway *)http_arg(x))->rt->rpc))
+        (void)faas_fail(&err, FAAS_UNAVAILABLE, LEAVING);
     else if (reply->code == FAAS_UNAVAILABLE)
         (void)faas_fail(&err, FAAS_UNAVAILABLE,
                         "no %s instance can be reached at the moment; nothing was changed",
@@ -68,6 +78,49 @@ void forward_answer_failure(http_exchange *x, const struct faas_rpc_reply *reply
     problem_from_err(x, &err, named != NULL ? named : component);
 }
 
+/* {"log": base64} as bytes. */
+static faas_code read_log(const struct faas_rpc_reply *reply, char **out_bytes, size_t *out_len,
+                          faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *bytes = NULL;
+    const char *text;
+    size_t len;
+
+    FAAS_TRY(
+        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, err));
+    text = json_string_value(json_object_get(doc, "log"));
+    len = text != NULL ? strlen(text) : 0;
+    bytes = malloc(len + 1);
+    if (bytes == NULL)
+        return faas_fail_sys(err, ENOMEM, "a log");
+    if (len > 0 && sodium_base642bin((unsigned char *)bytes, len, text, len, NULL, out_len, NULL,
+                                     sodium_base64_VARIANT_ORIGINAL) != 0) {
+        (void)faas_fail(err, FAAS_INTERNAL, "internal error");
+        return faas_err_detail(err, "the log of a call is no base64");
+    }
+    if (len == 0)
+        *out_len = 0;
+    *out_bytes = FAAS_STEAL(bytes);
+    return FAAS_OK;
+}
+
+static void answer_log(struct forward *f, const struct faas_rpc_reply *reply)
+{
+    faas_err err = {0};
+    char *bytes = NULL;
+    size_t len = 0;
+
+    if (read_log(reply, &bytes, &len, &err) != FAAS_OK) {
+        (void)faas_fail(&err, FAAS_INTERNAL, "internal error");
+        problem_from_err(f->x, &err, "registry");
+        return;
+    }
+    http_answer_bytes(f->x, f->x->match.route->status,
+                      faas_utf8_is(bytes, len) ? "text/plain; charset=utf-8" : "text/plain", bytes,
+                      len);
+}
+
 static void answer_success(struct forward *f, const struct faas_rpc_reply *reply)
 {
     const struct gw_route *route = f->x->match.route;
@@ -76,6 +129,10 @@ static void answer_success(struct forward *f, const struct faas_rpc_reply *reply
 
     if (route->what == GW_HEALTH) {
         http_answer_bytes(f->x, route->status, "text/plain; charset=utf-8", strdup("OK"), 2);
+        return;
+    }
+    if (route->what == GW_LOG) {
+        answer_log(f, reply);
         return;
     }
     if (route->status == 204) {
@@ -120,19 +177,55 @@ static bool is_worth_another(const struct forward *f, const struct faas_rpc_repl
            (reply->msg == NULL || f->x->match.route->what == GW_HEALTH);
 }
 
+/* The instance that was sent the request is gone. */
+static void answer_gone(struct forward *f)
+{
+    char component[COMPONENT_TEXT];
+    faas_err err = {0};
+
+    component_of(f->x->match.route->subject, component);
+    (void)faas_fail(&err, FAAS_TIMEOUT,
+                    "the %s instance that had the request is gone; a change may have been made: "
+                    "look before trying again",
+                    component);
+    problem_from_err(f->x, &err, component);
+}
+
+/* A record that was not found may be on its way. */
+static bool is_young(const struct forward *f, const struct faas_rpc_reply *reply)
+{
+    const struct gw_match *match = &f->x->match;
+    uint8_t id[16];
+    int64_t came_ms = 0, age_ms;
+
+    if (reply->code != FAAS_NOT_FOUND ||
+        (match->route->what != GW_RECORD && match->route->what != GW_LOG) ||
+        !faas_uuid_is(match->params[0].value))
+        return false;
+    faas_uuid_to_bytes(match->params[0].value, id);
+    for (int i = 0; i < 6; i++)
+        came_ms = came_ms << 8 | id[i];
+    age_ms = faas_wall_ms() - came_ms;
+    return age_ms < FORWARD_YOUNG_MS && age_ms > -FORWARD_YOUNG_MS;
+}
+
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 {
     struct forward *f = arg;
+    bool is_gone = f->is_direct && reply->code == FAAS_LOST && reply->msg != NULL;
 
     if (f->x == NULL) {
         forward_free(f);
         return;
     }
-    if (is_worth_another(f, reply) && try_again(f))
+    if ((is_worth_another(f, reply) || is_young(f, reply) || (is_gone && !reply->may_be_done)) &&
+        try_again(f))
         return;
     TAILQ_REMOVE(&f->gw->forwards, f, link);
     if (reply->code == FAAS_OK)
         answer_success(f, reply);
+    else if (is_gone)
+        answer_gone(f);
     else
         forward_answer_failure(f->x, reply);
     forward_free(f);
@@ -140,37 +233,73 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 
 /* ---- sending ---- */
 
-/* What auth is told of the caller, besides what every service is. */
+/* What auth is told of the caller, besides what every service is; and whom a change is for. */
 struct caller_headers {
     char token_end[24];
-    struct faas_header list[5];
+    size_t count;
+    struct faas_header list[6]; /* ended by zeros */
 };
+
+static void add_header(struct caller_headers *headers, const char *name, const char *value)
+{
+    headers->list[headers->count++] = (struct faas_header){name, value};
+}
 
 static void fill_headers(struct caller_headers *headers, const http_exchange *x)
 {
-    size_t n = 0;
-
     (void)snprintf(headers->token_end, sizeof headers->token_end, "%lld",
                    (long long)x->caller.expires_at);
     if (x->client[0] != '\0')
-        headers->list[n++] = (struct faas_header){FAAS_H_CLIENT, x->client};
+        add_header(headers, FAAS_H_CLIENT, x->client);
     if (x->caller.user[0] != '\0') {
-        headers->list[n++] = (struct faas_header){FAAS_H_USERNAME, x->caller.username};
-        headers->list[n++] = (struct faas_header){FAAS_H_TOKEN, x->caller.jti};
-        headers->list[n++] = (struct faas_header){FAAS_H_TOKEN_END, headers->token_end};
+        add_header(headers, FAAS_H_USERNAME, x->caller.username);
+        add_header(headers, FAAS_H_TOKEN, x->caller.jti);
+        add_header(headers, FAAS_H_TOKEN_END, headers->token_end);
     }
-    headers->list[n] = (struct faas_header){NULL, NULL};
+}
+
+/* Any of the usable instances, each as likely as another; NULL: none. */
+static const struct faas_member *choose(const struct forward *f, const char *service)
+{
+    const struct faas_member *member, *chosen = NULL;
+    uint32_t count = 0;
+
+    for (size_t i = 0; (member = faas_members_at(f->gw->rt->members, service, i)) != NULL; i++) {
+        if (faas_member_is_usable(member) && randombytes_uniform(++count) == 0)
+            chosen = member;
+    }
+    return chosen;
+}
+
+/* A change goes to one instance, which knows it again when it comes again.  One that does not
+ * listen there (an older release) gets the next try through the queue group. */
+static void send_directly(struct forward *f, struct faas_rpc_request *req,
+                          struct caller_headers *headers)
+{
+    const char *op = strrchr(req->subject, '.') + 1;
+    char component[COMPONENT_TEXT], subject[FAAS_SUBJECT_MAX];
+    const struct faas_member *member;
+
+    component_of(req->subject, component);
+    member = f->tries % 2 == 0 ? choose(f, component) : NULL;
+    f->is_direct = member != NULL && snprintf(subject, sizeof subject, FAAS_SUBJ_DIRECTLY,
+                                              component, member->id, op) < (int)sizeof subject;
+    if (f->is_direct) {
+        req->subject = subject;
+        req->retry = FAAS_RPC_SAME;
+        add_header(headers, FAAS_H_EPOCH, member->epoch);
+    }
+    faas_rpc_call(f->gw->rt->rpc, req, on_reply, f);
 }
 
 static void send(struct forward *f)
 {
     const struct gw_route *route = f->x->match.route;
     bool is_read = strcmp(route->method, "GET") == 0;
-    bool is_auth = strncmp(route->subject, AUTH, strlen(AUTH)) == 0;
-    struct caller_headers headers;
+    struct caller_headers headers = {.count = 0};
     struct faas_rpc_request req = {
         .subject = route->subject,
-        .headers = is_auth ? headers.list : NULL,
+        .headers = headers.list,
         .ctx = &f->ctx,
         .data = f->body != NULL ? (const void *)f->body : f->x->body,
         .len = f->len,
@@ -178,9 +307,13 @@ static void send(struct forward *f)
         .attempt_ms = READ_AGAIN_MS,
     };
 
-    if (is_auth)
+    if (strncmp(route->subject, AUTH, strlen(AUTH)) == 0)
         fill_headers(&headers, f->x);
-    faas_rpc_call(f->gw->rt->rpc, &req, on_reply, f);
+    if (is_read)
+        faas_rpc_call(f->gw->rt->rpc, &req, on_reply, f);
+    else
+        send_directly(f, &req, &headers);
+    f->tries++;
 }
 
 static void start(http_exchange *x)

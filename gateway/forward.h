@@ -2,6 +2,8 @@
  * Bodies    see params.h; the reply's JSON is the answer, byte for byte; 204 has none.
  * Retry     GETs may be sent again after silence.  Anything else is sent again only while NATS says
  *           that nobody listens, so that no change is made twice.
+ * Records   of a call that came less than FORWARD_YOUNG_MS ago may still be on their way: NOT_FOUND
+ *           is asked again until then (the call's id tells when it came, by some gateway's clock).
  * Threads   forward_begin: libmicrohttpd's or the loop's; the rest: the loop's.
  */
 #ifndef GATEWAY_FORWARD_H
@@ -9,7 +11,9 @@
 
 #include "gateway/gateway.h"
 
-/* Rows GW_FORWARD and GW_HEALTH. */
+#define FORWARD_YOUNG_MS 1000
+
+/* Rows GW_FORWARD, GW_RECORD, GW_LOG and GW_HEALTH. */
 void forward_begin(struct gateway *gw, http_exchange *x);
 /* Answer what still waits with UNAVAILABLE; the bus's calls may end later. */
 void forward_stop(struct gateway *gw);

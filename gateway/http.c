@@ -166,12 +166,13 @@ static void check_head(const struct reading *reading, const char *method, const 
                        "malformed HTTP: NUL bytes and fields of several lines are not taken");
     else
         rc = guard_check(&x->guard, method, x->own->conn->target, version, &err);
-    if (rc == FAAS_OK) {
+    x->own->is_closing = rc != FAAS_OK || !http_conn_has_room(x->own->connection, conf->head_kb);
+    if (rc != FAAS_OK)
+        conf->on_malformed(conf->arg, x, &err);
+    else if (x->own->is_closing)
+        conf->on_long_head(conf->arg, x);
+    else
         conf->on_head(conf->arg, x);
-        return;
-    }
-    x->own->is_closing = true;
-    conf->on_malformed(conf->arg, x, &err);
 }
 
 /* ---- constants ---- */
@@ -212,6 +213,7 @@ static const http_constant *find_constant(const http_server *server,
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, glance_at, &glance);
     if (glance.guard.declared > 0 || glance.guard.is_chunked ||
         !is_whole(&glance.whole, connection, method) ||
+        !http_conn_has_room(connection, server->conf.head_kb) ||
         guard_check(&glance.guard, method, conn->target, version, &err) != FAAS_OK)
         return NULL;
     return found;

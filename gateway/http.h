@@ -68,13 +68,16 @@ struct http_conf {
     const char *listen;     /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
     const char *listen_tls; /* the same; "": none.  http_tls_load() comes first */
     int64_t connections, per_address, threads, idle_s, read_ms;
-    int64_t head_kb; /* of memory per connection; libmicrohttpd clears it for each request */
+    int64_t head_kb; /* of memory per connection, for the head of a request and that of its answer;
+                        libmicrohttpd clears it for each request */
     faas_loop *loop;
     /* The answer to a request without a body, or NULL: it becomes an exchange.  Target as received.
      * May be NULL. */
     const http_constant *(*constant)(void *arg, const char *method, const char *target);
     void (*on_head)(void *arg, http_exchange *x);
     void (*on_too_large)(void *arg, http_exchange *x); /* more than body_max came; answers */
+    void (*on_long_head)(void *arg,
+                         http_exchange *x); /* no room for an answer beside it; answers */
     void (*on_malformed)(void *arg, http_exchange *x, const faas_err *err); /* guard; answers */
     void (*on_ready)(void *arg, http_exchange *x);
     void (*on_done)(void *arg, const http_exchange *x); /* the answer left, or could not */

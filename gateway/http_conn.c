@@ -16,6 +16,8 @@
 #define SWEEP_S       0.5
 #define BACKLOG       1024
 #define GONE_PER_TURN 64
+#define FIELD_MEMORY  64   /* libmicrohttpd's, beside the text of a field or of an argument */
+#define ANSWER_ROOM   1024 /* for an answer's status line and fields */
 #define OTHER_FILES   1024 /* spilled results, lingering sockets, the bus, the log */
 
 /* ---- the listening socket ---- */
@@ -142,6 +144,17 @@ struct http_conn *http_conn_of(struct MHD_Connection *connection)
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
     return info == NULL ? NULL : info->socket_context;
+}
+
+bool http_conn_has_room(struct MHD_Connection *connection, int64_t head_kb)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    int fields =
+        MHD_get_connection_values(connection, MHD_HEADER_KIND | MHD_GET_ARGUMENT_KIND, NULL, NULL);
+    size_t used = (info == NULL ? 0 : info->header_size) + (size_t)fields * FIELD_MEMORY;
+
+    return used + ANSWER_ROOM <= (size_t)head_kb * 1024;
 }
 
 void http_conn_set_target(struct http_conn *conn, const char *raw_target)

@@ -60,6 +60,9 @@ struct http_conn *http_conn_open(struct http_conns *conns, struct MHD_Connection
                                  uint64_t deadline_ns); /* NULL without memory */
 void http_conn_close(struct http_conns *conns, struct http_conn *conn);
 struct http_conn *http_conn_of(struct MHD_Connection *connection);
+/* Whether an answer's head fits into the connection's memory beside the request's.  libmicrohttpd
+ * would close the connection without a word, after the request was carried out. */
+bool http_conn_has_room(struct MHD_Connection *connection, int64_t head_kb);
 void http_conn_set_target(struct http_conn *conn, const char *raw_target);
 void http_conn_set_deadline(struct http_conn *conn, uint64_t deadline_ns);
 

@@ -39,9 +39,10 @@ static const struct faas_option options[] = {
                  "connections of one client address at each listener; 0: no limit (behind a "
                  "proxy)"),
     FAAS_OPT_INT(conf.threads, "GATEWAY_THREADS", "2", 2, 64, "threads that speak HTTP"),
-    FAAS_OPT_INT(conf.head_kb, "GATEWAY_HEAD_KB", "12", 4, 1024,
-                 "memory for a request's line and header fields, in KiB per connection; more of it "
-                 "costs time in every request"),
+    FAAS_OPT_INT(
+        conf.head_kb, "GATEWAY_HEAD_KB", "8", 4, 1024,
+        "memory for a request's line and header fields, in KiB per connection; 1 KiB of it is "
+        "kept for the answer's, and more of it costs time in every request"),
     FAAS_OPT_INT(conf.idle_s, "GATEWAY_IDLE_S", "10", 1, 3600,
                  "seconds after which a silent connection is closed"),
     FAAS_OPT_INT(conf.read_ms, "GATEWAY_READ_MS", "30000", 100, 3600000,
@@ -82,6 +83,13 @@ static void dispatch(http_exchange *x)
 
     switch (x->match.route->what) {
     case GW_FORWARD:
+    case GW_RECORD:
+        if (queued_is_wait(x))
+            queued_state_begin(gw, x);
+        else
+            forward_begin(gw, x);
+        break;
+    case GW_LOG:
     case GW_HEALTH:
         forward_begin(gw, x);
         break;
@@ -94,9 +102,6 @@ static void dispatch(http_exchange *x)
         break;
     case GW_ASYNC:
         queued_begin(gw, x);
-        break;
-    case GW_STATE:
-        queued_state_begin(gw, x);
         break;
     case GW_RESULT:
         result_begin(gw, x);
@@ -248,6 +253,18 @@ static void on_too_large(void *arg, http_exchange *x)
     refuse_size(x);
 }
 
+static void on_long_head(void *arg, http_exchange *x)
+{
+    const struct problem problem = {
+        .code = FAAS_TOO_LARGE,
+        .status = 431,
+        .detail = "the request's line and header fields are too long: send fewer or shorter ones",
+    };
+
+    (void)arg;
+    problem_answer(x, &problem);
+}
+
 static void on_malformed(void *arg, http_exchange *x, const faas_err *err)
 {
     (void)arg;
@@ -320,7 +337,7 @@ static void start_on_loop(void *arg)
     gw->is_open = true;
     if (gw->is_stopped)
         return;
-    status_start(&gw->status, gw->rt);
+    status_start(&gw->status, gw->rt, gw->access);
     access_start(gw->access);
     http_start(gw->http);
     ev_timer_init(&gw->share, on_share, SHARE_S, SHARE_S);
@@ -356,6 +373,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .constant = constant,
         .on_head = on_head,
         .on_too_large = on_too_large,
+        .on_long_head = on_long_head,
         .on_malformed = on_malformed,
         .on_ready = on_ready,
         .on_done = on_done,

@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 #include "base/json.h"
+#include "contract.h"
 #include "gateway/routes.h"
 
-#define GW_LABEL_MAX 128 /* bytes of a client's own X-Call-Id */
+#define GW_LABEL_MAX FAAS_LABEL_MAX
 
 /* text[0..len) into out of `room` bytes, NUL included; false: bad escape, an escaped control
  * character, no room. */

@@ -5,6 +5,11 @@
 
 #include "base/json.h"
 
+static int status_of(const struct problem *problem)
+{
+    return problem->status != 0 ? problem->status : faas_code_status(problem->code);
+}
+
 static json_t *document(const http_exchange *x, const struct problem *problem)
 {
     const char *slug = faas_code_slug(problem->code);
@@ -16,8 +21,8 @@ static json_t *document(const http_exchange *x, const struct problem *problem)
 
     (void)snprintf(type, sizeof type, "urn:faas:problem:%s", slug);
     doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s}", "type", type, "title",
-                    faas_code_title(problem->code), "status", faas_code_status(problem->code),
-                    "detail", detail, "code", slug, "component",
+                    faas_code_title(problem->code), "status", status_of(problem), "detail", detail,
+                    "code", slug, "component",
                     problem->component != NULL ? problem->component : "gateway", "call_id", x->id);
     if (doc == NULL ||
         (problem->reason != NULL &&
@@ -59,7 +64,7 @@ void problem_answer(http_exchange *x, const struct problem *problem)
         len = 0;
     x->code = faas_code_slug(problem->code);
     add_headers(x, problem);
-    http_answer_bytes(x, faas_code_status(problem->code), "application/problem+json", text, len);
+    http_answer_bytes(x, status_of(problem), "application/problem+json", text, len);
 }
 
 void problem_from_err(http_exchange *x, const faas_err *err, const char *component)

@@ -16,6 +16,7 @@ struct problem {
     const char *detail;    /* for the client */
     const char *component; /* who failed; NULL: "gateway" */
     json_t *extra;         /* further members, borrowed; NULL: none */
+    int status;            /* 0: the code's */
     int64_t retry_after_s; /* 0: not said */
     const char *reason; /* of a 401: missing, invalid, expired, revoked; NULL: not about a token */
 };

@@ -16,10 +16,13 @@
 
 #define QUEUED_WAIT_S_MAX 60
 
-void queued_begin(struct gateway *gw, http_exchange *x);       /* row GW_ASYNC */
-void queued_state_begin(struct gateway *gw, http_exchange *x); /* row GW_STATE */
-void cancel_begin(struct gateway *gw, http_exchange *x);       /* row GW_CANCEL */
-void result_begin(struct gateway *gw, http_exchange *x);       /* row GW_RESULT */
+void queued_begin(struct gateway *gw, http_exchange *x); /* row GW_ASYNC */
+/* Row GW_RECORD whose query has wait=SECONDS.  Of a call that is not in the queue, and has not been,
+ * the record is the answer. */
+bool queued_is_wait(const http_exchange *x);
+void queued_state_begin(struct gateway *gw, http_exchange *x);
+void cancel_begin(struct gateway *gw, http_exchange *x); /* row GW_CANCEL */
+void result_begin(struct gateway *gw, http_exchange *x); /* row GW_RESULT */
 void queued_on_member(struct gateway *gw, const struct faas_member *member,
                       enum faas_member_change change);
 /* Answer what still waits with UNAVAILABLE. */

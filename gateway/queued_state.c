@@ -103,6 +103,16 @@ static void decide_cancel(struct question *q, const json_t *doc)
              "call over yet; try again");
 }
 
+static void ask_registry(struct question *q)
+{
+    struct gateway *gw = q->gw;
+    http_exchange *x = q->x;
+
+    end(q);
+    x->query = NULL; /* it was ours */
+    forward_begin(gw, x);
+}
+
 static void on_state(void *arg, const struct faas_rpc_reply *reply)
 {
     struct question *q = arg;
@@ -117,6 +127,10 @@ static void on_state(void *arg, const struct faas_rpc_reply *reply)
             later(q, AGAIN_S);
         else
             fail(q, FAAS_UNAVAILABLE, "no publisher can be reached at the moment; try again");
+        return;
+    }
+    if (reply->code == FAAS_NOT_FOUND && !q->is_cancel) {
+        ask_registry(q);
         return;
     }
     if (reply->code != FAAS_OK) {
@@ -282,6 +296,12 @@ static void begin(struct gateway *gw, http_exchange *x, bool is_cancel)
     }
     free(q);
     problem_from_err(x, &err, NULL);
+}
+
+bool queued_is_wait(const http_exchange *x)
+{
+    return x->query != NULL &&
+           (strncmp(x->query, "wait", 4) == 0 || strstr(x->query, "&wait") != NULL);
 }
 
 void queued_state_begin(struct gateway *gw, http_exchange *x)

@@ -53,7 +53,6 @@ const struct gw_route gw_routes[] = {
 
     {"POST",   "/async-function/{name}",                  GW_ASYNC,    NULL,         GW_USER,   CALL,        QUEUE_MS,   202},
 
-    {"GET",    "/v1/calls/{id}",                          GW_STATE,    P(STATE),     GW_USER,   0,           WAIT_MS,    200},
     {"GET",    "/v1/calls/{id}/result",                   GW_RESULT,   P(RESULT),    GW_USER,   0,           WAIT_MS,    200},
     {"DELETE", "/v1/calls/{id}",                          GW_CANCEL,   P(CANCEL),    GW_USER,   0,           WRITE_MS,   204},
     {"GET",    "/v1/dead-letters",                        GW_FORWARD,  P(DEAD),      GW_USER,   QUERY,       READ_MS,    200},
@@ -69,6 +68,10 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/functions/{name}/versions",           GW_FORWARD,  R(VERSIONS),  GW_USER,   QUERY,       READ_MS,    200},
     {"GET",    "/v1/functions/{name}/versions/{version}", GW_FORWARD,  R(VERSIONS),  GW_USER,   QUERY,       READ_MS,    200},
     {"POST",   "/v1/functions/{name}/refresh",            GW_FORWARD,  R(REFRESH),   GW_USER,   RECORD,      RESOLVE_MS, 200},
+
+    {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),     GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/calls/{id}",                          GW_RECORD,   R(CALL),      GW_USER,   QUERY,       WAIT_MS,    200},
+    {"GET",    "/v1/calls/{id}/logs",                     GW_LOG,      R(CALL_LOG),  GW_USER,   QUERY,       READ_MS,    200},
 
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,         GW_PUBLIC, 0,           0,          200},
     {.method = NULL},

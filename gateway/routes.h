@@ -17,11 +17,12 @@
 
 enum gw_what {
     GW_FORWARD,  /* one bus request; its JSON reply is the answer */
+    GW_RECORD,   /* the same, about one call: a record that is on its way is waited for */
+    GW_LOG,      /* likewise; the bytes in the reply are the answer */
     GW_LIST,     /* pages of subject, joined */
     GW_PUBLISH,  /* a call; {"name","argument"} in the body */
     GW_CALL,     /* a call; the body is the argument */
     GW_ASYNC,    /* a call for the queue; the body is the argument */
-    GW_STATE,    /* what became of a call */
     GW_RESULT,   /* the kept result of a queued call */
     GW_CANCEL,   /* end a call */
     GW_VALIDATE, /* who the token says the caller is */

@@ -11,7 +11,10 @@
 #define OK_TEXT   "OK"
 
 static const char *const services[] = {"auth", "registry", "publisher", "spawner"};
-#define BUS (1u << FAAS_ARRAY_LEN(services))
+/* What is missing besides them. */
+static const char *const others[] = {"a connection to the bus", "a leader of the store"};
+#define BUS   (1u << FAAS_ARRAY_LEN(services))
+#define STORE (BUS << 1)
 
 static void refresh(struct status *status)
 {
@@ -21,6 +24,8 @@ static void refresh(struct status *status)
         if (faas_members_usable(status->rt->members, services[i]) == 0)
             missing |= 1u << i;
     }
+    if (!access_is_led(status->access))
+        missing |= STORE;
     atomic_store(&status->missing, missing);
 }
 
@@ -33,13 +38,14 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
 
 faas_code status_init(struct status *status, faas_err *err)
 {
-    atomic_init(&status->missing, BUS | (BUS - 1));
+    atomic_init(&status->missing, STORE | (STORE - 1));
     return http_constant_new(OK_TYPE, OK_TEXT, &status->ok, err);
 }
 
-void status_start(struct status *status, const struct faas_runtime *rt)
+void status_start(struct status *status, const struct faas_runtime *rt, struct access *access)
 {
     status->rt = rt;
+    status->access = access;
     ev_timer_init(&status->timer, on_timer, 0.0, REFRESH_S);
     status->timer.data = status;
     ev_timer_start(faas_loop_ev(rt->loop), &status->timer);
@@ -87,11 +93,12 @@ void status_answer(struct status *status, http_exchange *x)
         http_answer_bytes(x, 200, OK_TYPE, strdup(OK_TEXT), strlen(OK_TEXT));
         return;
     }
-    for (size_t i = 0; i <= FAAS_ARRAY_LEN(services); i++) {
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(services) + FAAS_ARRAY_LEN(others); i++) {
         if ((missing & 1u << i) == 0)
             continue;
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "",
-                                 1u << i == BUS ? "a connection to the bus" : services[i]);
+        used += (size_t)snprintf(
+            names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "",
+            i < FAAS_ARRAY_LEN(services) ? services[i] : others[i - FAAS_ARRAY_LEN(services)]);
     }
     (void)faas_fail(&err, FAAS_UNAVAILABLE, "not ready; missing: %s", names);
     problem_from_err(x, &err, NULL);

@@ -1,5 +1,6 @@
 /* status.h - can the platform do its work now?
- * Source    heartbeats, looked at every 250 ms; nothing is asked per request.
+ * Source    heartbeats, and whether the store's leader answers access's feed, looked at every 250 ms;
+ *           nothing is asked per request.
  * Threads   status_start: the loop's; the questions: any.
  */
 #ifndef GATEWAY_STATUS_H
@@ -7,19 +8,21 @@
 
 #include <stdatomic.h>
 
+#include "gateway/access.h"
 #include "gateway/http.h"
 #include "net/members.h"
 
 struct status {
     const struct faas_runtime *rt;
+    struct access *access;
     ev_timer timer;
     http_constant *ok;
-    _Atomic unsigned missing; /* one bit per row of the services' table, and the bus */
+    _Atomic unsigned missing; /* one bit per row of the services' table, the bus and the store */
 };
 
 /* Everything is missing until status_start. */
 FAAS_MUST_CHECK faas_code status_init(struct status *status, faas_err *err);
-void status_start(struct status *status, const struct faas_runtime *rt);
+void status_start(struct status *status, const struct faas_runtime *rt, struct access *access);
 void status_stop(struct status *status);
 void status_done(struct status *status); /* after http_close() */
 /* The answer to GET /healthz while nothing is missing, else NULL. */

@@ -29,13 +29,15 @@
 static const struct faas_bus_user users[] = {
     {
         .service = "gateway",
-        .publish =
-            LIST(BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
-                 "faas.publisher.i.*.call", "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence",
-                 "faas.publisher.i.*.queue", FAAS_SUBJ_PUBLISHER_STATE, FAAS_SUBJ_PUBLISHER_RESULT,
-                 "faas.publisher.dead.*", "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence",
-                 "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
-                 BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
+        .publish = LIST(
+            BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
+            "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
+            "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.publisher.i.*.call",
+            "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", "faas.publisher.i.*.queue",
+            "faas.publisher.i.*.redrive", FAAS_SUBJ_PUBLISHER_STATE, FAAS_SUBJ_PUBLISHER_RESULT,
+            "faas.publisher.dead.*", "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "$SRV.>",
+            "_INBOX_spawner.>", "_INBOX_publisher.>", BUCKET_READ(FAAS_BUCKET_REVOCATIONS),
+            BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
         .subscribe = LIST(BASE_SUBSCRIBE("gateway"), FEED(FAAS_BUCKET_REVOCATIONS)),
         .allow_responses = true,
     },
@@ -46,23 +48,25 @@ static const struct faas_bus_user users[] = {
                         BUCKET_WRITE(FAAS_BUCKET_REVOCATIONS),
                         "$JS.API.STREAM.INFO.KV_" FAAS_BUCKET_USERS),
         .subscribe =
-            LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*", "faas.auth.op.*", "faas.auth.i.*.keys"),
+            LIST(BASE_SUBSCRIBE("auth"), "faas.auth.*", "faas.auth.op.*", "faas.auth.i.*.*"),
         .allow_responses = true,
     },
     {
         .service = "registry",
         .publish = LIST(BASE_PUBLISH("registry"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
+                        BUCKET_READ(FAAS_BUCKET_RECORDS), BUCKET_FEED(FAAS_BUCKET_RECORDS),
                         BUCKET_WRITE(FAAS_BUCKET_FUNCTIONS), BUCKET_FEED(FAAS_BUCKET_FUNCTIONS),
                         "faas.spawner.i.*.resolve", "faas.spawner.i.*.prepare"),
-        .subscribe =
-            LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", FEED(FAAS_BUCKET_FUNCTIONS)),
+        .subscribe = LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", "faas.registry.i.*.*",
+                          FEED(FAAS_BUCKET_FUNCTIONS), FEED(FAAS_BUCKET_RECORDS)),
         .allow_responses = true,
     },
     {
         .service = "publisher",
         .publish = LIST(
             BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
-            BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), "faas.spawner.i.*.call", "faas.spawner.i.*.cancel",
+            BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), BUCKET_OPEN(FAAS_BUCKET_RECORDS),
+            BUCKET_WRITE(FAAS_BUCKET_RECORDS), "faas.spawner.i.*.call", "faas.spawner.i.*.cancel",
             "faas.spawner.i.*.fence", "faas.spawner.i.*.prepare", "faas.publisher.i.*.cancel",
             "faas.publisher.i.*.fence", FAAS_SUBJ_PUBLISHER_USE, FAAS_SUBJ_PUBLISHER_ENDED,
             "_INBOX_gateway.>", "_INBOX_spawner.>", STREAM_USE(FAAS_STREAM_JOBS), "job.>",

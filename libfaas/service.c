@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "contract.h"
 #include "net/rpc_internal.h"
+#include "service_health.h"
 
 #define THREADS_DEFAULT  4
 #define QUEUE_PER_THREAD 64
@@ -27,13 +28,17 @@ struct skeleton {
     const struct faas_service *service;
     struct {
         char *url, *url1, *url2, *url3, *nkey_file, *ca_file, *id, *log_level, *data_dir;
+        char *health_socket;
         int64_t replicas, threads, drain_ms;
+        bool is_check;
     } conf;
     char id[ID_MAX + 1];
     char urls[URLS_TEXT];
     char probe_subject[FAAS_SUBJECT_MAX], health_subject[FAAS_SUBJECT_MAX];
     struct faas_runtime rt;
+    struct faas_health health;
     enum phase phase;
+    bool was_ready; /* once, whatever came later */
     int exit_code;
     ev_signal on_term, on_int;
     ev_timer drain_timer, stop_timer;
@@ -63,6 +68,13 @@ static bool is_healthy(void)
     const struct faas_service *service = sk.service;
 
     return is_ready() && (service->is_healthy == NULL || service->is_healthy(service->state));
+}
+
+/* Of the process alone: service_health.h says why. */
+static bool is_well(void)
+{
+    sk.was_ready = sk.was_ready || is_ready();
+    return sk.was_ready;
 }
 
 static void fill(void *arg, struct faas_beat *beat)
@@ -384,6 +396,7 @@ static faas_code open_rpc(faas_err *err)
 
     FAAS_TRY(faas_rpc_open(sk.rt.bus, &rpc, &sk.rt.rpc, err));
     FAAS_TRY(faas_members_start(sk.rt.rpc, &members, &sk.rt.members, err));
+    faas_rpc_set_epoch(sk.rt.rpc, faas_members_epoch(sk.rt.members));
     return serve(err);
 }
 
@@ -404,6 +417,8 @@ static faas_code open_all(faas_err *err)
                              &sk.rt.pool, err));
     FAAS_TRY(open_bus(err));
     FAAS_TRY(open_rpc(err));
+    if (sk.conf.health_socket[0] != '\0')
+        FAAS_TRY(faas_health_open(&sk.health, sk.rt.loop, sk.conf.health_socket, is_well, err));
     return begin(err);
 }
 
@@ -419,6 +434,7 @@ static void close_all(void)
         sk.service->stop(sk.service->state);
     faas_rpc_close(sk.rt.rpc);
     faas_bus_close(sk.rt.bus, BUS_DRAIN_MS);
+    faas_health_close(&sk.health);
     if (sk.rt.loop != NULL)
         faas_loop_free(sk.rt.loop);
     faas_bus_end();
@@ -450,44 +466,56 @@ static int service_run(void)
     return sk.exit_code;
 }
 
+static char threads_default[16]; /* POOL_THREADS of this service */
+
+static const struct faas_option common[] = {
+    FAAS_OPT_GROUP("Every service:"),
+    FAAS_OPT_STR(sk.conf.url, "NATS_URL", "",
+                 "servers of the bus, comma-separated; default nats://127.0.0.1:4222"),
+    FAAS_OPT_STR(sk.conf.url1, "NATS1_URL", "", "first server, when NATS_URL is not set"),
+    FAAS_OPT_STR(sk.conf.url2, "NATS2_URL", "", "second server"),
+    FAAS_OPT_STR(sk.conf.url3, "NATS3_URL", "", "third server"),
+    FAAS_OPT_STR(sk.conf.nkey_file, "NATS_NKEY_FILE", "",
+                 "file with the seed of this service's key, mode 0600; empty: no login"),
+    FAAS_OPT_STR(sk.conf.ca_file, "NATS_CA_FILE", "",
+                 "PEM file of the authority that signed the servers; empty: no TLS"),
+    FAAS_OPT_STR(sk.conf.id, "INSTANCE_ID", "",
+                 "name of this instance, unique in the cluster, a-z0-9; default random"),
+    FAAS_OPT_STR(sk.conf.log_level, "LOG_LEVEL", "info", "debug, info, warn or error"),
+    FAAS_OPT_STR(sk.conf.data_dir, "DATA_DIR", "/var/lib/faas", "where files are kept"),
+    FAAS_OPT_INT(sk.conf.replicas, "REPLICAS", "1", 1, 5,
+                 "copies of stored data; at most the number of servers, 3 survives one's loss"),
+    FAAS_OPT_INT(sk.conf.threads, "POOL_THREADS", threads_default, 1, 256,
+                 "threads that run requests"),
+    FAAS_OPT_INT(sk.conf.drain_ms, "DRAIN_MS", "30000", 0, 3600000,
+                 "longest wait for running work after SIGTERM, in milliseconds"),
+    FAAS_OPT_STR(
+        sk.conf.health_socket, "HEALTH_SOCKET", "",
+        "Unix socket that says whether this process is well, for --healthcheck; empty: none"),
+    FAAS_OPT_BOOL(
+        sk.conf.is_check, "HEALTHCHECK", "false",
+        "run nothing: ask the process that listens at HEALTH_SOCKET; exit status 0 when it is "
+        "well, else 1"),
+    FAAS_OPT_END,
+};
+
 int faas_service_main(const struct faas_service *service, int argc, char **argv)
 {
-    char threads[16];
-    const struct faas_option common[] = {
-        FAAS_OPT_GROUP("Every service:"),
-        FAAS_OPT_STR(sk.conf.url, "NATS_URL", "",
-                     "servers of the bus, comma-separated; default nats://127.0.0.1:4222"),
-        FAAS_OPT_STR(sk.conf.url1, "NATS1_URL", "", "first server, when NATS_URL is not set"),
-        FAAS_OPT_STR(sk.conf.url2, "NATS2_URL", "", "second server"),
-        FAAS_OPT_STR(sk.conf.url3, "NATS3_URL", "", "third server"),
-        FAAS_OPT_STR(sk.conf.nkey_file, "NATS_NKEY_FILE", "",
-                     "file with the seed of this service's key, mode 0600; empty: no login"),
-        FAAS_OPT_STR(sk.conf.ca_file, "NATS_CA_FILE", "",
-                     "PEM file of the authority that signed the servers; empty: no TLS"),
-        FAAS_OPT_STR(sk.conf.id, "INSTANCE_ID", "",
-                     "name of this instance, unique in the cluster, a-z0-9; default random"),
-        FAAS_OPT_STR(sk.conf.log_level, "LOG_LEVEL", "info", "debug, info, warn or error"),
-        FAAS_OPT_STR(sk.conf.data_dir, "DATA_DIR", "/var/lib/faas", "where files are kept"),
-        FAAS_OPT_INT(sk.conf.replicas, "REPLICAS", "1", 1, 5,
-                     "copies of stored data; at most the number of servers, 3 survives one's loss"),
-        FAAS_OPT_INT(sk.conf.threads, "POOL_THREADS", threads, 1, 256, "threads that run requests"),
-        FAAS_OPT_INT(sk.conf.drain_ms, "DRAIN_MS", "30000", 0, 3600000,
-                     "longest wait for running work after SIGTERM, in milliseconds"),
-        FAAS_OPT_END,
-    };
     const struct faas_option *const tables[] = {common, service->options, NULL};
     bool has_shown_help = false;
     faas_err err = {0};
     int exit_code = 0;
 
     sk.service = service;
-    (void)snprintf(threads, sizeof threads, "%d",
+    (void)snprintf(threads_default, sizeof threads_default, "%d",
                    service->threads_default > 0 ? service->threads_default : THREADS_DEFAULT);
     signal(SIGPIPE, SIG_IGN);
     if (faas_options_load(tables, argc, argv, &has_shown_help, &err) != FAAS_OK) {
         faas_log_setup(service->name, "", FAAS_LOG_INFO);
         log_start_failure(&err);
         exit_code = 1;
+    } else if (sk.conf.is_check && !has_shown_help) {
+        exit_code = faas_health_ask(sk.conf.health_socket);
     } else if (!has_shown_help) {
         exit_code = service_run();
     }

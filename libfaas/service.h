@@ -12,10 +12,11 @@
  *           second signal exits at once with 1.
  * Bus       refused for good: exit 1.
  * Health    every service answers faas.<name>.health (queue group) with {"ok":true} while ready,
- *           UNAVAILABLE otherwise, and faas.<name>.i.<id>.probe always.
+ *           UNAVAILABLE otherwise, and faas.<name>.i.<id>.probe always.  With HEALTH_SOCKET the
+ *           process answers for itself there; --healthcheck asks it (service_health.h).
  * Options   common rows: NATS_URL (comma list; else NATS1_URL, NATS2_URL, NATS3_URL),
  *           NATS_NKEY_FILE, NATS_CA_FILE, INSTANCE_ID (default random), LOG_LEVEL, DATA_DIR,
- *           REPLICAS (JetStream, 1..5), POOL_THREADS, DRAIN_MS.
+ *           REPLICAS (JetStream, 1..5), POOL_THREADS, DRAIN_MS, HEALTH_SOCKET, HEALTHCHECK.
  */
 #ifndef FAAS_SERVICE_H
 #define FAAS_SERVICE_H

@@ -2,6 +2,6 @@
 #ifndef FAAS_VERSION_H
 #define FAAS_VERSION_H
 
-#define FAAS_VERSION "0.1.0"
+#define FAAS_VERSION "0.2.0"
 
 #endif

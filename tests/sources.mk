@@ -57,3 +57,13 @@ $(eval $(call fuzz,image_layer,$(SPAWNER_UNPACK)))
 
 fuzzers: $(FUZZERS)
 .PHONY: fuzzers
+
+# What the chaos harness (tests/chaos) calls as a function.
+$(eval $(call static_program,chaos-function,tests/chaos/function.c))
+# Preloaded by it: a clock that can be stepped.
+PROGRAMS += $(O)/bin/chaos-clock.so
+$(O)/bin/chaos-clock.so: tests/chaos/clock.c
+	@mkdir -p $(@D)
+	$(call say,link,$@)$(CC) $(filter-out -MMD -MP,$(BASE)) $(WARN) -O2 -g -fPIC -shared $< -o $@
+$(eval $(call planted,faas-registry,faas_kv_put,tests/chaos/planted_ack.c))
+$(eval $(call planted,faas-publisher,ask_fence,tests/chaos/planted_fence.c))

@@ -350,5 +350,6 @@ char *faas_json_dump(const json_t *doc, size_t flags, size_t *out_len)
 
 char *faas_json_text(const json_t *doc, size_t *out_len)
 {
-    return faas_json_dump(doc, JSON_COMPACT, out_len);
+    /* 15 digits give back what people and our own %.3f wrote: 0.1, not 0.10000000000000001. */
+    return faas_json_dump(doc, JSON_COMPACT | JSON_REAL_PRECISION(15), out_len);
 }

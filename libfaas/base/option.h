@@ -58,7 +58,7 @@ struct faas_option {
         .name = NULL                                                                               \
     }
 
-extern const char *const faas_version; /* "0.1.0": one for all programs, libfaas/version.h */
+extern const char *const faas_version; /* one for all programs, libfaas/version.h */
 
 /* Fill every target of the tables (a NULL-terminated array of tables).  argv[0] is skipped.  With
  * --help or --version in argv: prints to stdout and sets *out_exit; the caller exits 0.

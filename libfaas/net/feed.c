@@ -86,6 +86,11 @@ void faas_feed_take_msg(faas_feed *feed, const faas_msg *msg, const char *key, u
     faas_feed_take(feed, &event);
 }
 
+bool faas_feed_is_full(const faas_feed *feed)
+{
+    return feed->conf.is_full != NULL && feed->conf.is_full(feed->conf.arg);
+}
+
 void faas_feed_want(faas_feed *feed, uint64_t seq)
 {
     if (seq > feed->wanted)
@@ -147,7 +152,7 @@ static void on_live(void *arg, faas_msg *take_msg)
     if (seq <= 0 || strncmp(subject, feed->live, prefix) != 0)
         return;
     faas_feed_want(feed, (uint64_t)seq);
-    if (!feed->is_placed || (uint64_t)seq <= faas_feed_applied(feed))
+    if (!feed->is_placed || (uint64_t)seq <= faas_feed_applied(feed) || faas_feed_is_full(feed))
         return;
     if ((uint64_t)seq == faas_feed_applied(feed) + 1) {
         faas_feed_take_msg(feed, msg, subject + prefix, (uint64_t)seq);

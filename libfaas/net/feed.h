@@ -36,7 +36,9 @@ struct faas_feed_conf {
     faas_feed_apply *apply; /* each change */
     const char *awaited;    /* what keys begin with whose writers wait for readers; NULL: all keys.
                                The reader is told of others with the next of these, or after 20 ms */
-    faas_task *on_applied;  /* after a batch was applied: save the sequence, beat; may be NULL */
+    bool (*is_full)(void *arg); /* the reader takes nothing more for a moment: what comes live is
+                                   passed over and read from the stream later; may be NULL */
+    faas_task *on_applied; /* after a batch was applied: save the sequence, beat; may be NULL */
     void *arg;
 };
 FAAS_MUST_CHECK faas_code faas_feed_start(const struct faas_feed_conf *conf, faas_feed **out_feed,

@@ -71,6 +71,11 @@ static void fetch_pull(faas_feed *feed)
 {
     char subject[FAAS_SUBJECT_MAX], reply[FAAS_SUBJECT_MAX], body[96];
 
+    feed->fetch.is_held = faas_feed_is_full(feed);
+    if (feed->fetch.is_held) {
+        fetch_set_timer(feed, PAUSE_S);
+        return;
+    }
     (void)snprintf(subject, sizeof subject, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", feed->stream,
                    feed->fetch.consumer);
     (void)snprintf(reply, sizeof reply, "%s%" PRIu64, feed->inbox, feed->fetch.number);
@@ -89,6 +94,8 @@ void faas_feed_on_fetch_timer(struct ev_loop *ev, ev_timer *timer, int events)
     if (feed->fetch.state == FETCH_PAUSED) {
         feed->fetch.state = FETCH_IDLE;
         faas_feed_fetch(feed);
+    } else if (feed->fetch.is_held) {
+        fetch_pull(feed);
     } else if (feed->fetch.refusals > 0 && feed->fetch.refusals < REFUSALS_MAX) {
         fetch_pull(feed);
     } else {
@@ -305,7 +312,7 @@ static void on_step(void *arg, faas_code code, const struct faas_kv_entry *entry
         faas_feed_take(feed, &event);
         faas_feed_say_applied(feed);
     }
-    if (code == FAAS_OK && faas_feed_applied(feed) < feed->wanted)
+    if (code == FAAS_OK && faas_feed_applied(feed) < feed->wanted && !faas_feed_is_full(feed))
         step(feed);
     else
         fetch_end(feed);
@@ -322,8 +329,9 @@ static void step(faas_feed *feed)
 
 void faas_feed_fetch(faas_feed *feed)
 {
-    if (feed->fetch.state != FETCH_IDLE || feed->wanted <= faas_feed_applied(feed))
-        return;
+    if (feed->fetch.state != FETCH_IDLE || feed->wanted <= faas_feed_applied(feed) ||
+        faas_feed_is_full(feed))
+        return; /* a full reader: the next answer to a question comes back to it */
     if (feed->wanted - faas_feed_applied(feed) <= SHORT_GAP)
         step(feed);
     else

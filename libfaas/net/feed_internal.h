@@ -25,6 +25,7 @@ struct faas_feed_fetch {
     uint64_t number;    /* of this consumer: last token of its inbox */
     uint64_t delivered; /* consumer sequence of the newest message */
     int batch_left;
+    bool is_held;   /* the reader was full: the pull comes later */
     int refusals;   /* pulls that met nobody: the consumer's interest is not known here yet */
     ev_timer timer; /* stall while pulling, pause between two consumers or two pulls */
 };
@@ -64,6 +65,7 @@ void faas_feed_take(faas_feed *feed, const struct faas_feed_event *event);
 void faas_feed_take_msg(faas_feed *feed, const faas_msg *msg, const char *key, uint64_t seq);
 /* After a batch: questions are settled and the reader is told. */
 void faas_feed_say_applied(faas_feed *feed);
+bool faas_feed_is_full(const faas_feed *feed);
 void faas_feed_want(faas_feed *feed, uint64_t seq); /* seq is known to exist */
 
 /* Read the stream from applied + 1 on, unless that is under way. */

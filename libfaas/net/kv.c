@@ -90,6 +90,26 @@ void faas_kv_put_async(faas_kv *kv, const char *key, uint64_t expected, const vo
     run_async(kv, with_value(put_op(kv, key, expected, deadline_ns), value, len), done, arg);
 }
 
+void faas_kv_append_async(faas_kv *kv, const struct faas_kv_item *item, uint64_t deadline_ns,
+                          faas_kv_done *done, void *arg)
+{
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_APPEND, item->key, deadline_ns);
+
+    if (op != NULL)
+        (void)snprintf(op->op_id, sizeof op->op_id, "%s", item->id);
+    run_async(kv, with_value(op, item->value, item->len), done, arg);
+}
+
+void faas_kv_make_log_async(faas_kv *kv, const struct faas_kv_bounds *bounds, uint64_t deadline_ns,
+                            faas_kv_done *done, void *arg)
+{
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_OPEN, "", deadline_ns);
+
+    if (op != NULL)
+        op->bounds = *bounds;
+    run_async(kv, op, done, arg);
+}
+
 /* ---- blocking ---- */
 
 struct waiter {
@@ -233,12 +253,9 @@ void faas_kv_entry_done(struct faas_kv_entry *entry)
 
 /* ---- opening ---- */
 
-faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t deadline_ns,
-                       faas_kv **out_kv, faas_err *err)
+faas_code faas_kv_open_log(faas_rpc *rpc, const char *bucket, faas_kv **out_kv, faas_err *err)
 {
     faas_kv *kv = calloc(1, sizeof *kv);
-    struct faas_kv_op *op;
-    faas_code rc;
 
     if (kv == NULL)
         return faas_fail_sys(err, ENOMEM, "open bucket %s", bucket);
@@ -248,9 +265,21 @@ faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t
     kv->rpc = rpc;
     kv->loop = faas_bus_loop(faas_rpc_bus(rpc));
     (void)snprintf(kv->bucket, sizeof kv->bucket, "%s", bucket);
+    *out_kv = kv;
+    return FAAS_OK;
+}
+
+faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas, uint64_t deadline_ns,
+                       faas_kv **out_kv, faas_err *err)
+{
+    faas_kv *kv = NULL;
+    struct faas_kv_op *op;
+    faas_code rc;
+
+    FAAS_TRY(faas_kv_open_log(rpc, bucket, &kv, err));
     op = faas_kv_op_new(kv, FAAS_KV_OPEN, "", deadline_ns);
     if (op != NULL)
-        op->replicas = replicas;
+        op->bounds.replicas = replicas;
     rc = wait_for_revision(op, NULL, err);
     if (rc != FAAS_OK) {
         faas_kv_unref(kv);

@@ -10,6 +10,8 @@
  *           of 2,000.
  * Writes    retry on no-responders and silence until the deadline (an election takes 4 to 9 s).
  * Time      deadline_ns is an absolute faas_now_ns() instant.
+ * Logs      a bucket may also be a bounded log: the newest entries of all keys stay, old ones go by
+ *           age and size; entries are appended and read by a feed.
  * Threads   blocking calls from any but the loop thread; *_async from any, done on the loop thread.
  * Errors    NOT_FOUND, CONFLICT (revision moved on), TOO_LARGE, INVALID (not a key), UNAVAILABLE
  *           (no leader until the deadline; includes time-outs).
@@ -35,6 +37,9 @@ struct faas_kv_entry {
  * the loop's. */
 FAAS_MUST_CHECK faas_code faas_kv_open(faas_rpc *rpc, const char *bucket, int replicas,
                                        uint64_t deadline_ns, faas_kv **out_kv, faas_err *err);
+/* A handle alone, from any thread: the log is made by faas_kv_make_log_async(), and may vanish. */
+FAAS_MUST_CHECK faas_code faas_kv_open_log(faas_rpc *rpc, const char *bucket, faas_kv **out_kv,
+                                           faas_err *err);
 void faas_kv_close(faas_kv *kv);
 const char *faas_kv_bucket(const faas_kv *kv);
 
@@ -72,6 +77,22 @@ void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_
 /* As faas_kv_put(); value is copied; entry->revision is the write's. */
 void faas_kv_put_async(faas_kv *kv, const char *key, uint64_t expected, const void *value,
                        size_t len, uint64_t deadline_ns, faas_kv_done *done, void *arg);
+struct faas_kv_bounds { /* of a log, when it is made */
+    int replicas;
+    int64_t max_bytes, max_age_ms;
+};
+/* Makes the log unless it is there; done's entry has no meaning. */
+void faas_kv_make_log_async(faas_kv *kv, const struct faas_kv_bounds *bounds, uint64_t deadline_ns,
+                            faas_kv_done *done, void *arg);
+struct faas_kv_item {
+    const char *key;
+    const char *id; /* the same one is stored once in two minutes, however often it is sent */
+    const void *value;
+    size_t len;
+};
+/* Appends to a log; everything is copied; entry->revision is the place in the log. */
+void faas_kv_append_async(faas_kv *kv, const struct faas_kv_item *item, uint64_t deadline_ns,
+                          faas_kv_done *done, void *arg);
 /* Newest sequence of the whole bucket, asked from the leader (entry->revision; value empty). */
 void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, void *arg);
 

@@ -29,6 +29,7 @@ enum faas_kv_op_kind {
     FAAS_KV_LAST,
     FAAS_KV_NEXT,
     FAAS_KV_PUT,
+    FAAS_KV_APPEND,
     FAAS_KV_DELETE
 };
 
@@ -43,9 +44,9 @@ struct faas_kv_op {
     uint64_t sent;     /* what the message says: a create over a tombstone names that */
     void *value;       /* owned */
     size_t len;
-    char op_id[33];
-    int replicas;
-    uint64_t from; /* FAAS_KV_NEXT: first sequence wanted */
+    char op_id[64];
+    struct faas_kv_bounds bounds; /* max_bytes 0: a bucket without any */
+    uint64_t from;                /* FAAS_KV_NEXT: first sequence wanted */
     uint64_t deadline_ns;
     ev_timer pause;
     int pauses;

@@ -20,6 +20,8 @@
 #define H_EXPECTED       "Nats-Expected-Last-Subject-Sequence"
 #define H_OPERATION      "KV-Operation"
 #define H_OP_ID          "Faas-Op" /* tells our own delete from another's */
+#define H_MSG_ID         "Nats-Msg-Id"
+#define WINDOW_NS        (120 * FAAS_S_NS) /* in which one id is stored once */
 
 static void start(void *arg);
 
@@ -137,18 +139,22 @@ static void request(struct faas_kv_op *op, struct faas_rpc_request *req, faas_rp
 static json_t *stream_config(const struct faas_kv_op *op)
 {
     const char *bucket = op->kv->bucket;
+    const bool is_log = op->bounds.max_bytes > 0;
+    const char *discard = is_log ? "old" : "new";
+    json_int_t max_bytes = is_log ? op->bounds.max_bytes : -1;
+    json_int_t max_age_ns = op->bounds.max_age_ms * (json_int_t)FAAS_MS_NS;
     char name[64], subject[64], mirror[64];
 
     (void)snprintf(name, sizeof name, "KV_%s", bucket);
     (void)snprintf(subject, sizeof subject, "$KV.%s.>", bucket);
     (void)snprintf(mirror, sizeof mirror, "rp.%s.>", bucket);
     return json_pack(
-        "{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:i, s:b, s:b, s:b, "
+        "{s:s, s:[s], s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:i, s:i, s:I, s:i, s:b, s:b, s:b, "
         "s:{s:s, s:s}}",
         "name", name, "subjects", subject, "retention", "limits", "storage", "file", "discard",
-        "new", "max_consumers", -1, "max_msgs", -1, "max_bytes", -1, "max_age", 0,
-        "max_msgs_per_subject", 1, "max_msg_size", -1, "duplicate_window",
-        (json_int_t)(120 * FAAS_S_NS), "num_replicas", op->replicas, "allow_rollup_hdrs", 1,
+        discard, "max_consumers", -1, "max_msgs", -1, "max_bytes", max_bytes, "max_age", max_age_ns,
+        "max_msgs_per_subject", is_log ? -1 : 1, "max_msg_size", -1, "duplicate_window",
+        (json_int_t)WINDOW_NS, "num_replicas", op->bounds.replicas, "allow_rollup_hdrs", 1,
         "deny_delete", 1, "allow_direct", 1, "republish", "src", subject, "dest", mirror);
 }
 
@@ -333,9 +339,10 @@ static void on_written(void *arg, const struct faas_rpc_reply *reply)
 static void start_write(struct faas_kv_op *op)
 {
     char subject[FAAS_SUBJECT_MAX], expected[NUMBER_TEXT];
-    const bool is_delete = op->kind == FAAS_KV_DELETE;
+    const bool is_delete = op->kind == FAAS_KV_DELETE, is_append = op->kind == FAAS_KV_APPEND;
     const struct faas_header headers[] = {
-        {H_EXPECTED, is_delete && op->expected == 0 ? NULL : expected},
+        {H_MSG_ID, is_append ? op->op_id : NULL},
+        {H_EXPECTED, is_append || (is_delete && op->expected == 0) ? NULL : expected},
         {H_OPERATION, is_delete ? "DEL" : NULL},
         {H_OP_ID, is_delete ? op->op_id : NULL},
         {NULL, NULL},
@@ -369,6 +376,7 @@ static void start(void *arg)
         start_read(op);
         break;
     case FAAS_KV_PUT:
+    case FAAS_KV_APPEND:
     case FAAS_KV_DELETE:
         if (op->is_settling)
             start_read(op);
@@ -400,7 +408,8 @@ static bool is_key(const char *key)
 
 static bool has_key(const struct faas_kv_op *op)
 {
-    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_PUT || op->kind == FAAS_KV_DELETE;
+    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_PUT || op->kind == FAAS_KV_DELETE ||
+           op->kind == FAAS_KV_APPEND;
 }
 
 static void check(struct faas_kv_op *op)

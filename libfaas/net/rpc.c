@@ -30,6 +30,7 @@ struct pending {
     uint64_t silent_ns;  /* when the current attempt ends, UINT64_MAX: with the deadline */
     ev_timer timer;
     int tries;
+    int unanswered; /* copies on their way that nobody has said anything of */
     bool is_backing_off;
     bool is_refused; /* the newest attempt met no responders or no connection */
     bool is_wait;    /* done takes the message over */
@@ -47,8 +48,10 @@ void faas_rpc_ref(faas_rpc *rpc)
 
 void faas_rpc_unref(faas_rpc *rpc)
 {
-    if (atomic_fetch_sub(&rpc->refs, 1) == 1)
-        free(rpc);
+    if (atomic_fetch_sub(&rpc->refs, 1) != 1)
+        return;
+    faas_rpc_once_free(rpc->once);
+    free(rpc);
 }
 
 /* ---- tokens ---- */
@@ -84,7 +87,8 @@ static struct faas_rpc_slot *slot_find(faas_rpc *rpc, const char *token)
 static void conclude(struct pending *p, faas_code code, const faas_err *err, faas_msg *take_msg)
 {
     faas_rpc *rpc = p->rpc;
-    struct faas_rpc_reply reply = {.code = code, .err = err, .msg = take_msg};
+    struct faas_rpc_reply reply = {
+        .code = code, .err = err, .msg = take_msg, .may_be_done = p->unanswered > 0};
 
     p->done(p->arg, &reply);
     if (!p->is_wait || code != FAAS_OK)
@@ -203,7 +207,10 @@ static void on_no_responders(struct pending *p)
         return;
     }
     p->is_refused = true;
-    finish_late(p);
+    if (p->retry == FAAS_RPC_SAME && p->unanswered > 0)
+        back_off(p);
+    else
+        finish_late(p);
 }
 
 static void take_reply(struct pending *p, faas_msg *take_msg)
@@ -211,6 +218,7 @@ static void take_reply(struct pending *p, faas_msg *take_msg)
     faas_err err = {0};
     faas_code rc;
 
+    p->unanswered--;
     if (faas_msg_is_no_responders(take_msg)) {
         faas_msg_free(take_msg);
         on_no_responders(p);
@@ -291,7 +299,8 @@ static void send_attempt(struct pending *p)
     faas_code rc = publish_attempt(p, &p->failure);
 
     p->tries++;
-    if (rc == FAAS_UNAVAILABLE && p->retry == FAAS_RPC_SAFE) {
+    if (rc == FAAS_UNAVAILABLE &&
+        (p->retry == FAAS_RPC_SAFE || (p->retry == FAAS_RPC_SAME && p->unanswered > 0))) {
         back_off(p);
         return;
     }
@@ -299,8 +308,9 @@ static void send_attempt(struct pending *p)
         finish_soon(p);
         return;
     }
+    p->unanswered++;
     p->is_backing_off = false;
-    p->silent_ns = p->retry == FAAS_RPC_SAFE ? faas_now_ns() + p->attempt_ns : UINT64_MAX;
+    p->silent_ns = p->retry != FAAS_RPC_ONCE ? faas_now_ns() + p->attempt_ns : UINT64_MAX;
     arm(p);
 }
 
@@ -335,7 +345,7 @@ void faas_rpc_resend(faas_rpc *rpc, enum faas_lane lane)
             struct pending *p = (struct pending *)slot;
 
             next = LIST_NEXT(slot, link);
-            if (!slot->is_inbox && p->lane == lane && p->retry == FAAS_RPC_SAFE)
+            if (!slot->is_inbox && p->lane == lane && p->retry != FAAS_RPC_ONCE)
                 send_attempt(p);
         }
     }

@@ -5,7 +5,9 @@
  *           thread; never the loop thread.
  * Retry     FAAS_RPC_ONCE sends once.  FAAS_RPC_SAFE (reads, and writes that carry an operation id)
  *           sends again on no-responders and lost connections after 2, 4, 8 .. 50 ms with jitter,
- *           and after attempt_ms of silence, until the deadline.
+ *           and after attempt_ms of silence, until the deadline.  FAAS_RPC_SAME is for an endpoint
+ *           with is_once at one instance: sent again after attempt_ms of silence, and on no
+ *           responders when a copy before may have arrived; each copy gets the one answer.
  * Errors    a reply with Nats-Service-Error becomes the code named by Faas-Code (or by
  *           Nats-Service-Error-Code) and its text; no responders: UNAVAILABLE; deadline: TIMEOUT.
  * Inboxes   a token below the process's inbox with a handler, for streams of messages (frames,
@@ -31,7 +33,7 @@ typedef struct faas_rpc faas_rpc;
 typedef struct faas_inbox faas_inbox;
 
 /* ---- client ---- */
-enum faas_rpc_retry { FAAS_RPC_ONCE, FAAS_RPC_SAFE };
+enum faas_rpc_retry { FAAS_RPC_ONCE, FAAS_RPC_SAFE, FAAS_RPC_SAME };
 
 struct faas_rpc_request {
     const char *subject;
@@ -46,7 +48,8 @@ struct faas_rpc_request {
 struct faas_rpc_reply {
     faas_code code; /* FAAS_OK: msg is set */
     const faas_err *err;
-    faas_msg *msg; /* borrowed for the callback; NULL on failure without a reply */
+    faas_msg *msg;    /* borrowed for the callback; NULL on failure without a reply */
+    bool may_be_done; /* a copy that is not accounted for may have been carried out */
 };
 typedef void faas_rpc_done(void *arg, const struct faas_rpc_reply *reply);
 
@@ -55,6 +58,9 @@ void faas_rpc_call(faas_rpc *rpc, const struct faas_rpc_request *req, faas_rpc_d
 /* *out_msg is the caller's (faas_msg_free). */
 FAAS_MUST_CHECK faas_code faas_rpc_wait(faas_rpc *rpc, const struct faas_rpc_request *req,
                                         faas_msg **out_msg, faas_err *err);
+
+/* This process is leaving: what ends with UNAVAILABLE and no reply may have been done.  Any thread. */
+bool faas_rpc_is_cancelled(const faas_rpc *rpc);
 
 FAAS_MUST_CHECK faas_code faas_inbox_open(faas_rpc *rpc, faas_msg_handler *handler, void *arg,
                                           faas_inbox **out_inbox, faas_err *err);
@@ -73,9 +79,11 @@ typedef faas_code faas_handler(void *state, const struct faas_call *call, json_t
                                faas_err *err);
 
 struct faas_endpoint {
-    const char *name;      /* ADR-32 endpoint name; NULL ends a table */
-    const char *subject;   /* "%s" in it is replaced by the instance id */
-    const char *queue;     /* "q", or NULL: every instance answers */
+    const char *name;    /* ADR-32 endpoint name; NULL ends a table */
+    const char *subject; /* "%s" in it is replaced by the instance id */
+    const char *queue;   /* "q", or NULL: every instance answers */
+    bool is_once; /* pool endpoint: a request that comes again, by Faas-Id, within a minute is not
+                     carried out again; also served at faas.<service>.i.<id>.<name> */
     size_t body_max;       /* bytes; more is TOO_LARGE */
     faas_handler *handler; /* pool endpoint, or */
     faas_msg_handler
@@ -96,6 +104,8 @@ faas_bus *faas_rpc_bus(const faas_rpc *rpc);
  * handlers. */
 FAAS_MUST_CHECK faas_code faas_rpc_serve(faas_rpc *rpc, const struct faas_endpoint *endpoints,
                                          void *state, faas_err *err);
+/* This process's epoch (outlives rpc): requests of is_once rows that name another are LOST. */
+void faas_rpc_set_epoch(faas_rpc *rpc, const char *epoch);
 /* Leave every queue group and direct subject of the DATA lane; running handlers finish; done runs
  * on the loop thread when none is left or time is up.  Endpoints of the CONTROL lane (probe, cancel,
  * fence) answer until the end: silence there would read as death. */

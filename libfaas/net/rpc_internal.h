@@ -66,15 +66,27 @@ struct faas_rpc {
     char started[32];
     _Atomic int running; /* pool jobs not answered yet */
     _Atomic bool is_draining;
+    struct faas_rpc_once *once; /* NULL: no such row */
+    const char *epoch;          /* of this process; NULL: not told yet */
     int draining_subs;
     ev_timer drain_timer;
     faas_task *drained;
     void *drained_arg;
 };
 
+/* ---- rpc_once.c ---- */
+struct faas_rpc_once *faas_rpc_once_new(void);
+void faas_rpc_once_free(struct faas_rpc_once *table);
+/* Whether the request is to be carried out; else it was dealt with, and freed. */
+bool faas_rpc_once_begin(struct faas_rpc_end *end, faas_msg *take_msg);
+/* The answer to a request, for further copies of it; err NULL: data.  Any thread. */
+void faas_rpc_once_keep(const faas_msg *msg, const faas_err *err, const void *data, size_t len);
+/* Sends what was said before.  Any thread. */
+void faas_rpc_send_again(faas_rpc *rpc, const faas_msg *msg, const faas_err *err, const void *data,
+                         size_t len);
+
 /* Every pending call ends with UNAVAILABLE, and so does each later one: the process is leaving. */
 void faas_rpc_cancel_all(faas_rpc *rpc);
-bool faas_rpc_is_cancelled(const faas_rpc *rpc); /* any thread */
 
 void faas_rpc_ref(faas_rpc *rpc);
 void faas_rpc_unref(faas_rpc *rpc);

@@ -86,6 +86,11 @@ faas_code faas_rpc_open(faas_bus *bus, const struct faas_rpc_conf *conf, faas_rp
     for (size_t i = 0; i < FAAS_RPC_BUCKETS; i++)
         LIST_INIT(&rpc->slots[i]);
     TAILQ_INIT(&rpc->ends);
+    rpc->once = faas_rpc_once_new();
+    if (rpc->once == NULL) {
+        free(rpc);
+        return faas_fail_sys(err, ENOMEM, "open rpc");
+    }
     rpc->next_token = faas_now_ns();
     rpc->random = faas_now_ns() | 1;
     faas_time_format(faas_wall_ms(), rpc->started);

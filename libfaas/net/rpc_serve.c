@@ -120,6 +120,7 @@ static faas_code send_answer(faas_rpc *rpc, const faas_msg *msg, const void *dat
     faas_err err = {0};
     faas_code rc;
 
+    faas_rpc_once_keep(msg, NULL, data, len);
     if (out.subject == NULL)
         return FAAS_OK;
     rc = faas_bus_publish(rpc->bus, lane_of(msg), &out, &err);
@@ -181,6 +182,7 @@ static void answer_failure(faas_rpc *rpc, const faas_msg *msg, const faas_err *f
 {
     count_error(msg, failure);
     log_failure(msg, failure);
+    faas_rpc_once_keep(msg, failure, NULL, 0);
     send_error(rpc, msg, failure);
 }
 
@@ -188,6 +190,21 @@ void faas_rpc_answer_err(faas_rpc *rpc, const faas_msg *msg, const faas_err *err
 {
     count(msg, msg->arrived_ns);
     answer_failure(rpc, msg, err);
+}
+
+void faas_rpc_send_again(faas_rpc *rpc, const faas_msg *msg, const faas_err *err, const void *data,
+                         size_t len)
+{
+    static const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
+    const struct faas_out out = {
+        .subject = faas_msg_reply(msg), .headers = headers, .data = data, .len = len};
+    faas_err failure = {0};
+
+    if (err != NULL)
+        send_error(rpc, msg, err);
+    else if (out.subject != NULL &&
+             faas_bus_publish(rpc->bus, lane_of(msg), &out, &failure) != FAAS_OK)
+        log_failure(msg, &failure);
 }
 
 /* ---- pool endpoints ---- */
@@ -298,7 +315,7 @@ static void on_request(void *arg, faas_msg *take_msg)
         faas_msg_free(take_msg);
     } else if (end->row.on_message != NULL) {
         end->row.on_message(end->state, take_msg);
-    } else {
+    } else if (!end->row.is_once || faas_rpc_once_begin(end, take_msg)) {
         submit(end, take_msg);
     }
 }
@@ -323,11 +340,35 @@ static faas_code serve_one(faas_rpc *rpc, const struct faas_endpoint *row, void 
                               &end->sub, err);
 }
 
+/* The same request to this instance alone: who sends it again must reach the same process. */
+static faas_code serve_directly(faas_rpc *rpc, const struct faas_endpoint *row, void *state,
+                                faas_err *err)
+{
+    char subject[FAAS_SUBJECT_MAX];
+    struct faas_endpoint direct = *row;
+
+    (void)snprintf(subject, sizeof subject, FAAS_SUBJ_DIRECTLY, rpc->conf.service, rpc->conf.id,
+                   row->name);
+    direct.subject = subject;
+    direct.queue = NULL;
+    FAAS_TRY(serve_one(rpc, &direct, state, err));
+    TAILQ_LAST(&rpc->ends, faas_rpc_ends)->row.subject = row->subject; /* for good */
+    return FAAS_OK;
+}
+
+void faas_rpc_set_epoch(faas_rpc *rpc, const char *epoch)
+{
+    rpc->epoch = epoch;
+}
+
 faas_code faas_rpc_serve(faas_rpc *rpc, const struct faas_endpoint *endpoints, void *state,
                          faas_err *err)
 {
-    for (; endpoints->name != NULL; endpoints++)
+    for (; endpoints->name != NULL; endpoints++) {
         FAAS_TRY(serve_one(rpc, endpoints, state, err));
+        if (endpoints->is_once)
+            FAAS_TRY(serve_directly(rpc, endpoints, state, err));
+    }
     return FAAS_OK;
 }
 

@@ -21,6 +21,10 @@ struct auth {
     signup *signup;
     faas_loop *loop;
     ev_timer share; /* of the caps on signing up; loop thread */
+    ev_timer
+        pulse; /* asks the store's leader whether it is there; loop thread, like the next two */
+    bool is_asking;
+    uint64_t heard_ns; /* when it last was */
     struct keys *keys;
     int64_t ttl_s;        /* of a token */
     bool is_any_password; /* old clients: the rules for passwords are off */

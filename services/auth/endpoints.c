@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "contract.h"
+#include "crypto/ec_key.h"
 
 #include <errno.h>
 #include <string.h>
@@ -271,6 +272,25 @@ static faas_code on_invite(void *state, const struct faas_call *call, json_t **o
     return invite_make(auth->store.users, want.life_s, call->ctx->deadline_ns, out_reply, err);
 }
 
+/* faas.auth.op.endkeys: for the operator, after the loss of a key.  Tokens of every other key end. */
+static faas_code on_end_keys(void *state, const struct faas_call *call, json_t **out_reply,
+                             faas_err *err)
+{
+    struct want {
+        const char *keep;
+    };
+    static const struct faas_json_field fields[] = {
+        FAAS_FIELD(STR, struct want, keep, "keep", 1, FAAS_KID_TEXT - 1, true),
+        FAAS_FIELD_END,
+    };
+    const struct auth *auth = state;
+    struct want want = {0};
+
+    (void)out_reply;
+    FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_STRICT, &want, err));
+    return keys_end_others(auth->keys, want.keep, call->ctx->deadline_ns, err);
+}
+
 /* faas.auth.jwks */
 static faas_code on_jwks(void *state, const struct faas_call *call, json_t **out_reply,
                          faas_err *err)
@@ -296,6 +316,7 @@ static faas_code on_keys(void *state, const struct faas_call *call, json_t **out
 const struct faas_endpoint auth_endpoints[] = {
     {
         .name = "register",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_REGISTER,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -303,6 +324,7 @@ const struct faas_endpoint auth_endpoints[] = {
     },
     {
         .name = "login",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_LOGIN,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -310,6 +332,7 @@ const struct faas_endpoint auth_endpoints[] = {
     },
     {
         .name = "logout",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_LOGOUT,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -317,6 +340,7 @@ const struct faas_endpoint auth_endpoints[] = {
     },
     {
         .name = "password",
+        .is_once = true,
         .subject = FAAS_SUBJ_AUTH_PASSWORD,
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
@@ -328,6 +352,13 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = on_invite,
+    },
+    {
+        .name = "endkeys",
+        .subject = FAAS_SUBJ_AUTH_END_KEYS,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = on_end_keys,
     },
     {
         .name = "jwks",

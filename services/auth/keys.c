@@ -135,13 +135,23 @@ static faas_code join_doc(const struct keys *keys, const struct faas_kv_entry *e
                             : keyset_end(entry->value, entry->len, kid, &joined->ends_at_s, err);
 }
 
+static faas_code store_doc(const struct keys *keys, const json_t *doc, uint64_t deadline_ns,
+                           uint64_t *revision, faas_err *err)
+{
+    FAAS_AUTO(char) *text = faas_json_text(doc, NULL);
+
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "signing keys");
+    return faas_kv_put(keys->kv, FAAS_KEY_SIGNING, *revision, text, strlen(text), deadline_ns,
+                       revision, err);
+}
+
 /* CONFLICT: another auth program wrote in between; another round. */
 static faas_code join_round(const struct keys *keys, uint64_t deadline_ns, struct joined *joined,
                             faas_err *err)
 {
     struct faas_kv_entry entry = {0};
     FAAS_AUTO(json_t) *doc = NULL;
-    FAAS_AUTO(char) *text = NULL;
     faas_code rc;
 
     FAAS_TRY(read_stored(keys, deadline_ns, &entry, err));
@@ -149,11 +159,7 @@ static faas_code join_round(const struct keys *keys, uint64_t deadline_ns, struc
     faas_kv_entry_done(&entry);
     if (rc != FAAS_OK || doc == NULL)
         return rc;
-    text = faas_json_text(doc, NULL);
-    if (text == NULL)
-        return faas_fail_sys(err, ENOMEM, "signing keys");
-    return faas_kv_put(keys->kv, FAAS_KEY_SIGNING, joined->revision, text, strlen(text),
-                       deadline_ns, &joined->revision, err);
+    return store_doc(keys, doc, deadline_ns, &joined->revision, err);
 }
 
 static faas_code join(const struct keys *keys, struct joined *out_joined, faas_err *err)
@@ -228,6 +234,32 @@ static faas_code refresh(struct keys *keys, faas_err *err)
     FAAS_TRY(wait_for_gateways(keys, joined.revision, err));
     take_over(keys, joined.ends_at_s);
     return FAAS_OK;
+}
+
+static faas_code end_round(const struct keys *keys, const char *kid, uint64_t deadline_ns,
+                           uint64_t *out_revision, faas_err *err)
+{
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_code rc;
+
+    FAAS_TRY(read_stored(keys, deadline_ns, &entry, err));
+    rc = keyset_keep(entry.value, entry.len, kid, &doc, err);
+    *out_revision = entry.revision;
+    faas_kv_entry_done(&entry);
+    if (rc != FAAS_OK || doc == NULL)
+        return rc;
+    return store_doc(keys, doc, deadline_ns, out_revision, err);
+}
+
+faas_code keys_end_others(struct keys *keys, const char *kid, uint64_t deadline_ns, faas_err *err)
+{
+    faas_code rc = FAAS_CONFLICT;
+    uint64_t revision = 0;
+
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++)
+        rc = end_round(keys, kid, deadline_ns, &revision, err);
+    return rc == FAAS_OK ? wait_for_gateways(keys, revision, err) : rc;
 }
 
 /* ---- looking ---- */

@@ -36,6 +36,10 @@ FAAS_MUST_CHECK faas_code keys_sign(struct keys *keys, struct faas_token_claims 
 /* The keys whose tokens count now, newest first, as the store has them. */
 FAAS_MUST_CHECK faas_code keys_public(struct keys *keys, uint64_t deadline_ns, json_t **out_doc,
                                       faas_err *err);
+/* No other key than that one counts any more, at any gateway, when it returns.  NOT_FOUND: it does
+ * not count itself. */
+FAAS_MUST_CHECK faas_code keys_end_others(struct keys *keys, const char *kid, uint64_t deadline_ns,
+                                          faas_err *err);
 void keys_signing(struct keys *keys, char out_kid[32]);
 
 #endif

@@ -54,6 +54,15 @@ static bool drop_ended(json_t *keys, int64_t now_s)
     return has_dropped;
 }
 
+/* Tells this write from another's. */
+static bool stamp_op(json_t *doc)
+{
+    char op[33];
+
+    faas_random_token(op);
+    return json_object_set_new(doc, "op", json_string(op)) == 0;
+}
+
 /* One of our keys, in front when it is new there. */
 static faas_code join(json_t *keys, const json_t *own, const struct keyset_term *term,
                       bool *out_is_changed, faas_err *err)
@@ -92,7 +101,6 @@ faas_code keyset_join(const void *value, size_t len, const json_t *own,
     const json_t *mine = json_object_get(own, "keys");
     json_t *keys;
     bool is_changed;
-    char op[33];
 
     FAAS_TRY(parse(value, len, &doc, err));
     keys = json_object_get(doc, "keys");
@@ -100,8 +108,7 @@ faas_code keyset_join(const void *value, size_t len, const json_t *own,
     *out_is_joining = json_array_size(keys) > 0 && find(keys, first_kid(own)) == NULL;
     for (size_t i = json_array_size(mine); i-- > 0;)
         FAAS_TRY(join(keys, json_array_get(mine, i), term, &is_changed, err));
-    faas_random_token(op);
-    if (json_object_set_new(doc, "op", json_string(op)) != 0)
+    if (!stamp_op(doc))
         return faas_fail_sys(err, ENOMEM, "signing keys");
     *out_doc = is_changed ? FAAS_STEAL(doc) : NULL;
     return FAAS_OK;
@@ -115,6 +122,26 @@ faas_code keyset_end(const void *value, size_t len, const char *kid, int64_t *ou
     FAAS_TRY(parse(value, len, &doc, err));
     *out_exp_s =
         json_integer_value(json_object_get(find(json_object_get(doc, "keys"), kid), "exp"));
+    return FAAS_OK;
+}
+
+faas_code keyset_keep(const void *value, size_t len, const char *kid, json_t **out_doc,
+                      faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    json_t *keys, *kept;
+
+    *out_doc = NULL;
+    FAAS_TRY(parse(value, len, &doc, err));
+    keys = json_object_get(doc, "keys");
+    kept = find(keys, kid);
+    if (kept == NULL)
+        return faas_fail(err, FAAS_NOT_FOUND, "no signing key %s counts here", kid);
+    if (json_array_size(keys) == 1)
+        return FAAS_OK;
+    if (json_object_set_new(doc, "keys", json_pack("[O]", kept)) != 0 || !stamp_op(doc))
+        return faas_fail_sys(err, ENOMEM, "signing keys");
+    *out_doc = FAAS_STEAL(doc);
     return FAAS_OK;
 }
 

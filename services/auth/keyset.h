@@ -29,6 +29,10 @@ FAAS_MUST_CHECK faas_code keyset_join(const void *value, size_t len, const json_
 /* When the term of that key ends; 0: it is not there. */
 FAAS_MUST_CHECK faas_code keyset_end(const void *value, size_t len, const char *kid,
                                      int64_t *out_exp_s, faas_err *err);
+/* The document without any key but that one; NULL when there is no other.  A new reference.
+ * NOT_FOUND: it is not there, and nothing would be left. */
+FAAS_MUST_CHECK faas_code keyset_keep(const void *value, size_t len, const char *kid,
+                                      json_t **out_doc, faas_err *err);
 /* {"revision":n,"keys":[...]} of the keys that live; a new reference. */
 FAAS_MUST_CHECK faas_code keyset_public(const void *value, size_t len, uint64_t revision,
                                         int64_t now_s, json_t **out_doc, faas_err *err);

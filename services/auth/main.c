@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "contract.h"
 #include "crypto/password.h"
+#include "net/feed.h"
 #include "service.h"
 
 #include <string.h>
@@ -12,6 +13,8 @@
 #define HASH_MB       64 /* memory of one argon2id hash */
 #define STORE_WAIT_MS 60000
 #define SHARE_S       1.0
+#define PULSE_S       1.0
+#define PULSE_WAIT_MS 5000
 #define THREADS       16 /* most of them wait for the store or for their turn to hash */
 
 static struct {
@@ -59,6 +62,48 @@ static void begin_share(void *arg)
     ev_timer_init(&self->share, on_share, SHARE_S, SHARE_S);
     self->share.data = self;
     ev_timer_start(faas_loop_ev(self->loop), &self->share);
+}
+
+static void on_heard(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                     const faas_err *err)
+{
+    struct auth *self = arg;
+
+    (void)entry;
+    (void)err;
+    self->is_asking = false;
+    if (code == FAAS_OK)
+        self->heard_ns = faas_now_ns();
+}
+
+static void on_pulse(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct auth *self = timer->data;
+
+    (void)ev;
+    (void)events;
+    if (self->is_asking)
+        return;
+    self->is_asking = true;
+    faas_kv_last_async(self->store.users, faas_deadline_in_ms(PULSE_WAIT_MS), on_heard, self);
+}
+
+static void begin_pulse(void *arg)
+{
+    struct auth *self = arg;
+
+    self->heard_ns = faas_now_ns(); /* the buckets were just opened */
+    ev_timer_init(&self->pulse, on_pulse, PULSE_S, PULSE_S);
+    self->pulse.data = self;
+    ev_timer_start(faas_loop_ev(self->loop), &self->pulse);
+}
+
+/* Nothing of what this service does goes without the store; an election is waited for. */
+static bool is_healthy(void *state)
+{
+    const struct auth *self = state;
+
+    return faas_now_ns() < self->heard_ns + FAAS_FEED_STALE_MS * FAAS_MS_NS;
 }
 
 static faas_code one_of(const char *name, const char *value, const char *yes, const char *no,
@@ -109,6 +154,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     self->loop = rt->loop;
     self->store.rpc = rt->rpc;
     faas_loop_post(rt->loop, begin_share, self);
+    faas_loop_post(rt->loop, begin_pulse, self);
     return FAAS_OK;
 }
 
@@ -116,8 +162,10 @@ static void stop(void *state)
 {
     struct auth *self = state;
 
-    if (self->loop != NULL)
+    if (self->loop != NULL) {
         ev_timer_stop(faas_loop_ev(self->loop), &self->share);
+        ev_timer_stop(faas_loop_ev(self->loop), &self->pulse);
+    }
     signup_free(self->signup);
     keys_close(self->keys);
     throttle_free(self->throttle);
@@ -135,6 +183,7 @@ int main(int argc, char **argv)
         .state = &auth,
         .threads_default = THREADS,
         .start = start,
+        .is_healthy = is_healthy,
         .stop = stop,
     };
 

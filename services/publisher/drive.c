@@ -215,6 +215,7 @@ static void do_queue(struct live *call)
         return;
     }
     drive_arm(call, &call->step, faas_left_ms(call->wait_until_ns));
+    history_on_queued(call);
 }
 
 /* ---- PLACING ---- */
@@ -270,6 +271,7 @@ static void do_accept(struct live *call)
     if (budget <= 0)
         budget = call->rec->start_timeout_ms + drive_timeout_ms(call);
     drive_arm(call, &call->guard, budget + RUN_SLACK_MS);
+    history_on_placed(call);
 }
 
 static void do_start(struct live *call)
@@ -277,6 +279,7 @@ static void do_start(struct live *call)
     if (call->accepted_ns == 0) /* that event was lost */
         do_accept(call);
     call->started_ns = faas_now_ns();
+    history_on_started(call);
 }
 
 static void do_kill(struct live *call)

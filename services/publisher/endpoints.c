@@ -16,20 +16,21 @@
 /* ---- a call ---- */
 
 struct meta { /* the envelope's JSON; borrowed */
-    const char *kind, *function, *gateway;
+    const char *kind, *function, *gateway, *client_call_id;
     int64_t timeout_ms;
 };
 static const struct faas_json_field meta_fields[] = {
     FAAS_FIELD(STR, struct meta, kind, "kind", 1, 32, false),
     FAAS_FIELD(STR, struct meta, function, "function", 0, 4096, true),
     FAAS_FIELD(STR, struct meta, gateway, "gateway", 0, 39, false),
+    FAAS_FIELD(STR, struct meta, client_call_id, "client_call_id", 0, FAAS_LABEL_MAX, false),
     FAAS_FIELD(INT, struct meta, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD_END,
 };
 
 static faas_code fill_from_meta(struct live *call, const struct faas_envelope *env, faas_err *err)
 {
-    struct meta meta = {.kind = "exec", .gateway = ""};
+    struct meta meta = {.kind = "exec", .gateway = "", .client_call_id = ""};
 
     FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
     if (strcmp(meta.kind, "exec") != 0)
@@ -37,6 +38,8 @@ static faas_code fill_from_meta(struct live *call, const struct faas_envelope *e
     FAAS_TRY(faas_function_name_check(meta.function, err));
     snprintf(call->name, sizeof call->name, "%s", meta.function);
     snprintf(call->gateway, sizeof call->gateway, "%s", meta.gateway);
+    snprintf(call->history.client_call_id, sizeof call->history.client_call_id, "%s",
+             meta.client_call_id);
     call->asked_ms = meta.timeout_ms;
     call->arg = env->bytes;
     call->arg_len = env->len;
@@ -459,10 +462,12 @@ static void on_event(void *state, faas_msg *take_msg)
     }
     event.doc = doc;
     call = (struct live *)book_find(&pub->book, id);
-    if (call != NULL && is_ours(call, &event))
+    if (call != NULL && is_ours(call, &event)) {
         handle_event(call, &event);
-    else
+    } else {
         metric_count(M_STRANGE);
+        history_on_foreign_end(pub->history, id, doc);
+    }
     /* Acknowledged in any case: what is not known here will not be known later. */
     if (faas_msg_reply(msg) != NULL)
         faas_rpc_answer_json(pub->rt->rpc, msg, ok);
@@ -537,6 +542,11 @@ const struct faas_endpoint publisher_endpoints[] = {
     {.name = "dead_redrive",
      .subject = FAAS_SUBJ_PUBLISHER_REDRIVE,
      .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_dead_redrive,
+     .lane = FAAS_DATA},
+    {.name = "redrive",
+     .subject = FAAS_SUBJ_PUBLISHER_REDRIVE_AT,
      .body_max = FAAS_CONTROL_BODY_MAX,
      .on_message = jobs_on_dead_redrive,
      .lane = FAAS_DATA},

@@ -109,6 +109,7 @@ void finish_free(struct live *call)
     if (call->wait.line != NULL)
         room_leave_queue(call);
     finish_ledger(call, PLACE_ENDED);
+    history_on_freed(call);
     room_count_out(call);
     drive_release_message(call);
     usage_leave(call->usage);
@@ -153,6 +154,7 @@ void finish_ended(struct live *call)
     if (strcmp(code, faas_code_slug(FAAS_OK)) == 0)
         metric_count(M_OK);
     log_end(call, code);
+    history_on_ended(call, HISTORY_IS_FAILED, code);
     answer_cancels(call,
                    strcmp(code, faas_code_slug(FAAS_CLIENT_GONE)) == 0 ? "cancelled" : "done");
     (void)bury(call, true);
@@ -179,6 +181,7 @@ void finish_dropped(struct live *call)
     (void)faas_fail(&call->err, FAAS_CLIENT_GONE, "the call was cancelled");
     wire_fail(call->pub, &fail);
     log_end(call, faas_code_slug(FAAS_CLIENT_GONE));
+    history_on_ended(call, HISTORY_IS_CANCELLED, faas_code_slug(FAAS_CLIENT_GONE));
     answer_cancels(call, call->was_cancel_done ? "done" : "cancelled");
     (void)bury(call, true);
     leave(call);
@@ -225,6 +228,8 @@ void finish_failed(struct live *call, bool may_have_run)
     fail.may_have_run = may_have_run;
     wire_fail(call->pub, &fail);
     log_end(call, faas_code_slug(call->err.code));
+    history_on_ended(call, may_have_run ? HISTORY_IS_LOST : HISTORY_IS_REFUSED,
+                     faas_code_slug(call->err.code));
     answer_cancels(call, may_have_run ? "done" : "cancelled");
     if (may_have_run)
         keep_frame(call, &fail);

@@ -15,11 +15,12 @@
 #include "base/envelope.h"
 #include "base/id.h"
 #include "base/name.h"
+#include "contract.h"
 
 #define JOB_SUBJECT_MAX 128
 #define JOB_CHUNK       (256 * 1024)
 #define JOB_INLINE_MAX  JOB_CHUNK
-#define JOB_LABEL_MAX   128
+#define JOB_LABEL_MAX   FAAS_LABEL_MAX
 #define JOB_URL_MAX     2048
 
 enum job_place { JOB_IN_QUEUE, JOB_IN_RESULTS, JOB_IN_DEAD };

@@ -62,44 +62,51 @@ static bool add_time(json_t *doc, const char *key, int64_t wall_ms)
     return json_object_set_new(doc, key, json_string(text)) == 0;
 }
 
-static json_t *pending_json(const struct job_state *state, bool is_running)
-{
-    FAAS_AUTO(json_t) *doc =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:I}", "call_id", state->id, "status",
-                  is_running ? "running" : "queued", "function", state->name, "function_id",
-                  state->function, "version", (json_int_t)state->version, "client_call_id",
-                  state->label, "attempts", (json_int_t)state->runs);
-
-    return doc != NULL && add_time(doc, "queued_at", state->queued_ms) ? FAAS_STEAL(doc) : NULL;
-}
-
 static void copy(json_t *doc, const char *name, const json_t *from, const char *key)
 {
     json_t *value = json_object_get(from, key);
 
-    if (value != NULL && !json_is_null(value))
+    if (value != NULL && !json_is_null(value) &&
+        !(json_is_string(value) && json_string_length(value) == 0))
         (void)json_object_set(doc, name, value);
 }
 
+static json_t *pending_json(const struct job_state *state, bool is_running)
+{
+    FAAS_AUTO(json_t) *doc = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:b, s:I}", "id", state->id, "status",
+        is_running ? "running" : "queued", "function", state->name, "function_id", state->function,
+        "version", (json_int_t)state->version, "queued", 1, "attempt", (json_int_t)state->runs + 1);
+
+    if (doc == NULL || !add_time(doc, "queued_at", state->queued_ms))
+        return NULL;
+    if (state->label[0] != '\0')
+        (void)json_object_set_new(doc, "client_call_id", json_string(state->label));
+    return FAAS_STEAL(doc);
+}
+
+/* The fields of a call's record (docs/openapi.yaml, Call). */
 json_t *job_shown(const json_t *stored)
 {
-    static const char *const outcome[] = {"code",   "detail", "exit_code",
-                                          "signal", "oom",    "may_have_run"};
+    static const char *const same[] = {"id", "status", "version", "client_call_id"};
+    static const char *const outcome[] = {"code",    "detail",       "exit_code", "signal",
+                                          "oom",     "may_have_run", "start",     "times_ms",
+                                          "spawner", "stderr_bytes"};
     const json_t *end = json_object_get(stored, "end");
-    FAAS_AUTO(json_t) *doc = json_object();
+    int64_t runs = json_integer_value(json_object_get(stored, "runs"));
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:b, s:I}", "queued", 1, "attempt", (json_int_t)(runs > 0 ? runs : 1));
 
     if (doc == NULL)
         return NULL;
-    copy(doc, "call_id", stored, "id");
-    copy(doc, "status", stored, "status");
-    copy(doc, "function", stored, "name");
-    copy(doc, "function_id", stored, "function");
-    copy(doc, "version", stored, "version");
-    copy(doc, "client_call_id", stored, "client_call_id");
-    copy(doc, "attempts", stored, "runs");
-    copy(doc, "result_bytes", stored, "bytes");
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(same); i++)
+        copy(doc, same[i], stored, same[i]);
     for (size_t i = 0; i < FAAS_ARRAY_LEN(outcome); i++)
         copy(doc, outcome[i], end, outcome[i]);
+    copy(doc, "function", stored, "name");
+    copy(doc, "function_id", stored, "function");
+    copy(doc, "result_bytes", stored, "bytes");
+    copy(doc, "result_hash", end, "hash");
     if (!add_time(doc, "queued_at", json_integer_value(json_object_get(stored, "queued_at"))) ||
         !add_time(doc, "ended_at", json_integer_value(json_object_get(stored, "ended_at"))))
         return NULL;

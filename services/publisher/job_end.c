@@ -68,6 +68,8 @@ static void finish(struct job *job)
     bool was_cancelled = !job->was_ended && job->code == FAAS_CLIENT_GONE;
 
     count_end(job);
+    if (!job->was_ended)
+        job_note_end(job);
     FAAS_LOG(INFO, "queued call ended", FAAS_LSTR("call", job->id),
              FAAS_LSTR("tenant", job->state.tenant), FAAS_LSTR("name", job->state.name),
              FAAS_LSTR("status", job->status), FAAS_LSTR("code", faas_code_slug(job->code)),
@@ -321,6 +323,7 @@ static void again(struct job *job, const struct job_verdict *verdict)
         faas_uuid_new(job->state.run); /* who ran it remembers the old one, and refuses it */
         job->attempt = 0;
         job->refusals = 0;
+        job_note_queued(job);
     }
     record_unref(job->rec);
     job->rec = NULL; /* it may have been deleted meanwhile */
@@ -352,6 +355,7 @@ void job_ended(struct job *job)
     struct job_verdict verdict = job_decide(job->rec != NULL ? &job->rec->retry : &none, &facts);
 
     ev_timer_stop(faas_loop_ev(job->jobs->pub->rt->loop), &job->timer);
+    job->attempt_no = facts.runs;
     job->state.runs += verdict.has_run;
     if (verdict.step == JOB_AGAIN) {
         again(job, &verdict);

@@ -284,6 +284,11 @@ static struct live *live_new(struct job *job)
     memcpy(call->user, job->state.user, sizeof call->user);
     memcpy(call->trace, job->state.trace, sizeof call->trace);
     memcpy(call->name, job->state.name, sizeof call->name);
+    call->history.is_queued = true;
+    call->history.attempt = job->state.runs + 1;
+    call->history.queued_ms = job->state.queued_ms;
+    memcpy(call->history.call_id, job->state.id, sizeof call->history.call_id);
+    memcpy(call->history.client_call_id, job->state.label, sizeof call->history.client_call_id);
     drive_timers_init(call);
     return call;
 }

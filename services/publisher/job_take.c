@@ -69,6 +69,7 @@ static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *m
     if (code == FAAS_OK) {
         job->seq = msg->seq;
         metric_count(M_JOBS_ACCEPTED);
+        job_note_queued(job);
         say_accepted(job);
         if (jobs->held > JOBS_HELD_MAX)
             job_drop_argument(job);

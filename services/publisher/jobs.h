@@ -84,7 +84,8 @@ struct job {
     /* its end */
     faas_code code;
     bool may_have_run;
-    json_t *end; /* END's or FAIL's JSON */
+    int64_t attempt_no; /* the run that ended, or would have been the next, from 1 */
+    json_t *end;        /* END's or FAIL's JSON */
     const char *status;
     bool is_dead;
     void *result;
@@ -169,6 +170,10 @@ void job_ended(struct job *job); /* code, end and may_have_run are set */
 void job_cancel(struct job *job);
 void job_answer_cancels(struct job *job, const char *word); /* NULL: without a word */
 void job_forget(struct job *job); /* somebody else owns it, or has ended it */
+
+/* ---- job_note.c: what its record says ---- */
+void job_note_queued(const struct job *job); /* it waits, for the first time or again */
+void job_note_end(const struct job *job);
 
 /* ---- job_scan.c ---- */
 void jobs_scan_soon(struct jobs *jobs, int64_t ms);

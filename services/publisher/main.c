@@ -48,6 +48,12 @@ static const struct faas_option options[] = {
                  "function records kept in memory"),
     FAAS_OPT_INT(publisher.conf.cache_mb, "PUBLISHER_CACHE_MB", "32", 1, 65536,
                  "memory for function records, in MB"),
+    FAAS_OPT_INT(publisher.conf.records_mb, "PUBLISHER_RECORDS_MB", "64", 0, 1048576,
+                 "files for records of calls on their way to the store, in MB; 0: no records"),
+    FAAS_OPT_INT(publisher.conf.stream_mb, "RECORDS_MB", "256", 1, 1048576,
+                 "records of calls that the store keeps, in MB; counts when they are first kept"),
+    FAAS_OPT_INT(publisher.conf.stream_h, "RECORDS_HOURS", "168", 1, 87600,
+                 "how long it keeps them, in hours; likewise"),
     FAAS_OPT_END,
 };
 
@@ -96,6 +102,8 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
     ev_timer_init(&pub->tick, drive_on_tick, 0.1, 0.1);
     pub->tick.data = pub;
     ev_timer_start(ev, &pub->tick);
+    if (pub->history != NULL)
+        history_begin(pub->history);
     pub->rt = rt;
     jobs_start(pub->jobs, pub);
     return FAAS_OK;
@@ -115,6 +123,16 @@ static void on_attach(void *arg)
     pthread_mutex_unlock(&at->mu);
 }
 
+static faas_code open_history(struct publisher *pub, const struct faas_runtime *rt, faas_err *err)
+{
+    const struct history_conf conf = {.rt = rt,
+                                      .spool_mb = pub->conf.records_mb,
+                                      .stream_mb = pub->conf.stream_mb,
+                                      .age_h = pub->conf.stream_h};
+
+    return conf.spool_mb > 0 ? history_open(&conf, &pub->history, err) : FAAS_OK;
+}
+
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
     struct attach at = {
@@ -122,6 +140,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
 
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_FUNCTIONS, rt->replicas,
                           faas_deadline_in_ms(OPEN_MS), &functions, err));
+    FAAS_TRY(open_history(&publisher, rt, err));
     FAAS_TRY(jobs_open(&jobs, rt, faas_deadline_in_ms(OPEN_MS), err));
     publisher.jobs = &jobs;
     faas_loop_post(rt->loop, on_attach, &at);
@@ -289,6 +308,8 @@ static void stop(void *state)
         ev_timer_stop(ev, &pub->pump);
         ev_timer_stop(ev, &drain_timer);
     }
+    history_stop(pub->history);
+    pub->history = NULL;
     pub->rt = NULL;
     resolve_stop(&pub->resolve);
     book_done(&pub->book);
@@ -310,7 +331,7 @@ int main(int argc, char **argv)
         .options = options,
         .endpoints = publisher_endpoints,
         .state = &publisher,
-        .threads_default = 1,
+        .threads_default = 2, /* records of calls: one writes, one syncs */
         .start = start,
         .is_ready = is_ready,
         .is_healthy = is_healthy,

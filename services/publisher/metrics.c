@@ -16,6 +16,11 @@ void metric_count(enum publisher_metric metric)
     faas_metric_inc(&metrics[metric], 1);
 }
 
+void metric_add(enum publisher_metric metric, int64_t by)
+{
+    faas_metric_inc(&metrics[metric], by);
+}
+
 void metric_level(enum publisher_metric metric, int64_t value)
 {
     faas_metric_set(&metrics[metric], value);

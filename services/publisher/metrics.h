@@ -36,6 +36,10 @@
     X(JOBS_RETRIES, COUNTER, "jobs_retries_total", "of them: repeated ones")                       \
     X(JOBS_WAITING, GAUGE, "jobs_waiting", "queued calls that wait here")                          \
     X(JOBS_RUNNING, GAUGE, "jobs_running", "queued calls that run here, or whose end is stored")   \
+    X(RECORDS, COUNTER, "records_total", "notes about calls that were made")                       \
+    X(RECORDS_SENT, COUNTER, "records_sent_total", "of them: confirmed by the stream")             \
+    X(RECORDS_DROPPED, COUNTER, "records_dropped_total", "of them: lost, for lack of room")        \
+    X(SPOOL_BYTES, GAUGE, "spool_bytes", "records in files that the stream has not confirmed")     \
     X(ACCEPT_TIME, HISTOGRAM, "accept_seconds", "from taken to accepted")                          \
     X(CALL_TIME, HISTOGRAM, "call_seconds", "from taken to the end")
 
@@ -45,6 +49,7 @@ enum publisher_metric { PUBLISHER_METRICS(X) M_END };
 
 void metrics_add(void); /* once, before threads start */
 void metric_count(enum publisher_metric metric);
+void metric_add(enum publisher_metric metric, int64_t by);
 void metric_level(enum publisher_metric metric, int64_t value);
 void metric_time(enum publisher_metric metric, uint64_t ns);
 

@@ -11,6 +11,7 @@
 #include "book.h"
 #include "call.h"
 #include "base/fair.h"
+#include "history.h"
 #include "metrics.h"
 #include "place.h"
 #include "resolve.h"
@@ -41,6 +42,7 @@ struct publisher_conf {
     int64_t calls_max, calls_mb;
     int64_t queue_max, queue_tenant_max;
     int64_t cache_len, cache_mb;
+    int64_t records_mb, stream_mb, stream_h; /* records_mb 0: no records of calls */
 };
 struct jobs;
 struct job;
@@ -52,6 +54,7 @@ struct publisher {
     const struct faas_runtime *rt; /* NULL: not attached */
     struct resolve resolve;
     struct book book;
+    struct history *history; /* NULL: calls are not recorded */
     struct faas_fair fair;
     struct usage usage;
     struct tally by_function, waiting_by_function;
@@ -83,6 +86,7 @@ struct live {              /* one call */
     ev_timer step;              /* the next answer is due */
     ev_timer guard;             /* the whole call is due */
     ev_timer told;              /* the caller is to hear that it is taken */
+    struct history_live history;
 
     /* as it came */
     faas_msg *msg; /* until accepted; arg is borrowed from it */

@@ -132,7 +132,7 @@ faas_code catalog_open(const struct catalog_conf *conf, catalog **out_catalog, f
         return faas_fail_sys(err, errno, "catalog");
     pthread_mutex_init(&cat->mu, NULL);
     catalog_names_init(&cat->names);
-    rc = catalog_file_claim(&cat->file, conf->dir, conf->instance, err);
+    rc = catalog_file_claim(&cat->file, &catalog_functions, conf->dir, conf->instance, err);
     if (rc == FAAS_OK && open_existing(cat, conf->bucket_last, NULL) != FAAS_OK)
         rc = begin_empty(cat, err);
     if (rc != FAAS_OK) {

@@ -10,28 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LAYOUT_TEXT "4" /* PRAGMA user_version; one more with every change of the schema */
-#define BUSY_MS     5000
-
-/* key: of the bucket.  record: as stored, JSON.  revision: of a head, for compare-and-set.  owners: how many functions each has. */
-static const char schema[] =
-    "CREATE TABLE functions (key TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL,"
-    "    name TEXT NOT NULL, record TEXT NOT NULL, revision INTEGER NOT NULL);"
-    "CREATE UNIQUE INDEX functions_by_name ON functions (tenant, name);"
-    "CREATE TABLE owners (tenant TEXT NOT NULL PRIMARY KEY, functions INTEGER NOT NULL);"
-    "CREATE TRIGGER function_added AFTER INSERT ON functions BEGIN"
-    "    INSERT INTO owners VALUES (new.tenant, 1)"
-    "        ON CONFLICT (tenant) DO UPDATE SET functions = functions + 1;"
-    "END;"
-    "CREATE TRIGGER function_removed AFTER DELETE ON functions BEGIN"
-    "    UPDATE owners SET functions = functions - 1 WHERE tenant = old.tenant;"
-    "    DELETE FROM owners WHERE tenant = old.tenant AND functions = 0;"
-    "END;"
-    "CREATE TABLE versions (key TEXT NOT NULL PRIMARY KEY, tenant TEXT NOT NULL,"
-    "    id TEXT NOT NULL, version INTEGER NOT NULL, record TEXT NOT NULL);"
-    "CREATE UNIQUE INDEX versions_by_number ON versions (tenant, id, version);"
-    "CREATE TABLE feed (bucket TEXT NOT NULL PRIMARY KEY, applied INTEGER NOT NULL);"
-    "INSERT INTO feed VALUES ('functions', 0);";
+#define BUSY_MS 5000
 
 static faas_code sql_fail(faas_err *err, sqlite3 *db, const char *what)
 {
@@ -139,14 +118,15 @@ static faas_code claim_alone(struct catalog_file *file, const char *dir, const c
                      "INSTANCE_ID: another registry with this id runs on this DATA_DIR");
 }
 
-faas_code catalog_file_claim(struct catalog_file *file, const char *dir, const char *instance,
-                             faas_err *err)
+faas_code catalog_file_claim(struct catalog_file *file, const struct catalog_layout *layout,
+                             const char *dir, const char *instance, faas_err *err)
 {
     FAAS_AUTO(char) *sweep_path = join(dir, ".sweep", "");
     int fd;
     faas_code rc;
 
-    *file = (struct catalog_file){.lock_fd = -1, .path = join(dir, instance, ".db")};
+    *file =
+        (struct catalog_file){.layout = layout, .lock_fd = -1, .path = join(dir, instance, ".db")};
     if (sweep_path == NULL)
         return faas_fail_sys(err, ENOMEM, "catalog paths");
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
@@ -198,17 +178,19 @@ faas_code catalog_file_open(struct catalog_file *file, faas_err *err)
     FAAS_TRY(open_connections(file, err));
     if (sqlite3_db_readonly(file->writer, "main") != 0)
         return faas_fail_sys(err, EROFS, "catalog: not writable");
-    if (!answers(file->writer, "PRAGMA user_version", LAYOUT_TEXT))
-        return faas_fail_sys(err, EPROTO, "catalog: another layout than " LAYOUT_TEXT);
-    if (!answers(file->writer, "PRAGMA quick_check(1)", "ok"))
+    if (!answers(file->writer, "PRAGMA user_version", file->layout->version))
+        return faas_fail_sys(err, EPROTO, "catalog: another layout than %s", file->layout->version);
+    if (file->layout->is_read_whole && !answers(file->writer, "PRAGMA quick_check(1)", "ok"))
         return faas_fail_sys(err, EIO, "catalog: damaged");
     return FAAS_OK;
 }
 
 faas_code catalog_file_create(struct catalog_file *file, faas_err *err)
 {
+    char version[64];
     int fd;
 
+    snprintf(version, sizeof version, "PRAGMA user_version = %s", file->layout->version);
     catalog_file_close(file);
     remove_files(file->path);
     fd = open_private(file->path); /* SQLite would let others read; its side files copy the mode */
@@ -217,8 +199,8 @@ faas_code catalog_file_create(struct catalog_file *file, faas_err *err)
     close(fd);
     FAAS_TRY(open_connections(file, err));
     FAAS_TRY(run(file->writer, "BEGIN", err));
-    FAAS_TRY(run(file->writer, schema, err));
-    FAAS_TRY(run(file->writer, "PRAGMA user_version = " LAYOUT_TEXT, err));
+    FAAS_TRY(run(file->writer, file->layout->schema, err));
+    FAAS_TRY(run(file->writer, version, err));
     return run(file->writer, "COMMIT", err);
 }
 

@@ -1,4 +1,5 @@
-/* catalog_file.h - the file behind a catalog: its lock, its layout, its removal.
+/* catalog_file.h - the file behind a read model (catalog.h, records.h): its lock, its layout, its
+ * removal.
  * Lock      DIR/<instance>.lock is held (flock) as long as the process lives; a file whose lock is
  *           free belongs to nobody.  DIR/.sweep serialises looking and taking.
  * Handles   one connection to write, one to read; closed by catalog_file_close().
@@ -8,20 +9,31 @@
 #define REGISTRY_CATALOG_FILE_H
 
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 
 #define CATALOG_REBUILDING "the list of functions is being built again; try again in a moment"
 
+struct catalog_layout {  /* constant */
+    const char *version; /* PRAGMA user_version; another one with every change of the schema */
+    const char *schema;
+    bool is_read_whole; /* an opening looks for damage everywhere, which takes long for a large one;
+                           else damage shows when it is met */
+};
+extern const struct catalog_layout catalog_functions, catalog_calls; /* catalog_layout.c */
+
 struct catalog_file {
+    const struct catalog_layout *layout;
     char *path;
     int lock_fd;
     sqlite3 *writer, *reader;
 };
 
 /* Sweeps what dead processes left in dir, then takes the lock of instance. */
-FAAS_MUST_CHECK faas_code catalog_file_claim(struct catalog_file *file, const char *dir,
+FAAS_MUST_CHECK faas_code catalog_file_claim(struct catalog_file *file,
+                                             const struct catalog_layout *layout, const char *dir,
                                              const char *instance, faas_err *err);
 /* Opens what is there; INTERNAL when it is not a whole file of our layout. */
 FAAS_MUST_CHECK faas_code catalog_file_open(struct catalog_file *file, faas_err *err);

@@ -328,15 +328,24 @@ static faas_code on_versions(void *state, const struct faas_call *call, json_t *
         .body_max = FAAS_CONTROL_BODY_MAX, .handler = (ep_handler)                                 \
     }
 
+#define CHANGE(ep_name, ep_subject, ep_handler)                                                    \
+    {                                                                                              \
+        .name = (ep_name), .subject = (ep_subject), .queue = FAAS_QUEUE, .is_once = true,          \
+        .body_max = FAAS_CONTROL_BODY_MAX, .handler = (ep_handler)                                 \
+    }
+
 const struct faas_endpoint registry_endpoints[] = {
-    ENDPOINT("register", FAAS_SUBJ_REGISTRY_REGISTER, on_register),
+    CHANGE("register", FAAS_SUBJ_REGISTRY_REGISTER, on_register),
     ENDPOINT("retrieve", FAAS_SUBJ_REGISTRY_RETRIEVE, on_retrieve),
     ENDPOINT("list", FAAS_SUBJ_REGISTRY_LIST, on_list),
     ENDPOINT("page", FAAS_SUBJ_REGISTRY_PAGE, on_page),
-    ENDPOINT("update", FAAS_SUBJ_REGISTRY_UPDATE, on_update),
-    ENDPOINT("replace", FAAS_SUBJ_REGISTRY_REPLACE, on_replace),
-    ENDPOINT("delete", FAAS_SUBJ_REGISTRY_DELETE, on_delete),
-    ENDPOINT("refresh", FAAS_SUBJ_REGISTRY_REFRESH, on_refresh),
+    CHANGE("update", FAAS_SUBJ_REGISTRY_UPDATE, on_update),
+    CHANGE("replace", FAAS_SUBJ_REGISTRY_REPLACE, on_replace),
+    CHANGE("delete", FAAS_SUBJ_REGISTRY_DELETE, on_delete),
+    CHANGE("refresh", FAAS_SUBJ_REGISTRY_REFRESH, on_refresh),
     ENDPOINT("versions", FAAS_SUBJ_REGISTRY_VERSIONS, on_versions),
+    ENDPOINT("calls", FAAS_SUBJ_REGISTRY_CALLS, registry_on_calls),
+    ENDPOINT("call", FAAS_SUBJ_REGISTRY_CALL, registry_on_call),
+    ENDPOINT("call_log", FAAS_SUBJ_REGISTRY_CALL_LOG, registry_on_call_log),
     {.name = NULL},
 };

@@ -281,6 +281,11 @@ bool follow_is_ready(struct follow *f)
     return f->cat != NULL && age_ms(f) != INT64_MAX;
 }
 
+bool follow_is_led(struct follow *f)
+{
+    return f->cat != NULL && age_ms(f) <= FAAS_FEED_STALE_MS;
+}
+
 struct question { /* to the leader; its answer comes by its deadline */
     struct follow *f;
     bool is_done; /* guarded by f->mu, like what follows */

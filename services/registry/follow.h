@@ -11,7 +11,7 @@
  *           one asks the leader what the newest change is and waits until that is applied.  With
  *           no leader (an election) it answers on until FAAS_FEED_STALE_MS, unless this process
  *           itself stood still for a second: then it cannot know what it missed.
- * Threads   follow_check and follow_is_ready: any; follow_fill: the loop's.
+ * Threads   follow_check, follow_is_ready, follow_is_led: any; follow_fill: the loop's.
  */
 #ifndef REGISTRY_FOLLOW_H
 #define REGISTRY_FOLLOW_H
@@ -55,6 +55,8 @@ FAAS_MUST_CHECK faas_code follow_start(struct follow *f, const char *dir, const 
                                        faas_err *err);
 void follow_stop(struct follow *f);     /* the loop has stopped */
 bool follow_is_ready(struct follow *f); /* lists and counts can be answered */
+bool follow_is_led(struct follow *f); /* the bucket's leader has answered lately: no election takes
+                                           FAAS_FEED_STALE_MS */
 FAAS_MUST_CHECK faas_code follow_check(struct follow *f, uint64_t deadline_ns, faas_err *err);
 void follow_fill(struct follow *f, struct faas_beat *beat);
 

@@ -14,6 +14,7 @@
 
 static struct {
     int64_t versions, functions;
+    int64_t stream_mb, stream_h, calls, tenant_calls, logs_mb;
 } conf;
 
 static const struct faas_option options[] = {
@@ -21,10 +22,32 @@ static const struct faas_option options[] = {
                  "versions a function may have"),
     FAAS_OPT_INT(conf.functions, "REGISTRY_FUNCTIONS", "10000", 1, 1000000,
                  "functions a user may have"),
+    FAAS_OPT_INT(conf.calls, "REGISTRY_CALLS", "1000000", 1, 1000000000,
+                 "records of calls that can be listed; the oldest go first"),
+    FAAS_OPT_INT(conf.tenant_calls, "REGISTRY_CALLS_TENANT", "200000", 1, 1000000000,
+                 "of them: of one user"),
+    FAAS_OPT_INT(conf.logs_mb, "REGISTRY_LOGS_MB", "256", 1, 1048576,
+                 "standard error of calls that can be shown, in MB; the oldest goes first"),
+    FAAS_OPT_INT(conf.stream_mb, "RECORDS_MB", "256", 1, 1048576,
+                 "records of calls that the store keeps, in MB; counts when they are first kept"),
+    FAAS_OPT_INT(conf.stream_h, "RECORDS_HOURS", "168", 1, 87600,
+                 "how long calls are kept, in hours; of the store likewise"),
     FAAS_OPT_END,
 };
 
 static struct registry registry;
+
+static faas_code start_calls(struct registry *reg, const struct faas_runtime *rt, faas_err *err)
+{
+    const struct records_follow_conf calls = {.rt = rt,
+                                              .stream_mb = conf.stream_mb,
+                                              .age_h = conf.stream_h,
+                                              .rows_max = conf.calls,
+                                              .tenant_rows_max = conf.tenant_calls,
+                                              .logs_mb = conf.logs_mb};
+
+    return records_follow_start(&calls, &reg->calls, err);
+}
 
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
@@ -42,6 +65,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
                           faas_deadline_in_ms(STORE_WAIT_MS), &reg->functions, err));
     payload = faas_bus_max_payload(rt->bus);
     reg->reply_max = payload > 2 * REPLY_SPARE ? payload - REPLY_SPARE : payload / 2;
+    FAAS_TRY(start_calls(reg, rt, err));
     reg->follow.loop = rt->loop;
     reg->follow.kv = reg->functions;
     reg->follow.members = rt->members;
@@ -53,6 +77,14 @@ static bool is_ready(void *state)
     struct registry *reg = state;
 
     return follow_is_ready(&reg->follow);
+}
+
+/* Beats do not depend on it: what needs no leader is answered without one. */
+static bool is_healthy(void *state)
+{
+    struct registry *reg = state;
+
+    return follow_is_led(&reg->follow);
 }
 
 static void fill(void *state, struct faas_beat *beat)
@@ -67,6 +99,8 @@ static void stop(void *state)
     struct registry *reg = state;
 
     follow_stop(&reg->follow);
+    records_follow_stop(reg->calls);
+    reg->calls = NULL;
     faas_kv_close(reg->functions);
 }
 
@@ -89,6 +123,7 @@ int main(int argc, char **argv)
         .threads_default = THREADS,
         .start = start,
         .is_ready = is_ready,
+        .is_healthy = is_healthy,
         .fill = fill,
         .drain = drain,
         .stop = stop,

@@ -10,12 +10,14 @@
 #include "follow.h"
 #include "function.h"
 #include "kept.h"
+#include "records_follow.h"
 #include "resolver.h"
 
 struct registry {
     faas_kv *functions;
     faas_members *members;
     struct follow follow;
+    struct records_follow *calls; /* NULL until started */
     struct resolver resolver;
     struct kept kept;
     int64_t versions_max;  /* of one function */
@@ -24,6 +26,14 @@ struct registry {
 };
 
 extern const struct faas_endpoint registry_endpoints[];
+
+/* calls.c: faas.registry.calls, .call, .call_log */
+FAAS_MUST_CHECK faas_code registry_on_calls(void *state, const struct faas_call *call,
+                                            json_t **out_reply, faas_err *err);
+FAAS_MUST_CHECK faas_code registry_on_call(void *state, const struct faas_call *call,
+                                           json_t **out_reply, faas_err *err);
+FAAS_MUST_CHECK faas_code registry_on_call_log(void *state, const struct faas_call *call,
+                                               json_t **out_reply, faas_err *err);
 
 /* writes.c */
 FAAS_MUST_CHECK faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,

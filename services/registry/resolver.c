@@ -5,6 +5,7 @@
 #include "contract.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #define SPAWNERS_MAX  64   /* considered for one image */
 #define WATCH_MS      250  /* how often a waiting caller looks whether its spawner lives */
+#define NOBODY_MS     2500 /* how long to look for a spawner: it, or we, may just have started */
+#define LOOK_MS       50
 #define STORE_LEFT_MS 4000 /* of the caller's time, kept for storing what was resolved */
 
 /* Something done on the loop thread that a pool thread waits for.  Both hold a reference (the
@@ -35,6 +38,7 @@ struct survey {
         uint64_t weight;
         bool is_usable; /* may be asked now; else only not known to be dead */
         bool is_wanted; /* has the isolation */
+        bool has_answered;
     } list[SPAWNERS_MAX];
 };
 
@@ -44,6 +48,7 @@ struct ask {
     faas_code code;
     faas_err err;
     json_t *reply; /* owned */
+    bool has_answered;
 };
 
 static void task_init(struct task *task)
@@ -244,6 +249,7 @@ static void on_answer(void *arg, const struct faas_rpc_reply *reply)
     struct ask *ask = arg;
 
     ask->code = reply->code;
+    ask->has_answered = reply->msg != NULL;
     if (reply->code == FAAS_OK)
         ask->code = faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false,
                                     &ask->reply, &ask->err);
@@ -301,7 +307,7 @@ static faas_code await(struct resolver *resolver, const struct faas_ctx *ctx,
 }
 
 static faas_code ask_one(struct resolver *resolver, const struct faas_ctx *ctx,
-                         const struct candidate *who, const char *image, json_t **out_resolved,
+                         struct candidate *who, const char *image, json_t **out_resolved,
                          faas_err *err)
 {
     struct ask *ask = calloc(1, sizeof *ask);
@@ -315,6 +321,7 @@ static faas_code ask_one(struct resolver *resolver, const struct faas_ctx *ctx,
         rc = await(resolver, ctx, who, ask, err);
     if (rc == FAAS_OK) {
         rc = ask->code;
+        who->has_answered = ask->has_answered;
         if (rc == FAAS_OK)
             *out_resolved = FAAS_STEAL(ask->reply);
         else
@@ -330,33 +337,70 @@ static bool is_worth_another(faas_code rc)
     return rc == FAAS_UNAVAILABLE || rc == FAAS_BUSY;
 }
 
-static faas_code ask_around(struct resolver *resolver, const struct faas_ctx *ctx,
-                            const struct resolver_want *want, json_t **out_resolved, faas_err *err)
-{
-    struct tried tried = {0};
+struct search {
+    struct resolver *resolver;
+    const struct faas_ctx *ctx;
+    const struct resolver_want *want;
+    struct tried tried;
+};
 
+/* Each spawner once. */
+static faas_code ask_each(struct search *search, json_t **out_resolved, faas_err *err)
+{
+    struct tried *tried = &search->tried;
+
+    tried->count = 0;
     for (;;) {
         struct survey *survey = NULL;
         const struct candidate *who;
         faas_code rc;
 
-        FAAS_TRY(look_around(resolver, want, faas_left_ms(ctx->deadline_ns), &survey, err));
-        who = choose(survey, &tried, want);
+        FAAS_TRY(look_around(search->resolver, search->want, faas_left_ms(search->ctx->deadline_ns),
+                             &survey, err));
+        who = choose(survey, tried, search->want);
         if (who == NULL) {
-            if (tried.count == 0)
+            if (tried->count == 0)
                 (void)fail_nobody(survey, err);
             survey_unref(survey);
             return err->code; /* or what the last one said */
         }
-        tried.list[tried.count++] = *who;
+        tried->list[tried->count++] = *who;
         survey_unref(survey);
-        rc = ask_one(resolver, ctx, &tried.list[tried.count - 1], want->image, out_resolved, err);
+        rc = ask_one(search->resolver, search->ctx, &tried->list[tried->count - 1],
+                     search->want->image, out_resolved, err);
         if (rc == FAAS_TIMEOUT)
             return faas_fail(err, FAAS_UNAVAILABLE,
                              "the spawner did not resolve the image in time; a pull goes on, so "
                              "try again in a while");
         if (!is_worth_another(rc))
             return rc;
+    }
+}
+
+static bool has_answer(const struct tried *tried)
+{
+    for (size_t i = 0; i < tried->count; i++)
+        if (tried->list[i].has_answered)
+            return true;
+    return false;
+}
+
+/* Again while nobody answered: a spawner is back soon, and a registry that has just started has
+ * heard of none yet. */
+static faas_code ask_around(struct resolver *resolver, const struct faas_ctx *ctx,
+                            const struct resolver_want *want, json_t **out_resolved, faas_err *err)
+{
+    struct search search = {.resolver = resolver, .ctx = ctx, .want = want};
+    uint64_t until_ns = faas_deadline_in_ms(NOBODY_MS);
+    faas_code rc;
+
+    for (;;) {
+        rc = ask_each(&search, out_resolved, err);
+        if (rc != FAAS_UNAVAILABLE || has_answer(&search.tried) || faas_now_ns() >= until_ns ||
+            faas_left_ms(ctx->deadline_ns) <= LOOK_MS)
+            return rc;
+        poll(NULL, 0, LOOK_MS); /* the pace of looking; who is there decides */
+        *err = (faas_err){0};
     }
 }
 

@@ -153,6 +153,8 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     FAAS_TRY(check(&body, err));
     spec->isolation = body.isolation;
     spec->stderr_max = body.last_stderr;
+    snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);
+    snprintf(spec->function, sizeof spec->function, "%s", body.function);
     spec->run = (struct rt_spec){
         .call_id = spec->id,
         .tenant = body.tenant,

@@ -13,6 +13,7 @@
 
 struct call_spec {
     char id[FAAS_UUID_TEXT];
+    char tenant[FAAS_UUID_TEXT], function[FAAS_UUID_TEXT]; /* "": not said */
     char publisher[33];
     const char *inbox; /* of the caller */
     const char *epoch; /* the sender's idea of ours; NULL: it has none */

@@ -190,6 +190,7 @@ void job_free(job *self)
     faas_inbox_close(self->credits);
     faas_frames_out_free(self->frames);
     drop_message(self);
+    stderr_tail_done(&self->tail);
     free(self->end_text);
     free(self->inbox);
     free(self);
@@ -265,6 +266,7 @@ static void tell_end_event(job *self, json_t *end)
 
     if (event == NULL || json_object_update_missing(event, end) != 0 ||
         json_object_set_new(event, "id", json_string(self->spec.id)) != 0 ||
+        outcome_add_record(event, self->spec.tenant, self->spec.function, &self->tail) != 0 ||
         (self->end_text = faas_json_text(event, &self->end_len)) == NULL ||
         !event_subject(subject, &self->spec)) {
         FAAS_LOG(ERROR, "the end of a call could not be told", FAAS_LSTR("call", self->spec.id));

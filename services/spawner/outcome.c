@@ -1,11 +1,13 @@
 #include "outcome.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 
 #define SIGNAL_LAST 64
+#define RING_MIN    1024
 
 int outcome_signal(int exit_code)
 {
@@ -95,11 +97,42 @@ void outcome_decide(const struct run_facts *facts, struct rt_outcome *out)
     }
 }
 
+void stderr_tail_done(struct stderr_tail *tail)
+{
+    free(tail->ring);
+    *tail = (struct stderr_tail){.total = 0};
+}
+
+/* Room for so many bytes more, where there may be; a ring that has begun to turn stays as it is. */
+static void grow(struct stderr_tail *tail, size_t len)
+{
+    size_t size = tail->size > 0 ? tail->size : RING_MIN;
+    char *grown;
+
+    if (tail->total > tail->size)
+        return;
+    while (size < tail->total + len && size < FAAS_STDERR_KEPT)
+        size *= 2;
+    if (size == tail->size)
+        return;
+    grown = realloc(tail->ring, size);
+    if (grown == NULL)
+        return;
+    tail->ring = grown;
+    tail->size = size;
+}
+
 void stderr_tail_add(struct stderr_tail *tail, const void *data, size_t len)
 {
     const char *at = data;
-    const size_t size = sizeof tail->ring;
+    size_t size;
 
+    grow(tail, len);
+    size = tail->size;
+    if (size == 0) {
+        tail->total += len; /* then it is only counted */
+        return;
+    }
     if (len > size) { /* only the newest matter, but the count is of all */
         tail->total += len - size;
         at += len - size;
@@ -116,19 +149,52 @@ void stderr_tail_add(struct stderr_tail *tail, const void *data, size_t len)
     }
 }
 
-char *stderr_tail_text(const struct stderr_tail *tail, size_t max)
+/* At most max newest bytes; how many. */
+static size_t newest(const struct stderr_tail *tail, size_t max, char *out_bytes)
 {
-    static const char bad[] = "\xEF\xBF\xBD";
-    const size_t size = sizeof tail->ring;
-    size_t len = tail->total < size ? (size_t)tail->total : size;
-    char raw[sizeof tail->ring + 1];
-    char *text;
-    size_t i = 0, used = 0;
+    size_t len = tail->total < tail->size ? (size_t)tail->total : tail->size;
 
     if (len > max)
         len = max;
     for (size_t k = 0; k < len; k++)
-        raw[k] = tail->ring[(tail->total - len + k) % size];
+        out_bytes[k] = tail->ring[(tail->total - len + k) % tail->size];
+    return len;
+}
+
+int outcome_add_record(json_t *event, const char *tenant, const char *function,
+                       const struct stderr_tail *tail)
+{
+    const int variant = sodium_base64_VARIANT_ORIGINAL;
+    size_t len, room = sodium_base64_ENCODED_LEN(FAAS_STDERR_KEPT, variant);
+    char *bytes, *text;
+    int rc = json_object_set_new(event, "tenant", json_string(tenant));
+
+    rc |= json_object_set_new(event, "function", json_string(function));
+    if (tail->total == 0 || tail->size == 0)
+        return rc;
+    bytes = malloc(tail->size);
+    text = malloc(room);
+    if (bytes != NULL && text != NULL) {
+        len = newest(tail, tail->size, bytes);
+        sodium_bin2base64(text, room, (const unsigned char *)bytes, len, variant);
+        rc |= json_object_set_new(event, "stderr", json_string(text));
+        rc |= json_object_set_new(event, "stderr_kept", json_integer((json_int_t)len));
+    } else {
+        rc = -1;
+    }
+    free(bytes);
+    free(text);
+    return rc;
+}
+
+char *stderr_tail_text(const struct stderr_tail *tail, size_t max)
+{
+    static const char bad[] = "\xEF\xBF\xBD";
+    char raw[FAAS_STDERR_TAIL];
+    char *text;
+    size_t i = 0, used = 0, len;
+
+    len = newest(tail, max < sizeof raw ? max : sizeof raw, raw);
     text = malloc(len * 3 + 1);
     if (text == NULL)
         return NULL;

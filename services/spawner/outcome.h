@@ -5,8 +5,9 @@
  *           exit_code and signal are given then (`exit 137` of a shell looks the same).
  * Memory    oom only with an exit status other than 0: a killed child of a function that goes on to
  *           succeed is the function's own affair.
- * Stderr    the last bytes are kept for the failure report; bytes that are not UTF-8, and NUL,
- *           become U+FFFD.
+ * Stderr    the last bytes are kept: FAAS_STDERR_TAIL of them for the failure report, where bytes
+ *           that are not UTF-8, and NUL, become U+FFFD; FAAS_STDERR_KEPT, as they are, for the call's
+ *           record.  Memory is taken as they come.
  * Threads   pure values.
  */
 #ifndef SPAWNER_OUTCOME_H
@@ -40,12 +41,15 @@ struct run_facts {
 void outcome_decide(const struct run_facts *facts, struct rt_outcome *out_outcome);
 int outcome_signal(int exit_code); /* 0: not by a signal */
 
-struct stderr_tail {             /* zeroed: ready */
-    char ring[FAAS_STDERR_TAIL]; /* newest byte before `total % size` */
+struct stderr_tail { /* zeroed: ready */
+    char *ring;      /* owned; newest byte before `total % size` */
+    size_t size;     /* of the ring: as large as was needed, at most FAAS_STDERR_KEPT */
     uint64_t total;
 };
+void stderr_tail_done(struct stderr_tail *tail);
+/* Without memory fewer bytes are kept. */
 void stderr_tail_add(struct stderr_tail *tail, const void *data, size_t len);
-/* At most `max` newest bytes as valid UTF-8; the caller frees.  NULL only without memory. */
+/* At most `max` (and FAAS_STDERR_TAIL) newest bytes as valid UTF-8; the caller frees.  NULL only without memory. */
 char *stderr_tail_text(const struct stderr_tail *tail, size_t max);
 
 /* The END object without stdout_bytes and hash, which the frame sender adds.  place_ms < 0: not
@@ -58,5 +62,9 @@ struct outcome_report {
     double place_ms;
 };
 json_t *outcome_to_json(const struct outcome_report *report);
+/* What an END event says besides, for the call's record: whose the call was, and its stderr in
+ * base64.  Non-zero without memory. */
+int outcome_add_record(json_t *event, const char *tenant, const char *function,
+                       const struct stderr_tail *tail);
 
 #endif

@@ -42,6 +42,12 @@ def test_the_two_commands_are_named_and_the_links_lead_somewhere():
         assert (conftest.ROOT / target).exists(), target
 
 
+def test_a_stack_is_deployed_in_the_version_of_the_programs():
+    version = re.search(r'FAAS_VERSION "(.*)"', (conftest.ROOT / "libfaas/version.h").read_text()).group(1)
+    named = re.findall(r"(?:FAAS_VERSION|NATS\d_TAG):-([^}]*)\}", (conftest.ROOT / "docker-compose.yml").read_text())
+    assert set(named) == {version} and len(named) == 8, named
+
+
 def test_no_document_shows_a_make_target_that_is_none():
     targets = set(re.findall(r"^([a-z0-9-]+):", (conftest.ROOT / "Makefile").read_text(), re.M))
     for page in [*conftest.ROOT.glob("*.md"), *pathlib.Path(conftest.ROOT, "docs").glob("*.md")]:
@@ -61,3 +67,9 @@ def test_the_examples_are_made_without_an_engine(tmp_path):
             done = subprocess.run([conftest.BIN / "faas", "image", *args, "--data", tmp_path / "data", "--json"], text=True, capture_output=True)
             assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["config"]["entrypoint"] == entrypoint
+
+
+def test_one_version_is_named_everywhere():
+    version = re.search(r'FAAS_VERSION "(.*)"', (conftest.ROOT / "libfaas/version.h").read_text())[1]
+    assert f"\n  version: {version}\n" in (conftest.ROOT / "docs/openapi.yaml").read_text()
+    assert set(re.findall(r"\$\{(?:NATS_TAG|FAAS_VERSION):-(.*?)\}", (conftest.ROOT / "docker-compose.yml").read_text())) == {version}

@@ -182,8 +182,27 @@ def test_a_rotation_while_nothing_runs_counts_from_the_next_start(pair):
         assert Client(url, before).get("/auth/validate").status == 200
 
 
+def test_a_key_that_is_lost_ends_at_once(pair):
+    user = account(pair.url)
+    old = Key.read(pathlib.Path(pair.data, "keys/token-1.pem"))  # a thief's copy
+    before = login(pair.url, user)
+    claims, header = json.loads(unb64(before.split(".")[1])), {"typ": "JWT", "alg": "ES256", "kid": old.kid}
+    stolen = [signed(old, header, {**claims, "exp": int(time.time()) + 10**6, "jti": str(uuid.uuid4())}) for _ in range(2)]
+    for url in pair.urls:  # verified before, so remembered
+        assert Client(url, before).get("/auth/validate").status == Client(url, stolen[0]).get("/auth/validate").status == 200
+    done = pair.run("keys", "rotate", "--end-others", "--data", pair.data)
+    assert done.returncode == 0 and "count no more" in done.stdout + done.stderr, (done.returncode, done.stdout, done.stderr)
+    for url in pair.urls:
+        for token in (before, *stolen):
+            assert Client(url, token).get("/auth/validate").status == 401
+        fresh = login(url, user)
+        assert published(url) == [kid_of(fresh)] != [old.kid]
+        assert Client(url, fresh).get("/auth/validate").status == 200
+
+
 def test_the_verb_says_what_is_wrong(pair, tmp_path):
-    for args, status, text in ((("keys", "list"), 2, "rotate"), (("keys",), 2, "keys"), (("keys", "rotate", "--data", str(tmp_path)), 2, "no keys here")):
+    for args, status, text in ((("keys", "list"), 2, "rotate"), (("keys",), 2, "keys"), (("keys", "rotate", "--data", str(tmp_path)), 2, "no keys here"),
+                               (("keys", "rotate", "--end-others", "--data", str(tmp_path)), 2, "no keys here")):
         done = pair.run(*args)
         assert done.returncode == status and text in done.stderr, (args, done.returncode, done.stderr)
 

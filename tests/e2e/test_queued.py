@@ -45,7 +45,7 @@ def sturdy(client, functions):
 def test_a_result_is_kept_byte_for_byte_with_the_headers_of_a_call(client, functions):
     call = queue(client, "echo", "grüße")
     state = ended(client, call)
-    assert state["status"] == "succeeded" and state["function"] == "echo" and state["attempts"] == 1 and state["code"] == "ok", state
+    assert state["status"] == "succeeded" and state["function"] == "echo" and state["attempt"] == 1 and state["code"] == "ok", state
     assert state["result_bytes"] == len("grüße".encode()) and state["queued_at"] <= state["ended_at"]
     got = result(client, call)
     assert (got.status, got.body, got.headers["Content-Type"]) == (200, "grüße".encode(), "text/plain; charset=utf-8")
@@ -77,7 +77,7 @@ def test_calls_of_others_and_bad_ids_are_not_found(client, other, functions):
     call = queue(client, "echo", "mine")
     ended(client, call)
     for who, id in ((other, call), (client, DUMMY), (client, "nonsense"), (client, "..%2f.."), (client, "%3e"), (client, "*")):
-        who.get(f"/v1/calls/{id}").problem(404, "not_found")
+        who.get(f"/v1/calls/{id}?wait=0").problem(404, "not_found")
         who.get(f"/v1/calls/{id}/result").problem(404, "not_found")
         who.delete(f"/v1/calls/{id}").problem(404, "not_found")
     assert result(client, call).body == b"mine"
@@ -91,11 +91,11 @@ def test_parameters_are_strict(client, functions, query):
 
 def test_a_call_that_goes_on_is_told_and_cancelled(client, platform, functions, promise):
     call = queue(client, "fail", "sleep 30000")
-    wait_until(lambda: client.get(f"/v1/calls/{call}").json["status"] == "running" and platform.running(), 30, "it runs")
+    wait_until(lambda: client.get(f"/v1/calls/{call}?wait=0").json["status"] == "running" and platform.running(), 30, "it runs")
     assert "wait" in result(client, call).problem(409, "conflict")["detail"]
     assert client.delete(f"/v1/calls/{call}").status == 204
     assert platform.running() == []
-    assert client.get(f"/v1/calls/{call}").json["status"] == "cancelled"
+    assert client.get(f"/v1/calls/{call}?wait=0").json["status"] == "cancelled"
     result(client, call).problem(409, "conflict")
     client.delete(f"/v1/calls/{call}").problem(409, "conflict")
     promise(25, "0 sandboxes or containers left when a cancel is answered")
@@ -104,26 +104,26 @@ def test_a_call_that_goes_on_is_told_and_cancelled(client, platform, functions, 
 def test_a_waiting_call_that_was_cancelled_never_starts(client, functions):
     name = client.register(functions["fail"], concurrency=1)
     first = queue(client, name, "sleep 2000")
-    wait_until(lambda: client.get(f"/v1/calls/{first}").json["status"] == "running", 30, "it runs")
+    wait_until(lambda: client.get(f"/v1/calls/{first}?wait=0").json["status"] == "running", 30, "it runs")
     second = queue(client, name, "exit 7")
     assert client.delete(f"/v1/calls/{second}").status == 204
     state = ended(client, second)
-    assert state["status"] == "cancelled" and state["attempts"] == 0 and "exit_code" not in state, state
+    assert state["status"] == "cancelled" and state["attempt"] == 1 and "exit_code" not in state, state
     assert ended(client, first)["status"] == "succeeded"
 
 
 def test_failures_become_dead_letters_and_are_queued_anew(client, other, functions, sturdy):
     call = queue(client, sturdy, "exit 3")
     state = ended(client, call)
-    assert (state["status"], state["attempts"], state["exit_code"]) == ("dead", 3, 3), state
+    assert (state["status"], state["attempt"], state["exit_code"]) == ("dead", 3, 3), state
     assert result(client, call).problem(502, "function_failed")["exit_code"] == 3
-    letter = next(item for item in client.get("/v1/dead-letters?limit=200").json["items"] if item["call_id"] == call)
+    letter = next(item for item in client.get("/v1/dead-letters?limit=200").json["items"] if item["id"] == call)
     assert letter["argument_bytes"] == len("exit 3") and letter["function"] == sturdy
     shown = client.get(f"/v1/dead-letters/{call}").json
     assert shown["argument"] == "exit 3" and shown["code"] == "function_failed", shown
     other.get(f"/v1/dead-letters/{call}").problem(404, "not_found")
     other.post(f"/v1/dead-letters/{call}/redrive").problem(404, "not_found")
-    assert all(item["call_id"] != call for item in other.get("/v1/dead-letters").json["items"])
+    assert all(item["id"] != call for item in other.get("/v1/dead-letters").json["items"])
     # Its function was mended meanwhile: the newest version runs.
     assert client.put("/registry/update", {"name": sturdy, "payload": functions["echo"]}).status == 200
     again = client.post(f"/v1/dead-letters/{call}/redrive")
@@ -142,7 +142,7 @@ def test_dead_letters_come_in_pages(client, functions):
     while True:
         page = client.get("/v1/dead-letters?limit=2" + (f"&cursor={cursor}" if cursor else "")).json
         assert len(page["items"]) <= 2
-        seen += [item["call_id"] for item in page["items"]]
+        seen += [item["id"] for item in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
@@ -154,13 +154,13 @@ def test_dead_letters_come_in_pages(client, functions):
 def test_what_is_not_idempotent_runs_once_however_it_ends(client, functions):
     call = queue(client, "fail", "exit 9")
     state = ended(client, call)
-    assert (state["status"], state["attempts"], state["exit_code"]) == ("dead", 1, 9), state
+    assert (state["status"], state["attempt"], state["exit_code"]) == ("dead", 1, 9), state
 
 
 def test_a_queued_call_runs_the_version_it_was_queued_for(client, functions):
     name = client.register(functions["fail"], concurrency=1)
     first = queue(client, name, "sleep 1500")
-    wait_until(lambda: client.get(f"/v1/calls/{first}").json["status"] == "running", 30, "it runs")
+    wait_until(lambda: client.get(f"/v1/calls/{first}?wait=0").json["status"] == "running", 30, "it runs")
     second = queue(client, name, "exit 5")
     assert client.put("/registry/update", {"name": name, "payload": functions["echo"]}).status == 200
     third = queue(client, name, "exit 6")
@@ -171,7 +171,7 @@ def test_a_queued_call_runs_the_version_it_was_queued_for(client, functions):
 def test_calls_of_a_deleted_function_end_as_not_found(client, functions):
     name = client.register(functions["fail"], concurrency=1)
     first = queue(client, name, "sleep 1500")
-    wait_until(lambda: client.get(f"/v1/calls/{first}").json["status"] == "running", 30, "it runs")
+    wait_until(lambda: client.get(f"/v1/calls/{first}?wait=0").json["status"] == "running", 30, "it runs")
     second = queue(client, name, "exit 5")
     assert client.delete("/registry/delete", {"name": name}).status == 204
     state = ended(client, second)
@@ -194,7 +194,7 @@ def test_no_promised_call_is_lost_and_none_runs_twice_unasked(platform, client, 
     assert all(states[call]["status"] == "succeeded" for call in often), [s for s in states.values() if s["status"] != "succeeded"]
     for call in once:
         state = states[call]
-        assert state["attempts"] == 1, state
+        assert state["attempt"] == 1, state
         assert state["status"] == "succeeded" or (state["status"] == "dead" and state["may_have_run"]), state
     platform.wait_healthy()
     promise(36, f"66 queued calls, every {service} killed: 0 lost, 0 run twice unasked")
@@ -205,9 +205,9 @@ def test_one_user_s_many_long_calls_do_not_delay_another_s(client, other, functi
     name = other.register(functions["echo"])
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         many = list(pool.map(lambda _: queue(client, "fail", "sleep 60000"), range(200)))
-        wait_until(lambda: client.get(f"/v1/calls/{many[0]}").json["status"] == "running", 30, "they run")
+        wait_until(lambda: client.get(f"/v1/calls/{many[0]}?wait=0").json["status"] == "running", 30, "they run")
         assert ended(other, queue(other, name, "quick"))["status"] == "succeeded"
-        states = list(pool.map(lambda call: client.get(f"/v1/calls/{call}").json["status"], many))
+        states = list(pool.map(lambda call: client.get(f"/v1/calls/{call}?wait=0").json["status"], many))
         assert states.count("queued") > 0 and states.count("running") > 0 and set(states) <= set(PENDING), states
         answers = list(pool.map(lambda call: client.delete(f"/v1/calls/{call}").status, many))
     assert answers == [204] * 200, answers

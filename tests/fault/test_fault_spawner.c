@@ -61,7 +61,7 @@ static faas_code describe(void *state, faas_err *err)
 
 static faas_code report(void *state, faas_err *err)
 {
-    static struct stderr_tail tail;
+    struct stderr_tail tail = {.total = 0};
     const struct rt_outcome outcome = {.code = FAAS_FAILED, .exit_code = 137, .may_have_run = true};
     const struct outcome_report what = {
         .outcome = &outcome, .tail = &tail, .tail_max = 100, .spawner = "s1", .place_ms = 1};
@@ -70,8 +70,11 @@ static faas_code report(void *state, faas_err *err)
     (void)state;
     stderr_tail_add(&tail, "a line of some length\n", 22);
     end = outcome_to_json(&what);
-    if (end == NULL)
+    if (end == NULL || tail.size == 0 || outcome_add_record(end, "t", "f", &tail) != 0) {
+        stderr_tail_done(&tail);
         return faas_fail_sys(err, ENOMEM, "outcome");
+    }
+    stderr_tail_done(&tail);
     assert_true(json_is_true(json_object_get(end, "may_have_run")));
     assert_int_equal(json_integer_value(json_object_get(end, "signal")), 9);
     assert_contains(json_string_value(json_object_get(end, "stderr_tail")), "a line of some");

@@ -206,10 +206,32 @@ static int ask_with(size_t target_len, size_t field_len)
 static void heads_have_a_budget(void **state)
 {
     (void)state;
-    assert_int_equal(ask_with(4000, 4000), 401); /* looked at: there is no token */
+    assert_int_equal(ask_with(3200, 3200), 401); /* looked at: there is no token */
     assert_int_equal(ask_with(1, 100 * 1024), 431);
     assert_int_equal(ask_with(100 * 1024, 1), 414);
-    assert_int_equal(ask_with(4000, 4000), 401);
+    assert_int_equal(ask_with(3200, 3200), 401);
+}
+
+/* What is not carried out for want of room is not carried out a byte later either. */
+static void a_head_without_room_for_an_answer_is_refused(void **state)
+{
+    size_t first = 0;
+
+    (void)state;
+    for (size_t len = 6000; len < 8000; len += 40) {
+        int status = ask_with(1, len);
+
+        if (status != 401 && first == 0)
+            first = len;
+        if (first == 0)
+            continue;
+        assert_int_not_equal(status, 401);
+        if (len < first + 500) {
+            assert_int_equal(status, 431);
+            assert_non_null(strstr(reply.head, "application/problem+json"));
+        }
+    }
+    assert_in_range(first, 6700, 7200);
 }
 
 static int open_long_heads(void **state)
@@ -438,6 +460,7 @@ int main(void)
         test(a_short_refused_body_keeps_the_connection),
         test(a_body_in_chunks_has_the_same_limit),
         test(heads_have_a_budget),
+        test(a_head_without_room_for_an_answer_is_refused),
     };
     const struct CMUnitTest heads[] = {test(the_budget_of_heads_can_be_raised)};
     const struct CMUnitTest slow[] = {

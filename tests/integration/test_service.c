@@ -1,4 +1,5 @@
 /* The service skeleton as a real program: start, health, drain, loss of the bus, ADR-32. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -292,6 +293,68 @@ static void a_bus_that_refuses_us_ends_the_program_with_1(void **state)
     nats_stop(own);
 }
 
+/* ---- asked from beside it ---- */
+
+static char health_at[128]; /* HEALTH_SOCKET=... */
+
+static pid_t launch_with_health(const char *id, const char *more)
+{
+    (void)snprintf(health_at, sizeof health_at, "HEALTH_SOCKET=%s/%s.sock", dir, id);
+    return launch(&(struct echo){.id = id, .more = {health_at, more}});
+}
+
+static int healthcheck(void)
+{
+    return program_wait(
+        launch(&(struct echo){.id = "check", .more = {health_at, "HEALTHCHECK=true"}}), LONG_MS);
+}
+
+static bool is_well(void *arg)
+{
+    (void)arg;
+    return healthcheck() == 0;
+}
+
+static void whoever_starts_is_not_well_and_whoever_was_ready_stays_so(void **state)
+{
+    struct nats *own = nats_start(1, NULL);
+    pid_t pid = launch_with_health("k1", "ECHO_START_MS=60000");
+    char probe[] = "faas.echo.i.k1.probe";
+
+    (void)state;
+    wait_until(answers_probe, probe, LONG_MS, "the probe");
+    assert_int_equal(healthcheck(), 1);
+    assert_int_equal(program_stop(pid, SIGKILL, LONG_MS), 128 + SIGKILL); /* leaves its socket */
+    assert_int_equal(healthcheck(), 1);
+    (void)snprintf(health_at, sizeof health_at, "HEALTH_SOCKET=%s/k1.sock", dir);
+    pid = launch(&(struct echo){.id = "k2", .urls = nats_urls(own), .more = {health_at}});
+    wait_until(is_well, NULL, LONG_MS, "the health check");
+    nats_kill(own, 0);
+    assert_int_equal(healthcheck(), 0); /* a lost server is no reason to end it */
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(healthcheck(), 1); /* a loop that stands still is */
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    wait_until(is_well, NULL, LONG_MS, "the health check again");
+    assert_int_equal(program_stop(pid, SIGTERM, LONG_MS), 0);
+    assert_int_equal(healthcheck(), 1);
+    nats_stop(own);
+}
+
+static void a_health_socket_takes_no_files_place(void **state)
+{
+    char path[128];
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/k3.sock", dir);
+    assert_int_equal(close(creat(path, 0600)), 0);
+    assert_int_equal(program_wait(launch_with_health("k3", NULL), LONG_MS), 1);
+    wait_log("is there and no socket");
+    assert_int_equal(access(path, F_OK), 0);
+    health_at[0] = '\0';
+    assert_int_equal(
+        program_wait(launch(&(struct echo){.id = "k4", .more = {"HEALTHCHECK=true"}}), LONG_MS), 1);
+}
+
 static void the_official_client_finds_describes_and_counts_us(void **state)
 {
     pid_t first = launch(&(struct echo){.id = "e1"});
@@ -326,6 +389,8 @@ int main(void)
         cmocka_unit_test(draining_is_bounded),
         cmocka_unit_test(a_service_waits_for_the_bus),
         cmocka_unit_test(a_bus_that_refuses_us_ends_the_program_with_1),
+        cmocka_unit_test(whoever_starts_is_not_well_and_whoever_was_ready_stays_so),
+        cmocka_unit_test(a_health_socket_takes_no_files_place),
         cmocka_unit_test(the_official_client_finds_describes_and_counts_us),
     };
 

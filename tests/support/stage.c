@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
@@ -176,7 +177,6 @@ static void become_publisher(const struct stage *stage, const char *const *setti
 
 void stage_open(struct stage *stage, int servers, const char *const *settings)
 {
-    struct sight sight = {.stage = stage, .service = "publisher", .id = "p1"};
     faas_err err = {0};
 
     memset(stage, 0, sizeof *stage);
@@ -199,10 +199,29 @@ void stage_open(struct stage *stage, int servers, const char *const *settings)
     stage_must(faas_kv_open(stage->gateway.rpc, FAAS_BUCKET_FUNCTIONS, servers,
                             faas_deadline_in_ms(20000), &stage->functions, &err),
                &err);
+    stage_launch(stage, settings);
+}
+
+static bool is_unseen(void *arg)
+{
+    return !is_seen(arg);
+}
+
+void stage_launch(struct stage *stage, const char *const *settings)
+{
+    struct sight sight = {.stage = stage, .service = "publisher", .id = "p1"};
+
+    wait_until(is_unseen, &sight, 5000, "the publisher before is not heard any more");
     stage->publisher = fork();
     if (stage->publisher == 0)
         become_publisher(stage, settings);
     wait_until(is_seen, &sight, 15000, "the publisher is ready");
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st, (void)type, (void)at;
+    return remove(path);
 }
 
 void stage_signal(struct stage *stage, int signal)
@@ -246,7 +265,7 @@ void stage_close(struct stage *stage)
     nats_stop(stage->nats);
     for (int i = 0; i < stage->seen_len; i++)
         json_decref(stage->seen[i].doc);
-    rmdir(stage->dir);
+    (void)nftw(stage->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 /* ---- functions ---- */

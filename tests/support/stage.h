@@ -80,6 +80,8 @@ struct stage {
  * ends them), the gateway "g1"; no spawner yet.  Returns once the publisher is ready. */
 void stage_open(struct stage *stage, int servers, const char *const *settings);
 void stage_close(struct stage *stage);
+/* Once the one before has ended: another process in its place, on the same data. */
+void stage_launch(struct stage *stage, const char *const *settings);
 void stage_gateway_leaves(struct stage *stage); /* says good-bye; its inbox goes on listening */
 /* A spawner comes (with 8 free slots, running calls) or says good-bye. */
 void stage_join(struct stage *stage, int which);

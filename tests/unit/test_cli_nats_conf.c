@@ -57,6 +57,34 @@ static void routes_list_every_server_with_the_password(void **state)
     assert_contains(text, "nats-route://route:abc123@127.0.0.1:13002");
 }
 
+static void servers_with_host_names_share_one_text(void **state)
+{
+    static const char *const hosts[] = {"nats1", "nats2.example", "nats3"};
+    static const char *const bad[] = {"", "-n", "a b", "a:b", "a/b", "a@b", "a\"b"};
+    struct nats_conf conf = sample();
+    FAAS_AUTO(char) *text = NULL;
+
+    (void)state;
+    conf.hosts = hosts;
+    text = text_of(&conf);
+    assert_null(strstr(text, "server_name"));
+    assert_contains(text, "\nlisten: \"0.0.0.0:12001\"\n");
+    assert_contains(text, "http: \"127.0.0.1:12003\"\n");
+    assert_contains(text, "  listen: \"0.0.0.0:12002\"\n");
+    assert_contains(text, "nats-route://route:abc123@nats1:11002");
+    assert_contains(text, "nats-route://route:abc123@nats2.example:12002");
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++) {
+        const char *const some[] = {"nats1", bad[i], "nats3"};
+        char *none = NULL;
+        faas_err err = {0};
+
+        conf.hosts = some;
+        assert_int_equal(nats_conf_text(&conf, &none, &err), FAAS_INVALID);
+        assert_contains(err.msg, "is no host name");
+        assert_null(none);
+    }
+}
+
 static void one_server_has_no_cluster(void **state)
 {
     struct nats_conf conf = sample();
@@ -133,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_server_listens_on_loopback_and_syncs_every_write),
         cmocka_unit_test(routes_list_every_server_with_the_password),
+        cmocka_unit_test(servers_with_host_names_share_one_text),
         cmocka_unit_test(one_server_has_no_cluster),
         cmocka_unit_test(each_user_has_its_key_and_its_allow_lists),
         cmocka_unit_test(text_that_would_end_its_string_is_refused),

@@ -165,6 +165,27 @@ static void more_keys_than_a_verifier_holds_are_refused(void **state)
     assert_true(look("new", NULL, NOW + LIFE + TERM, &is_joining)); /* until one has ended */
 }
 
+static void a_kept_key_is_the_only_one(void **state)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    bool is_joining;
+    faas_err err = {0};
+
+    (void)state;
+    assert_true(look("a", "b", NOW, &is_joining));
+    assert_true(look("c", NULL, NOW, &is_joining));
+    assert_int_equal(keyset_keep(stored, stored_len(), "d", &doc, &err), FAAS_NOT_FOUND);
+    assert_null(doc);
+    assert_ok(keyset_keep(stored, stored_len(), "c", &doc, &err));
+    assert_non_null(doc);
+    free(stored);
+    stored = faas_json_text(doc, NULL);
+    assert_public("c ", NOW);
+    json_decref(doc);
+    assert_ok(keyset_keep(stored, stored_len(), "c", &doc, &err));
+    assert_null(doc); /* nothing to write */
+}
+
 static void bytes_that_are_not_ours_are_an_error(void **state)
 {
     static const char *const texts[] = {"x", "[]", "{}", "{\"keys\":{}}"};
@@ -185,6 +206,7 @@ int main(void)
         cmocka_unit_test_teardown(a_key_leaves_when_its_term_ends_and_no_sooner, end),
         cmocka_unit_test_teardown(what_a_later_version_wrote_stays, end),
         cmocka_unit_test_teardown(more_keys_than_a_verifier_holds_are_refused, end),
+        cmocka_unit_test_teardown(a_kept_key_is_the_only_one, end),
         cmocka_unit_test_teardown(bytes_that_are_not_ours_are_an_error, end),
     };
 

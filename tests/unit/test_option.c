@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/option.h"
+#include "version.h"
 
 static struct {
     char *url, *secret, *key_file, *key;
@@ -359,8 +360,8 @@ static void version_is_printed_and_ends_the_program(void **state)
     close(fd);
     assert_int_equal(rc, FAAS_OK);
     assert_true(is_exit);
-    assert_string_equal(faas_version, "0.1.0");
-    assert_string_equal(text, "auth 0.1.0\n");
+    assert_string_equal(faas_version, FAAS_VERSION);
+    assert_string_equal(text, "auth " FAAS_VERSION "\n");
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 #include "tests/unit/unit.h"
 
+#include <sodium.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -144,13 +145,47 @@ static void a_failed_start_keeps_the_runtimes_words(void **state)
 
 static char *tail_of(const void *data, size_t len, size_t piece, size_t max)
 {
-    static struct stderr_tail tail;
+    struct stderr_tail tail = {.total = 0};
+    char *text;
 
-    memset(&tail, 0, sizeof tail);
     for (size_t at = 0; at < len; at += piece)
         stderr_tail_add(&tail, (const char *)data + at, len - at < piece ? len - at : piece);
     assert_int_equal(tail.total, len);
-    return stderr_tail_text(&tail, max);
+    text = stderr_tail_text(&tail, max);
+    stderr_tail_done(&tail);
+    return text;
+}
+
+static void the_record_gets_the_newest_bytes_as_they_are(void **state)
+{
+    static const size_t lengths[] = {0, 1, 1023, 1024, 1025, 4096, 65535, 65536, 65537, 200000};
+    static char data[200000];
+
+    (void)state;
+    memset(data, '\xff', sizeof data);
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(lengths); i++) {
+        size_t len = lengths[i], kept = len < FAAS_STDERR_KEPT ? len : FAAS_STDERR_KEPT, got = 0;
+        FAAS_AUTO(json_t) *event = json_object();
+        struct stderr_tail tail = {.total = 0};
+        static unsigned char bytes[FAAS_STDERR_KEPT];
+        const char *text;
+
+        for (size_t at = 0; at < len; at += 777)
+            stderr_tail_add(&tail, data + at, len - at < 777 ? len - at : 777);
+        assert_int_equal(outcome_add_record(event, "t", "f", &tail), 0);
+        text = json_string_value(json_object_get(event, "stderr"));
+        assert_string_equal(json_string_value(json_object_get(event, "tenant")), "t");
+        assert_int_equal(json_integer_value(json_object_get(event, "stderr_kept")), kept);
+        assert_true((text == NULL) == (len == 0));
+        if (text != NULL) {
+            assert_int_equal(sodium_base642bin(bytes, sizeof bytes, text, strlen(text), NULL, &got,
+                                               NULL, sodium_base64_VARIANT_ORIGINAL),
+                             0);
+            assert_memory_equal(bytes, data, kept);
+        }
+        assert_int_equal(got, kept);
+        stderr_tail_done(&tail);
+    }
 }
 
 static void the_newest_bytes_of_stderr_are_kept(void **state)
@@ -219,6 +254,7 @@ static void the_report_has_the_fields_of_the_protocol(void **state)
     out = (struct rt_outcome){.code = FAAS_OK, .exit_code = 0};
     report.place_ms = 2;
     ok = outcome_to_json(&report);
+    stderr_tail_done(&tail);
     assert_string_equal(json_string_value(json_object_get(ok, "code")), "ok");
     assert_null(json_object_get(ok, "signal"));
     assert_null(json_object_get(ok, "oom"));
@@ -236,6 +272,7 @@ int main(void)
         cmocka_unit_test(what_may_have_run_says_so),
         cmocka_unit_test(a_failed_start_keeps_the_runtimes_words),
         cmocka_unit_test(the_newest_bytes_of_stderr_are_kept),
+        cmocka_unit_test(the_record_gets_the_newest_bytes_as_they_are),
         cmocka_unit_test(stderr_becomes_valid_text),
         cmocka_unit_test(a_cut_through_a_character_leaves_no_half_of_it),
         cmocka_unit_test(the_report_has_the_fields_of_the_protocol),

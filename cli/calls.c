@@ -1,0 +1,218 @@
+/* calls.c - calls, call, logs: what became of calls. */
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/client.h"
+#include "cli/file.h"
+#include "cli/output.h"
+
+#define LIMIT     50
+#define LIMIT_MAX 100000
+#define PAGE_MAX  200
+
+static const char *function, *status_wanted, *since, *until;
+static int64_t limit = LIMIT;
+
+const struct cli_option cli_calls_options[] = {
+    {"function", CLI_TEXT, &function, "NAME", "only calls of this function", 0, 0, NULL},
+    {"status", CLI_TEXT, &status_wanted, "STATUS", "only calls that are, or ended, so", 0, 0, NULL},
+    {"since", CLI_TEXT, &since, "TIME", "only calls that came then or later", 0, 0, NULL},
+    {"until", CLI_TEXT, &until, "TIME", "only calls that came before that", 0, 0, NULL},
+    {"limit", CLI_INT, &limit, "N", "how many at most (50)", 1, LIMIT_MAX, NULL},
+    CLI_OPTION_END,
+};
+
+/* ---- calls ---- */
+
+/* The query's parameters, but for limit and cursor; the caller frees.  NULL without memory. */
+static char *filters(void)
+{
+    FAAS_AUTO(char) *by_function =
+        client_path(function ? "&function=" : "", function ? function : "");
+    FAAS_AUTO(char) *by_status =
+        client_path(status_wanted ? "&status=" : "", status_wanted ? status_wanted : "");
+    FAAS_AUTO(char) *from = client_path(since ? "&since=" : "", since ? since : "");
+    FAAS_AUTO(char) *to = client_path(until ? "&until=" : "", until ? until : "");
+
+    if (by_function == NULL || by_status == NULL || from == NULL || to == NULL)
+        return NULL;
+    return file_path("%s%s%s%s", by_function, by_status, from, to);
+}
+
+/* One page behind the cursor ("": from the newest); *out_next "" after the last one. */
+static faas_code fetch_page(cli_client *client, const char *query, char cursor[64], json_t *items,
+                            struct client_answer *answer, faas_err *err)
+{
+    int64_t left = limit - (int64_t)json_array_size(items);
+    FAAS_AUTO(char) *path =
+        file_path("/v1/calls?limit=%d%s%s%s", (int)(left < PAGE_MAX ? left : PAGE_MAX), query,
+                  cursor[0] != '\0' ? "&cursor=" : "", cursor);
+    struct client_request request = {.method = "GET", .path = path};
+    FAAS_AUTO(json_t) *page = NULL;
+    const char *next;
+
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    FAAS_TRY(client_exchange(client, &request, NULL, answer, &page, err));
+    if (json_array_extend(items, json_object_get(page, "items")) != 0)
+        return faas_fail(err, FAAS_INTERNAL, "the answer holds no list of calls");
+    next = json_string_value(json_object_get(page, "next_cursor"));
+    (void)snprintf(cursor, 64, "%s", next != NULL ? next : "");
+    return FAAS_OK;
+}
+
+static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
+                       faas_err *err)
+{
+    FAAS_AUTO(char) *query = filters();
+    char cursor[64] = "";
+
+    if (query == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    do {
+        client_answer_done(answer);
+        FAAS_TRY(fetch_page(client, query, cursor, items, answer, err));
+    } while (cursor[0] != '\0' && (int64_t)json_array_size(items) < limit);
+    return FAAS_OK;
+}
+
+static const char *text_of(const json_t *item, const char *key)
+{
+    return json_string_value(json_object_get(item, key));
+}
+
+static enum output_colour colour_of(const char *status)
+{
+    if (status == NULL || strcmp(status, "succeeded") == 0)
+        return OUTPUT_PLAIN;
+    return strcmp(status, "running") == 0 || strcmp(status, "queued") == 0 ? OUTPUT_GREEN
+                                                                           : OUTPUT_RED;
+}
+
+static void add_row(output_table *table, const json_t *item)
+{
+    const json_t *run = json_object_get(json_object_get(item, "times_ms"), "run");
+    const char *status = text_of(item, "status");
+
+    output_table_add(table, text_of(item, "id"));
+    output_table_add(table, text_of(item, "function"));
+    output_table_add_coloured(table, status, colour_of(status));
+    output_table_add(table, text_of(item, "code"));
+    if (json_is_number(run))
+        output_table_addf(table, "%.1fms", json_number_value(run));
+    else
+        output_table_add(table, NULL);
+    output_table_add(table, text_of(item, "start"));
+    output_table_add(table, text_of(item, "queued_at"));
+}
+
+static faas_code print_list(const json_t *items, faas_err *err)
+{
+    static const struct output_column columns[] = {
+        {"ID", false, false},   {"FUNCTION", true, false}, {"STATUS", false, false},
+        {"CODE", true, false},  {"RUN", false, true},      {"START", false, false},
+        {"CAME", false, false},
+    };
+    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
+    const json_t *item;
+    size_t i;
+
+    if (table == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    json_array_foreach (items, i, item)
+        add_row(table, item);
+    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+}
+
+int cli_calls(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *items = json_array();
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = fetch(client, items, &answer, &err);
+    if (code == FAAS_OK && args->common.is_json)
+        output_json(items, stdout);
+    else if (code == FAAS_OK && json_array_size(items) == 0)
+        output_note("no such calls");
+    else if (code == FAAS_OK)
+        code = print_list(items, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    client_answer_done(&answer);
+    return status;
+}
+
+/* ---- one call ---- */
+
+static faas_code get(const struct cli_args *args, const char *what, struct client_answer *answer,
+                     faas_err *err)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(char) *of_call = client_path("/v1/calls/", args->rest.items[0]);
+    FAAS_AUTO(char) *path = of_call != NULL ? file_path("%s%s", of_call, what) : NULL;
+    struct client_request request = {.method = "GET", .path = path};
+
+    FAAS_TRY(client_open(&args->common, &client, err));
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return client_send(client, &request, answer, err);
+}
+
+int cli_call(const struct cli_args *args)
+{
+    FAAS_AUTO(json_t) *record = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = get(args, "", &answer, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = faas_json_parse(answer.body, answer.len, false, &record, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    else if (args->common.is_json)
+        output_json(record, stdout);
+    else
+        output_record(record);
+    client_answer_done(&answer);
+    return status;
+}
+
+/* ---- logs ---- */
+
+/* What a function wrote is hostile to terminals. */
+static faas_code print_log(const struct client_answer *answer, bool is_json, faas_err *err)
+{
+    FAAS_AUTO(char) *clean = output_clean(answer->body != NULL ? answer->body : "", true);
+    FAAS_AUTO(json_t) *doc = clean != NULL ? json_pack("{s:s}", "stderr", clean) : NULL;
+
+    if (doc == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    if (is_json)
+        output_json(doc, stdout);
+    else if (isatty(STDOUT_FILENO) == 1)
+        (void)fputs(clean, stdout);
+    else if (answer->len > 0)
+        (void)fwrite(answer->body, 1, answer->len, stdout); /* output_flush() tells of a failure */
+    return FAAS_OK;
+}
+
+int cli_logs(const struct cli_args *args)
+{
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = get(args, "/logs", &answer, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = print_log(&answer, args->common.is_json, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    client_answer_done(&answer);
+    return status;
+}

@@ -1,0 +1,146 @@
+"""What must hold of a history: calls and writes as their clients saw them, runs as the counter saw them, faults as they were done.
+
+Pure: no input, no output, no clock.
+"""
+import collections
+import dataclasses
+
+QUIET_S = 5.0  # what a fault does may show so much later
+# Bounds of time, for a run that has the machine to itself.
+LOST_S = 3.0         # a lost call is reported within this, from the fault or from its sending
+ANSWERS_GAP_S = 1.0  # no JetStream write lies on the path of calls
+WRITES_GAP_S = 12.0  # an election of a stream's leader
+# What is known to be open, and why it is not called wrong; each is counted and printed.
+KNOWN = {
+    "idempotent lost": "an idempotent call whose spawner died is reported as lost, not run again",
+    "frozen publisher": "a call that a publisher had when it was stopped, and had not placed for all its gateway knows, is reported as lost",
+    "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
+    "write unsure": "a write whose request or answer died with a process or a NATS server is told as such, at its deadline",
+}
+NOT_STARTED = {"busy", "unavailable"}  # what these say is that nothing was started
+
+
+@dataclasses.dataclass
+class Verdict:
+    figures: dict
+    wrong: list  # sentences: what must not be
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def longest_gap(instants, begin, end):
+    """The longest time without one of these between begin and end."""
+    points = [begin, *sorted(i for i in instants if begin <= i <= end), end]
+    return max(b - a for a, b in zip(points, points[1:]))
+
+
+def hits_during(hits, service, begin, end, number=None):
+    """Faults of a service (of its instance) that overlap a time, with QUIET_S for what they leave behind."""
+    return [h for h in hits if h.target.split("-")[0] == service and (number is None or h.target == f"{service}-{number}")
+            and h.begun <= end and begin <= (h.whole or h.over or end) + QUIET_S]
+
+
+def is_own_gateway(call, hits):
+    """The gateway of this client was killed or stopped meanwhile: a broken connection is its own affair."""
+    return any(h.kind in ("kill", "stop") for h in hits_during(hits, "gateway", call.sent, call.ended, call.gateway + 1))
+
+
+def is_island(op, hits):
+    return any(h.kind in ("cut", "alone") for h in hits_during(hits, "nats", op.sent, op.ended))
+
+
+def judge_call(call, runs, hits, begin=0.0):
+    """What is wrong with one call, or None."""
+    name = f"at {call.sent - begin:.1f} s {call.kind} {call.key} ({call.call_id or 'no id'}, {call.took:.2f} s)"
+    ran = runs.get(call.key, 0)
+    if ran > 1:
+        return "doubled", f"{name} ran {ran} times: {call.status} {call.code}"
+    if call.code == "crossed":
+        return "crossed", f"{name} was answered with {call.detail}"
+    if call.status == 200:
+        return ("uncounted", f"{name} was answered, but never ran") if call.kind == "count" and ran == 0 else None
+    if call.code in ("broken", "silent"):
+        return None if is_own_gateway(call, hits) else ("unanswered", f"{name}: {call.code} {call.detail}")
+    if call.code == "lost" and call.may_have_run:
+        return judge_lost(call, name, hits)
+    if call.code in NOT_STARTED and not call.may_have_run and ran > 0:
+        return "untrue", f"{name} says {call.code}, nothing was started ({call.detail}), but it ran"
+    if call.code in NOT_STARTED and is_island(call, hits):
+        return "island", name
+    if call.kind == "count" and call.code in NOT_STARTED:
+        return "refused", f"{name}: {call.status} {call.code} {call.detail}"
+    return "failed", f"{name}: {call.status} {call.code} {call.detail}"
+
+
+def judge_lost(call, name, hits):
+    causes = hits_during(hits, "spawner", call.sent, call.ended)
+    if not causes and is_island(call, hits):
+        return "island", name
+    if not causes and any(h.kind == "stop" for h in hits_during(hits, "publisher", call.sent, call.ended)):
+        return "frozen publisher", name
+    if not causes:
+        return "failed", f"{name}: lost, and no spawner was hit: {call.detail}"
+    return None if call.kind == "count" else ("idempotent lost", name)
+
+
+def lateness(call, hits):
+    """How long after the fault, or its sending, a lost call was reported."""
+    return call.ended - max([call.sent] + [h.begun for h in hits_during(hits, "spawner", call.sent, call.ended) if h.begun <= call.ended])
+
+
+def judge_op(op, hits, begin=0.0):
+    """What is wrong with one write or read, or None."""
+    text = f"at {op.sent - begin:.1f} s {op.what} {op.name} through gateway {op.gateway + 1} after {op.took:.2f} s: {op.status} {op.detail}"
+    if op.is_acknowledged or (400 <= op.status < 500 and op.status != 429):
+        return None
+    if op.status == 0 and is_own_gateway(op, hits):
+        return None
+    if op.status == 504 or "shutting down" in op.detail:
+        if any(hits_during(hits, service, op.sent, op.ended) for service in ("auth", "registry", "nats", "gateway")):
+            return "write unsure", text
+    return "write failed", text
+
+
+def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
+    """begin, end: when the load ran."""
+    kinds, wrong = collections.Counter(), []
+
+    def note(verdict):
+        if verdict:
+            kinds[verdict[0]] += 1
+            if verdict[0] not in KNOWN:
+                wrong.append(f"{verdict[0]}: {verdict[1]}")
+
+    for call in calls:
+        note(judge_call(call, runs, hits, begin))
+    for op in ops:
+        note(judge_op(op, hits, begin))
+    for key in runs.keys() - {call.key for call in calls}:
+        note(("invented", f"a run of {key}, which nobody asked for"))
+    for _, text in wrong_writes:
+        note(("write lost", text))
+    good = [c for c in calls if c.status == 200]
+    mutations = [op for op in ops if op.what in ("register", "update", "delete", "account") and op.is_acknowledged]
+    figures = {
+        "calls": len(calls), "answered": len(good),
+        "reported lost": sum(c.code == "lost" for c in calls),
+        "latest report of a loss s": round(max((lateness(c, hits) for c in calls if c.code == "lost"), default=0), 3),
+        "broken with their gateway": sum(c.code in ("broken", "silent") and is_own_gateway(c, hits) for c in calls),
+        **{kind: kinds[kind] for kind in ("unanswered", "failed", "refused", "untrue", "uncounted", "doubled", "crossed", "invented")},
+        "longest gap of answers s": round(longest_gap([c.ended for c in good if c.kind != "slow"], begin, end), 3),
+        "p50 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.5) * 1000, 1),
+        "p99 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.99) * 1000, 1),
+        "slowest s": round(max((c.took for c in good), default=0), 3),
+        "writes acknowledged": len(mutations), "writes lost": kinds["write lost"], "writes failed": kinds["write failed"],
+        "longest gap of writes s": round(longest_gap([op.ended for op in mutations], begin, end), 3),
+        "slowest write s": round(max((op.took for op in mutations), default=0), 3),
+    }
+    if is_timed:
+        wrong += [f"too long: {name} {figures[name]}, allowed {most}" for name, most in (
+            ("latest report of a loss s", LOST_S), ("longest gap of answers s", ANSWERS_GAP_S), ("longest gap of writes s", WRITES_GAP_S))
+            if figures[name] > most]
+    figures.update({f"known: {kind}": kinds[kind] for kind in KNOWN})
+    return Verdict(figures, wrong)

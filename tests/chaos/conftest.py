@@ -1,0 +1,5 @@
+"""For pytest: the harness's modules are found beside its tests."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))

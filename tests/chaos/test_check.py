@@ -1,0 +1,86 @@
+"""The checker finds each thing it is there for, and nothing in a good history.  Run: python3 -m pytest tests/chaos"""
+import pytest
+
+import check
+from faults import Hit
+from load import Call
+from writes import Known, Op
+
+KILLED = Hit("kill", "spawner-1", 10.0, 10.0, 10.2)
+GATEWAY = Hit("kill", "gateway-1", 10.0, 10.0, 10.2)
+
+
+def call(kind="count", key="k", sent=10.0, took=0.1, **more):
+    return Call(kind, key, 0, sent, sent + took, **{"status": 200, **more})
+
+
+def lost(kind="count", **more):
+    return call(kind, status=502, code="lost", may_have_run=True, **more)
+
+
+def found(calls, runs=None, hits=(), ops=(), wrong_writes=(), is_timed=False):
+    """Kinds of what is wrong."""
+    verdict = check.check(calls, ops, {c.key: 1 for c in calls if c.kind == "count"} if runs is None else runs, list(hits), wrong_writes, 0.0, 20.0, is_timed)
+    return {text.split(":")[0] for text in verdict.wrong}
+
+
+def test_a_good_history_is_good():
+    assert found([call(), call("plain", "p"), call("slow", "s")]) == set()
+
+
+@pytest.mark.parametrize("kind, calls, runs, hits", [
+    ("doubled", [call()], {"k": 2}, []),
+    ("doubled", [lost()], {"k": 2}, [KILLED]),
+    ("uncounted", [call()], {}, []),
+    ("crossed", [call("plain", code="crossed")], {}, []),
+    ("unanswered", [call("plain", status=0, code="broken")], {}, []),
+    ("unanswered", [call("plain", status=0, code="silent")], {}, [KILLED]),
+    ("untrue", [call(status=503, code="unavailable")], {"k": 1}, []),
+    ("refused", [call(status=503, code="unavailable")], {}, []),
+    ("failed", [call("plain", status=503, code="unavailable")], {}, []),
+    ("failed", [lost()], {}, []),
+    ("failed", [lost()], {}, [GATEWAY]),
+    ("failed", [call(status=502, code="lost")], {}, [KILLED]),
+    ("failed", [call("plain", status=500, code="internal")], {}, [KILLED]),
+    ("invented", [], {"nobody": 1}, []),
+])
+def test_what_must_not_be_is_found(kind, calls, runs, hits):
+    assert found(calls, runs, hits) == {kind}
+
+
+def test_what_may_be_is_not_wrong():
+    assert found([lost()], {"k": 1}, [KILLED]) == set()
+    assert found([lost()], {}, [KILLED]) == set()
+    assert found([call("plain", status=0, code="broken")], {}, [GATEWAY]) == set()
+
+
+def test_a_restarted_gateway_excuses_nothing():
+    assert found([call("plain", status=0, code="broken")], {}, [Hit("restart", "gateway-1", 10.0, 10.0, 10.5)]) == {"unanswered"}
+
+
+def test_another_gateways_death_excuses_nothing():
+    assert found([call("plain", status=0, code="broken")], {}, [Hit("kill", "gateway-2", 10.0, 10.0, 10.5)]) == {"unanswered"}
+
+
+def test_bounds_of_time():
+    answers = [call("plain", str(n), n / 2) for n in range(40)]
+    writes = [Op("update", "w", 0, n * 5.0, "v", n * 5.0, 200) for n in range(5)]
+    assert found(answers, {}, ops=writes, is_timed=True) == set()
+    assert found(answers[:10] + answers[14:], {}, ops=writes, is_timed=True) == {"too long"}
+    assert found(answers, {}, ops=writes[:2] + writes[4:], is_timed=True) == {"too long"}
+    assert found([*answers, lost(took=4.0)], {}, [KILLED], writes, is_timed=True) == {"too long"}
+
+
+def test_writes():
+    assert found([], {}, ops=[Op("update", "w", 0, 1.0, "v", 2.0, 503, "no")]) == {"write failed"}
+    assert found([], {}, ops=[Op("update", "w", 0, 1.0, "v", 2.0, 0, "broken")]) == {"write failed"}
+    assert found([], {}, wrong_writes=[(None, "text")]) == {"write lost"}
+
+
+def test_known_values():
+    known = Known()
+    known.wrote("a")
+    assert known.read("a") and not known.read(None)
+    known.wrote("b")
+    known.may_write("c")
+    assert known.read("b") and known.read("c") and not known.read("b")  # once, and never back
