@@ -17,6 +17,9 @@
 struct forward;
 struct invoke;
 struct listing;
+struct queued;
+struct question;
+struct result;
 
 struct gateway {
     struct {
@@ -29,12 +32,15 @@ struct gateway {
     struct access *access;
     faas_kv *revocations;
     struct status status;
-    struct rate *users, *addresses; /* requests allowed */
-    ev_timer share;                 /* of the limits */
-    TAILQ_HEAD(, forward) forwards; /* loop thread */
-    TAILQ_HEAD(, invoke) invokes;   /* loop thread */
-    TAILQ_HEAD(, listing) listings; /* loop thread */
-    int64_t running;                /* invokes; loop thread */
+    struct rate *users, *addresses;   /* requests allowed */
+    ev_timer share;                   /* of the limits */
+    TAILQ_HEAD(, forward) forwards;   /* loop thread */
+    TAILQ_HEAD(, invoke) invokes;     /* loop thread */
+    TAILQ_HEAD(, listing) listings;   /* loop thread */
+    TAILQ_HEAD(, queued) queued;      /* loop thread */
+    TAILQ_HEAD(, question) questions; /* loop thread */
+    TAILQ_HEAD(, result) results;     /* loop thread */
+    int64_t running;                  /* invokes; loop thread */
     ev_timer drain;
     ev_signal renew;
     bool is_open; /* loop thread: what start() makes on its own thread is there */

@@ -11,6 +11,7 @@
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
 #include "gateway/problem.h"
+#include "gateway/queued.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
@@ -83,6 +84,11 @@ static void dispatch(http_exchange *x)
     switch (x->match.route->what) {
     case GW_FORWARD:
     case GW_RECORD:
+        if (queued_is_wait(x))
+            queued_state_begin(gw, x);
+        else
+            forward_begin(gw, x);
+        break;
     case GW_LOG:
     case GW_HEALTH:
         forward_begin(gw, x);
@@ -93,6 +99,15 @@ static void dispatch(http_exchange *x)
     case GW_CALL:
     case GW_PUBLISH:
         invoke_begin(gw, x);
+        break;
+    case GW_ASYNC:
+        queued_begin(gw, x);
+        break;
+    case GW_RESULT:
+        result_begin(gw, x);
+        break;
+    case GW_CANCEL:
+        cancel_begin(gw, x);
         break;
     case GW_VALIDATE:
         validate(x);
@@ -399,6 +414,7 @@ static void fill(void *state, struct faas_beat *beat)
 static void watch(void *state, const struct faas_member *member, enum faas_member_change change)
 {
     invoke_on_member(state, member, change);
+    queued_on_member(state, member, change);
 }
 
 static void on_drain_look(struct ev_loop *ev, ev_timer *timer, int events)
@@ -436,6 +452,9 @@ static void stop(void *state)
     ev_signal_stop(faas_loop_ev(gw->rt->loop), &gw->renew);
     access_stop(gw->access);
     invoke_stop(gw);
+    queued_stop(gw);
+    queued_state_stop(gw);
+    result_stop(gw);
     forward_stop(gw);
     listing_stop(gw);
     http_close_begin(gw->http);
@@ -470,6 +489,9 @@ int main(int argc, char **argv)
     TAILQ_INIT(&gateway.forwards);
     TAILQ_INIT(&gateway.invokes);
     TAILQ_INIT(&gateway.listings);
+    TAILQ_INIT(&gateway.queued);
+    TAILQ_INIT(&gateway.questions);
+    TAILQ_INIT(&gateway.results);
     exit_code = faas_service_main(&service, argc, argv);
     access_free(gateway.access); /* the bus's last replies have used it */
     return exit_code;

@@ -16,6 +16,8 @@
 #define RESOLVE_MS 60000
 #define WRITE_MS   20000
 #define READ_MS    15000 /* reads ask the leader of a bucket; electing one takes 4 to 9 s */
+#define QUEUE_MS   40000 /* two tries of a store that elects its leader */
+#define WAIT_MS    90000 /* the longest ?wait= and looking it up */
 #define LIST_MS    60000 /* up to FAAS_LIST_MAX records in pages */
 /* No call outlives this; what one may really take, the publisher and the spawner say. */
 #define CALL_MS (FAAS_TIMEOUT_MS_MAX + 600000)
@@ -49,6 +51,14 @@ const struct gw_route gw_routes[] = {
     {"POST",   "/function/{name}",                        GW_CALL,     NULL,         GW_USER,   CALL,        CALL_MS,    200},
     {"GET",    "/function/{name}",                        GW_CALL,     NULL,         GW_USER,   CALL,        CALL_MS,    200},
 
+    {"POST",   "/async-function/{name}",                  GW_ASYNC,    NULL,         GW_USER,   CALL,        QUEUE_MS,   202},
+
+    {"GET",    "/v1/calls/{id}/result",                   GW_RESULT,   P(RESULT),    GW_USER,   0,           WAIT_MS,    200},
+    {"DELETE", "/v1/calls/{id}",                          GW_CANCEL,   P(CANCEL),    GW_USER,   0,           WRITE_MS,   204},
+    {"GET",    "/v1/dead-letters",                        GW_FORWARD,  P(DEAD),      GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/dead-letters/{id}",                   GW_FORWARD,  P(SHOW),      GW_USER,   QUERY,       READ_MS,    200},
+    {"POST",   "/v1/dead-letters/{id}/redrive",           GW_FORWARD,  P(REDRIVE),   GW_USER,   QUERY,       WRITE_MS,   202},
+
     {"GET",    "/v1/functions",                           GW_FORWARD,  R(PAGE),      GW_USER,   QUERY,       READ_MS,    200},
     {"POST",   "/v1/functions",                           GW_FORWARD,  R(REGISTER),  GW_USER,   RECORD,      RESOLVE_MS, 201},
     {"GET",    "/v1/functions/{name}",                    GW_FORWARD,  R(RETRIEVE),  GW_USER,   QUERY,       READ_MS,    200},
@@ -60,7 +70,7 @@ const struct gw_route gw_routes[] = {
     {"POST",   "/v1/functions/{name}/refresh",            GW_FORWARD,  R(REFRESH),   GW_USER,   RECORD,      RESOLVE_MS, 200},
 
     {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),     GW_USER,   QUERY,       READ_MS,    200},
-    {"GET",    "/v1/calls/{id}",                          GW_RECORD,   R(CALL),      GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/calls/{id}",                          GW_RECORD,   R(CALL),      GW_USER,   QUERY,       WAIT_MS,    200},
     {"GET",    "/v1/calls/{id}/logs",                     GW_LOG,      R(CALL_LOG),  GW_USER,   QUERY,       READ_MS,    200},
 
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,         GW_PUBLIC, 0,           0,          200},

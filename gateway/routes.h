@@ -22,6 +22,9 @@ enum gw_what {
     GW_LIST,     /* pages of subject, joined */
     GW_PUBLISH,  /* a call; {"name","argument"} in the body */
     GW_CALL,     /* a call; the body is the argument */
+    GW_ASYNC,    /* a call for the queue; the body is the argument */
+    GW_RESULT,   /* the kept result of a queued call */
+    GW_CANCEL,   /* end a call */
     GW_VALIDATE, /* who the token says the caller is */
     GW_HEALTH,   /* one service: alive and answering on subject */
     GW_HEALTHZ,  /* all services alive */

@@ -22,16 +22,22 @@
 /* Republished changes: nobody but JetStream may publish them. */
 #define FEED(bucket) "rp." bucket ".>"
 
+#define STREAM_USE(stream)                                                                         \
+    "$JS.API.STREAM.CREATE." stream, "$JS.API.STREAM.MSG.GET." stream,                             \
+        "$JS.API.STREAM.MSG.DELETE." stream, "$JS.API.STREAM.PURGE." stream
+
 static const struct faas_bus_user users[] = {
     {
         .service = "gateway",
-        .publish =
-            LIST(BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
-                 "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
-                 "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.publisher.i.*.call",
-                 "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", "faas.spawner.i.*.cancel",
-                 "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
-                 BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
+        .publish = LIST(
+            BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
+            "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
+            "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.publisher.i.*.call",
+            "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", "faas.publisher.i.*.queue",
+            "faas.publisher.i.*.redrive", FAAS_SUBJ_PUBLISHER_STATE, FAAS_SUBJ_PUBLISHER_RESULT,
+            "faas.publisher.dead.*", "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "$SRV.>",
+            "_INBOX_spawner.>", "_INBOX_publisher.>", BUCKET_READ(FAAS_BUCKET_REVOCATIONS),
+            BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
         .subscribe = LIST(BASE_SUBSCRIBE("gateway"), FEED(FAAS_BUCKET_REVOCATIONS)),
         .allow_responses = true,
     },
@@ -57,13 +63,14 @@ static const struct faas_bus_user users[] = {
     },
     {
         .service = "publisher",
-        .publish =
-            LIST(BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
-                 BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), BUCKET_OPEN(FAAS_BUCKET_RECORDS),
-                 BUCKET_WRITE(FAAS_BUCKET_RECORDS), "faas.spawner.i.*.call",
-                 "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "faas.spawner.i.*.prepare",
-                 "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", FAAS_SUBJ_PUBLISHER_USE,
-                 "_INBOX_gateway.>", "_INBOX_spawner.>"),
+        .publish = LIST(
+            BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
+            BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), BUCKET_OPEN(FAAS_BUCKET_RECORDS),
+            BUCKET_WRITE(FAAS_BUCKET_RECORDS), "faas.spawner.i.*.call", "faas.spawner.i.*.cancel",
+            "faas.spawner.i.*.fence", "faas.spawner.i.*.prepare", "faas.publisher.i.*.cancel",
+            "faas.publisher.i.*.fence", FAAS_SUBJ_PUBLISHER_USE, FAAS_SUBJ_PUBLISHER_ENDED,
+            "_INBOX_gateway.>", "_INBOX_spawner.>", STREAM_USE(FAAS_STREAM_JOBS), "job.>",
+            STREAM_USE(FAAS_STREAM_RESULTS), "res.>", STREAM_USE(FAAS_STREAM_DEAD), "dead.>"),
         .subscribe = LIST(BASE_SUBSCRIBE("publisher"), "faas.publisher.>", "faas.call.>",
                           FEED(FAAS_BUCKET_FUNCTIONS)),
         .allow_responses = true,

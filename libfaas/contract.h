@@ -56,38 +56,49 @@
 #define FAAS_SUBJ_REGISTRY_UPDATE   "faas.registry.update"
 #define FAAS_SUBJ_REGISTRY_REPLACE                                                                 \
     "faas.registry.replace" /* PUT of the resource path: absent fields back to defaults */
-#define FAAS_SUBJ_REGISTRY_DELETE   "faas.registry.delete"
-#define FAAS_SUBJ_REGISTRY_REFRESH  "faas.registry.refresh"
-#define FAAS_SUBJ_REGISTRY_VERSIONS "faas.registry.versions"
-#define FAAS_SUBJ_REGISTRY_CALLS    "faas.registry.calls" /* {"items","next_cursor"} of records */
-#define FAAS_SUBJ_REGISTRY_CALL     "faas.registry.call"
-#define FAAS_SUBJ_REGISTRY_CALL_LOG "faas.registry.call_log" /* {"log": base64} */
-#define FAAS_SUBJ_REGISTRY_HEALTH   "faas.registry.health"
-#define FAAS_SUBJ_PUBLISHER_HEALTH  "faas.publisher.health"
-#define FAAS_SUBJ_PUBLISHER_CALL    "faas.publisher.i.%s.call"
-#define FAAS_SUBJ_PUBLISHER_CANCEL  "faas.publisher.i.%s.cancel"
-#define FAAS_SUBJ_PUBLISHER_FENCE   "faas.publisher.i.%s.fence"
-#define FAAS_SUBJ_PUBLISHER_EVENTS  "faas.call.%s.*.ev"  /* "%s": publisher id; then the call id */
-#define FAAS_SUBJ_PUBLISHER_USE     "faas.publisher.use" /* every publisher hears it */
-#define FAAS_SUBJ_PUBLISHER_END     "faas.publisher.end"
-#define FAAS_SUBJ_SPAWNER_CALL      "faas.spawner.i.%s.call"
-#define FAAS_SUBJ_SPAWNER_CANCEL    "faas.spawner.i.%s.cancel"
-#define FAAS_SUBJ_SPAWNER_FENCE     "faas.spawner.i.%s.fence"
-#define FAAS_SUBJ_SPAWNER_RESOLVE   "faas.spawner.i.%s.resolve"
-#define FAAS_SUBJ_SPAWNER_PREPARE   "faas.spawner.i.%s.prepare"
-#define FAAS_SUBJ_DIRECT            "functions.execute"
-#define FAAS_QUEUE_DIRECT           "worker-group"
-#define FAAS_SUBJ_BEAT              "faas.hb.%s.%s" /* service, id */
-#define FAAS_SUBJ_BEAT_ALL          "faas.hb.>"
-#define FAAS_SUBJ_SEEN              "faas.seen.%s.%s.%s" /* whoever waits, service, id */
-#define FAAS_SUBJ_SEEN_ALL          "faas.seen.%s.>"
-#define FAAS_SUBJ_PROBE             "faas.%s.i.%s.probe" /* service, id */
+#define FAAS_SUBJ_REGISTRY_DELETE      "faas.registry.delete"
+#define FAAS_SUBJ_REGISTRY_REFRESH     "faas.registry.refresh"
+#define FAAS_SUBJ_REGISTRY_VERSIONS    "faas.registry.versions"
+#define FAAS_SUBJ_REGISTRY_CALLS       "faas.registry.calls" /* {"items","next_cursor"} of records */
+#define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
+#define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
+#define FAAS_SUBJ_REGISTRY_HEALTH      "faas.registry.health"
+#define FAAS_SUBJ_PUBLISHER_HEALTH     "faas.publisher.health"
+#define FAAS_SUBJ_PUBLISHER_CALL       "faas.publisher.i.%s.call"
+#define FAAS_SUBJ_PUBLISHER_CANCEL     "faas.publisher.i.%s.cancel"
+#define FAAS_SUBJ_PUBLISHER_FENCE      "faas.publisher.i.%s.fence"
+#define FAAS_SUBJ_PUBLISHER_EVENTS     "faas.call.%s.*.ev" /* "%s": publisher id; then the call id */
+#define FAAS_SUBJ_PUBLISHER_USE        "faas.publisher.use" /* every publisher hears it */
+#define FAAS_SUBJ_PUBLISHER_QUEUE      "faas.publisher.i.%s.queue"
+#define FAAS_SUBJ_PUBLISHER_STATE      "faas.publisher.state"
+#define FAAS_SUBJ_PUBLISHER_RESULT     "faas.publisher.result"
+#define FAAS_SUBJ_PUBLISHER_ENDED      "faas.publisher.ended" /* every publisher hears it */
+#define FAAS_SUBJ_PUBLISHER_DEAD       "faas.publisher.dead.list"
+#define FAAS_SUBJ_PUBLISHER_SHOW       "faas.publisher.dead.show"
+#define FAAS_SUBJ_PUBLISHER_REDRIVE    "faas.publisher.dead.redrive"
+#define FAAS_SUBJ_PUBLISHER_REDRIVE_AT "faas.publisher.i.%s.redrive" /* as gateways send changes */
+#define FAAS_SUBJ_PUBLISHER_END        "faas.publisher.end"
+#define FAAS_SUBJ_SPAWNER_CALL         "faas.spawner.i.%s.call"
+#define FAAS_SUBJ_SPAWNER_CANCEL       "faas.spawner.i.%s.cancel"
+#define FAAS_SUBJ_SPAWNER_FENCE        "faas.spawner.i.%s.fence"
+#define FAAS_SUBJ_SPAWNER_RESOLVE      "faas.spawner.i.%s.resolve"
+#define FAAS_SUBJ_SPAWNER_PREPARE      "faas.spawner.i.%s.prepare"
+#define FAAS_SUBJ_DIRECT               "functions.execute"
+#define FAAS_QUEUE_DIRECT              "worker-group"
+#define FAAS_SUBJ_BEAT                 "faas.hb.%s.%s" /* service, id */
+#define FAAS_SUBJ_BEAT_ALL             "faas.hb.>"
+#define FAAS_SUBJ_SEEN                 "faas.seen.%s.%s.%s" /* whoever waits, service, id */
+#define FAAS_SUBJ_SEEN_ALL             "faas.seen.%s.>"
+#define FAAS_SUBJ_PROBE                "faas.%s.i.%s.probe" /* service, id */
 
 #define FAAS_BUCKET_USERS       "users"
 #define FAAS_BUCKET_FUNCTIONS   "functions"
 #define FAAS_AWAITED_FUNCTIONS  "f."          /* keys whose writers wait for every reader: heads */
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
 
+#define FAAS_STREAM_JOBS    "JOBS"
+#define FAAS_STREAM_RESULTS "RESULTS"
+#define FAAS_STREAM_DEAD    "DEAD"
 #define FAAS_BUCKET_RECORDS "records" /* of calls: a log, read by registries */
 
 #define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */

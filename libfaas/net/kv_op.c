@@ -3,12 +3,12 @@
  * until the deadline. */
 #include <errno.h>
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/js.h"
 #include "net/kv_internal.h"
 
 #define READ_ATTEMPT_MS  500
@@ -22,17 +22,6 @@
 #define H_OP_ID          "Faas-Op" /* tells our own delete from another's */
 #define H_MSG_ID         "Nats-Msg-Id"
 #define WINDOW_NS        (120 * FAAS_S_NS) /* in which one id is stored once */
-
-/* JetStream's err_code values */
-enum {
-    JS_MESSAGE_TOO_LARGE = 10054,
-    JS_NAME_IN_USE = 10058,
-    JS_NO_PEERS = 10005, /* servers that have not met yet; comes with status 400 */
-    JS_NO_MESSAGE = 10037,
-    JS_WRONG_SEQUENCE = 10071,
-    JS_OVERTAKEN = 10164, /* the same, found by a leader that has the other write in flight */
-    JS_REPLICAS_NOT_SUPPORTED = 10074,
-};
 
 static void start(void *arg);
 
@@ -112,46 +101,11 @@ static void on_pause(struct ev_loop *ev, ev_timer *timer, int events)
 
 /* ---- JetStream's answers ---- */
 
-/* What an API reply says: its document and error number (0: none). */
-struct js_reply {
-    json_t *doc;
-    int64_t error;
-    int64_t status;
-};
-
-static bool js_parse(struct faas_kv_op *op, const faas_msg *msg, struct js_reply *out_reply)
+static void on_js_error(struct faas_kv_op *op, const struct faas_js_reply *reply)
 {
-    const json_t *error;
-    const char *text;
-
-    *out_reply = (struct js_reply){0};
-    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &out_reply->doc,
-                        &op->trouble) != FAAS_OK)
-        return false;
-    error = json_object_get(out_reply->doc, "error");
-    if (error == NULL)
-        return true;
-    out_reply->error = json_integer_value(json_object_get(error, "err_code"));
-    out_reply->status = json_integer_value(json_object_get(error, "code"));
-    if (out_reply->error == 0)
-        out_reply->error = out_reply->status != 0 ? out_reply->status : -1;
-    text = json_string_value(json_object_get(error, "description"));
-    faas_err_detail(&op->trouble, "%" PRId64 " %s", out_reply->error, text != NULL ? text : "");
-    return true;
-}
-
-/* No leader, no peers, no resources: an election or a start, which pass. */
-static bool js_may_pass(const struct js_reply *reply)
-{
-    return reply->status == 503 || reply->status == 500 || reply->status == 408 ||
-           reply->status == 429 || reply->error == JS_NO_PEERS;
-}
-
-static void on_js_error(struct faas_kv_op *op, const struct js_reply *reply)
-{
-    if (js_may_pass(reply))
+    if (faas_js_may_pass(reply))
         try_again(op);
-    else if (reply->error == JS_MESSAGE_TOO_LARGE)
+    else if (reply->error == FAAS_JS_MESSAGE_TOO_LARGE)
         fail(op, FAAS_TOO_LARGE, "the record is too large for the store");
     else
         fail(op, FAAS_INTERNAL, "internal error");
@@ -208,15 +162,15 @@ static void on_opened(void *arg, const struct faas_rpc_reply *reply)
 {
     struct faas_kv_op *op = arg;
     const faas_msg *msg = js_answer(op, reply);
-    struct js_reply js;
+    struct faas_js_reply js;
 
     if (msg == NULL)
         return;
-    if (!js_parse(op, msg, &js))
+    if (!faas_js_parse(msg, &js, &op->trouble))
         try_again(op);
-    else if (js.error == 0 || js.error == JS_NAME_IN_USE) /* another's settings are theirs */
+    else if (js.error == 0 || js.error == FAAS_JS_NAME_IN_USE) /* another's settings are theirs */
         succeed(op, 0);
-    else if (js.error == JS_REPLICAS_NOT_SUPPORTED)
+    else if (js.error == FAAS_JS_REPLICAS_NOT_SUPPORTED)
         fail(op, FAAS_INVALID, "REPLICAS: more than 1 needs that many NATS servers in one cluster");
     else
         on_js_error(op, &js);
@@ -242,46 +196,6 @@ static void start_open(struct faas_kv_op *op)
 
 /* ---- reading ---- */
 
-static bool decode(const json_t *text, void **out_bytes, size_t *out_len)
-{
-    const char *base64 = json_string_value(text);
-    size_t room = json_string_length(text) / 4 * 3 + 4;
-    unsigned char *bytes = malloc(room);
-
-    *out_len = 0;
-    if (bytes == NULL)
-        return false;
-    if (base64 != NULL && sodium_base642bin(bytes, room - 1, base64, json_string_length(text), NULL,
-                                            out_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0) {
-        free(bytes);
-        return false;
-    }
-    bytes[*out_len] = '\0';
-    *out_bytes = bytes;
-    return true;
-}
-
-/* Value of a header in the raw block "NATS/1.0\r\nName: value\r\n...\r\n"; "" when absent. */
-static void raw_header(const char *block, const char *name, char *out_value, size_t room)
-{
-    size_t name_len = strlen(name), len;
-
-    out_value[0] = '\0';
-    for (const char *line = strstr(block, "\r\n"); line != NULL; line = strstr(line, "\r\n")) {
-        line += 2;
-        if (strncasecmp(line, name, name_len) != 0 || line[name_len] != ':')
-            continue;
-        line += name_len + 1;
-        line += strspn(line, " ");
-        len = strcspn(line, "\r\n");
-        if (len < room) {
-            memcpy(out_value, line, len);
-            out_value[len] = '\0';
-        }
-        return;
-    }
-}
-
 bool faas_kv_is_delete(const char *operation)
 {
     return operation != NULL && (strcmp(operation, "DEL") == 0 || strcmp(operation, "PURGE") == 0);
@@ -294,17 +208,17 @@ static bool stored_parse(const json_t *message, struct faas_kv_message *out_stor
     size_t len;
 
     *out_stored = (struct faas_kv_message){0};
-    if (!decode(json_object_get(message, "hdrs"), &headers, &len))
+    if (!faas_js_decode(json_object_get(message, "hdrs"), &headers, &len))
         return false;
-    raw_header(headers, H_OPERATION, operation, sizeof operation);
-    raw_header(headers, H_OP_ID, out_stored->op_id, sizeof out_stored->op_id);
+    faas_js_header(headers, H_OPERATION, operation, sizeof operation);
+    faas_js_header(headers, H_OP_ID, out_stored->op_id, sizeof out_stored->op_id);
     out_stored->is_delete = faas_kv_is_delete(operation);
     out_stored->subject = json_string_value(json_object_get(message, "subject"));
     if (out_stored->subject == NULL)
         return false;
     out_stored->entry.revision = (uint64_t)json_integer_value(json_object_get(message, "seq"));
-    return decode(json_object_get(message, "data"), &out_stored->entry.value,
-                  &out_stored->entry.len);
+    return faas_js_decode(json_object_get(message, "data"), &out_stored->entry.value,
+                          &out_stored->entry.len);
 }
 
 static void answer_read(struct faas_kv_op *op, const struct faas_kv_message *stored)
@@ -353,14 +267,14 @@ static void on_read(void *arg, const struct faas_rpc_reply *reply)
     struct faas_kv_op *op = arg;
     const faas_msg *msg = js_answer(op, reply);
     struct faas_kv_message stored = {0};
-    struct js_reply js;
+    struct faas_js_reply js;
     const struct faas_kv_message *found = NULL;
 
     if (msg == NULL)
         return;
-    if (!js_parse(op, msg, &js)) {
+    if (!faas_js_parse(msg, &js, &op->trouble)) {
         try_again(op);
-    } else if (js.error != 0 && js.error != JS_NO_MESSAGE) {
+    } else if (js.error != 0 && js.error != FAAS_JS_NO_MESSAGE) {
         on_js_error(op, &js);
     } else if (js.error == 0 && !stored_parse(json_object_get(js.doc, "message"), &stored)) {
         fail(op, FAAS_INTERNAL, "internal error");
@@ -400,14 +314,14 @@ static void on_written(void *arg, const struct faas_rpc_reply *reply)
 {
     struct faas_kv_op *op = arg;
     const faas_msg *msg = js_answer(op, reply);
-    struct js_reply js;
+    struct faas_js_reply js;
     json_int_t seq;
 
     if (msg == NULL)
         return;
-    if (!js_parse(op, msg, &js)) {
+    if (!faas_js_parse(msg, &js, &op->trouble)) {
         try_again(op);
-    } else if (js.error == JS_WRONG_SEQUENCE || js.error == JS_OVERTAKEN) {
+    } else if (js.error == FAAS_JS_WRONG_SEQUENCE || js.error == FAAS_JS_OVERTAKEN) {
         op->is_settling = true;
         start(op);
     } else if (js.error != 0) {

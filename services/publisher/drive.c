@@ -1,5 +1,5 @@
 /* Moves calls along the table of call.h until a spawner has accepted them; finish.c ends them. */
-#include "publisher.h"
+#include "jobs.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -112,6 +112,11 @@ static void explain(struct live *call, enum place_verdict why)
                                                 : "every spawner is full");
 }
 
+static int64_t max_wait_ms(const struct live *call)
+{
+    return call->job != NULL ? JOBS_WAIT_MS : call->rec->max_wait_ms;
+}
+
 /* grace_ms: it may wait so long whatever its function says, once. */
 static void no_room(struct live *call, uint64_t grace_ms)
 {
@@ -120,7 +125,7 @@ static void no_room(struct live *call, uint64_t grace_ms)
     call->retry_after_s = 1;
     if (grace_ms > 0 && call->grace_until_ns == 0)
         call->grace_until_ns = now + grace_ms * FAAS_MS_NS;
-    call->wait_until_ns = call->taken_ns + (uint64_t)call->rec->max_wait_ms * FAAS_MS_NS;
+    call->wait_until_ns = call->taken_ns + (uint64_t)max_wait_ms(call) * FAAS_MS_NS;
     if (grace_ms > 0 && call->grace_until_ns > call->wait_until_ns)
         call->wait_until_ns = call->grace_until_ns;
     drive(call, now < call->wait_until_ns ? CALL_EV_FULL : CALL_EV_REFUSED);
@@ -261,6 +266,8 @@ static void do_accept(struct live *call)
     finish_ledger(call, PLACE_ACCEPTED);
     call->accepted_ns = faas_now_ns();
     metric_time(M_ACCEPT_TIME, call->accepted_ns - call->taken_ns);
+    if (call->job != NULL)
+        job_on_placed(call);
     if (budget <= 0)
         budget = call->rec->start_timeout_ms + drive_timeout_ms(call);
     drive_arm(call, &call->guard, budget + RUN_SLACK_MS);
@@ -313,6 +320,7 @@ void drive_check_late(struct publisher *pub)
         return;
     pub->tick_due_ns = now + TICK_NS;
     resolve_was_late(&pub->resolve);
+    jobs_scan_soon(pub->jobs, 0);
     give_up(pub);
 }
 

@@ -1,5 +1,5 @@
 /* The wire's side in: calls, fences and cancels from gateways, events from spawners. */
-#include "publisher.h"
+#include "jobs.h"
 
 #include "base/clock.h"
 #include "base/envelope.h"
@@ -346,8 +346,10 @@ static void on_cancel(void *state, faas_msg *take_msg)
         faas_msg_free(take_msg);
         return;
     }
-    call = (struct live *)book_find(&pub->book, question.id);
     faas_ctx_from_msg(take_msg, FAAS_TIMEOUT_MS, &ctx);
+    if (jobs_cancel(pub->jobs, question.id, ctx.tenant, take_msg))
+        return;
+    call = (struct live *)book_find(&pub->book, question.id);
     if (call != NULL && (ctx.tenant[0] == '\0' || strcmp(ctx.tenant, call->tenant) == 0)) {
         cancel_live(call, &question, take_msg);
         return;
@@ -507,6 +509,51 @@ const struct faas_endpoint publisher_endpoints[] = {
      .subject = FAAS_SUBJ_PUBLISHER_EVENTS,
      .body_max = EVENT_MESSAGE_MAX,
      .on_message = on_event,
+     .lane = FAAS_CONTROL},
+    {.name = "queue",
+     .subject = FAAS_SUBJ_PUBLISHER_QUEUE,
+     .body_max = CALL_MESSAGE_MAX,
+     .on_message = jobs_on_queue,
+     .lane = FAAS_DATA},
+    {.name = "state",
+     .subject = FAAS_SUBJ_PUBLISHER_STATE,
+     .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_state,
+     .lane = FAAS_DATA},
+    {.name = "result",
+     .subject = FAAS_SUBJ_PUBLISHER_RESULT,
+     .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_result,
+     .lane = FAAS_DATA},
+    {.name = "dead_list",
+     .subject = FAAS_SUBJ_PUBLISHER_DEAD,
+     .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_dead_list,
+     .lane = FAAS_DATA},
+    {.name = "dead_show",
+     .subject = FAAS_SUBJ_PUBLISHER_SHOW,
+     .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_dead_show,
+     .lane = FAAS_DATA},
+    {.name = "dead_redrive",
+     .subject = FAAS_SUBJ_PUBLISHER_REDRIVE,
+     .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_dead_redrive,
+     .lane = FAAS_DATA},
+    {.name = "redrive",
+     .subject = FAAS_SUBJ_PUBLISHER_REDRIVE_AT,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_dead_redrive,
+     .lane = FAAS_DATA},
+    {.name = "ended",
+     .subject = FAAS_SUBJ_PUBLISHER_ENDED,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = jobs_on_ended,
      .lane = FAAS_CONTROL},
     {.name = "use",
      .subject = FAAS_SUBJ_PUBLISHER_USE,

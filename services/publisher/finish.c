@@ -1,6 +1,6 @@
 /* The end of a call: tell its caller, those who wait for its end, the log and the figures; leave a
  * tomb that refuses repetitions. */
-#include "publisher.h"
+#include "jobs.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -118,6 +118,8 @@ void finish_free(struct live *call)
     record_unref(call->rec);
     place_round_done(&call->round);
     free(call->inbox);
+    if (call->job != NULL)
+        job_on_gone(call);
     free(call);
     metric_level(M_LIVE, (int64_t)pub->book.live_len);
 }
@@ -159,7 +161,7 @@ void finish_ended(struct live *call)
     leave(call);
 }
 
-static struct wire_fail fail_of(const struct live *call)
+static struct wire_fail fail_of(struct live *call)
 {
     return (struct wire_fail){
         .inbox = call->inbox,
@@ -167,6 +169,7 @@ static struct wire_fail fail_of(const struct live *call)
         .place = call->attempt * 256 + (call->place & 255),
         .err = &call->err,
         .component = "publisher",
+        .call = call,
     };
 }
 

@@ -48,7 +48,7 @@ static const char *or_null(const char *text)
 static void fill(struct history_note *note, const struct live *call)
 {
     history_note_init(note);
-    note->id = call->page.id;
+    note->id = call->history.call_id[0] != '\0' ? call->history.call_id : call->page.id;
     note->tenant = call->tenant;
     note->user = or_null(call->user);
     note->client_call_id = or_null(call->history.client_call_id);
@@ -56,11 +56,12 @@ static void fill(struct history_note *note, const struct live *call)
     note->function = call->name;
     note->function_id = call->rec != NULL ? call->rec->id : NULL;
     note->version = call->rec != NULL ? call->rec->version : 0;
-    note->attempt = call->attempt;
+    note->attempt = call->history.attempt > 0 ? call->history.attempt : call->attempt;
     note->tries = call->tries;
     note->publisher = call->pub->rt->id;
     note->spawner = call->tries > 0 ? or_null(call->at.id) : NULL;
-    note->queued_ms = wall_of(call->taken_ns);
+    note->queued_ms =
+        call->history.queued_ms > 0 ? call->history.queued_ms : wall_of(call->taken_ns);
     note->placed_ms = wall_of(call->accepted_ns);
     note->started_ms = wall_of(call->started_ns);
     note->argument_bytes = (int64_t)call->arg_len;

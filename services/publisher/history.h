@@ -40,7 +40,8 @@ enum history_event {
     HISTORY_PLACED,     /* a spawner has accepted it */
     HISTORY_STARTED,
     /* 4: as the read model ends a call that nobody speaks for */
-    HISTORY_ENDED = 5
+    HISTORY_ENDED = 5,
+    HISTORY_SETTLED /* the end of a queued call; those of its runs are not the last word */
 };
 
 #define HISTORY_STATUSES(X)                                                                        \
@@ -98,6 +99,9 @@ struct history_live {
     bool is_linked;
     bool is_queued;  /* it came through the queue */
     bool is_retried; /* its end is not the last word */
+    /* of a run of a queued call, else empty: */
+    char call_id[FAAS_UUID_TEXT]; /* the queued call's, which people know */
+    int64_t attempt, queued_ms;
     char client_call_id[FAAS_LABEL_MAX + 1];
 };
 

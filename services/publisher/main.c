@@ -1,5 +1,5 @@
 /* The publisher: owns the fate of every call. */
-#include "publisher.h"
+#include "jobs.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,8 +12,10 @@
 #define SETTLE_MS      1000  /* heartbeats heard before calls are taken: DESIGN.md 4.2 */
 #define DRAIN_LEAVE_MS 250   /* calls that were on their way when we left the subject */
 #define PUMP_S         0.02
+#define SCAN_MS        100 /* after a publisher's death: others die at about the same time */
 
 static struct publisher publisher;
+static struct jobs jobs;
 static ev_timer drain_timer;
 
 static const struct faas_option options[] = {
@@ -30,6 +32,18 @@ static const struct faas_option options[] = {
                  "calls that may wait for room (max_wait_ms) at once"),
     FAAS_OPT_INT(publisher.conf.queue_tenant_max, "PUBLISHER_QUEUE_TENANT", "1000", 1, 1000000,
                  "of them: calls of one tenant"),
+    FAAS_OPT_INT(jobs.conf.all_max, "QUEUED_CALLS", "100000", 1, 10000000,
+                 "queued calls (POST /async-function/NAME) one publisher keeps at once"),
+    FAAS_OPT_INT(jobs.conf.tenant_max, "QUEUED_CALLS_TENANT", "20000", 1, 10000000,
+                 "of them: calls of one user"),
+    FAAS_OPT_INT(jobs.conf.mb, "QUEUED_MB", "512", 2, 1048576,
+                 "stored arguments of one publisher's queued calls, in MB"),
+    FAAS_OPT_INT(jobs.conf.results_mb, "RESULTS_MB", "256", 1, 1048576,
+                 "stored results of queued calls, in MB; the oldest go first (set once, when the "
+                 "stream is made)"),
+    FAAS_OPT_INT(jobs.conf.dead_mb, "DEAD_LETTERS_MB", "64", 1, 1048576,
+                 "stored dead letters, in MB; the oldest go first (set once, when the stream is "
+                 "made)"),
     FAAS_OPT_INT(publisher.conf.cache_len, "PUBLISHER_CACHE", "10000", 1, 10000000,
                  "function records kept in memory"),
     FAAS_OPT_INT(publisher.conf.cache_mb, "PUBLISHER_CACHE_MB", "32", 1, 65536,
@@ -91,6 +105,7 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
     if (pub->history != NULL)
         history_begin(pub->history);
     pub->rt = rt;
+    jobs_start(pub->jobs, pub);
     return FAAS_OK;
 }
 
@@ -126,6 +141,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_FUNCTIONS, rt->replicas,
                           faas_deadline_in_ms(OPEN_MS), &functions, err));
     FAAS_TRY(open_history(&publisher, rt, err));
+    FAAS_TRY(jobs_open(&jobs, rt, faas_deadline_in_ms(OPEN_MS), err));
+    publisher.jobs = &jobs;
     faas_loop_post(rt->loop, on_attach, &at);
     pthread_mutex_lock(&at.mu);
     while (!at.is_done) /* bounded: the loop runs until this thread was joined */
@@ -239,13 +256,15 @@ static void watch(void *state, const struct faas_member *member, enum faas_membe
         spawner_lost(pub, member, change);
     else if (strcmp(member->service, "gateway") == 0)
         gateway_lost(pub, member, change == FAAS_MEMBER_RESTARTED);
+    else if (strcmp(member->service, "publisher") == 0)
+        jobs_scan_soon(pub->jobs, SCAN_MS);
 }
 
 /* ---- drain and stop ---- */
 
 void publisher_check_drained(struct publisher *pub)
 {
-    if (pub->is_draining && pub->book.live_len == 0)
+    if (pub->is_draining && pub->book.live_len == 0 && jobs_are_idle(pub->jobs))
         faas_service_drained();
 }
 
@@ -269,6 +288,7 @@ static void drain(void *state)
     }
     ev_timer_init(&drain_timer, on_drain_timer, DRAIN_LEAVE_MS / 1000.0, 0);
     drain_timer.data = pub;
+    jobs_drain(pub->jobs);
     ev_timer_start(faas_loop_ev(pub->rt->loop), &drain_timer);
 }
 
@@ -281,6 +301,7 @@ static void stop(void *state)
         struct ev_loop *ev = faas_loop_ev(pub->rt->loop);
 
         pub->is_draining = false;
+        jobs_stop(&jobs);
         while ((page = TAILQ_FIRST(&pub->book.live)) != NULL)
             finish_free((struct live *)page);
         ev_timer_stop(ev, &pub->tick);

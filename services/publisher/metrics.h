@@ -25,6 +25,17 @@
     X(STALE, COUNTER, "lookups_stale_total", "functions served from memory without a leader")      \
     X(LIVE, GAUGE, "calls_live", "calls here now")                                                 \
     X(WAITING, GAUGE, "calls_waiting", "of them: in the fair queue")                               \
+    X(JOBS_ACCEPTED, COUNTER, "jobs_accepted_total", "queued calls stored, and confirmed")         \
+    X(JOBS_TAKEN, COUNTER, "jobs_taken_over_total", "queued calls of publishers that are gone")    \
+    X(JOBS_DONE, COUNTER, "jobs_done_total", "queued calls that succeeded")                        \
+    X(JOBS_FAILED, COUNTER, "jobs_failed_total", "queued calls that can never run")                \
+    X(JOBS_DEAD, COUNTER, "jobs_dead_total", "queued calls that became dead letters")              \
+    X(JOBS_CANCELLED, COUNTER, "jobs_cancelled_total", "queued calls that were cancelled")         \
+    X(JOBS_LEFT, COUNTER, "jobs_given_away_total", "queued calls another publisher owns now")      \
+    X(JOBS_RUNS, COUNTER, "jobs_runs_total", "runs of queued calls")                               \
+    X(JOBS_RETRIES, COUNTER, "jobs_retries_total", "of them: repeated ones")                       \
+    X(JOBS_WAITING, GAUGE, "jobs_waiting", "queued calls that wait here")                          \
+    X(JOBS_RUNNING, GAUGE, "jobs_running", "queued calls that run here, or whose end is stored")   \
     X(RECORDS, COUNTER, "records_total", "notes about calls that were made")                       \
     X(RECORDS_SENT, COUNTER, "records_sent_total", "of them: confirmed by the stream")             \
     X(RECORDS_DROPPED, COUNTER, "records_dropped_total", "of them: lost, for lack of room")        \

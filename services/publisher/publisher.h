@@ -2,7 +2,7 @@
  * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
  *           spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
  *           finish.c ends calls; ask.c asks spawners; wire.c writes to the wire; resolve.c,
- *           place.c, usage.c, fair.c, book.c decide and remember.
+ *           place.c, usage.c, fair.c, book.c decide and remember.  jobs.h: queued calls.
  * Threads   everything belongs to the loop thread, from attaching (main.c) to stop.
  */
 #ifndef PUBLISHER_PUBLISHER_H
@@ -44,6 +44,8 @@ struct publisher_conf {
     int64_t cache_len, cache_mb;
     int64_t records_mb, stream_mb, stream_h; /* records_mb 0: no records of calls */
 };
+struct jobs;
+struct job;
 struct room_places { /* of all usable spawners together */
     int64_t all, free;
 };
@@ -57,6 +59,7 @@ struct publisher {
     struct usage usage;
     struct tally by_function, waiting_by_function;
     struct place_ledger ledger;
+    struct jobs *jobs;         /* queued calls */
     struct place_fleet fleet;  /* for one choice */
     struct room_places places; /* at the last choice */
     size_t hungry;             /* calls in the queue that wait for a place */
@@ -75,6 +78,7 @@ struct cancel_wait { /* somebody wants to know when a call has ended */
 struct live {              /* one call */
     struct book_page page; /* first: book.h finds it by page.id */
     struct publisher *pub;
+    struct job *job; /* whose run it is; NULL: a gateway's call */
     enum call_state state;
     struct usage_user *usage;   /* its user's; NULL: not entered */
     struct faas_fair_item wait; /* in the fair queue */
@@ -133,6 +137,9 @@ int64_t drive_timeout_ms(const struct live *call); /* the function's, shortened 
 
 /* ---- room.c ---- */
 bool room_is_capped(struct live *call); /* call->err says by what */
+/* The function has as many calls placed as it may. */
+bool room_is_at_cap(struct publisher *pub, const struct record *rec);
+struct room_places room_places(struct publisher *pub);
 FAAS_MUST_CHECK faas_code room_count_in(struct live *call);
 void room_count_out(struct live *call);
 /* Sets call->at and says yes, or says why not. */
@@ -165,6 +172,7 @@ struct wire_fail {
     const char *component;
     int64_t retry_after_s; /* 0: not said */
     bool may_have_run;
+    struct live *call; /* NULL: it was never entered */
 };
 /* The FAIL frame; the caller frees.  NULL without memory. */
 void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len);

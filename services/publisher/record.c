@@ -13,7 +13,9 @@ struct head { /* the stored fields that matter here; borrowed from the document 
     int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
     int64_t memory_mb, pids, tmp_mb, output_mb;
     double cpus;
-    json_t *command, *env, *secrets;
+    bool is_idempotent;
+    int64_t attempts, backoff_ms;
+    json_t *command, *env, *secrets, *retry_on;
 };
 
 static const struct faas_json_field digest_fields[] = {
@@ -27,6 +29,13 @@ static const struct faas_json_field limit_fields[] = {
     FAAS_FIELD(INT, struct head, pids, "pids", 1, 1e9, false),
     FAAS_FIELD(INT, struct head, tmp_mb, "tmp_mb", 0, 1e9, false),
     FAAS_FIELD(INT, struct head, output_mb, "output_mb", 1, FAAS_OUTPUT_MB_MAX, false),
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field retry_fields[] = {
+    FAAS_FIELD(BOOL, struct head, is_idempotent, "idempotent", 0, 0, false),
+    FAAS_FIELD(INT, struct head, attempts, "attempts", 1, JOB_ATTEMPTS_MAX, false),
+    FAAS_FIELD(INT, struct head, backoff_ms, "backoff_ms", 0, JOB_BACKOFF_MAX_MS, false),
+    FAAS_FIELD(LIST, struct head, retry_on, "on", 0, 16, false),
     FAAS_FIELD_END,
 };
 static const struct faas_json_field head_fields[] = {
@@ -48,6 +57,7 @@ static const struct faas_json_field head_fields[] = {
     FAAS_FIELD(LIST, struct head, secrets, "secrets", 0, 4096, false),
     {"digest", FAAS_JSON_OBJECT, 0, 0, 0, false, digest_fields, SIZE_MAX},
     {"limits", FAAS_JSON_OBJECT, 0, 0, 0, false, limit_fields, SIZE_MAX},
+    {"retry", FAAS_JSON_OBJECT, 0, 0, 0, false, retry_fields, SIZE_MAX},
     FAAS_FIELD_END,
 };
 static const struct head head_defaults = {
@@ -65,6 +75,8 @@ static const struct head head_defaults = {
     .pids = 128,
     .tmp_mb = 64,
     .output_mb = FAAS_OUTPUT_MB,
+    .attempts = JOB_ATTEMPTS,
+    .backoff_ms = JOB_BACKOFF_MS,
 };
 
 void record_key(const char *tenant, const char *name, char out_key[RECORD_KEY_MAX])
@@ -73,6 +85,12 @@ void record_key(const char *tenant, const char *name, char out_key[RECORD_KEY_MA
 
     faas_hash_text(name, strlen(name), hash);
     snprintf(out_key, RECORD_KEY_MAX, "f.%.36s.%.32s", tenant, hash);
+}
+
+void record_version_key(const char *tenant, const char *id, int64_t version,
+                        char out_key[RECORD_VERSION_KEY_MAX])
+{
+    snprintf(out_key, RECORD_VERSION_KEY_MAX, "v.%.36s.%.36s.%lld", tenant, id, (long long)version);
 }
 
 static json_t *or_empty(json_t *borrowed, json_t *(*empty)(void))
@@ -105,6 +123,23 @@ static json_t *spec_new(const struct head *head, const char *tenant)
                      head->reuse, "isolation", isolation_of(head), "last_stderr", FAAS_STDERR_TAIL);
 }
 
+/* An idempotent function without a list of its own is run again when a run was lost. */
+static struct job_retry retry_of(const struct head *head)
+{
+    struct job_retry retry = {.is_idempotent = head->is_idempotent,
+                              .attempts = head->attempts,
+                              .backoff_ms = head->backoff_ms};
+    const json_t *word;
+    size_t i;
+
+    retry.on_lost = head->is_idempotent && head->retry_on == NULL;
+    json_array_foreach (head->retry_on, i, word) {
+        retry.on_lost |= strcmp(json_string_value(word), "lost") == 0;
+        retry.on_failed |= strcmp(json_string_value(word), "failed") == 0;
+    }
+    return retry;
+}
+
 static void record_fill(struct record *rec, const struct head *head, const char *tenant)
 {
     snprintf(rec->tenant, sizeof rec->tenant, "%s", tenant);
@@ -116,6 +151,7 @@ static void record_fill(struct record *rec, const struct head *head, const char 
     rec->max_wait_ms = head->max_wait_ms;
     rec->concurrency = head->concurrency;
     rec->is_stdin = strcmp(head->input, "stdin") == 0;
+    rec->retry = retry_of(head);
     snprintf(rec->affinity, sizeof rec->affinity, "%s/%s/%lld", rec->tenant, rec->id,
              (long long)rec->version);
 }
@@ -151,7 +187,7 @@ faas_code record_parse(const char *key, const void *value, size_t len, struct re
     struct head head = head_defaults;
     faas_err why = {0};
 
-    if (strncmp(key, "f.", 2) != 0 || strlen(key) < 2 + 36 + 1)
+    if ((strncmp(key, "f.", 2) != 0 && strncmp(key, "v.", 2) != 0) || strlen(key) < 2 + 36 + 1)
         return faas_fail(err, FAAS_INTERNAL, "not a function's key");
     if (faas_json_parse(value, len, false, &doc, &why) != FAAS_OK ||
         faas_json_decode(doc, head_fields, FAAS_JSON_TOLERANT, &head, &why) != FAAS_OK) {

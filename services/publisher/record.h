@@ -13,6 +13,8 @@
 #include "base/json.h"
 #include "base/name.h"
 
+#include "job_policy.h"
+
 struct record {
     int refs;
     size_t bytes; /* all of it */
@@ -21,6 +23,7 @@ struct record {
     char affinity[2 * FAAS_UUID_TEXT + 24]; /* "<tenant>/<id>/<version>" */
     int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
     bool is_stdin;
+    struct job_retry retry;
     size_t spec_len;
     char spec[]; /* text of the part of a placement that is the same for each call, up to its '}' */
 };
@@ -29,7 +32,12 @@ struct record {
 #define RECORD_KEY_MAX 80
 /* The bucket key of a function name; tenant is a UUID. */
 void record_key(const char *tenant, const char *name, char out_key[RECORD_KEY_MAX]);
-/* key is the bucket key the value was found under: it names the tenant. */
+/* Room for "v.<tenant>.<function id>.<version>". */
+#define RECORD_VERSION_KEY_MAX 112
+/* The bucket key of one version; tenant and id are UUIDs. */
+void record_version_key(const char *tenant, const char *id, int64_t version,
+                        char out_key[RECORD_VERSION_KEY_MAX]);
+/* key is the bucket key the value was found under, of a head or a version: it names the tenant. */
 FAAS_MUST_CHECK faas_code record_parse(const char *key, const void *value, size_t len,
                                        struct record **out_record, faas_err *err);
 struct record *record_ref(struct record *record);

@@ -9,20 +9,25 @@
 
 /* ---- caps ---- */
 
-static int64_t function_cap(const struct live *call)
+static int64_t function_cap(const struct publisher *pub, const struct record *rec)
 {
-    return call->rec->concurrency > 0 ? call->rec->concurrency
-                                      : call->pub->conf.function_concurrency;
+    return rec->concurrency > 0 ? rec->concurrency : pub->conf.function_concurrency;
+}
+
+bool room_is_at_cap(struct publisher *pub, const struct record *rec)
+{
+    int64_t cap = function_cap(pub, rec);
+
+    return cap > 0 && tally_of(&pub->by_function, rec->id) >= cap;
 }
 
 bool room_is_capped(struct live *call)
 {
-    int64_t cap = function_cap(call);
-
-    if (call->is_counted || cap == 0 || tally_of(&call->pub->by_function, call->rec->id) < cap)
+    if (call->is_counted || !room_is_at_cap(call->pub, call->rec))
         return false;
     (void)faas_fail(&call->err, FAAS_BUSY,
-                    "the function runs as many calls as it may at once (%lld)", (long long)cap);
+                    "the function runs as many calls as it may at once (%lld)",
+                    (long long)function_cap(call->pub, call->rec));
     return true;
 }
 
@@ -80,6 +85,11 @@ static struct room_places count_places(const struct place_fleet *fleet)
         places.free += fleet->targets[i].free;
     }
     return places;
+}
+
+struct room_places room_places(struct publisher *pub)
+{
+    return count_places(gather(pub));
 }
 
 /* Is there a place beyond those that the call's user leaves to others?  A call that was granted one

@@ -1,6 +1,8 @@
 PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c drive.c finish.c ask.c wire.c \
 	resolve.c record.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c \
-	history.c history_send.c history_text.c spool.c spool_file.c)
+	history.c history_send.c history_text.c spool.c spool_file.c jobs.c job.c job_lines.c job_policy.c \
+	job_store.c job_take.c job_run.c job_end.c job_scan.c job_ask.c job_send.c \
+	job_note.c dead.c)
 $(eval $(call program,faas-publisher,$(PUBLISHER)))
 $(eval $(call test,call,services/publisher/call.c))
 $(eval $(call test,place,services/publisher/place.c))
@@ -14,4 +16,7 @@ $(eval $(call test,publisher_cache,services/publisher/cache.c services/publisher
 STAGE := $(addprefix tests/support/,stage.c stage_actor.c steps.c)
 $(eval $(call integration,publisher,$(STAGE)))
 $(eval $(call integration,publisher_trouble,$(STAGE)))
+$(eval $(call test,job,services/publisher/job.c))
+$(eval $(call test,job_lines,services/publisher/job_lines.c))
+$(eval $(call test,job_policy,services/publisher/job_policy.c))
 $(eval $(call integration,history,$(STAGE)))

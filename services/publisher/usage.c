@@ -25,6 +25,20 @@ static int by_tenant(const void *a, const void *b)
     return strcmp(a, b);
 }
 
+static struct usage_user *user_find(const struct usage *usage, const char *tenant)
+{
+    void *const *node = tfind(tenant, &usage->tree, by_tenant);
+
+    return node != NULL ? *node : NULL;
+}
+
+int64_t usage_placed(const struct usage *usage, const char *tenant)
+{
+    const struct usage_user *user = user_find(usage, tenant);
+
+    return user != NULL ? user->own.placed + user->others.placed : 0;
+}
+
 void usage_init(struct usage *usage)
 {
     *usage = (struct usage){.tree = NULL};
@@ -33,13 +47,6 @@ void usage_init(struct usage *usage)
 }
 
 /* ---- entries ---- */
-
-static struct usage_user *user_find(const struct usage *usage, const char *tenant)
-{
-    void *const *node = tfind(tenant, &usage->tree, by_tenant);
-
-    return node != NULL ? *node : NULL;
-}
 
 static struct usage_user *user_get(struct usage *usage, const char *tenant)
 {

@@ -66,6 +66,8 @@ void usage_release_bytes(struct usage_user *user, size_t bytes);
 void usage_place(struct usage_user *user, int by);      /* +1, -1 */
 void usage_sweep(struct usage *usage, uint64_t now_ns); /* forgets who is not active any more */
 
+int64_t usage_placed(const struct usage *usage, const char *tenant); /* at all publishers */
+
 /* ---- shares ---- */
 bool usage_is_below_share(const struct usage *usage, const struct usage_user *user,
                           int64_t capacity);

@@ -1,4 +1,4 @@
-#include "publisher.h"
+#include "jobs.h"
 
 #include "base/clock.h"
 #include "base/envelope.h"
@@ -73,8 +73,13 @@ void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len)
 void wire_fail(struct publisher *pub, const struct wire_fail *fail)
 {
     size_t len = 0;
-    FAAS_AUTO(void) *frame = wire_fail_frame(fail, &len);
+    FAAS_AUTO(void) *frame = NULL;
 
+    if (fail->call != NULL && fail->call->job != NULL) {
+        job_on_fail(fail->call, fail);
+        return;
+    }
+    frame = wire_fail_frame(fail, &len);
     if (frame == NULL)
         FAAS_LOG(ERROR, "no memory for a failure's frame", FAAS_LSTR("call", fail->id));
     else

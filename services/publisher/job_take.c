@@ -1,0 +1,308 @@
+/* A call for the queue: looked at, stored, and then promised. */
+#include "jobs.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct meta { /* the envelope's JSON; borrowed */
+    const char *kind, *function, *label, *callback;
+    int64_t timeout_ms;
+};
+static const struct faas_json_field meta_fields[] = {
+    FAAS_FIELD(STR, struct meta, kind, "kind", 1, 32, false),
+    FAAS_FIELD(STR, struct meta, function, "function", 0, 4096, true),
+    FAAS_FIELD(STR, struct meta, label, "client_call_id", 0, JOB_LABEL_MAX, false),
+    FAAS_FIELD(STR, struct meta, callback, "callback", 0, JOB_URL_MAX, false),
+    FAAS_FIELD(INT, struct meta, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
+    FAAS_FIELD_END,
+};
+
+static void on_letter_removed(void *arg, faas_code code, const struct faas_stream_msg *msg,
+                              const faas_err *err)
+{
+    (void)arg;
+    (void)msg;
+    (void)err;
+    if (code != FAAS_OK && code != FAAS_NOT_FOUND)
+        FAAS_LOG(WARN, "a redriven dead letter stays"); /* redriven again it is the same call */
+}
+
+static void say_accepted(struct job *job)
+{
+    FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", job->state.id);
+
+    if (job->letter[0] != '\0') {
+        (void)json_object_set_new(doc, "redrive_of", json_string(job->letter));
+        faas_stream_delete(job->jobs->dead, job->letter_seq, faas_deadline_in_ms(JOBS_KEEP_MS),
+                           on_letter_removed, NULL);
+    }
+    if (job->asker != NULL)
+        faas_rpc_answer_json(job->jobs->pub->rt->rpc, job->asker, doc);
+    faas_msg_free(job->asker);
+    job->asker = NULL;
+}
+
+/* Nobody was promised anything. */
+static void refuse(struct job *job, const faas_err *err)
+{
+    faas_rpc_answer_err(job->jobs->pub->rt->rpc, job->asker, err);
+    job_free(job);
+}
+
+/* ---- storing ---- */
+
+static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *msg,
+                      const faas_err *err)
+{
+    struct job *job = arg;
+    struct jobs *jobs = job->jobs;
+    faas_err why = *err;
+
+    job->is_busy = false;
+    if (jobs->is_stopped)
+        return;
+    if (code == FAAS_OK) {
+        job->seq = msg->seq;
+        metric_count(M_JOBS_ACCEPTED);
+        job_note_queued(job);
+        say_accepted(job);
+        if (jobs->held > JOBS_HELD_MAX)
+            job_drop_argument(job);
+        if (job->is_cancelled)
+            job_cancel(job);
+        else
+            job_line_up(job, false);
+        return;
+    }
+    if (code == FAAS_CONFLICT) { /* another publisher was asked before us, and has it */
+        say_accepted(job);
+        job_free(job);
+        return;
+    }
+    if (code == FAAS_UNAVAILABLE) {
+        (void)faas_fail(&why, FAAS_UNAVAILABLE,
+                        "the queue could not store the call at the moment; it was not queued, try "
+                        "again");
+        /* It may have been stored all the same: then the scan removes it. */
+        jobs_scan_soon(jobs, 1000);
+    }
+    refuse(job, &why);
+}
+
+static void store(struct job *job)
+{
+    struct jobs *jobs = job->jobs;
+    char subject[JOB_SUBJECT_MAX];
+    FAAS_AUTO(void) *bytes = NULL;
+    struct faas_stream_put put = {.subject = subject,
+                                  .deadline_ns = faas_deadline_in_ms(JOBS_STORE_MS)};
+    faas_err err = {0};
+
+    job->state.queued_ms = faas_wall_ms();
+    if (job_state_pack(&job->state, job->arg, job->arg_len, &bytes, &put.len, &err) != FAAS_OK ||
+        jobs_add(jobs, job, &err) != FAAS_OK) {
+        refuse(job, &err);
+        return;
+    }
+    put.data = bytes;
+    job_subject(JOB_IN_QUEUE, job->state.tenant, job->state.id, subject);
+    job->is_busy = true;
+    faas_stream_put(jobs->queue, &put, on_stored, job);
+}
+
+/* ---- its function ---- */
+
+static void check_argument(struct job *job, const struct record *rec)
+{
+    faas_err err = {0};
+
+    if (jobs_find(job->jobs, job->state.id) != NULL) { /* asked again meanwhile */
+        job_free(job);
+        return;
+    }
+    if (record_check_argument(rec, job->arg, job->arg_len, &err) != FAAS_OK) {
+        refuse(job, &err);
+        return;
+    }
+    memcpy(job->state.function, rec->id, sizeof job->state.function);
+    job->state.version = rec->version;
+    store(job);
+}
+
+static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
+{
+    if (rec != NULL)
+        check_argument(arg, rec);
+    else
+        refuse(arg, err);
+}
+
+/* Sent again, since whoever was asked first did not answer: did that one have it, and end it? */
+static void on_end_looked_for(void *arg, faas_code code, const struct faas_stream_msg *msg,
+                              const faas_err *err)
+{
+    struct job *job = arg;
+    struct publisher *pub = job->jobs->pub;
+    struct record *rec;
+
+    (void)msg;
+    job->is_busy = false;
+    if (job->jobs->is_stopped)
+        return;
+    if (code == FAAS_OK) {
+        say_accepted(job);
+        job_free(job);
+        return;
+    }
+    if (code != FAAS_NOT_FOUND) {
+        refuse(job, err);
+        return;
+    }
+    rec = resolve_now(&pub->resolve, job->state.tenant, job->state.name);
+    if (rec != NULL) {
+        check_argument(job, rec);
+        return;
+    }
+    job->look.done = on_looked_up;
+    job->look.arg = job;
+    resolve_ask(&pub->resolve, job->state.tenant, job->state.name, &job->look);
+}
+
+static void look_for_end(struct job *job)
+{
+    char subject[JOB_SUBJECT_MAX];
+
+    job_end_subject(job->state.tenant, job->state.id, subject);
+    job->is_busy = true;
+    faas_stream_last(job->jobs->results, subject, faas_deadline_in_ms(JOBS_KEEP_MS),
+                     on_end_looked_for, job);
+}
+
+void job_submit(struct job *job, bool was_tried)
+{
+    const faas_err none = {0};
+
+    if (was_tried)
+        look_for_end(job);
+    else
+        on_end_looked_for(job, FAAS_NOT_FOUND, NULL, &none);
+}
+
+void job_own(struct job *job)
+{
+    const struct faas_runtime *rt = job->jobs->pub->rt;
+
+    (void)snprintf(job->state.owner, sizeof job->state.owner, "%s", rt->id);
+    (void)snprintf(job->state.epoch, sizeof job->state.epoch, "%s",
+                   faas_members_epoch(rt->members));
+}
+
+/* ---- the message ---- */
+
+faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes, faas_err *err)
+{
+    const struct job_conf *conf = &jobs->conf;
+
+    if (jobs->is_draining)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the publisher is about to stop");
+    if (jobs->len >= (size_t)conf->all_max)
+        return faas_fail_busy(err, 5, "%lld queued calls wait already, the most allowed",
+                              (long long)conf->all_max);
+    if (job_lines_of(&jobs->lines, tenant) >= (size_t)conf->tenant_max)
+        return faas_fail_busy(err, 5, "%lld of your queued calls wait already, the most allowed",
+                              (long long)conf->tenant_max);
+    if (jobs->bytes + bytes > (size_t)conf->mb << 20)
+        return faas_fail_busy(err, 5,
+                              "arguments of queued calls take %lld MB already, the most "
+                              "they may",
+                              (long long)conf->mb);
+    return FAAS_OK;
+}
+
+static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct faas_envelope *env,
+                      faas_err *err)
+{
+    struct job_state *state = &job->state;
+    struct meta meta = {.kind = "exec", .label = "", .callback = ""};
+
+    if (ctx->id[0] == '\0' || ctx->tenant[0] == '\0')
+        return faas_fail(err, FAAS_INVALID,
+                         "headers " FAAS_H_ID " and " FAAS_H_TENANT ": must be UUIDs");
+    FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
+    if (strcmp(meta.kind, "exec") != 0)
+        return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
+    FAAS_TRY(faas_function_name_check(meta.function, err));
+    FAAS_TRY(jobs_check_room(job->jobs, ctx->tenant, env->len, err));
+    memcpy(state->id, ctx->id, sizeof state->id);
+    memcpy(state->run, ctx->id, sizeof state->run);
+    memcpy(state->tenant, ctx->tenant, sizeof state->tenant);
+    memcpy(state->user, ctx->user, sizeof state->user);
+    memcpy(state->trace, ctx->traceparent, sizeof state->trace);
+    (void)snprintf(state->name, sizeof state->name, "%s", meta.function);
+    (void)snprintf(state->label, sizeof state->label, "%s", meta.label);
+    job_own(job);
+    state->asked_ms = meta.timeout_ms;
+    if (meta.callback[0] != '\0' && (state->callback = strdup(meta.callback)) == NULL)
+        return faas_fail_sys(err, ENOMEM, "queue a call");
+    job_hold_argument(job, env->bytes, env->len);
+    return job->arg != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "queue a call");
+}
+
+static faas_code read_job(struct job *job, const faas_msg *msg, const struct faas_ctx *ctx,
+                          faas_err *err)
+{
+    struct faas_envelope env = {0};
+    faas_code rc;
+
+    FAAS_TRY(faas_envelope_open(faas_msg_data(msg), faas_msg_len(msg), &env, err));
+    rc = fill(job, ctx, &env, err);
+    faas_envelope_done(&env);
+    return rc;
+}
+
+static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ctx *ctx)
+{
+    struct job *job = job_new(pub->jobs);
+    faas_err err = {0};
+    faas_code rc;
+
+    if (job == NULL) {
+        (void)faas_fail_sys(&err, ENOMEM, "queue a call");
+        faas_rpc_answer_err(pub->rt->rpc, take_msg, &err);
+        faas_msg_free(take_msg);
+        return;
+    }
+    job->asker = take_msg;
+    rc = read_job(job, take_msg, ctx, &err);
+    if (rc != FAAS_OK)
+        refuse(job, &err);
+    else
+        job_submit(job, faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1) > 1);
+}
+
+void jobs_on_queue(void *state, faas_msg *take_msg)
+{
+    struct publisher *pub = state;
+    struct faas_ctx ctx;
+    struct job *known;
+
+    drive_check_late(pub);
+    faas_ctx_from_msg(take_msg, FAAS_TIMEOUT_MS, &ctx);
+    known = jobs_find(pub->jobs, ctx.id);
+    if (known == NULL && book_tomb_find(&pub->book, ctx.id, faas_now_ns()) == NULL) {
+        take(pub, take_msg, &ctx);
+        return;
+    }
+    /* Sent again: the answer comes, or was lost. */
+    if (known == NULL || known->phase != JOB_STORING) {
+        FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", ctx.id);
+
+        faas_rpc_answer_json(pub->rt->rpc, take_msg, doc);
+    }
+    faas_msg_free(take_msg);
+}
