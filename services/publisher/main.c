@@ -91,7 +91,7 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
     if (pub->history != NULL)
         history_begin(pub->history);
     pub->rt = rt;
-    return FAAS_OK;
+    return unheard_open(pub, err);
 }
 
 static void on_attach(void *arg)
@@ -290,6 +290,7 @@ static void stop(void *state)
     history_stop(pub->history);
     pub->history = NULL;
     pub->rt = NULL;
+    faas_inbox_close(FAAS_STEAL(pub->unheard));
     resolve_stop(&pub->resolve);
     book_done(&pub->book);
     faas_fair_done(&pub->fair);

@@ -1,4 +1,4 @@
-PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c drive.c finish.c ask.c wire.c \
+PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c drive.c finish.c ask.c unheard.c wire.c \
 	resolve.c record.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c \
 	history.c history_send.c history_text.c spool.c spool_file.c)
 $(eval $(call program,faas-publisher,$(PUBLISHER)))
