@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define RESULT_AGE_S (24 * 3600)
+#define KEYS_BYTES   (16 * 1024 * 1024)
 #define BYTES_MIN    (1024 * 1024) /* of a stream */
 
 static int by_id(const void *a, const void *b)
@@ -191,6 +192,11 @@ faas_code jobs_open(struct jobs *jobs, const struct faas_runtime *rt, uint64_t d
     /* Bounded by its publishers: a limit here would also refuse the changes of what is stored. */
     const struct faas_stream_conf queue = {
         .name = FAAS_STREAM_JOBS, .subjects = "job.>", .max_bytes = -1};
+    /* A key that was dropped to make room could let its call run again: new ones are refused. */
+    const struct faas_stream_conf keys = {.name = FAAS_STREAM_KEYS,
+                                          .subjects = "key.>",
+                                          .max_bytes = KEYS_BYTES,
+                                          .max_age_s = RESULT_AGE_S};
     const struct faas_stream_conf results = {.name = FAAS_STREAM_RESULTS,
                                              .subjects = "res.>",
                                              .max_bytes = jobs->conf.results_mb << 20,
@@ -201,6 +207,7 @@ faas_code jobs_open(struct jobs *jobs, const struct faas_runtime *rt, uint64_t d
                                           .max_bytes = jobs->conf.dead_mb << 20,
                                           .is_discard_old = true};
 
+    FAAS_TRY(open_one(rt, keys, deadline_ns, &jobs->keys, err));
     FAAS_TRY(open_one(rt, queue, deadline_ns, &jobs->queue, err));
     FAAS_TRY(open_one(rt, results, deadline_ns, &jobs->results, err));
     return open_one(rt, dead, deadline_ns, &jobs->dead, err);
@@ -246,10 +253,11 @@ void jobs_stop(struct jobs *jobs)
 
     jobs->is_stopped = true;
     /* First: operations between two tries end, and tell the jobs they belong to. */
+    faas_stream_close(jobs->keys);
     faas_stream_close(jobs->queue);
     faas_stream_close(jobs->results);
     faas_stream_close(jobs->dead);
-    jobs->queue = jobs->results = jobs->dead = NULL;
+    jobs->keys = jobs->queue = jobs->results = jobs->dead = NULL;
     if (jobs->pub == NULL)
         return;
     ev_timer_stop(faas_loop_ev(jobs->pub->rt->loop), &jobs->pump);

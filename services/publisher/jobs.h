@@ -68,6 +68,9 @@ struct job {
     faas_msg *asker;             /* whom the answer to its queueing is owed */
     char letter[FAAS_UUID_TEXT]; /* the dead letter it was made from, or "" */
     uint64_t letter_seq;
+    char key[FAAS_HASH_TEXT]; /* of its Idempotency-Key, or "" */
+    uint64_t key_seq;
+    bool is_key_taken; /* it was claimed for this call before */
 
     /* its run */
     struct record *rec;
@@ -101,6 +104,7 @@ struct state_wait; /* job_ask.c */
 struct jobs {
     struct publisher *pub;
     struct job_conf conf;
+    faas_stream *keys;
     faas_stream *queue, *results, *dead; /* start thread, then the loop; closed by stop */
     void *root;                          /* tsearch(3) by id */
     struct job_list all;
@@ -152,6 +156,11 @@ void job_submit(struct job *job, bool was_tried);
 FAAS_MUST_CHECK faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes,
                                           faas_err *err);
 void job_own(struct job *job); /* names this process its owner */
+
+/* ---- job_key.c: the call's Idempotency-Key ---- */
+/* Claims it for the job; then(job), or its asker is answered and the job is gone. */
+void job_claim_key(struct job *job, void (*then)(struct job *job));
+void job_confirm_key(struct job *job, void (*then)(struct job *job)); /* the job is stored */
 
 /* ---- job_run.c ---- */
 void jobs_pump(struct jobs *jobs); /* soon, from the loop */

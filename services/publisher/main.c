@@ -38,10 +38,10 @@ static const struct faas_option options[] = {
                  "of them: calls of one user"),
     FAAS_OPT_INT(jobs.conf.mb, "QUEUED_MB", "512", 2, 1048576,
                  "stored arguments of one publisher's queued calls, in MB"),
-    FAAS_OPT_INT(jobs.conf.results_mb, "RESULTS_MB", "256", 1, 1048576,
+    FAAS_OPT_INT(jobs.conf.results_mb, "RESULTS_MB", "128", 1, 1048576,
                  "stored results of queued calls, in MB; the oldest go first (set once, when the "
                  "stream is made)"),
-    FAAS_OPT_INT(jobs.conf.dead_mb, "DEAD_LETTERS_MB", "64", 1, 1048576,
+    FAAS_OPT_INT(jobs.conf.dead_mb, "DEAD_LETTERS_MB", "32", 1, 1048576,
                  "stored dead letters, in MB; the oldest go first (set once, when the stream is "
                  "made)"),
     FAAS_OPT_INT(publisher.conf.cache_len, "PUBLISHER_CACHE", "10000", 1, 10000000,
