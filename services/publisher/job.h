@@ -17,12 +17,12 @@
 #include "base/name.h"
 #include "contract.h"
 
-#define JOB_SUBJECT_MAX 128
+#define JOB_SUBJECT_MAX     128
 #define JOB_KEY_SUBJECT_MAX 160
-#define JOB_CHUNK       (256 * 1024)
-#define JOB_INLINE_MAX  JOB_CHUNK
-#define JOB_LABEL_MAX   FAAS_LABEL_MAX
-#define JOB_URL_MAX     FAAS_CALLBACK_MAX
+#define JOB_CHUNK           (256 * 1024)
+#define JOB_INLINE_MAX      JOB_CHUNK
+#define JOB_LABEL_MAX       FAAS_LABEL_MAX
+#define JOB_URL_MAX         FAAS_CALLBACK_MAX
 
 enum job_place { JOB_IN_QUEUE, JOB_IN_RESULTS, JOB_IN_DEAD };
 /* "job.ab.<tenant>.<id>"; results: "res.ab.<tenant>.<id>", below which are .end and .c<n>. */

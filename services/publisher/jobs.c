@@ -121,6 +121,7 @@ void job_free(struct job *job)
     if (jobs->pub != NULL)
         ev_timer_stop(faas_loop_ev(jobs->pub->rt->loop), &job->timer);
     job_release_run(job);
+    callback_forget(job);
     job_answer_cancels(job, NULL);
     faas_msg_free(job->asker);
     record_unref(job->rec);
@@ -207,6 +208,7 @@ faas_code jobs_open(struct jobs *jobs, const struct faas_runtime *rt, uint64_t d
                                           .max_bytes = jobs->conf.dead_mb << 20,
                                           .is_discard_old = true};
 
+    FAAS_TRY(callbacks_open(jobs->conf.callback_allow, rt, &jobs->callbacks, err));
     FAAS_TRY(open_one(rt, keys, deadline_ns, &jobs->keys, err));
     FAAS_TRY(open_one(rt, queue, deadline_ns, &jobs->queue, err));
     FAAS_TRY(open_one(rt, results, deadline_ns, &jobs->results, err));
@@ -252,6 +254,8 @@ void jobs_stop(struct jobs *jobs)
     struct job *job;
 
     jobs->is_stopped = true;
+    callbacks_close(jobs->callbacks);
+    jobs->callbacks = NULL;
     /* First: operations between two tries end, and tell the jobs they belong to. */
     faas_stream_close(jobs->keys);
     faas_stream_close(jobs->queue);

@@ -17,6 +17,7 @@
 #ifndef PUBLISHER_JOBS_H
 #define PUBLISHER_JOBS_H
 
+#include "callback.h"
 #include "job.h"
 #include "job_lines.h"
 #include "publisher.h"
@@ -35,6 +36,7 @@
 struct job_conf {
     int64_t all_max, tenant_max; /* jobs */
     int64_t mb;                  /* of stored arguments */
+    char *callback_allow;        /* networks */
     int64_t results_mb, dead_mb; /* of the streams, when they are made */
 };
 
@@ -96,6 +98,9 @@ struct job {
     int result_fd;            /* -1: in memory */
     bool is_text, is_dead_kept, is_end_kept, was_ended;
     struct cancel_wait *cancels;
+    bool is_end_told, is_callback_done;
+    struct callback_call *calling;
+    int callback_tries;
 };
 TAILQ_HEAD(job_list, job);
 
@@ -106,7 +111,8 @@ struct jobs {
     struct job_conf conf;
     faas_stream *keys;
     faas_stream *queue, *results, *dead; /* start thread, then the loop; closed by stop */
-    void *root;                          /* tsearch(3) by id */
+    struct callbacks *callbacks;
+    void *root; /* tsearch(3) by id */
     struct job_list all;
     struct job_lines lines;
     size_t len, bytes, held;
@@ -178,7 +184,8 @@ void job_ended(struct job *job); /* code, end and may_have_run are set */
 /* Ends it, now or when that is safe; job_answer_cancels() tells. */
 void job_cancel(struct job *job);
 void job_answer_cancels(struct job *job, const char *word); /* NULL: without a word */
-void job_forget(struct job *job); /* somebody else owns it, or has ended it */
+void job_keep_on(struct job *job); /* its end is stored; the rest is to be done */
+void job_forget(struct job *job);  /* somebody else owns it, or has ended it */
 
 /* ---- job_note.c: what its record says ---- */
 void job_note_queued(const struct job *job); /* it waits, for the first time or again */
