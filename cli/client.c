@@ -205,6 +205,11 @@ static bool make_headers(const cli_client *client, const struct client_request *
 
     if (request->body != NULL && !add_header(out_list, "Content-Type", type))
         return false;
+    if ((request->callback_url != NULL &&
+         !add_header(out_list, "X-Callback-Url", request->callback_url)) ||
+        (request->idempotency_key != NULL &&
+         !add_header(out_list, "Idempotency-Key", request->idempotency_key)))
+        return false;
     if (request->is_public || client->credential.token == NULL)
         return true;
     bearer = file_path("Bearer %s", client->credential.token);

@@ -33,6 +33,7 @@ struct client_request {
     bool is_public;           /* no token needed, none sent */
     int64_t timeout_ms;       /* whole exchange; 0: CLIENT_TIMEOUT_MS */
     FILE *sink;               /* or NULL */
+    const char *callback_url, *idempotency_key; /* header fields of a call; NULL: none */
 };
 
 struct client_answer {

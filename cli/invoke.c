@@ -13,12 +13,18 @@
 #define CALL_TIMEOUT_TEXT "longest wait for the answer (4000); the call is cancelled after it"
 
 static int64_t timeout_s = CALL_TIMEOUT_S;
-static const char *content_type;
+static const char *content_type, *callback_url, *idempotency_key;
+static bool is_async;
 
 const struct cli_option cli_invoke_options[] = {
     {"timeout-s", CLI_INT, &timeout_s, "N", CALL_TIMEOUT_TEXT, 1, 100000, NULL},
     {"content-type", CLI_TEXT, &content_type, "TYPE", "of the argument (application/octet-stream)",
      0, 0, NULL},
+    {"async", CLI_FLAG, &is_async, NULL, "queue the call, print its id", 0, 0, NULL},
+    {"callback", CLI_TEXT, &callback_url, "URL",
+     "with --async: where the platform posts the result once the call has ended", 0, 0, NULL},
+    {"idempotency-key", CLI_TEXT, &idempotency_key, "KEY",
+     "calls of one key within 24 hours are one call", 0, 0, NULL},
     CLI_OPTION_END,
 };
 
@@ -87,14 +93,17 @@ static faas_code get_argument(const struct cli_args *args, struct bytes *out, fa
 static faas_code call(cli_client *client, const struct cli_args *args, struct client_answer *answer,
                       faas_err *err)
 {
-    FAAS_AUTO(char) *path = client_path("/function/", args->rest.items[0]);
+    FAAS_AUTO(char) *path =
+        client_path(is_async ? "/async-function/" : "/function/", args->rest.items[0]);
     struct bytes argument = {0};
     struct client_request request = {
         .method = "POST",
         .path = path,
         .content_type = content_type != NULL ? content_type : "application/octet-stream",
         .timeout_ms = timeout_s * 1000,
-        .sink = stdout,
+        .sink = is_async ? NULL : stdout,
+        .callback_url = callback_url,
+        .idempotency_key = idempotency_key,
     };
     faas_code code;
 
@@ -127,6 +136,16 @@ static void show_stderr_tail(const json_t *problem)
                 clean[len - 1] != '\n' ? "\n" : "");
 }
 
+static void print_id(const struct client_answer *answer, bool is_json)
+{
+    FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", answer->call_id);
+
+    if (is_json && doc != NULL)
+        output_json(doc, stdout);
+    else
+        printf("%s\n", answer->call_id);
+}
+
 int cli_invoke(const struct cli_args *args)
 {
     FAAS_AUTO(cli_client) *client = NULL;
@@ -139,6 +158,8 @@ int cli_invoke(const struct cli_args *args)
         code = call(client, args, &answer, &err);
     if (code == FAAS_OK && !output_flush())
         code = faas_fail(&err, FAAS_INTERNAL, "standard output cannot be written");
+    if (code == FAAS_OK && is_async)
+        print_id(&answer, args->common.is_json);
     if (code != FAAS_OK) {
         status = client_report(&err, &answer, &args->common);
         if (!args->common.is_json)

@@ -91,6 +91,8 @@ static const char invoke_details[] =
     "from standard input, and so does leaving it out unless standard input is a terminal.\n"
     "Standard output holds exactly the bytes that the function wrote; messages and the end of the\n"
     "function's standard error go to standard error.\n"
+    "With --async the call is queued: its id is printed once it is stored, and it runs whatever\n"
+    "happens; `faas result ID --wait-s 60` prints what it wrote, `faas cancel ID` ends it.\n"
     "Exit status: 0 done; 1 the function failed or could not be started; 2 wrong usage or "
     "request;\n"
     "3 not logged in or token expired; 4 no such function, or not allowed; 5 the platform is\n"
@@ -111,6 +113,19 @@ static const char logs_details[] =
     "Prints the last 64 KiB of what the call wrote to standard error, once it has ended. On a\n"
     "terminal control characters are shown as ?, elsewhere the bytes are as they came.\n"
     "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
+
+static const char result_details[] =
+    "Standard output holds exactly the bytes that the function wrote. Results of queued calls are\n"
+    "kept for 24 hours. Exit status as of `faas invoke`; 2 also for a call that has not ended.\n";
+
+static const char cancel_details[] =
+    "A queued call never starts; of a running one nothing runs any more when this returns.\n"
+    "Exit status: 0 cancelled; 2 it has ended already; 4 there is no such call.\n";
+
+static const char dead_details[] =
+    "A queued call that did not succeed, and is not tried again by itself, becomes a dead letter.\n"
+    "Redriving queues the same argument for the function's newest version, as another call, and\n"
+    "removes the dead letter. Exit status: 0 done; 4 there is no such dead letter.\n";
 
 static const char up_details[] =
     "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
@@ -229,6 +244,14 @@ const struct cli_verb cli_verbs[] = {
     {"calls", "", "list calls that were made", calls_details, 0, 0, cli_calls_options, cli_calls},
     {"call", "ID", "show the record of a call", call_details, 1, 1, NULL, cli_call},
     {"logs", "ID", "print what a call wrote to standard error", logs_details, 1, 1, NULL, cli_logs},
+    {"result", "ID", "print the kept result of a queued call", result_details, 1, 1,
+     cli_result_options, cli_result},
+    {"cancel", "ID", "end a call", cancel_details, 1, 1, NULL, cli_cancel},
+    {"dead list", "", "list queued calls that did not succeed", dead_details, 0, 0,
+     cli_dead_options, cli_dead_list},
+    {"dead show", "ID", "show one of them, with its argument", dead_details, 1, 1, NULL,
+     cli_dead_show},
+    {"dead redrive", "ID", "queue it anew", dead_details, 1, 1, NULL, cli_dead_redrive},
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},

@@ -95,6 +95,14 @@ int cli_list_functions(const struct cli_args *args);
 int cli_describe(const struct cli_args *args);
 int cli_remove(const struct cli_args *args);
 int cli_invoke(const struct cli_args *args);
+/* queued.c */
+extern const struct cli_option cli_result_options[];
+extern const struct cli_option cli_dead_options[];
+int cli_result(const struct cli_args *args);
+int cli_cancel(const struct cli_args *args);
+int cli_dead_list(const struct cli_args *args);
+int cli_dead_show(const struct cli_args *args);
+int cli_dead_redrive(const struct cli_args *args);
 /* up.c, down.c, status.c, rotate.c, invite.c, init.c */
 extern const struct cli_option cli_up_options[];
 extern const struct cli_option cli_down_options[];

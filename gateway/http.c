@@ -132,7 +132,8 @@ static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char
                                   size_t name_len, const char *value, size_t value_len)
 {
     static const char *const kept[HTTP_FIELDS] = {"Authorization", "X-Call-Id", "X-Timeout",
-                                                  "traceparent"};
+                                                  "traceparent", "Idempotency-Key",
+                                                  "X-Callback-Url"};
     struct reading *reading = arg;
     http_exchange *x = reading->x;
 

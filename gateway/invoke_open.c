@@ -58,6 +58,35 @@ static faas_code read_path(const http_exchange *x, struct input *input, faas_err
     return FAAS_OK;
 }
 
+/* What only a queued call has. */
+static bool add_queued(const http_exchange *x, json_t *meta)
+{
+    char hash[FAAS_HASH_TEXT];
+
+    if (x->fields[HTTP_KEY] != NULL &&
+        (gw_key_hash(x->fields[HTTP_KEY], hash, NULL) != FAAS_OK ||
+         json_object_set_new(meta, "key", json_string(hash)) != 0))
+        return false;
+    return x->match.route->what != GW_ASYNC || x->fields[HTTP_CALLBACK] == NULL ||
+           json_object_set_new(meta, "callback", json_string(x->fields[HTTP_CALLBACK])) == 0;
+}
+
+static faas_code check_fields(const http_exchange *x, faas_err *err)
+{
+    char hash[FAAS_HASH_TEXT];
+
+    if (x->fields[HTTP_CALL_ID] != NULL)
+        FAAS_TRY(gw_label_check(x->fields[HTTP_CALL_ID], err));
+    if (x->fields[HTTP_KEY] != NULL)
+        FAAS_TRY(gw_key_hash(x->fields[HTTP_KEY], hash, err));
+    if (x->fields[HTTP_CALLBACK] == NULL)
+        return FAAS_OK;
+    if (x->match.route->what != GW_ASYNC)
+        return faas_fail(err, FAAS_INVALID,
+                         "X-Callback-Url: of queued calls (POST /async-function/NAME) only");
+    return gw_callback_check(x->fields[HTTP_CALLBACK], err);
+}
+
 static json_t *meta_of(const struct invoke *inv, int64_t timeout_ms)
 {
     const http_exchange *x = inv->x;
@@ -67,7 +96,7 @@ static json_t *meta_of(const struct invoke *inv, int64_t timeout_ms)
         inv->name, "gateway", inv->gw->rt->id, "method", x->method, "path", "", "query",
         x->query != NULL ? x->query : "", "headers", "client_call_id", label != NULL ? label : "");
 
-    if (meta == NULL ||
+    if (meta == NULL || !add_queued(x, meta) ||
         (timeout_ms > 0 && json_object_set_new(meta, "timeout_ms", json_integer(timeout_ms)) != 0))
         return NULL;
     return FAAS_STEAL(meta);
@@ -79,8 +108,7 @@ static faas_code pack(struct invoke *inv, const struct input *input, faas_err *e
     FAAS_AUTO(json_t) *meta = NULL;
     int64_t timeout_ms = 0;
 
-    if (x->fields[HTTP_CALL_ID] != NULL)
-        FAAS_TRY(gw_label_check(x->fields[HTTP_CALL_ID], err));
+    FAAS_TRY(check_fields(x, err));
     if (x->fields[HTTP_TIMEOUT] != NULL)
         FAAS_TRY(gw_timeout_parse(x->fields[HTTP_TIMEOUT], &timeout_ms, err));
     FAAS_TRY(faas_function_name_check(input->name, err));

@@ -98,7 +98,10 @@ static void dispatch(http_exchange *x)
         break;
     case GW_CALL:
     case GW_PUBLISH:
-        invoke_begin(gw, x);
+        if (x->fields[HTTP_KEY] != NULL)
+            queued_begin(gw, x);
+        else
+            invoke_begin(gw, x);
         break;
     case GW_ASYNC:
         queued_begin(gw, x);

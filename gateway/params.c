@@ -227,6 +227,43 @@ faas_code gw_label_check(const char *text, faas_err *err)
     return FAAS_OK;
 }
 
+static bool is_printable(const char *text, size_t most, char from)
+{
+    size_t len = 0;
+
+    while (len <= most && text[len] >= from && text[len] <= 0x7e)
+        len++;
+    return len > 0 && len <= most && text[len] == '\0';
+}
+
+faas_code gw_key_hash(const char *text, char out_hash[FAAS_HASH_TEXT], faas_err *err)
+{
+    if (!is_printable(text, GW_KEY_MAX, 0x20))
+        return faas_fail(err, FAAS_INVALID,
+                         "Idempotency-Key: expected 1 to %d printable ASCII characters",
+                         GW_KEY_MAX);
+    faas_hash_text(text, strlen(text), out_hash);
+    return FAAS_OK;
+}
+
+faas_code gw_callback_check(const char *text, faas_err *err)
+{
+    const char *host = strncmp(text, "https://", 8) == 0  ? text + 8
+                       : strncmp(text, "http://", 7) == 0 ? text + 7
+                                                          : "";
+    size_t len = strcspn(host, "/?#");
+
+    if (!is_printable(text, FAAS_CALLBACK_MAX, 0x21) || len == 0)
+        return faas_fail(err, FAAS_INVALID,
+                         "X-Callback-Url: expected http:// or https:// and a host, at most %d "
+                         "characters",
+                         FAAS_CALLBACK_MAX);
+    if (memchr(host, '@', len) != NULL)
+        return faas_fail(err, FAAS_INVALID,
+                         "X-Callback-Url: a user or password in it is not supported");
+    return FAAS_OK;
+}
+
 bool gw_traceparent_is(const char *text)
 {
     static const char shape[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";

@@ -18,6 +18,7 @@
 #include "gateway/routes.h"
 
 #define GW_LABEL_MAX FAAS_LABEL_MAX
+#define GW_KEY_MAX   255 /* bytes of an Idempotency-Key */
 
 /* text[0..len) into out of `room` bytes, NUL included; false: bad escape, an escaped control
  * character, no room. */
@@ -41,6 +42,12 @@ FAAS_MUST_CHECK faas_code gw_request_json(const struct gw_input *in, char **out_
 FAAS_MUST_CHECK faas_code gw_timeout_parse(const char *text, int64_t *out_ms, faas_err *err);
 /* X-Call-Id: printable ASCII, 1 to GW_LABEL_MAX bytes. */
 FAAS_MUST_CHECK faas_code gw_label_check(const char *text, faas_err *err);
+/* Idempotency-Key: printable ASCII, 1 to GW_KEY_MAX bytes; out_hash is what travels of it. */
+FAAS_MUST_CHECK faas_code gw_key_hash(const char *text, char out_hash[FAAS_HASH_TEXT],
+                                      faas_err *err);
+/* X-Callback-Url: http:// or https://, a host, no user and password, printable ASCII without blanks, at
+ * most FAAS_CALLBACK_MAX bytes.  Where it leads is checked when it is used. */
+FAAS_MUST_CHECK faas_code gw_callback_check(const char *text, faas_err *err);
 /* Version 00 of the W3C format; others are ignored by whoever asks. */
 bool gw_traceparent_is(const char *text);
 

@@ -59,6 +59,29 @@ static void fail(struct queued *q, faas_code code, const char *text)
     end(q);
 }
 
+/* The call that this one repeats, or this one. */
+static void take_call_id(struct queued *q, const faas_msg *msg)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *id;
+
+    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, NULL) != FAAS_OK)
+        return;
+    id = json_string_value(json_object_get(doc, "call_id"));
+    if (id != NULL && faas_uuid_is(id))
+        memcpy(q->x->id, id, FAAS_UUID_TEXT);
+}
+
+/* A synchronous call with a key: its client waits for the kept result. */
+static void wait_for_result(struct queued *q)
+{
+    struct gateway *gw = q->gw;
+    http_exchange *x = q->x;
+
+    end(q);
+    queued_wait(gw, x);
+}
+
 static void accept(struct queued *q)
 {
     FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", q->x->id);
@@ -99,7 +122,11 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
         return;
     q->try = NULL;
     if (reply->code == FAAS_OK) {
-        accept(q);
+        take_call_id(q, reply->msg);
+        if (q->x->match.route->what == GW_ASYNC)
+            accept(q);
+        else
+            wait_for_result(q);
     } else if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL) {
         search_again(q); /* nobody listens there */
     } else if (reply->code == FAAS_TIMEOUT) {

@@ -16,7 +16,13 @@
 
 #define QUEUED_WAIT_S_MAX 60
 
-void queued_begin(struct gateway *gw, http_exchange *x); /* row GW_ASYNC */
+/* Row GW_ASYNC; and rows of calls whose request has an Idempotency-Key: they are queued, and their
+ * client waits. */
+void queued_begin(struct gateway *gw, http_exchange *x);
+/* On the loop: for the end of the call that has the exchange's id, then its result. */
+void queued_wait(struct gateway *gw, http_exchange *x);
+/* The result of a call that has ended. */
+void result_answer(struct gateway *gw, http_exchange *x);
 /* Row GW_RECORD whose query has wait=SECONDS.  Of a call that is not in the queue, and has not been,
  * the record is the answer. */
 bool queued_is_wait(const http_exchange *x);

@@ -23,6 +23,7 @@ struct question {
     struct gateway *gw;
     http_exchange *x;
     bool is_cancel;
+    bool is_result; /* a caller waits for it */
     uint64_t until_ns;        /* end of the client's own wait, or of the search for the call */
     uint64_t search_until_ns; /* for a publisher that listens */
     size_t out;               /* cancels under way */
@@ -103,6 +104,15 @@ static void decide_cancel(struct question *q, const json_t *doc)
              "call over yet; try again");
 }
 
+static void go_for_result(struct question *q)
+{
+    struct gateway *gw = q->gw;
+    http_exchange *x = q->x;
+
+    end(q);
+    result_answer(gw, x);
+}
+
 static void ask_registry(struct question *q)
 {
     struct gateway *gw = q->gw;
@@ -129,6 +139,11 @@ static void on_state(void *arg, const struct faas_rpc_reply *reply)
             fail(q, FAAS_UNAVAILABLE, "no publisher can be reached at the moment; try again");
         return;
     }
+    if (reply->code == FAAS_NOT_FOUND && q->is_result) {
+        fail(q, FAAS_CONFLICT,
+             "this key was used for a call that has ended, and whose result is no longer kept");
+        return;
+    }
     if (reply->code == FAAS_NOT_FOUND && !q->is_cancel) {
         ask_registry(q);
         return;
@@ -144,6 +159,10 @@ static void on_state(void *arg, const struct faas_rpc_reply *reply)
         fail(q, FAAS_INTERNAL, "internal error");
     else if (q->is_cancel)
         decide_cancel(q, doc);
+    else if (has_ended(doc) && q->is_result)
+        go_for_result(q);
+    else if (faas_now_ns() >= q->until_ns && q->is_result)
+        fail(q, FAAS_TIMEOUT, "the call goes on: ask GET /v1/calls/ID of this call_id for it");
     else if (has_ended(doc) || faas_now_ns() >= q->until_ns)
         answer(q, reply->msg);
     else
@@ -296,6 +315,22 @@ static void begin(struct gateway *gw, http_exchange *x, bool is_cancel)
     }
     free(q);
     problem_from_err(x, &err, NULL);
+}
+
+void queued_wait(struct gateway *gw, http_exchange *x)
+{
+    struct question *q = calloc(1, sizeof *q);
+    faas_err err = {0};
+
+    if (q == NULL) {
+        (void)faas_fail_sys(&err, errno, "wait for a call");
+        problem_from_err(x, &err, NULL);
+        return;
+    }
+    *q = (struct question){.gw = gw, .x = x, .is_result = true};
+    q->until_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;
+    x->state = q;
+    start(x);
 }
 
 bool queued_is_wait(const http_exchange *x)

@@ -243,26 +243,33 @@ static faas_code check(http_exchange *x, faas_err *err)
     return FAAS_OK;
 }
 
-void result_begin(struct gateway *gw, http_exchange *x)
+void result_answer(struct gateway *gw, http_exchange *x)
 {
-    struct result *res = NULL;
+    struct result *res = calloc(1, sizeof *res);
     faas_err err = {0};
 
-    if (check(x, &err) == FAAS_OK) {
-        res = calloc(1, sizeof *res);
-        if (res == NULL) {
-            (void)faas_fail_sys(&err, errno, "ask for a result");
-        } else {
-            res->gw = res->inv.gw = gw;
-            res->inv.x = x;
-            x->state = res;
-            if (http_defer(x, start))
-                return;
-            (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down");
-        }
+    if (res == NULL) {
+        (void)faas_fail_sys(&err, errno, "ask for a result");
+    } else {
+        res->gw = res->inv.gw = gw;
+        res->inv.x = x;
+        x->state = res;
+        if (http_defer(x, start))
+            return;
+        free(res);
+        (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down");
     }
-    free(res);
     problem_from_err(x, &err, NULL);
+}
+
+void result_begin(struct gateway *gw, http_exchange *x)
+{
+    faas_err err = {0};
+
+    if (check(x, &err) == FAAS_OK)
+        result_answer(gw, x);
+    else
+        problem_from_err(x, &err, NULL);
 }
 
 void result_stop(struct gateway *gw)

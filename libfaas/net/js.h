@@ -14,10 +14,11 @@ enum {
     FAAS_JS_NO_PEERS = 10005, /* servers that have not met yet; comes with status 400 */
     FAAS_JS_NO_MESSAGE = 10037,
     FAAS_JS_NO_SEQUENCE = 10043,
-    FAAS_JS_NO_STORAGE = 10047,
+    FAAS_JS_NO_STORAGE = 10047, /* also for a stream that is there: its room is asked for twice */
     FAAS_JS_MESSAGE_TOO_LARGE = 10054,
     FAAS_JS_DELETE_FAILED = 10057, /* there is no such message */
     FAAS_JS_NAME_IN_USE = 10058,
+    FAAS_JS_NO_STREAM = 10059,
     FAAS_JS_WRONG_SEQUENCE = 10071,
     FAAS_JS_REPLICAS_NOT_SUPPORTED = 10074,
     FAAS_JS_STORE_FAILED = 10077, /* the stream or the disk is full */

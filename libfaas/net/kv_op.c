@@ -170,7 +170,10 @@ static void on_opened(void *arg, const struct faas_rpc_reply *reply)
         try_again(op);
     else if (js.error == 0 || js.error == FAAS_JS_NAME_IN_USE) /* another's settings are theirs */
         succeed(op, 0);
-    else if (js.error == FAAS_JS_REPLICAS_NOT_SUPPORTED)
+    else if (js.error == FAAS_JS_NO_STORAGE) {
+        op->kind = FAAS_KV_LAST; /* it may be there, and have its room */
+        start(op);
+    } else if (js.error == FAAS_JS_REPLICAS_NOT_SUPPORTED)
         fail(op, FAAS_INVALID, "REPLICAS: more than 1 needs that many NATS servers in one cluster");
     else
         on_js_error(op, &js);

@@ -34,6 +34,7 @@ struct op {
     faas_stream *stream;
     struct faas_post post;
     enum kind kind;
+    bool is_probing;  /* OPEN: is the stream there already? */
     bool is_settling; /* a write met "wrong sequence" and reads what is there */
     int64_t expected;
     uint64_t seq; /* NEXT: from; DELETE: which */
@@ -125,12 +126,10 @@ static void on_pause(struct ev_loop *ev, ev_timer *timer, int events)
 static void on_js_error(struct op *op, const struct faas_js_reply *reply)
 {
     switch (reply->error) {
+    case FAAS_JS_NO_STREAM:
+        fail(op, FAAS_TOO_LARGE, "the NATS servers have no room for a stream of this size");
+        return;
     case FAAS_JS_NO_STORAGE:
-        if (op->kind == OPEN) {
-            fail(op, FAAS_TOO_LARGE, "the NATS servers have no room for a stream of this size");
-            return;
-        }
-        /* fall through */
     case FAAS_JS_STORE_FAILED:
         fail(op, FAAS_UNAVAILABLE, "the store is full at the moment");
         return;
@@ -205,8 +204,13 @@ static void take_answer(struct op *op, const struct faas_js_reply *js)
         start(op);
     } else if (op->is_settling && js->error == FAAS_JS_NO_MESSAGE) {
         settle_absent(op);
-    } else if (op->kind == OPEN && js->error == FAAS_JS_NAME_IN_USE) {
+    } else if (op->kind == OPEN &&
+               (js->error == FAAS_JS_NAME_IN_USE ||
+                (op->is_probing && (js->error == 0 || js->error == FAAS_JS_NO_MESSAGE)))) {
         succeed(op, 0);
+    } else if (op->kind == OPEN && js->error == FAAS_JS_NO_STORAGE && !op->is_probing) {
+        op->is_probing = true;
+        start(op);
     } else if (js->error != 0) {
         on_js_error(op, js);
     } else if (op->is_settling || op->kind == LAST || op->kind == NEXT) {
@@ -292,7 +296,7 @@ static void start(void *arg)
         give_up(op);
         return;
     }
-    if (op->kind == OPEN) {
+    if (op->kind == OPEN && !op->is_probing) {
         api(op, "CREATE", op->data, op->len);
         return;
     }
@@ -310,7 +314,8 @@ static void start(void *arg)
         verb = "PURGE";
         (void)snprintf(body, sizeof body, "{\"filter\":\"%s\"}", op->subject);
     } else {
-        (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"%s\"}", op->subject);
+        (void)snprintf(body, sizeof body, "{\"last_by_subj\":\"%s\"}",
+                       op->is_probing ? ">" : op->subject);
     }
     api(op, verb, body, strlen(body));
 }

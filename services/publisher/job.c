@@ -33,6 +33,13 @@ void job_chunk_subject(const char *tenant, const char *id, size_t n,
     (void)snprintf(out_subject, JOB_SUBJECT_MAX, "%.100s.c%zu", root, n);
 }
 
+void job_key_subject(const char *tenant, const char *function, const char *hash,
+                     char out_subject[JOB_KEY_SUBJECT_MAX])
+{
+    (void)snprintf(out_subject, JOB_KEY_SUBJECT_MAX, "key.%s.%.36s.%.36s.%.64s", tenant + 34,
+                   tenant, function, hash);
+}
+
 static bool take_uuid(const char *text, char out_id[FAAS_UUID_TEXT])
 {
     (void)snprintf(out_id, FAAS_UUID_TEXT, "%s", text);

@@ -17,11 +17,12 @@
 #include "base/name.h"
 #include "contract.h"
 
-#define JOB_SUBJECT_MAX 128
-#define JOB_CHUNK       (256 * 1024)
-#define JOB_INLINE_MAX  JOB_CHUNK
-#define JOB_LABEL_MAX   FAAS_LABEL_MAX
-#define JOB_URL_MAX     2048
+#define JOB_SUBJECT_MAX     128
+#define JOB_KEY_SUBJECT_MAX 160
+#define JOB_CHUNK           (256 * 1024)
+#define JOB_INLINE_MAX      JOB_CHUNK
+#define JOB_LABEL_MAX       FAAS_LABEL_MAX
+#define JOB_URL_MAX         FAAS_CALLBACK_MAX
 
 enum job_place { JOB_IN_QUEUE, JOB_IN_RESULTS, JOB_IN_DEAD };
 /* "job.ab.<tenant>.<id>"; results: "res.ab.<tenant>.<id>", below which are .end and .c<n>. */
@@ -30,6 +31,9 @@ void job_subject(enum job_place place, const char *tenant, const char *id,
 void job_end_subject(const char *tenant, const char *id, char out_subject[JOB_SUBJECT_MAX]);
 void job_chunk_subject(const char *tenant, const char *id, size_t n,
                        char out_subject[JOB_SUBJECT_MAX]);
+/* An Idempotency-Key: hash is 64 hex digits. */
+void job_key_subject(const char *tenant, const char *function, const char *hash,
+                     char out_subject[JOB_KEY_SUBJECT_MAX]);
 /* The tenant and id in such a subject; false: it is none. */
 bool job_subject_parse(const char *subject, char out_tenant[FAAS_UUID_TEXT],
                        char out_id[FAAS_UUID_TEXT]);

@@ -48,6 +48,13 @@ void job_forget(struct job *job)
     leave(job);
 }
 
+/* What came is kept, or is not needed: the spawner may forget it. */
+static void credit(struct job *job)
+{
+    if (job->in != NULL && job->credit_to != NULL)
+        faas_frames_in_credit(job->in, job->credit_to);
+}
+
 static void count_end(const struct job *job)
 {
     if (job->was_ended)
@@ -65,7 +72,6 @@ static void count_end(const struct job *job)
 static void finish(struct job *job)
 {
     struct jobs *jobs = job->jobs;
-    bool was_cancelled = !job->was_ended && job->code == FAAS_CLIENT_GONE;
 
     count_end(job);
     if (!job->was_ended)
@@ -76,9 +82,18 @@ static void finish(struct job *job)
              FAAS_LINT("runs", job->state.runs), FAAS_LINT("dead", job->is_dead));
     /* A request for it that comes late is not a new call. */
     (void)book_bury(&jobs->pub->book, job->id, UINT32_MAX, true, faas_now_ns());
-    jobs_say_ended(jobs, job->id);
-    job_answer_cancels(job, was_cancelled ? "cancelled" : "done");
     leave(job);
+}
+
+/* The end is stored: whoever waits for it is told, and the spawner may forget it. */
+static void tell_end(struct job *job)
+{
+    bool was_cancelled = !job->was_ended && job->code == FAAS_CLIENT_GONE;
+
+    job->is_end_told = true;
+    credit(job);
+    jobs_say_ended(job->jobs, job->id);
+    job_answer_cancels(job, was_cancelled ? "cancelled" : "done");
 }
 
 /* ---- keeping ---- */
@@ -126,6 +141,7 @@ static void on_end(void *arg, faas_code code, const struct faas_stream_msg *msg,
     if (code == FAAS_OK || code == FAAS_CONFLICT) {
         job->is_end_kept = true;
         job->was_ended = code == FAAS_CONFLICT;
+        job->is_callback_done = job->was_ended; /* whoever ended it tells */
         code = FAAS_OK;
     } else {
         FAAS_LOG(WARN, "a queued call's end was not stored yet", FAAS_LSTR("call", job->id),
@@ -240,13 +256,6 @@ static void keep_dead(struct job *job)
     put(job, job->jobs->dead, &what, on_dead);
 }
 
-/* What came is kept, or is not needed: the spawner may forget it. */
-static void credit(struct job *job)
-{
-    if (job->in != NULL && job->credit_to != NULL)
-        faas_frames_in_credit(job->in, job->credit_to);
-}
-
 /* The next step, until there is none. */
 static void keep(struct job *job)
 {
@@ -258,12 +267,24 @@ static void keep(struct job *job)
         keep_dead(job);
     } else if (!job->is_end_kept) {
         keep_end(job);
+    } else if (!job->is_end_told) {
+        tell_end(job);
+        keep(job);
+    } else if (job->state.callback != NULL && !job->is_callback_done) {
+        callback_send(job, keep);
     } else {
-        credit(job);
         job->is_busy = true;
         faas_stream_delete(job->jobs->queue, job->seq, faas_deadline_in_ms(JOBS_KEEP_MS),
                            on_removed, job);
     }
+}
+
+void job_keep_on(struct job *job)
+{
+    job->is_end_kept = job->was_ended = job->is_dead_kept = true;
+    job->chunk = chunks_of(job);
+    job_set_phase(job, JOB_ENDING);
+    keep(job);
 }
 
 /* ---- deciding ---- */

@@ -34,6 +34,7 @@ struct job_user { /* a tenant with queued calls */
     TAILQ_HEAD(, job_line) lines; /* the next function's turn is first */
     size_t len;                   /* calls entered: waiting, going and any others */
     size_t waiting, going;
+    size_t calling; /* callbacks under way; callback.c keeps it */
 };
 struct job_line {
     char function[FAAS_FUNCTION_NAME_MAX + 1];

@@ -108,19 +108,50 @@ static void remove_message(struct jobs *jobs, uint64_t seq)
     faas_stream_delete(jobs->queue, seq, faas_deadline_in_ms(JOBS_KEEP_MS), on_removed, jobs);
 }
 
+/* All that is left to do is its callback, perhaps for the second time. */
+static void finish_for(struct job *job, const struct faas_stream_msg *msg)
+{
+    struct faas_envelope env = {0};
+    faas_err err = {0};
+
+    if (faas_envelope_open(msg->data, msg->len, &env, &err) != FAAS_OK) {
+        job_free(job); /* no publisher of ours wrote it */
+        return;
+    }
+    job->end = faas_json_copy(json_object_get(env.meta, "end"));
+    job->code = strcmp(job_text(job->end, "code"), "ok") == 0
+                    ? FAAS_OK
+                    : faas_code_from_slug(job_text(job->end, "code"));
+    job->status = "ended";
+    job->is_text = json_is_true(json_object_get(env.meta, "text"));
+    job->result_len = (size_t)json_integer_value(json_object_get(env.meta, "bytes"));
+    job->result = malloc(env.len + 1);
+    if (job->end == NULL || job->result == NULL ||
+        (job->result_len <= JOB_INLINE_MAX && job->result_len != env.len)) {
+        faas_envelope_done(&env);
+        give_up_on(job);
+        return;
+    }
+    memcpy(job->result, env.bytes, env.len);
+    faas_envelope_done(&env);
+    metric_count(M_JOBS_TAKEN);
+    job_keep_on(job);
+}
+
 /* Its owner may have written its end, and died before it removed the job. */
 static void on_end(void *arg, faas_code code, const struct faas_stream_msg *msg,
                    const faas_err *err)
 {
     struct job *job = arg;
 
-    (void)msg;
     (void)err;
     job->is_busy = false;
     if (job->jobs->is_stopped)
         return;
     if (code == FAAS_NOT_FOUND) {
         take_over(job);
+    } else if (code == FAAS_OK && job->state.callback != NULL) {
+        finish_for(job, msg);
     } else if (code == FAAS_OK) {
         remove_message(job->jobs, job->seq);
         job_free(job);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct meta { /* the envelope's JSON; borrowed */
-    const char *kind, *function, *label, *callback;
+    const char *kind, *function, *label, *callback, *key;
     int64_t timeout_ms;
 };
 static const struct faas_json_field meta_fields[] = {
@@ -18,6 +18,7 @@ static const struct faas_json_field meta_fields[] = {
     FAAS_FIELD(STR, struct meta, function, "function", 0, 4096, true),
     FAAS_FIELD(STR, struct meta, label, "client_call_id", 0, JOB_LABEL_MAX, false),
     FAAS_FIELD(STR, struct meta, callback, "callback", 0, JOB_URL_MAX, false),
+    FAAS_FIELD(STR, struct meta, key, "key", 64, 64, false),
     FAAS_FIELD(INT, struct meta, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD_END,
 };
@@ -56,6 +57,18 @@ static void refuse(struct job *job, const faas_err *err)
 
 /* ---- storing ---- */
 
+/* It is stored: from here on it is kept whatever happens. */
+static void begin(struct job *job)
+{
+    say_accepted(job);
+    if (job->jobs->held > JOBS_HELD_MAX)
+        job_drop_argument(job);
+    if (job->is_cancelled)
+        job_cancel(job);
+    else
+        job_line_up(job, false);
+}
+
 static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *msg,
                       const faas_err *err)
 {
@@ -70,13 +83,11 @@ static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *m
         job->seq = msg->seq;
         metric_count(M_JOBS_ACCEPTED);
         job_note_queued(job);
-        say_accepted(job);
-        if (jobs->held > JOBS_HELD_MAX)
-            job_drop_argument(job);
-        if (job->is_cancelled)
-            job_cancel(job);
-        else
-            job_line_up(job, false);
+        if (job->key[0] != '\0') {
+            job_confirm_key(job, begin);
+            return;
+        }
+        begin(job);
         return;
     }
     if (code == FAAS_CONFLICT) { /* another publisher was asked before us, and has it */
@@ -88,7 +99,8 @@ static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *m
         (void)faas_fail(&why, FAAS_UNAVAILABLE,
                         "the queue could not store the call at the moment; it was not queued, try "
                         "again");
-        /* It may have been stored all the same: then the scan removes it. */
+        /* It may have been stored all the same: then the scan removes it.  A key stays new: the next
+         * call with it is this one. */
         jobs_scan_soon(jobs, 1000);
     }
     refuse(job, &why);
@@ -131,7 +143,10 @@ static void check_argument(struct job *job, const struct record *rec)
     }
     memcpy(job->state.function, rec->id, sizeof job->state.function);
     job->state.version = rec->version;
-    store(job);
+    if (job->key[0] != '\0')
+        job_claim_key(job, store);
+    else
+        store(job);
 }
 
 static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
@@ -228,12 +243,14 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
                       faas_err *err)
 {
     struct job_state *state = &job->state;
-    struct meta meta = {.kind = "exec", .label = "", .callback = ""};
+    struct meta meta = {.kind = "exec", .label = "", .callback = "", .key = ""};
 
     if (ctx->id[0] == '\0' || ctx->tenant[0] == '\0')
         return faas_fail(err, FAAS_INVALID,
                          "headers " FAAS_H_ID " and " FAAS_H_TENANT ": must be UUIDs");
     FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
+    if (meta.key[strspn(meta.key, "0123456789abcdef")] != '\0')
+        return faas_fail(err, FAAS_INVALID, "key: expected hex digits");
     if (strcmp(meta.kind, "exec") != 0)
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
     FAAS_TRY(faas_function_name_check(meta.function, err));
@@ -245,6 +262,7 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
     memcpy(state->trace, ctx->traceparent, sizeof state->trace);
     (void)snprintf(state->name, sizeof state->name, "%s", meta.function);
     (void)snprintf(state->label, sizeof state->label, "%s", meta.label);
+    (void)snprintf(job->key, sizeof job->key, "%s", meta.key);
     job_own(job);
     state->asked_ms = meta.timeout_ms;
     if (meta.callback[0] != '\0' && (state->callback = strdup(meta.callback)) == NULL)

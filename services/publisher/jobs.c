@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define RESULT_AGE_S (24 * 3600)
+#define KEYS_BYTES   (16 * 1024 * 1024)
 #define BYTES_MIN    (1024 * 1024) /* of a stream */
 
 static int by_id(const void *a, const void *b)
@@ -120,6 +121,7 @@ void job_free(struct job *job)
     if (jobs->pub != NULL)
         ev_timer_stop(faas_loop_ev(jobs->pub->rt->loop), &job->timer);
     job_release_run(job);
+    callback_forget(job);
     job_answer_cancels(job, NULL);
     faas_msg_free(job->asker);
     record_unref(job->rec);
@@ -191,6 +193,11 @@ faas_code jobs_open(struct jobs *jobs, const struct faas_runtime *rt, uint64_t d
     /* Bounded by its publishers: a limit here would also refuse the changes of what is stored. */
     const struct faas_stream_conf queue = {
         .name = FAAS_STREAM_JOBS, .subjects = "job.>", .max_bytes = -1};
+    /* A key that was dropped to make room could let its call run again: new ones are refused. */
+    const struct faas_stream_conf keys = {.name = FAAS_STREAM_KEYS,
+                                          .subjects = "key.>",
+                                          .max_bytes = KEYS_BYTES,
+                                          .max_age_s = RESULT_AGE_S};
     const struct faas_stream_conf results = {.name = FAAS_STREAM_RESULTS,
                                              .subjects = "res.>",
                                              .max_bytes = jobs->conf.results_mb << 20,
@@ -201,6 +208,8 @@ faas_code jobs_open(struct jobs *jobs, const struct faas_runtime *rt, uint64_t d
                                           .max_bytes = jobs->conf.dead_mb << 20,
                                           .is_discard_old = true};
 
+    FAAS_TRY(callbacks_open(jobs->conf.callback_allow, rt, &jobs->callbacks, err));
+    FAAS_TRY(open_one(rt, keys, deadline_ns, &jobs->keys, err));
     FAAS_TRY(open_one(rt, queue, deadline_ns, &jobs->queue, err));
     FAAS_TRY(open_one(rt, results, deadline_ns, &jobs->results, err));
     return open_one(rt, dead, deadline_ns, &jobs->dead, err);
@@ -245,11 +254,14 @@ void jobs_stop(struct jobs *jobs)
     struct job *job;
 
     jobs->is_stopped = true;
+    callbacks_close(jobs->callbacks);
+    jobs->callbacks = NULL;
     /* First: operations between two tries end, and tell the jobs they belong to. */
+    faas_stream_close(jobs->keys);
     faas_stream_close(jobs->queue);
     faas_stream_close(jobs->results);
     faas_stream_close(jobs->dead);
-    jobs->queue = jobs->results = jobs->dead = NULL;
+    jobs->keys = jobs->queue = jobs->results = jobs->dead = NULL;
     if (jobs->pub == NULL)
         return;
     ev_timer_stop(faas_loop_ev(jobs->pub->rt->loop), &jobs->pump);

@@ -17,6 +17,7 @@
 #ifndef PUBLISHER_JOBS_H
 #define PUBLISHER_JOBS_H
 
+#include "callback.h"
 #include "job.h"
 #include "job_lines.h"
 #include "publisher.h"
@@ -35,6 +36,7 @@
 struct job_conf {
     int64_t all_max, tenant_max; /* jobs */
     int64_t mb;                  /* of stored arguments */
+    char *callback_allow;        /* networks */
     int64_t results_mb, dead_mb; /* of the streams, when they are made */
 };
 
@@ -68,6 +70,9 @@ struct job {
     faas_msg *asker;             /* whom the answer to its queueing is owed */
     char letter[FAAS_UUID_TEXT]; /* the dead letter it was made from, or "" */
     uint64_t letter_seq;
+    char key[FAAS_HASH_TEXT]; /* of its Idempotency-Key, or "" */
+    uint64_t key_seq;
+    bool is_key_taken; /* it was claimed for this call before */
 
     /* its run */
     struct record *rec;
@@ -93,6 +98,9 @@ struct job {
     int result_fd;            /* -1: in memory */
     bool is_text, is_dead_kept, is_end_kept, was_ended;
     struct cancel_wait *cancels;
+    bool is_end_told, is_callback_done;
+    struct callback_call *calling;
+    int callback_tries;
 };
 TAILQ_HEAD(job_list, job);
 
@@ -101,8 +109,10 @@ struct state_wait; /* job_ask.c */
 struct jobs {
     struct publisher *pub;
     struct job_conf conf;
+    faas_stream *keys;
     faas_stream *queue, *results, *dead; /* start thread, then the loop; closed by stop */
-    void *root;                          /* tsearch(3) by id */
+    struct callbacks *callbacks;
+    void *root; /* tsearch(3) by id */
     struct job_list all;
     struct job_lines lines;
     size_t len, bytes, held;
@@ -153,6 +163,11 @@ FAAS_MUST_CHECK faas_code jobs_check_room(const struct jobs *jobs, const char *t
                                           faas_err *err);
 void job_own(struct job *job); /* names this process its owner */
 
+/* ---- job_key.c: the call's Idempotency-Key ---- */
+/* Claims it for the job; then(job), or its asker is answered and the job is gone. */
+void job_claim_key(struct job *job, void (*then)(struct job *job));
+void job_confirm_key(struct job *job, void (*then)(struct job *job)); /* the job is stored */
+
 /* ---- job_run.c ---- */
 void jobs_pump(struct jobs *jobs); /* soon, from the loop */
 void jobs_on_pump(struct ev_loop *ev, ev_timer *timer, int events);
@@ -169,7 +184,8 @@ void job_ended(struct job *job); /* code, end and may_have_run are set */
 /* Ends it, now or when that is safe; job_answer_cancels() tells. */
 void job_cancel(struct job *job);
 void job_answer_cancels(struct job *job, const char *word); /* NULL: without a word */
-void job_forget(struct job *job); /* somebody else owns it, or has ended it */
+void job_keep_on(struct job *job); /* its end is stored; the rest is to be done */
+void job_forget(struct job *job);  /* somebody else owns it, or has ended it */
 
 /* ---- job_note.c: what its record says ---- */
 void job_note_queued(const struct job *job); /* it waits, for the first time or again */

@@ -38,10 +38,13 @@ static const struct faas_option options[] = {
                  "of them: calls of one user"),
     FAAS_OPT_INT(jobs.conf.mb, "QUEUED_MB", "512", 2, 1048576,
                  "stored arguments of one publisher's queued calls, in MB"),
-    FAAS_OPT_INT(jobs.conf.results_mb, "RESULTS_MB", "256", 1, 1048576,
+    FAAS_OPT_STR(jobs.conf.callback_allow, "CALLBACK_ALLOW", "",
+                 "addresses and networks, such as 10.0.0.0/8, that callbacks (X-Callback-Url) may "
+                 "reach besides public ones"),
+    FAAS_OPT_INT(jobs.conf.results_mb, "RESULTS_MB", "128", 1, 1048576,
                  "stored results of queued calls, in MB; the oldest go first (set once, when the "
                  "stream is made)"),
-    FAAS_OPT_INT(jobs.conf.dead_mb, "DEAD_LETTERS_MB", "64", 1, 1048576,
+    FAAS_OPT_INT(jobs.conf.dead_mb, "DEAD_LETTERS_MB", "32", 1, 1048576,
                  "stored dead letters, in MB; the oldest go first (set once, when the stream is "
                  "made)"),
     FAAS_OPT_INT(publisher.conf.cache_len, "PUBLISHER_CACHE", "10000", 1, 10000000,
@@ -344,5 +347,7 @@ int main(int argc, char **argv)
     };
 
     metrics_add();
+    if (!callbacks_init())
+        return 1;
     return faas_service_main(&service, argc, argv);
 }

@@ -36,6 +36,8 @@
     X(JOBS_LEFT, COUNTER, "jobs_given_away_total", "queued calls another publisher owns now")      \
     X(JOBS_RUNS, COUNTER, "jobs_runs_total", "runs of queued calls")                               \
     X(JOBS_RETRIES, COUNTER, "jobs_retries_total", "of them: repeated ones")                       \
+    X(CALLBACKS, COUNTER, "callbacks_total", "callbacks that were taken")                          \
+    X(CALLBACKS_LOST, COUNTER, "callbacks_given_up_total", "callbacks that nobody took")           \
     X(JOBS_WAITING, GAUGE, "jobs_waiting", "queued calls that wait here")                          \
     X(JOBS_RUNNING, GAUGE, "jobs_running", "queued calls that run here, or whose end is stored")   \
     X(RECORDS, COUNTER, "records_total", "notes about calls that were made")                       \

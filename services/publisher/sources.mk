@@ -2,7 +2,7 @@ PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c drive.c finish.c
 	resolve.c record.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c \
 	history.c history_send.c history_text.c spool.c spool_file.c jobs.c job.c job_lines.c job_policy.c \
 	job_store.c job_take.c job_run.c job_end.c job_scan.c job_ask.c job_send.c \
-	job_note.c dead.c)
+	job_note.c job_key.c dead.c callback.c callback_guard.c)
 $(eval $(call program,faas-publisher,$(PUBLISHER)))
 $(eval $(call test,call,services/publisher/call.c))
 $(eval $(call test,place,services/publisher/place.c))
@@ -20,3 +20,4 @@ $(eval $(call test,job,services/publisher/job.c))
 $(eval $(call test,job_lines,services/publisher/job_lines.c))
 $(eval $(call test,job_policy,services/publisher/job_policy.c))
 $(eval $(call integration,history,$(STAGE)))
+$(eval $(call test,callback_guard,services/publisher/callback_guard.c))

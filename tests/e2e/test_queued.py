@@ -1,11 +1,16 @@
 """Calls that are queued: promised only once stored, run whatever dies, their results and failures kept."""
 import concurrent.futures
+import http.server
+import json
 import os
+import pathlib
 import signal
+import subprocess
+import threading
 
 import pytest
 
-from support import Client, wait_until
+from support import Client, unique, wait_until
 
 PENDING = ("queued", "running")
 DUMMY = "01890000-0000-7000-8000-000000000001"
@@ -178,6 +183,144 @@ def test_calls_of_a_deleted_function_end_as_not_found(client, functions):
     assert (state["status"], state["code"]) == ("refused", "not_found"), state
     result(client, second).problem(404, "not_found")
     assert ended(client, first)["status"] == "succeeded"
+
+
+# ---- the same call again ----
+
+
+def keyed(client, path, argument, key):
+    return client.post(path, argument, headers={"Idempotency-Key": key})
+
+
+def test_a_repeated_key_is_the_same_call(client, other, functions):
+    key = unique("k")
+    first = keyed(client, "/function/fail", "sleep 700", key)
+    assert (first.status, first.body) == (200, b"slept"), first.text
+    again = keyed(client, "/function/fail", "sleep 700", key)
+    assert (again.status, again.body, again.headers["X-Call-Id"]) == (200, b"slept", first.headers["X-Call-Id"])
+    assert keyed(client, "/async-function/fail", "sleep 700", key).json["call_id"] == first.headers["X-Call-Id"]
+    detail = keyed(client, "/function/fail", "sleep 701", key).problem(422, "unprocessable")["detail"]
+    assert first.headers["X-Call-Id"] in detail
+    # Another function, and another user, have keys of their own.
+    assert keyed(client, "/function/echo", "mine", key).body == b"mine"
+    name = other.register(functions["echo"])
+    assert keyed(other, f"/function/{name}", "theirs", key).body == b"theirs"
+
+
+def test_calls_of_one_key_at_once_are_one_call(client, functions, promise):
+    key = unique("k")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda _: keyed(client, "/function/fail", "sleep 500", key), range(8)))
+    assert {(g.status, g.body) for g in got} == {(200, b"slept")}, [g.text for g in got]
+    assert len({g.headers["X-Call-Id"] for g in got}) == 1
+    promise(37, "8 calls of one key at once: 1 run, 8 answers")
+
+
+def test_a_key_keeps_a_failure_too_and_is_checked(client, functions):
+    key = unique("k")
+    for _ in range(2):
+        assert keyed(client, "/function/fail", "exit 4", key).problem(502, "function_failed")["exit_code"] == 4
+    keyed(client, "/function/missing", "x", key).problem(404, "not_found")
+    for bad in ("", "x" * 256, "\t"):
+        keyed(client, "/function/echo", "x", bad).problem(400, "invalid_request")
+
+
+# ---- callbacks ----
+
+
+@pytest.fixture
+def receiver():
+    """receiver(address, statuses): an HTTP server that answers so, one after the other; what it got is in its list."""
+    servers = []
+
+    def begin(address, statuses=(200,)):
+        got, left = [], list(statuses)
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                got.append((dict(self.headers), self.rfile.read(int(self.headers.get("Content-Length", 0)))))
+                self.send_response(left.pop(0) if len(left) > 1 else left[0])
+                self.send_header("Location", f"http://127.0.0.2:{self.server.server_port}/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://{address}:{server.server_port}/hook?x=1", got
+    yield begin
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_callback_tells_the_end_and_is_tried_again(client, functions, receiver):
+    url, got = receiver("127.0.0.2", (503, 200))
+    call = queue(client, "echo", "told", headers={"X-Callback-Url": url})
+    wait_until(lambda: len(got) == 2, 30, "the callback is tried again")
+    headers, body = got[1]
+    assert body == b"told" and headers["X-Call-Id"] == call and headers["X-Function-Name"] == "echo", headers
+    assert headers["X-Function-Status"] == "200" and float(headers["X-Duration-Seconds"]) >= 0 and headers["Content-Type"].startswith("text/plain")
+
+
+def test_a_callback_tells_failures_and_where_long_results_are(client, functions, receiver):
+    url, got = receiver("127.0.0.2")
+    queue(client, "fail", "exit 6", headers={"X-Callback-Url": url})
+    wait_until(lambda: len(got) == 1, 30, "the callback comes")
+    assert got[0][0]["X-Function-Status"] == "502" and b'"exit_code":6' in got[0][1]
+    call = queue(client, "fail", "bytes 300000", headers={"X-Callback-Url": url})
+    wait_until(lambda: len(got) == 2, 30, "the callback comes")
+    assert got[1][1] == b"" and got[1][0]["X-Result-Path"] == f"/v1/calls/{call}/result"
+
+
+def test_callbacks_reach_no_inner_address(client, functions, receiver, platform, promise):
+    """Loopback is refused but for what the operator named; a redirect leads nowhere."""
+    inner, got = receiver("127.0.0.1")
+    port = inner.split(":")[2].split("/")[0]
+    urls = [inner, f"http://localhost:{port}/", f"http://0.0.0.0:{port}/", f"http://[::1]:{port}/", f"http://[::ffff:127.0.0.1]:{port}/",
+            f"http://2130706433:{port}/", f"http://0x7f.1:{port}/", "http://169.254.169.254/latest/meta-data/", "http://10.0.0.1:1/"]
+    for url in urls:
+        assert ended(client, queue(client, "echo", "x", headers={"X-Callback-Url": url}))["status"] == "succeeded", url
+    there, reached = receiver("127.0.0.2", (302,))
+    queue(client, "echo", "x", headers={"X-Callback-Url": there})
+    wait_until(lambda: len(reached) == 1, 30, "the redirecting receiver is reached")
+    wait_until(lambda: publisher_logs(platform).count('"a callback was given up"') >= len(urls) + 1, 30, "all are given up")
+    assert got == [] and len(reached) == 1
+    promise(20, f"0 of {len(urls)} inner addresses and 0 redirects reached by callbacks")
+
+
+def publisher_logs(platform):
+    return "".join(p.read_text() for p in pathlib.Path(platform.data, "log").glob("publisher*.log"))
+
+
+@pytest.mark.parametrize("url", ["", "ftp://a.example/", "http://", "https:///x", "http://u:p@a.example/", "file:///etc/passwd", "http://a b/", "x" * 2049])
+def test_callback_urls_are_checked(client, functions, url):
+    client.post("/async-function/echo", "x", headers={"X-Callback-Url": url}).problem(400, "invalid_request")
+    client.post("/function/echo", "x", headers={"X-Callback-Url": "http://a.example/"}).problem(400, "invalid_request")
+
+
+# ---- the command line ----
+
+
+def test_the_command_line_queues_waits_cancels_and_redrives(platform, client, functions):
+    def faas(*args, code=0):
+        done = subprocess.run([platform.faas, *args], env={**platform.env, "FAAS_URL": platform.url, "FAAS_TOKEN": client.token}, text=True,
+                              capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert done.returncode == code, (args, done.stdout, done.stderr)
+        return done.stdout.strip()
+    call = faas("invoke", "--async", "echo", "from afar")
+    assert faas("result", call, "--wait-s", "30") == "from afar"
+    long = faas("invoke", "--async", "fail", "sleep 60000")
+    faas("result", long, code=2)
+    faas("cancel", long)
+    faas("cancel", long, code=2)
+    dead = faas("invoke", "--async", "fail", "exit 8")
+    faas("result", dead, "--wait-s", "30", code=1)
+    assert dead in faas("dead", "list") and "exit 8" in faas("dead", "show", dead)
+    assert json.loads(faas("dead", "redrive", dead, "--json"))["redrive_of"] == dead
+    faas("dead", "show", dead, code=4)
 
 
 # ---- who dies ----
