@@ -64,7 +64,7 @@ def images():
     """Images faas/NAME:VERSION of the programs in FAAS_BIN; name -> bytes."""
     made = run(ROOT / "scripts/images", "--programs", os.environ["FAAS_BIN"]).stdout
     names = [line.split()[0] for line in made.splitlines()]
-    assert len(names) == 7, made
+    assert len(names) == 8, made
     sizes = {name: int(docker("image", "inspect", "-f", "{{.Size}}", name)) for name in names}
     for name, size in sizes.items():
         figure(f"image {name}", f"{size / 1e6:.1f} MB")
