@@ -81,7 +81,11 @@ static void write_listeners(const struct nats_conf *conf, FILE *to)
           "lame_duck_duration: \"30s\"\n"
           "lame_duck_grace_period: \"1s\"\n",
           to);
-    fprintf(to, "jetstream {\n  store_dir: \"%s\"\n  sync_interval: always\n}\n", conf->store_dir);
+    /* Without a number a server takes what is free at its start for all it may ever have: one that
+     * starts on a full disk would say that it is well, and never store anything again. */
+    fprintf(to,
+            "jetstream {\n  store_dir: \"%s\"\n  max_file_store: 1TB\n  sync_interval: always\n}\n",
+            conf->store_dir);
 }
 
 /* All nodes are listed, the own one too: JetStream takes the cluster's size from the list. */

@@ -9,6 +9,7 @@ CLI_UP := cli/up.c cli/down.c cli/status.c cli/plan.c cli/programs.c cli/datadir
 $(eval $(call program,faas,$(CLI_CLIENT) $(CLI_UP) cli/image.c $(SPAWNER_IMAGE)))
 $(eval $(call test,cli_args,cli/args.c))
 $(eval $(call test,cli_output,cli/output.c))
+$(eval $(call test,cli_watchdog,cli/watchdog.c))
 $(eval $(call test,cli_nats_conf,cli/nats_conf.c))
 $(eval $(call test,cli_plan,cli/plan.c cli/image_registry.c cli/programs.c cli/datadir.c cli/ports.c cli/keys.c cli/keys_tls.c cli/file.c \
     cli/nats_conf.c cli/process.c cli/logfile.c cli/output.c cli/args.c cli/runtime.c cli/engine_probe.c))

@@ -10,8 +10,11 @@
 
 #include "base/clock.h"
 
+#define IS_OFF_TEXT "(10076)" /* NATS's number of "JetStream not enabled" */
+
 struct target {
-    CURL *curl;        /* watchdog thread */
+    CURL *curl;  /* watchdog thread, like the next one */
+    bool is_off; /* the newest answer says that JetStream is off, and the server otherwise ready */
     bool has_answered; /* guarded by mu, as all below */
     int misses;
     unsigned generation; /* grows with each start of the server */
@@ -28,10 +31,12 @@ struct watchdog {
     size_t count;
 };
 
-static size_t discard(char *data, size_t size, size_t count, void *arg)
+static size_t look(char *data, size_t size, size_t count, void *arg)
 {
-    (void)data;
-    (void)arg;
+    struct target *target = arg;
+
+    if (memmem(data, size * count, IS_OFF_TEXT, sizeof IS_OFF_TEXT - 1) != NULL)
+        target->is_off = true;
     return size * count;
 }
 
@@ -46,7 +51,8 @@ static bool set_up(struct target *target, int port)
     curl_easy_setopt(target->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(target->curl, CURLOPT_PROXY, "");
     curl_easy_setopt(target->curl, CURLOPT_TIMEOUT_MS, (long)WATCHDOG_PERIOD_MS);
-    curl_easy_setopt(target->curl, CURLOPT_WRITEFUNCTION, discard);
+    curl_easy_setopt(target->curl, CURLOPT_WRITEFUNCTION, look);
+    curl_easy_setopt(target->curl, CURLOPT_WRITEDATA, target);
     /* a kept connection would be answered by the server of before */
     curl_easy_setopt(target->curl, CURLOPT_FORBID_REUSE, 1L);
     target->started_ns = faas_now_ns();
@@ -54,7 +60,8 @@ static bool set_up(struct target *target, int port)
 }
 
 /* One answer or its absence.  Before the first good answer a server that says anything at all is
- * only starting. */
+ * only starting, unless its JetStream is off: that is said by one that has started, on a full disk,
+ * and does not come back by itself. */
 static void judge(struct target *target, unsigned generation, bool has_answer, long status)
 {
     uint64_t grace_ns = WATCHDOG_START_MS * FAAS_MS_NS;
@@ -64,7 +71,7 @@ static void judge(struct target *target, unsigned generation, bool has_answer, l
     if (has_answer && status == 200) {
         target->has_answered = true;
         target->misses = 0;
-    } else if (target->has_answered ||
+    } else if (target->has_answered || (has_answer && target->is_off) ||
                (!has_answer && faas_now_ns() - target->started_ns > grace_ns)) {
         target->misses++;
     }
@@ -100,6 +107,7 @@ static void probe_all(struct watchdog *watchdog)
     pthread_mutex_lock(&watchdog->mu);
     for (size_t i = 0; i < watchdog->count; i++) {
         generations[i] = watchdog->targets[i].generation;
+        watchdog->targets[i].is_off = false;
         curl_multi_add_handle(watchdog->multi, watchdog->targets[i].curl);
     }
     pthread_mutex_unlock(&watchdog->mu);

@@ -3,8 +3,9 @@
  *           (BUS.md section 1).
  * Probe     GET /healthz?js-enabled-only=true of each server every 250 ms, all at once, 250 ms
  * each; 4 misses in a row make it frozen.  A miss counts only after the server answered once since
- * its last start (or WATCHDOG_START_MS passed), and only if this process itself was not late: a
- * machine out of breath is not a frozen server. Threads   one of its own; the functions here may be
+ * its last start (or WATCHDOG_START_MS passed, or it says that its JetStream is off: one that starts
+ * on a full disk stays so), and only if this process itself was not late: a machine out of breath is
+ * not a frozen server. Threads   one of its own; the functions here may be
  * called from any.
  */
 #ifndef CLI_WATCHDOG_H

@@ -271,6 +271,12 @@ static const struct faas_member *choose(const struct forward *f, const char *ser
     return chosen;
 }
 
+/* Services whose changes are rows with is_once. */
+static bool knows_again(const char *service)
+{
+    return strcmp(service, "auth") == 0 || strcmp(service, "registry") == 0;
+}
+
 /* A change goes to one instance, which knows it again when it comes again.  One that does not
  * listen there (an older release) gets the next try through the queue group. */
 static void send_directly(struct forward *f, struct faas_rpc_request *req,
@@ -281,7 +287,7 @@ static void send_directly(struct forward *f, struct faas_rpc_request *req,
     const struct faas_member *member;
 
     component_of(req->subject, component);
-    member = f->tries % 2 == 0 ? choose(f, component) : NULL;
+    member = knows_again(component) && f->tries % 2 == 0 ? choose(f, component) : NULL;
     f->is_direct = member != NULL && snprintf(subject, sizeof subject, FAAS_SUBJ_DIRECTLY,
                                               component, member->id, op) < (int)sizeof subject;
     if (f->is_direct) {

@@ -97,11 +97,12 @@ static faas_code publish(struct invoke *inv, faas_err *err)
 {
     const http_exchange *x = inv->x;
     const char *trace = x->fields[HTTP_TRACE];
-    char subject[FAAS_SUBJECT_MAX], attempt[12], age[24], left[24];
+    char subject[FAAS_SUBJECT_MAX], reply[FAAS_INBOX_SUBJECT], attempt[12], age[24], left[24];
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
         {FAAS_H_ID, x->id},
         {FAAS_H_ATTEMPT, attempt},
+        {FAAS_H_EPOCH, inv->owner.epoch},
         {FAAS_H_AGE, age},
         {FAAS_H_TIME_LEFT, left},
         {FAAS_H_USER, x->caller.user},
@@ -110,7 +111,7 @@ static faas_code publish(struct invoke *inv, faas_err *err)
         {NULL, NULL},
     };
     const struct faas_out out = {.subject = subject,
-                                 .reply = faas_inbox_subject(inv->inbox),
+                                 .reply = reply,
                                  .headers = headers,
                                  .data = inv->envelope,
                                  .len = inv->envelope_len};
@@ -119,6 +120,7 @@ static faas_code publish(struct invoke *inv, faas_err *err)
     if (!faas_subject(subject, FAAS_SUBJ_PUBLISHER_CALL, inv->owner.id))
         return faas_fail(err, FAAS_INTERNAL, "internal error");
     (void)snprintf(attempt, sizeof attempt, "%" PRIu32, inv->attempt);
+    faas_inbox_labelled(inv->inbox, attempt, reply);
     (void)snprintf(age, sizeof age, "%" PRIu64, (faas_now_ns() - inv->sent_ns) / FAAS_MS_NS);
     (void)snprintf(left, sizeof left, "%" PRId64, faas_left_ms(deadline_ns));
     return faas_bus_publish(inv->gw->rt->bus, FAAS_DATA, &out, err);
@@ -163,9 +165,10 @@ static void send_attempt(struct invoke *inv)
     }
 }
 
-static void on_nobody(struct invoke *inv)
+/* The newest attempt reached nobody, or a process that it was not for: nobody has it, or will. */
+static void on_untaken(struct invoke *inv)
 {
-    if (inv->phase != INVOKE_SENT)
+    if (inv->phase != INVOKE_SENT && inv->phase != INVOKE_LOST)
         return;
     if (inv->tried_count == INVOKE_TRIED) {
         search_again(inv);
@@ -303,7 +306,18 @@ static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
            (!is_words || frame->place == 0 || frame->place >> 8 == inv->attempt);
 }
 
-enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED };
+enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED, UNTAKEN };
+
+static enum outcome on_fail(const struct faas_frame *frame)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *reason;
+
+    if (faas_json_parse(frame->payload, frame->len, false, &doc, NULL) != FAAS_OK)
+        return FAILED;
+    reason = json_string_value(json_object_get(doc, "reason"));
+    return reason != NULL && strcmp(reason, "epoch") == 0 ? UNTAKEN : FAILED;
+}
 
 static enum outcome on_frame(struct invoke *inv, const struct faas_frame *frame)
 {
@@ -317,7 +331,7 @@ static enum outcome on_frame(struct invoke *inv, const struct faas_frame *frame)
         on_accept(inv, frame);
         return GOES_ON;
     case FAAS_FRAME_FAIL:
-        return FAILED;
+        return on_fail(frame);
     default:
         if (!on_stream(inv, frame))
             return GOES_ON;
@@ -349,6 +363,15 @@ static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
     return outcome;
 }
 
+/* That nobody listened may be said of an attempt before, late. */
+static bool is_newest(const struct invoke *inv, const faas_msg *msg)
+{
+    char label[FAAS_INBOX_LABEL];
+
+    faas_inbox_label(inv->inbox, msg, label);
+    return strtoul(label, NULL, 10) == inv->attempt;
+}
+
 static void on_message(void *arg, faas_msg *take_msg)
 {
     FAAS_AUTO(faas_msg) *msg = take_msg;
@@ -356,7 +379,8 @@ static void on_message(void *arg, faas_msg *take_msg)
     struct faas_frame last;
 
     if (faas_msg_is_no_responders(msg)) {
-        on_nobody(inv);
+        if (is_newest(inv, msg))
+            on_untaken(inv);
         return;
     }
     if (inv->phase == INVOKE_LEAVING)
@@ -370,6 +394,9 @@ static void on_message(void *arg, faas_msg *take_msg)
     case FAILED:
         invoke_answer_fail(inv, &last);
         break;
+    case UNTAKEN:
+        on_untaken(inv);
+        return;
     case BROKEN:
         (void)invoke_cancel(inv); /* its answer is not waited for */
         fail(inv, FAAS_UNAVAILABLE,

@@ -22,8 +22,9 @@
     "Faas-Place" /* Faas-Attempt x 256 + publisher's try, from 1: only grows for one id */
 #define FAAS_H_AGE         "Faas-Age-Ms" /* since the call's first sending, by the sender's clock */
 #define FAAS_H_PUBLISHER   "Faas-Publisher" /* whom events go to */
-#define FAAS_H_EPOCH       "Faas-Epoch"     /* of the target: a spawner refuses a foreign one */
-#define FAAS_H_BEAT        "Faas-Beat"      /* the target's newest heartbeat the sender knows */
+#define FAAS_H_EPOCH       "Faas-Epoch"     /* of the target: it refuses a foreign one */
+#define FAAS_H_INBOX       "Faas-Inbox" /* the caller's; the reply subject is the sender's own */
+#define FAAS_H_BEAT        "Faas-Beat"  /* the target's newest heartbeat the sender knows */
 #define FAAS_H_TRACE       "traceparent"
 #define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */
 #define FAAS_H_USERNAME    "Faas-User-Name"     /* the caller's, to auth only */
@@ -35,6 +36,10 @@
 #define FAAS_H_SERVICE_ERR "Nats-Service-Error"
 #define FAAS_H_SERVICE_NUM "Nats-Service-Error-Code"
 #define FAAS_PROTO         "1"
+/* What a program of this release understands beyond the first; its heartbeats say it, and whoever
+ * must rely on it looks there (docs/PROTOCOL.md section 5). */
+#define FAAS_LEVEL       1
+#define FAAS_LEVEL_INBOX 1 /* of a spawner: it reads Faas-Inbox */
 
 #define FAAS_QUEUE "q"
 

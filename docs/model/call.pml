@@ -1,6 +1,6 @@
 /* The protocol of a call, as the programs speak it: one call of one gateway, two publishers, two
  * spawners.  README.md says what is left out and why; scripts/check-model runs it.  Each #ifdef is a
- * planted fault, a restriction lifted, or a remedy.
+ * planted fault.
  * Time      A timer may run out in any state that has one: a message may always be later than that.
  *           So a process that was stopped and goes on is one that took no step for a while.
  * Messages  Flags, not queues: what is on its way arrives at any later moment, in any order. What
@@ -18,6 +18,9 @@
 #ifndef TRIES
 #define TRIES 2 /* of a publisher, for each attempt */
 #endif
+#ifndef ASKS
+#define ASKS 2 /* about one placement */
+#endif
 #define LAST     4
 #define FOREVER  255
 
@@ -33,7 +36,7 @@ bool is_placed;       /* spawners are alike until then, so the first one gets it
 #define GOING_ON 2 /* publisher: "waiting", "running"; spawner: "running", "done" */
 #define DONE     3
 #define FOREIGN  4 /* by a process of another epoch */
-#define NOBODY   5 /* nobody listens */
+#define NOBODY   5 /* nobody listens, or nobody at the moment */
 
 /* ---- gateway: enum invoke_phase ---- */
 
@@ -48,8 +51,9 @@ bool is_asking, has_spoken, asks_left = 1;
 
 /* From gateway to publisher, by attempt; back to it, for the attempt it is at. */
 bool m_call[3], m_fence[3];
-byte to[3], to_epoch[3];
+byte to[3], to_epoch[3]; /* to whom, as heartbeats named them: Faas-Epoch */
 bool m_taken, m_fail, m_lost, m_fail_unnumbered;
+bool m_untaken; /* nobody took that call: NATS says so, or the process that it was not meant for */
 
 /* ---- publishers: enum call_state, and the tomb ---- */
 
@@ -61,13 +65,15 @@ bool m_taken, m_fail, m_lost, m_fail_unnumbered;
 typedef publisher_t {
     bool is_up, comes_back;
     byte epoch, state, attempt, tries, n, asks;
-    bool saw_nobody, was_placed;
+    bool was_placed;
     byte refuse_to;
 }
 publisher_t pub[2];
 
-/* Placements by number: where to, and what is said of them. */
+/* Placements by number: where to, and what is said of them.  m_none: by NATS, to whoever sent it:
+ * this message was delivered to nobody. */
 bool m_place[LAST + 1], m_ask[LAST + 1], m_accept[LAST + 1], m_busy[LAST + 1], m_end[LAST + 1];
+bool m_none[LAST + 1];
 byte place_at[LAST + 1], place_epoch[LAST + 1], ask_answer[LAST + 1];
 bool m_frame_accept, m_frame_end; /* to the gateway, which asks for no number of them */
 
@@ -103,7 +109,8 @@ inline answer(is_nothing)
     fi;
     phase = OVER;
     is_asking = 0; has_spoken = 0; asks_left = 0; fence_answer = NO_WORD; owner_epoch = 0;
-    m_taken = 0; m_fail = 0; m_lost = 0; m_fail_unnumbered = 0; m_frame_accept = 0; attempt = 0;
+    m_taken = 0; m_fail = 0; m_lost = 0; m_untaken = 0; m_fail_unnumbered = 0; m_frame_accept = 0;
+    attempt = 0;
 #ifndef END_COUNTED_TWICE
     m_frame_end = 0
 #endif
@@ -113,17 +120,22 @@ inline send_attempt(i)
 {
     attempt++;
     m_taken = 0; m_fail = 0; m_lost = 0; is_asking = 0; fence_answer = NO_WORD;
+#ifndef UNTAKEN_WITHOUT_NUMBER
+    m_untaken = 0;
+#endif
+    to[attempt] = i;
+    owner_epoch = pub[i].epoch;
+    if /* heartbeats may be of the process before */
+    :: pub[i].epoch > 0 -> owner_epoch = pub[i].epoch - 1
+    :: skip
+    fi;
+    to_epoch[attempt] = owner_epoch;
     if
-    :: to[attempt] = i; to_epoch[attempt] = pub[i].epoch;
-       owner_epoch = pub[i].epoch;
-       if /* heartbeats may be of the process before */
-       :: pub[i].epoch > 0 -> owner_epoch = pub[i].epoch - 1
-       :: skip
-       fi;
-       perhaps(m_call[attempt]);
-       phase = SENT
-    :: !pub[i].is_up -> phase = SEARCH /* no responders */
-    fi
+    :: m_call[attempt] = 1
+    :: m_untaken = 1 /* also where somebody listens: servers tell each other of it late */
+    :: skip
+    fi;
+    phase = SENT
 }
 
 inline on_state()
@@ -176,6 +188,13 @@ end:
         fi }
     :: atomic { phase < OVER && m_frame_accept ->
         m_frame_accept = 0; phase = RUNNING; has_spoken = is_asking }
+    :: atomic { phase < OVER && m_untaken ->
+        m_untaken = 0;
+        if
+        :: phase == SENT || phase == LOST ->
+            phase = SEARCH; is_asking = 0; has_spoken = 0; fence_answer = NO_WORD
+        :: else
+        fi }
     :: atomic { phase < OVER && m_fail -> answer(1) }
     :: atomic { phase < OVER && m_fail_unnumbered -> answer(1) }
     :: atomic { phase < OVER && m_lost -> answer(0) }
@@ -197,10 +216,14 @@ end:
 inline forget_placement() /* what comes of it now is of another number */
 {
     if
-    :: P.n > 0 -> m_accept[P.n] = 0; m_busy[P.n] = 0; m_end[P.n] = 0; ask_answer[P.n] = 0
+    :: P.n > 0 ->
+        m_accept[P.n] = 0; m_busy[P.n] = 0; m_end[P.n] = 0; ask_answer[P.n] = 0;
+#ifndef NOBODY_WITHOUT_NUMBER
+        m_none[P.n] = 0
+#endif
     :: else
     fi;
-    P.n = 0; P.asks = 0; P.saw_nobody = 0
+    P.n = 0; P.asks = 0
 }
 
 /* FAIL, of the attempt as the publisher knows it; the gateway drops those of older ones. */
@@ -245,10 +268,13 @@ inline on_call(a)
     m_call[a] = 0;
     epoch = to_epoch[a]; to_epoch[a] = 0;
     if
-#ifdef CALL_REACHES_NEXT_PROCESS
     :: !P.is_up
-#else
-    :: !P.is_up || P.epoch != epoch
+#ifndef CALL_WITHOUT_EPOCH
+    :: P.is_up && P.epoch != epoch ->
+        if
+        :: phase < OVER && attempt == a -> m_untaken = 1
+        :: else
+        fi
 #endif
     :: else ->
         if
@@ -318,7 +344,11 @@ inline place(j)
     :: spa[j].epoch > 0 -> place_epoch[P.n] = spa[j].epoch - 1
     :: skip
     fi;
-    perhaps(m_place[P.n]);
+    if
+    :: m_place[P.n] = 1
+    :: m_none[P.n] = 1
+    :: skip
+    fi;
     P.state = PLACING; is_placed = 1
 }
 
@@ -330,16 +360,21 @@ inline on_ask_answer()
     :: answered == NEVER -> forget_placement(); P.state = SEEKING
     :: answered == GOING_ON -> P.state = HELD
     :: answered == FOREIGN -> lose()
-    :: answered == NOBODY && !P.saw_nobody -> P.saw_nobody = 1
-    :: answered == NOBODY && P.saw_nobody ->
-#ifdef NOBODY_MEANS_LOST
-        lose()
-#else
+    :: answered == NOBODY ->
+#ifdef NOBODY_MEANS_NEVER
         forget_placement(); P.state = SEEKING
+#else
+        skip /* asked again, until it answers or is found dead */
 #endif
     fi;
     answered = NO_WORD
 }
+
+#ifdef NOBODY_WITHOUT_NUMBER
+#define is_number(number) true
+#else
+#define is_number(number) P.n == number
+#endif
 
 /* The events of placement n, if they are its publisher's still. */
 #define EVENTS(number)                                                                             \
@@ -347,6 +382,8 @@ inline on_ask_answer()
         m_accept[number] = 0; P.state = HELD }                                                     \
     :: atomic { (P.state == PLACING || P.state == FENCING) && P.n == number && m_busy[number] ->   \
         forget_placement(); P.state = SEEKING }                                                    \
+    :: atomic { (P.state == PLACING || P.state == FENCING) && is_number(number) && m_none[number] -> \
+        m_none[number] = 0; forget_placement(); P.state = SEEKING }                                \
     :: atomic { P.state >= PLACING && P.n == number && m_end[number] -> leave(FOREVER, 1) }
 
 proctype publisher(byte i)
@@ -370,7 +407,7 @@ end:
         P.state = FENCING
 #endif
         }
-    :: atomic { P.state == FENCING && P.asks == P.saw_nobody && !m_ask[P.n] ->
+    :: atomic { P.state == FENCING && P.asks < ASKS && !m_ask[P.n] ->
         P.asks++;
         perhaps(m_ask[P.n]) }
     :: atomic { P.state == FENCING && ask_answer[P.n] != NO_WORD -> on_ask_answer() }
@@ -384,7 +421,6 @@ end:
 #define S spa[j]
 /* Would the publisher that placed it still listen? */
 #define is_heard(x)  (pub[0].n == x || pub[1].n == x)
-#define is_held(x)   ((pub[0].n == x && pub[0].state == HELD) || (pub[1].n == x && pub[1].state == HELD))
 #define is_asked(x)  ((pub[0].n == x && pub[0].state == FENCING) || (pub[1].n == x && pub[1].state == FENCING))
 
 inline event(flag, number)
@@ -431,10 +467,7 @@ inline on_ask(number)
 {
     m_ask[number] = 0;
     if
-    :: !S.is_up -> said = NOBODY
-#ifdef SPAWNER_DEAF
-    :: S.is_up -> said = NOBODY
-#endif
+    :: said = NOBODY /* dead, or without a connection for a moment */
     :: S.is_up ->
         if
         :: S.job == RUNS || S.job == TOLD || S.is_done -> said = GOING_ON
@@ -514,14 +547,6 @@ end:
 
 /* ======== death, and the last look ======== */
 
-#ifdef SPAWNER_DIES_ANY_TIME
-#define may_die true
-#else
-/* Not between a start and its publisher's hearing of the call: README.md. */
-#define may_die                                                                                    \
-    (!(S.job == RUNS || S.job == TOLD || S.is_done) || !is_heard(S.n) || is_held(S.n))
-#endif
-
 inline spawner_dies()
 {
     deaths--;
@@ -544,7 +569,7 @@ proctype death(byte i; byte j) /* of publisher i and spawner j */
 end:
     do
 #ifndef NO_SPAWNER_DIES
-    :: atomic { deaths > 0 && S.is_up && may_die -> spawner_dies() }
+    :: atomic { deaths > 0 && S.is_up -> spawner_dies() }
 #endif
 #ifndef NO_PUBLISHER_DIES
     :: atomic { deaths > 0 && P.is_up -> publisher_dies() }

@@ -118,11 +118,11 @@ static void tell(const faas_members *members, const struct faas_member_record *r
 
 static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
 {
-    FAAS_AUTO(json_t) *doc =
-        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I}", "v", 1, "epoch", members->epoch,
-                  "beat", (json_int_t)++members->beats, "state", beat->state, "free",
-                  (json_int_t)beat->free, "slots", (json_int_t)beat->slots, "running",
-                  (json_int_t)beat->running, "running_seq", (json_int_t)beat->running_seq);
+    FAAS_AUTO(json_t) *doc = json_pack(
+        "{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:i}", "v", 1, "epoch", members->epoch, "beat",
+        (json_int_t)++members->beats, "state", beat->state, "free", (json_int_t)beat->free, "slots",
+        (json_int_t)beat->slots, "running", (json_int_t)beat->running, "running_seq",
+        (json_int_t)beat->running_seq, "level", FAAS_LEVEL);
     json_t *applied = doc != NULL ? json_object() : NULL;
 
     if (json_object_set_new(doc, "applied", applied) != 0 ||
@@ -190,7 +190,7 @@ void faas_members_beat_now(faas_members *members)
 struct heard {
     const char *service, *id; /* borrowed from the subject's copy */
     const char *epoch, *state, *isolation;
-    int64_t beat, free, slots, running;
+    int64_t beat, free, slots, running, level;
     bool is_bye;
     json_t *applied;
 };
@@ -201,6 +201,7 @@ static const struct faas_json_field heard_fields[] = {
     FAAS_FIELD(INT, struct heard, free, "free", 0, 1e9, false),
     FAAS_FIELD(INT, struct heard, slots, "slots", 0, 1e9, false),
     FAAS_FIELD(INT, struct heard, running, "running", 0, 1e9, false),
+    FAAS_FIELD(INT, struct heard, level, "level", 0, 1e9, false),
     FAAS_FIELD(STR, struct heard, isolation, "isolation", 1, 15, false),
     FAAS_FIELD(BOOL, struct heard, is_bye, "bye", 0, 0, false),
     FAAS_FIELD(ANY, struct heard, applied, "applied", 0, 0, false),
@@ -266,6 +267,7 @@ static bool take_beat(struct faas_member_record *record, const struct heard *hea
     pub->free = heard->free;
     pub->slots = heard->slots;
     pub->running = heard->running;
+    pub->level = heard->level;
     (void)snprintf(pub->isolation, sizeof pub->isolation, "%s",
                    heard->isolation != NULL ? heard->isolation : "");
     if (is_new || is_other)

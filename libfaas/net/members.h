@@ -2,7 +2,8 @@
  * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and soon after
  *           faas_members_beat_now().  JSON: {"v":1,"epoch":text,"beat":n,
  *           "state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,
- *           "isolation":text?,"applied":{bucket:seq},"bye":true?}; the last beat of a process says bye.
+ *           "level":n?,"isolation":text?,"applied":{bucket:seq},"bye":true?}; the last beat of a process
+ *           says bye.
  * Epoch     random per process start; a restarted instance under the same id is another epoch.
  * States    a member is usable while its newest beat is under FAAS_BEAT_FRESH_MS old (3 missed
  *           beats) and its state is ready; dead after FAAS_BEAT_DEAD_MS of silence and a failed
@@ -32,6 +33,7 @@ struct faas_member {
     bool is_dead;
     int64_t free, slots; /* spawner: places left and in all */
     int64_t running;
+    int64_t level;      /* FAAS_LEVEL of its release; 0: from before there was one */
     char isolation[16]; /* spawner: what its functions run in; "": it does not say */
 };
 enum faas_member_change {

@@ -11,7 +11,8 @@
  * Errors    a reply with Nats-Service-Error becomes the code named by Faas-Code (or by
  *           Nats-Service-Error-Code) and its text; no responders: UNAVAILABLE; deadline: TIMEOUT.
  * Inboxes   a token below the process's inbox with a handler, for streams of messages (frames,
- *           credits).
+ *           credits).  As the reply subject of a message on the DATA lane such a subject is also
+ *           where NATS says that nobody listened; a label in it tells of which message.
  * Server    an endpoint is a row: pool endpoints decode JSON, run a handler on a pool thread and
  *           answer, with a tenth of the caller's time (at most 300 ms) kept for the way back; loop
  *           endpoints get the raw message on the loop thread and answer themselves.
@@ -62,10 +63,18 @@ FAAS_MUST_CHECK faas_code faas_rpc_wait(faas_rpc *rpc, const struct faas_rpc_req
 /* This process is leaving: what ends with UNAVAILABLE and no reply may have been done.  Any thread. */
 bool faas_rpc_is_cancelled(const faas_rpc *rpc);
 
+#define FAAS_INBOX_SUBJECT 256
 FAAS_MUST_CHECK faas_code faas_inbox_open(faas_rpc *rpc, faas_msg_handler *handler, void *arg,
                                           faas_inbox **out_inbox, faas_err *err);
 const char *faas_inbox_subject(const faas_inbox *inbox);
 void faas_inbox_close(faas_inbox *inbox); /* NULL is fine; later messages are dropped */
+/* The inbox's subject with a label of [A-Za-z0-9-], at most FAAS_INBOX_LABEL - 1 bytes. */
+#define FAAS_INBOX_LABEL 64
+void faas_inbox_labelled(const faas_inbox *inbox, const char *label,
+                         char out_subject[FAAS_INBOX_SUBJECT]);
+/* The label of the subject that a message came to, "" when there is none. */
+void faas_inbox_label(const faas_inbox *inbox, const faas_msg *msg,
+                      char out_label[FAAS_INBOX_LABEL]);
 
 /* ---- server ---- */
 struct faas_call {

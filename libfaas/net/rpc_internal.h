@@ -28,6 +28,7 @@ LIST_HEAD(faas_rpc_slots, faas_rpc_slot);
 
 struct faas_inbox {
     struct faas_rpc_slot slot; /* first member */
+    faas_rpc *rpc;
     char subject[160];
     faas_msg_handler *handler;
     void *arg;

@@ -16,6 +16,7 @@ faas_code faas_inbox_open(faas_rpc *rpc, faas_msg_handler *handler, void *arg,
     if (inbox == NULL)
         return faas_fail_sys(err, ENOMEM, "open an inbox");
     inbox->slot.is_inbox = true;
+    inbox->rpc = rpc;
     faas_random_token(inbox->slot.token);
     (void)snprintf(inbox->subject, sizeof inbox->subject, "%s.%s", rpc->inbox[FAAS_DATA],
                    inbox->slot.token);
@@ -29,6 +30,25 @@ faas_code faas_inbox_open(faas_rpc *rpc, faas_msg_handler *handler, void *arg,
 const char *faas_inbox_subject(const faas_inbox *inbox)
 {
     return inbox->subject;
+}
+
+/* Before the token, which stays last: faas_rpc_on_inbox() finds the inbox by it. */
+void faas_inbox_labelled(const faas_inbox *inbox, const char *label,
+                         char out_subject[FAAS_INBOX_SUBJECT])
+{
+    (void)snprintf(out_subject, FAAS_INBOX_SUBJECT, "%s.%s.%s", inbox->rpc->inbox[FAAS_DATA], label,
+                   inbox->slot.token);
+}
+
+void faas_inbox_label(const faas_inbox *inbox, const faas_msg *msg,
+                      char out_label[FAAS_INBOX_LABEL])
+{
+    const char *label = faas_msg_subject(msg) + strlen(inbox->rpc->inbox[FAAS_DATA]) + 1;
+    size_t len = strcspn(label, ".");
+
+    out_label[0] = '\0';
+    if (label[len] == '.' && len < FAAS_INBOX_LABEL)
+        (void)snprintf(out_label, FAAS_INBOX_LABEL, "%.*s", (int)len, label);
 }
 
 void faas_inbox_close(faas_inbox *inbox)

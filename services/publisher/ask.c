@@ -13,7 +13,6 @@
 #define FENCE_MS      300
 #define CANCEL_MS     3000 /* the container must be gone before the spawner answers */
 #define ASK_AGAIN_MS  100  /* after an answer that decides nothing */
-#define NOBODY_MS     250  /* nobody listened: asked once more after that, see nobody_there() */
 #define DONE_GRACE_MS 1000 /* it ended by itself: its END is on the way */
 
 struct ask {
@@ -112,32 +111,15 @@ void ask_never(struct live *call)
     faas_err err;
 
     answer.reason = PLACE_SILENT;
-    call->is_repeat = true;
     if (place_round_note(&call->round, &answer, &err) != FAAS_OK)
         FAAS_LOG(ERROR, "no memory for a spawner's answer", FAAS_LSTR("call", call->page.id));
     drive(call, CALL_EV_NEVER);
 }
 
-/* NATS says that nobody listens there.  One such answer may be a spawner that is reconnecting (tens
- * of milliseconds) with the call already in its hands.  Two, NOBODY_MS apart and without a sign of
- * life between them, are taken for the word that it never got the call: DESIGN.md 4.4. */
-static void nobody_there(struct live *call)
+static void fenced(struct live *call)
 {
-    const struct faas_member *member = spawner_of(call);
-    uint64_t now = faas_now_ns(), beat = member != NULL ? member->beat : 0;
-
-    if (!faas_bus_is_connected(call->pub->rt->bus)) {
-        drive_arm(call, &call->step, ASK_AGAIN_MS); /* the deaf one may be us */
-        return;
-    }
-    if (call->nobody_ns != 0 && beat == call->nobody_beat &&
-        now - call->nobody_ns >= (NOBODY_MS - 10) * FAAS_MS_NS) {
-        ask_never(call);
-        return;
-    }
-    call->nobody_ns = now;
-    call->nobody_beat = beat;
-    drive_arm(call, &call->step, NOBODY_MS);
+    call->is_repeat = true;
+    ask_never(call);
 }
 
 static void fence_state(struct live *call, const faas_msg *msg)
@@ -149,7 +131,7 @@ static void fence_state(struct live *call, const faas_msg *msg)
         (member != NULL && strcmp(member->epoch, call->at.epoch) != 0))
         drive(call, CALL_EV_DIED); /* a new process knows nothing of the old one's calls */
     else if (strcmp(state, "never") == 0)
-        ask_never(call);
+        fenced(call);
     else if (strcmp(state, "running") == 0 || strcmp(state, "done") == 0)
         drive(call, CALL_EV_ADOPTED);
     else
@@ -162,11 +144,9 @@ static void on_fence(struct live *call, const struct faas_rpc_reply *reply)
         return;
     if (reply->code == FAAS_OK)
         fence_state(call, reply->msg);
-    else if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL)
-        nobody_there(call);
     else if (reply->code == FAAS_TIMEOUT)
         drive(call, CALL_EV_SILENT);
-    else
+    else /* nobody listens: it may have got the call before; it comes back, or is found dead */
         drive_arm(call, &call->step, ASK_AGAIN_MS);
 }
 

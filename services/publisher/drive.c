@@ -231,7 +231,6 @@ static void do_send(struct live *call)
     call->tries++;
     call->place = call->attempt * 256 + call->tries;
     call->err = (faas_err){0};
-    call->nobody_ns = 0;
     if (room_count_in(call) != FAAS_OK || wire_place(call, &call->err) != FAAS_OK) {
         drive(call, CALL_EV_REFUSED);
         return;

@@ -128,14 +128,21 @@ static void begin(struct live *call)
     drive(call, CALL_EV_FOUND);
 }
 
+static struct wire_fail fail_of(const faas_msg *msg, const char *id, const faas_err *err)
+{
+    return (struct wire_fail){
+        .inbox = faas_msg_reply(msg),
+        .id = id,
+        .place = 256 * (uint32_t)faas_msg_header_int(msg, FAAS_H_ATTEMPT, 1),
+        .err = err,
+        .component = "publisher",
+    };
+}
+
 /* A call that could not even be entered. */
 static void refuse(struct publisher *pub, const faas_msg *msg, const char *id, const faas_err *err)
 {
-    struct wire_fail fail = {.inbox = faas_msg_reply(msg),
-                             .id = id,
-                             .place = 256 * (uint32_t)faas_msg_header_int(msg, FAAS_H_ATTEMPT, 1),
-                             .err = err,
-                             .component = "publisher"};
+    struct wire_fail fail = fail_of(msg, id, err);
 
     metric_count(M_REFUSED);
     if (err->code == FAAS_BUSY) {
@@ -177,6 +184,28 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
     free(call);
 }
 
+static bool is_foreign(const struct publisher *pub, const faas_msg *msg)
+{
+    const char *epoch = faas_msg_header(msg, FAAS_H_EPOCH);
+
+    return epoch != NULL && strcmp(epoch, faas_members_epoch(pub->rt->members)) != 0;
+}
+
+/* It was for a process that had this name before.  What was sent since is another attempt, which
+ * this process may have: of that one nothing is said. */
+static void refuse_foreign(struct publisher *pub, const faas_msg *msg, const char *id)
+{
+    struct wire_fail fail;
+    faas_err err = {0};
+
+    (void)faas_fail(&err, FAAS_UNAVAILABLE,
+                    "meant for an earlier process of this name; nothing was started, try again");
+    fail = fail_of(msg, id, &err);
+    fail.reason = "epoch";
+    metric_count(M_FOREIGN);
+    wire_fail(pub, &fail);
+}
+
 /* Known already: the gateway missed our first answer, and listens to its newest attempt only. */
 static void take_again(struct live *call, uint32_t attempt)
 {
@@ -199,6 +228,11 @@ static void on_call(void *state, faas_msg *take_msg)
     if (ctx.id[0] == '\0' || faas_msg_reply(take_msg) == NULL || attempt < 1 ||
         attempt > PUBLISHER_ATTEMPTS) {
         metric_count(M_MALFORMED);
+        faas_msg_free(take_msg);
+        return;
+    }
+    if (is_foreign(pub, take_msg)) {
+        refuse_foreign(pub, take_msg, ctx.id);
         faas_msg_free(take_msg);
         return;
     }
@@ -417,10 +451,14 @@ static void ev_end(struct live *call, const struct event *event)
     drive(call, CALL_EV_END); /* ends every state in which a spawner has the call */
 }
 
+/* A refusal for its epoch comes from the process that got the call instead of the one it was for. */
 static bool is_ours(const struct live *call, const struct event *event)
 {
+    bool is_foreign = event->epoch[0] != '\0' && strcmp(event->epoch, call->at.epoch) != 0;
+
     return event->place == call->place && strcmp(event->spawner, call->at.id) == 0 &&
-           (event->epoch[0] == '\0' || strcmp(event->epoch, call->at.epoch) == 0);
+           (!is_foreign ||
+            (strcmp(event->event, "busy") == 0 && strcmp(event->reason, "epoch") == 0));
 }
 
 static void handle_event(struct live *call, const struct event *event)

@@ -108,6 +108,7 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
     if (pub->history != NULL)
         history_begin(pub->history);
     pub->rt = rt;
+    FAAS_TRY(unheard_open(pub, err));
     jobs_start(pub->jobs, pub);
     return FAAS_OK;
 }
@@ -314,6 +315,7 @@ static void stop(void *state)
     history_stop(pub->history);
     pub->history = NULL;
     pub->rt = NULL;
+    faas_inbox_close(FAAS_STEAL(pub->unheard));
     resolve_stop(&pub->resolve);
     book_done(&pub->book);
     faas_fair_done(&pub->fair);

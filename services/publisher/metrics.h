@@ -7,6 +7,7 @@
 #define PUBLISHER_METRICS(X)                                                                       \
     X(CALLS, COUNTER, "calls_total", "calls taken over")                                           \
     X(REPEATED, COUNTER, "calls_repeated_total", "calls that were here already, or fenced")        \
+    X(FOREIGN, COUNTER, "calls_foreign_total", "calls meant for an earlier process of this name")  \
     X(MALFORMED, COUNTER, "messages_malformed_total", "messages that could not be read")           \
     X(ENDED, COUNTER, "calls_ended_total", "calls that a spawner ended, well or badly")            \
     X(OK, COUNTER, "calls_ok_total", "calls that ended with exit status 0")                        \
@@ -17,6 +18,7 @@
     X(GIVEN_UP, COUNTER, "calls_given_up_total", "calls ended because this process was late")      \
     X(PLACED, COUNTER, "placements_total", "calls sent to a spawner")                              \
     X(REPLACED, COUNTER, "placements_repeated_total", "of them: after a spawner did not answer")   \
+    X(UNHEARD, COUNTER, "placements_unheard_total", "placements that NATS delivered to nobody")    \
     X(FENCES, COUNTER, "fences_total", "questions to a spawner that did not answer")               \
     X(IGNORED, COUNTER, "events_ignored_total", "events without meaning in the call's state")      \
     X(STRANGE, COUNTER, "events_unknown_total", "events of calls or placements not known here")    \

@@ -1,8 +1,9 @@
 /* publisher.h - the state of this program; DESIGN.md section 4 gives the rules.
  * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
  *           spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
- *           finish.c ends calls; ask.c asks spawners; wire.c writes to the wire; resolve.c,
- *           place.c, usage.c, fair.c, book.c decide and remember.  jobs.h: queued calls.
+ *           finish.c ends calls; ask.c asks spawners; unheard.c learns of placements that nobody
+ *           heard; wire.c writes to the wire; resolve.c, place.c, usage.c, fair.c, book.c decide
+ *           and remember.  jobs.h: queued calls.
  * Threads   everything belongs to the loop thread, from attaching (main.c) to stop.
  */
 #ifndef PUBLISHER_PUBLISHER_H
@@ -53,6 +54,7 @@ struct publisher {
     struct publisher_conf conf;
     const struct faas_runtime *rt; /* NULL: not attached */
     struct resolve resolve;
+    faas_inbox *unheard; /* reply subjects of placements */
     struct book book;
     struct history *history; /* NULL: calls are not recorded */
     struct faas_fair fair;
@@ -112,8 +114,6 @@ struct live {              /* one call */
     bool is_hungry;         /* it waits for a place, not for a cap */
     bool is_left_to_others; /* there are places, but its user has their share of them */
     bool is_repeat;         /* the next placement follows a silent one */
-    uint64_t nobody_ns;     /* first time that nobody listened to a fence; 0: not so */
-    uint64_t nobody_beat;   /* the spawner's beat then */
     bool was_cancel_done;   /* the spawner said that it had ended by itself */
     const char *cancel_why; /* constant; NULL: nobody cancelled */
 
@@ -160,9 +160,15 @@ void finish_ledger(struct live *call, enum place_news news);
 
 /* ---- ask.c: questions to spawners ---- */
 void ask_fence(struct live *call);
-void ask_never(struct live *call);             /* the spawner does not have it: the next one may */
+/* The spawner does not have it and will not: the next one may. */
+void ask_never(struct live *call);
 void ask_cancel(struct live *call);            /* GONE, SILENT come of it */
 void ask_cancel_only(const struct live *call); /* nothing comes of it */
+
+/* ---- unheard.c ---- */
+FAAS_MUST_CHECK faas_code unheard_open(struct publisher *pub, faas_err *err);
+/* The reply subject of the call's placement: NATS tells us there when nobody listens. */
+void unheard_subject(const struct live *call, char out_subject[FAAS_INBOX_SUBJECT]);
 
 /* ---- wire.c ---- */
 struct wire_fail {
@@ -170,6 +176,7 @@ struct wire_fail {
     uint32_t place;
     const faas_err *err;
     const char *component;
+    const char *reason;    /* NULL: none */
     int64_t retry_after_s; /* 0: not said */
     bool may_have_run;
     struct live *call; /* NULL: it was never entered */

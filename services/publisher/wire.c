@@ -62,6 +62,8 @@ void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len)
                     "detail", fail->err->msg, "component", fail->component);
     if (doc == NULL)
         return NULL;
+    if (fail->reason != NULL && json_object_set_new(doc, "reason", json_string(fail->reason)) != 0)
+        return NULL;
     if (fail->retry_after_s > 0 &&
         json_object_set_new(doc, "retry_after_s", json_integer(fail->retry_after_s)) != 0)
         return NULL;
@@ -136,9 +138,20 @@ static const char *or_none(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
+/* One of an older release takes the reply subject for the caller's inbox. */
+static bool reads_inbox(const struct live *call)
+{
+    const struct faas_member *spawner =
+        faas_members_find(call->pub->rt->members, "spawner", call->at.id);
+
+    return spawner != NULL && spawner->level >= FAAS_LEVEL_INBOX &&
+           strcmp(spawner->epoch, call->at.epoch) == 0;
+}
+
 static faas_code publish_call(struct live *call, const void *data, size_t len, faas_err *err)
 {
-    char subject[FAAS_SUBJECT_MAX];
+    char subject[FAAS_SUBJECT_MAX], own[FAAS_INBOX_SUBJECT];
+    bool is_own = reads_inbox(call);
     struct numbers n;
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
@@ -152,15 +165,20 @@ static faas_code publish_call(struct live *call, const void *data, size_t len, f
         {FAAS_H_PUBLISHER, call->pub->rt->id},
         {FAAS_H_EPOCH, call->at.epoch},
         {FAAS_H_BEAT, n.beat},
+        {FAAS_H_INBOX, is_own ? call->inbox : NULL},
         {FAAS_H_TRACE, or_none(call->trace)},
         {NULL, NULL},
     };
-    struct faas_out out = {
-        .subject = subject, .reply = call->inbox, .headers = headers, .data = data, .len = len};
+    struct faas_out out = {.subject = subject,
+                           .reply = is_own ? own : call->inbox,
+                           .headers = headers,
+                           .data = data,
+                           .len = len};
 
     if (!faas_subject(subject, FAAS_SUBJ_SPAWNER_CALL, call->at.id))
         return faas_fail(err, FAAS_INTERNAL, "a spawner has an id that is no subject token");
     numbers_fill(&n, call);
+    unheard_subject(call, own);
     return faas_bus_publish(call->pub->rt->bus, FAAS_DATA, &out, err);
 }
 

@@ -22,3 +22,4 @@ $(eval $(call test,records,tests/unit/catalog_rig.c $(REGISTRY_RECORDS) $(REGIST
     $(REGISTRY_NOUNS)))
 $(eval $(call integration,registry,tests/support/program.c tests/support/shop.c))
 $(eval $(call integration,registry_faults,tests/support/program.c tests/support/shop.c))
+$(eval $(call bench,records_model,bench/records_model.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))

@@ -67,6 +67,21 @@ static bool is_instance_id(const char *text)
     return len >= 1 && len <= 32 && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789") == len;
 }
 
+/* A publisher of before FAAS_LEVEL_INBOX makes it the reply subject. */
+static const char *inbox_of(const faas_msg *msg)
+{
+    const char *inbox = faas_msg_header(msg, FAAS_H_INBOX);
+
+    return inbox != NULL ? inbox : faas_msg_reply(msg);
+}
+
+static bool is_subject(const char *text)
+{
+    size_t len = text != NULL ? strlen(text) : 0;
+
+    return len >= 1 && len < FAAS_SUBJECT_MAX && strpbrk(text, " \t*>") == NULL;
+}
+
 faas_code call_spec_head(const faas_msg *msg, struct call_spec *out_spec, faas_err *err)
 {
     const char *id = faas_msg_header(msg, FAAS_H_ID);
@@ -79,12 +94,12 @@ faas_code call_spec_head(const faas_msg *msg, struct call_spec *out_spec, faas_e
         return faas_fail(err, FAAS_INVALID, FAAS_H_PUBLISHER ": expected an instance id");
     if (place < 1 || place > UINT32_MAX)
         return faas_fail(err, FAAS_INVALID, FAAS_H_PLACE ": expected 1..%u", UINT32_MAX);
-    if (faas_msg_reply(msg) == NULL)
+    if (!is_subject(inbox_of(msg)))
         return faas_fail(err, FAAS_INVALID, "a call without the caller's inbox");
     memset(out_spec, 0, sizeof *out_spec);
     snprintf(out_spec->id, sizeof out_spec->id, "%s", id);
     snprintf(out_spec->publisher, sizeof out_spec->publisher, "%s", publisher);
-    out_spec->inbox = faas_msg_reply(msg);
+    out_spec->inbox = inbox_of(msg);
     out_spec->epoch = faas_msg_header(msg, FAAS_H_EPOCH);
     out_spec->beat = faas_msg_header_int(msg, FAAS_H_BEAT, -1);
     out_spec->place = (uint32_t)place;

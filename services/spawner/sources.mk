@@ -65,6 +65,7 @@ SPAWNER_RIG := bench/rig.c $(SPAWNER_NATIVE) $(SPAWNER_PULLER) $(SPAWNER_IMAGE) 
 $(eval $(call bench,sandbox,bench/sandbox.c $(SPAWNER_RIG)))
 $(eval $(call bench,sandbox_host,bench/sandbox_host.c $(SPAWNER_RIG)))
 $(eval $(call bench,sandbox_peers,bench/sandbox_peers.c $(SPAWNER_RIG)))
+$(eval $(call bench,records_cost,bench/records_cost.c $(SPAWNER_RIG)))
 $(eval $(call bench,http_path,bench/http_path.c $(SPAWNER_RIG)))
 $(O)/bench/tiny_echo: bench/tiny_echo.c
 	@mkdir -p $(@D)

@@ -106,6 +106,9 @@ class Faults:
         hit.over = time.monotonic()
         if kind in ("kill", "restart"):
             wait_until(lambda: self.world.pid(target) not in (pid, None), RECOVER_S, f"{target} is replaced")
-        wait_until(self.world.is_whole, RECOVER_S, f"the platform is whole again after {kind} of {target}")
+        try:
+            wait_until(self.world.is_whole, RECOVER_S, "")
+        except AssertionError:
+            raise AssertionError(f"not whole {RECOVER_S} s after {kind} of {target}: {self.world.trouble()}") from None
         hit.whole = time.monotonic()
         self.say(f"at {hit.begun - self.begin:.1f} s {kind} {target}: {hit.over - hit.begun:.2f} s, whole after {hit.whole - hit.over:.2f} s")

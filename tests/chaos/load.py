@@ -9,6 +9,7 @@ import time
 
 KINDS = ("plain", "count", "slow")
 ANSWER_S = 60       # an answer that takes longer counts as none
+IDLE_S = 5          # a connection that was silent so long may just be closed by the other side
 CONNECT_PAUSE_S = 0.02  # a gateway that just died comes back soon
 
 
@@ -35,11 +36,12 @@ class Line:
     """A kept connection to one gateway."""
 
     def __init__(self, port, token):
-        self.port, self.token, self.conn = port, token, None
+        self.port, self.token, self.conn, self.used = port, token, None, 0.0
 
     def connect(self):
         """False: nobody listens there now.  A kept connection that the other side has closed is replaced."""
-        if self.conn is not None and select.select([self.conn.sock], [], [], 0)[0]:
+        is_old = time.monotonic() > self.used + IDLE_S
+        if self.conn is not None and (is_old or select.select([self.conn.sock], [], [], 0)[0]):
             self.close()
         if self.conn is None:
             conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
@@ -47,7 +49,7 @@ class Line:
                 conn.connect()
             except OSError:
                 return False
-            self.conn = conn
+            self.conn, self.used = conn, time.monotonic()
         return True
 
     def ask(self, method, path, body=b"", **headers):
@@ -56,6 +58,7 @@ class Line:
             self.conn.request(method, path, body, {"Authorization": f"Bearer {self.token}", **headers})
             response = self.conn.getresponse()
             got = response.status, response.headers, response.read()
+            self.used = time.monotonic()
             if response.will_close:
                 self.close()
             return got

@@ -171,26 +171,35 @@ exec setpriv --regid $(({GROUP} + ${{number%.conf}})) --clear-groups --pdeathsig
         except (OSError, ValueError):
             return None
 
-    def nats_is_whole(self):
-        """Every server is well, and every stream has a leader that has all its replicas beside it."""
-        numbers = self.numbers()
-        if not all((self.monitor(n, "healthz") or {}).get("status") == "ok" for n in numbers):
-            return False
-        views = {n: [(stream["name"], stream.get("cluster", {})) for stream in self.details(n)] for n in numbers}
+    def nats_trouble(self):
+        """What keeps the NATS servers from being well, each stream with a leader that has all its replicas beside it; or None."""
+        unwell = {n: page for n in self.numbers() if (page := self.monitor(n, "healthz") or {}).get("status") != "ok"}
+        if unwell:
+            return f"unwell: {unwell}"
+        views = {n: [(stream["name"], stream.get("cluster", {})) for stream in self.details(n)] for n in self.numbers()}
         leaders = {(name, group.get("leader")) for view in views.values() for name, group in view}
         led = {name for n, view in views.items() for name, group in view if group.get("leader", "").endswith(f"-n{n}")
                and all(replica["current"] for replica in group["replicas"])}
-        return len(led) > 0 and len(leaders) == len(led) == len({name for name, _ in leaders})
+        if len(led) > 0 and len(leaders) == len(led) == len({name for name, _ in leaders}):
+            return None
+        return f"streams without a leader of all: led {led} of {views}"
+
+    def trouble(self):
+        """What keeps the platform from being whole: every process runs, every NATS server is current, every gateway finds all it needs; or None."""
+        processes = self.processes()
+        missing = [p["name"] for p in processes if not p["pid"]]
+        if len(processes) != sum(self.replicas.values()) or missing:
+            return f"not running: {missing}"
+        if (trouble := self.nats_trouble()) is not None:
+            return trouble
+        try:
+            answers = [Client(url).get("/healthz", timeout=2) for url in self.gateways]
+        except OSError as error:
+            return f"a gateway: {error}"
+        return next((answer.text for answer in answers if answer.status != 200), None)
 
     def is_whole(self):
-        """Every process runs, every NATS server is current, every gateway finds all it needs."""
-        processes = self.processes()
-        if len(processes) != sum(self.replicas.values()) or not all(p["pid"] for p in processes) or not self.nats_is_whole():
-            return False
-        try:
-            return all(Client(url).get("/healthz", timeout=2).status == 200 for url in self.gateways)
-        except OSError:
-            return False
+        return self.trouble() is None
 
     def details(self, number):
         """What this NATS server says of each stream."""

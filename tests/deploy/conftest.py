@@ -45,8 +45,8 @@ class Tree:
 
     def __init__(self, path):
         self.path = path
-        for name in ("Dockerfile", ".dockerignore", "Makefile", "docker-compose.yml", "docker-compose.override.yml"):
-            shutil.copy(ROOT / name, path / name)
+        for file in [*ROOT.glob("docker-compose*.yml"), *(ROOT / name for name in ("Dockerfile", ".dockerignore", "Makefile"))]:
+            shutil.copy(file, path)
         for name in ("scripts", "libfaas", "gateway", "services", "cli"):
             shutil.copytree(ROOT / name, path / name)
         (path / "build").mkdir()
@@ -64,7 +64,7 @@ def images():
     """Images faas/NAME:VERSION of the programs in FAAS_BIN; name -> bytes."""
     made = run(ROOT / "scripts/images", "--programs", os.environ["FAAS_BIN"]).stdout
     names = [line.split()[0] for line in made.splitlines()]
-    assert len(names) == 7, made
+    assert len(names) == 8, made
     sizes = {name: int(docker("image", "inspect", "-f", "{{.Size}}", name)) for name in names}
     for name, size in sizes.items():
         figure(f"image {name}", f"{size / 1e6:.1f} MB")

@@ -42,12 +42,12 @@ def works(user):
 
 def test_every_section_with_commands_is_tried():
     assert {title for title, blocks in SECTIONS.items() if blocks} == {
-        "Install", "Look", "Scale", "Invitations", "Backup", "Upgrade", "Certificates", "Keys", "Stop, remove", "In a Swarm"}
+        "Install", "Look", "Scale", "Invitations", "Backup", "Upgrade", "Certificates", "Keys", "Sandboxes instead of containers", "Stop, remove", "In a Swarm"}
 
 
 def test_look(shell, user):
     said = shell("Look")
-    assert "(healthy)" in said and "listening" in said and said.rstrip().endswith("OKok"), said[-300:]
+    assert "(healthy)" in said and '"service":"gateway"' in said and '"service":"publisher"' in said and said.rstrip().endswith("OKok"), said[-300:]
 
 
 def test_scale(shell, user):
@@ -92,6 +92,18 @@ def test_other_keys_on_the_bus(shell, user, tree):
     seed = (tree.path / "secrets/keys/nats-auth.seed").read_bytes()
     shell("Keys", 1)
     assert (tree.path / "secrets/keys/nats-auth.seed").read_bytes() != seed
+    assert works(user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
+def test_sandboxes(shell, user, tree):
+    shell("Sandboxes instead of containers")
+    assert len(containers("spawner-service")) == 1
+    other = Client.new(URL)
+    record = other.post("/registry/register", {"name": "upper", "description": "", "payload": "faas-examples/upper:latest"})
+    assert record.status == 201 and record.json["isolation"] == "sandbox", record.text
+    assert other.call("upper", "abc").text == "ABC"
+    run(tree.path / "scripts/run", "--docker")
     assert works(user)
 
 

@@ -10,6 +10,9 @@ from support import Client, wait_until
 # A registry that has just begun refuses new registrations for a moment: "503 unavailable" is it.
 OFTEN = {"HEALTH_INTERVAL": "2s"}  # what a rolling update waits for at each of its steps
 pytestmark = pytest.mark.skipif(not IS_FULL, reason="make test-deploy")
+# docs/WRITEUP.md: names that other deployments use.
+OLDER_NAMES = ["NATS_URL=", "NATS1_URL=nats://nats1:4222", "NATS2_URL=nats://nats2:4222", "MAX_CONTAINERS=5", "TIMEOUT=30", "MESSAGE_QUEUE=functions.execute",
+               "BUCKET_NAME=functions", "LISTEN_ADDR=", "SERVER_ADDRESS=0.0.0.0:8080"]
 
 
 def replicas():
@@ -72,9 +75,11 @@ def test_killed_under_load(stack, service, allowed):
     ("auth-service", ()), ("registry-service", {"503 unavailable"}), ("publisher-service", ()), ("spawner-service", ()), ("gateway", {"unreachable", "503 unavailable"}),
 ])
 def test_updated_under_load(stack, service, allowed):
+    """A rolling update, to the settings of other deployments."""
     with Load(URL) as load:
         before = set(containers(service).values())
-        docker("service", "update", "--no-resolve-image", "--update-delay", "0s", "--update-monitor", "1s", "--env-add", "LOG_LEVEL=warn", f"faas_{service}")
+        docker("service", "update", "--no-resolve-image", "--update-delay", "0s", "--update-monitor", "1s",
+               *[word for setting in OLDER_NAMES for word in ("--env-add", setting)], f"faas_{service}")
         await_replicas()
         assert not before & set(containers(service).values())
         load.more(5)

@@ -31,15 +31,6 @@ static int open_calls(void **state)
     return 0;
 }
 
-static int open_first_deaf(void **state)
-{
-    (void)state;
-    gate_open(&gate, NULL);
-    gate_join(&gate, 0, true);
-    gate_join(&gate, 1, false);
-    return 0;
-}
-
 static int close_gate(void **state)
 {
     (void)state;
@@ -211,69 +202,6 @@ static void the_publishers_refusal_is_told(void **state)
     assert_null(strstr(reply.body, "retry_after_s"));
 }
 
-static void an_owner_that_never_saw_the_call_gets_it_again(void **state)
-{
-    (void)state;
-    gate.publishers[0].mood = MOOD_SILENT;
-    gate.publishers[0].fence = "never";
-    call(NULL);
-    assert_int_equal(reply.status, 200);
-    /* Again to the owner, or to the next one when the owner's beats came late meanwhile. */
-    assert_int_equal(gate.publishers[0].calls + gate.publishers[1].calls, 2);
-    assert_int_equal(gate.publishers[gate.publishers[0].calls == 2 ? 0 : 1].attempt, 2);
-    assert_int_equal(gate.publishers[0].fences, 1);
-}
-
-static void words_of_an_older_attempt_do_not_count(void **state)
-{
-    (void)state;
-    gate.publishers[0].mood = MOOD_SILENT;
-    gate.publishers[0].fence = "never";
-    gate.publishers[0].later = MOOD_STALE;
-    call(NULL);
-    assert_int_equal(reply.status, 200);
-    assert_int_equal(gate.publishers[0].attempt, 2);
-}
-
-static void a_call_that_goes_on_is_waited_for(void **state)
-{
-    (void)state;
-    gate.publishers[0].mood = MOOD_SILENT;
-    gate.publishers[0].fence = "running";
-    call(NULL);
-    assert_int_equal(reply.status, 200);
-    assert_int_equal(gate.publishers[0].calls, 1);
-}
-
-static void silence_everywhere_is_lost_and_not_sent_again(void **state)
-{
-    uint64_t began = faas_now_ns();
-
-    (void)state;
-    gate.publishers[0].mood = MOOD_SILENT;
-    call(NULL);
-    assert_problem(502, "lost");
-    assert_contains(reply.body, "\"may_have_run\":true");
-    assert_int_equal(gate.publishers[0].calls, 1);
-    assert_int_equal(gate.publishers[1].calls, 0);
-    assert_in_range((faas_now_ns() - began) / FAAS_MS_NS, 500, 5000);
-}
-
-static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
-{
-    (void)state;
-    gate.publishers[0].mood = MOOD_TAKES;
-    gate.publishers[0].fence = "never";
-    call(NULL);
-    assert_problem(502, "lost");
-    reply_done(&reply);
-    gate.publishers[0].mood = MOOD_SILENT; /* what another process never saw, the first may have */
-    gate.publishers[0].epoch = "another";
-    call(NULL);
-    assert_problem(502, "lost");
-    assert_int_equal(gate.publishers[0].calls, 2);
-}
-
 static bool has_call(void *arg)
 {
     return ((const struct puppet *)arg)->calls > 0;
@@ -336,16 +264,7 @@ static void timeouts_and_labels_are_checked(void **state)
     assert_int_equal(gate.publishers[0].calls, 0);
 }
 
-/* ---- owners ---- */
-
-static void nobody_listens_so_the_next_owner_gets_it(void **state)
-{
-    (void)state;
-    call(NULL);
-    assert_int_equal(reply.status, 200);
-    assert_int_equal(gate.publishers[1].calls, 1);
-    assert_int_equal(gate.publishers[1].attempt, 2);
-}
+/* ---- nobody ---- */
 
 static void no_publisher_is_said_and_nothing_started(void **state)
 {
@@ -561,17 +480,11 @@ int main(void)
         test(a_damaged_result_is_not_delivered),
         test(the_publishers_refusal_is_told),
         test(every_code_of_a_call_has_its_status_and_429_has_retry_after),
-        test(an_owner_that_never_saw_the_call_gets_it_again),
-        test(words_of_an_older_attempt_do_not_count),
-        test(a_call_that_goes_on_is_waited_for),
-        test(silence_everywhere_is_lost_and_not_sent_again),
-        test(a_taken_call_whose_owner_forgot_it_is_lost),
         test(a_client_that_leaves_cancels_its_call),
         test(a_client_that_closed_its_side_can_read_why),
         test(timeouts_and_labels_are_checked),
         test(work_left_after_the_drain_is_answered),
     };
-    const struct CMUnitTest owners[] = {test(nobody_listens_so_the_next_owner_gets_it)};
     const struct CMUnitTest alone[] = {
         test(health_names_what_is_missing),
         test(no_publisher_is_said_and_nothing_started),
@@ -591,7 +504,6 @@ int main(void)
     };
     int failed = cmocka_run_group_tests_name("calls", calls, open_calls, close_gate);
 
-    failed += cmocka_run_group_tests_name("owners", owners, open_first_deaf, close_gate);
     failed += cmocka_run_group_tests_name("alone", alone, open_gate, close_gate);
     failed += cmocka_run_group_tests_name("limited", limited, open_limited, close_gate);
     failed += cmocka_run_group_tests_name("address", address, open_address_limited, close_gate);

@@ -44,6 +44,7 @@ static void a_call_travels_with_all_it_needs(void **state)
     wait_placed(0, 1, 3000);
     assert_string_equal(p->id, id);
     assert_string_equal(p->inbox, stage.inbox_subject);
+    assert_int_equal(strncmp(p->reply, "_INBOX_publisher.", 17), 0);
     assert_string_equal(p->publisher, "p1");
     assert_string_equal(p->epoch, stage.spawners[0].epoch);
     assert_string_equal(p->tenant, STAGE_TENANT);
@@ -57,6 +58,22 @@ static void a_call_travels_with_all_it_needs(void **state)
     wait_state(id, "done");
     wait_until(is_end_acknowledged, NULL, 1000, "its end is acknowledged");
     assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+}
+
+static void a_spawner_of_an_older_release_finds_the_callers_inbox_where_it_looks(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+    const struct placement *p = &stage.spawners[0].placements[0];
+
+    (void)state;
+    stage.spawners[0].level = 0;
+    stage_join(&stage, 0);
+    stage.spawners[0].level = FAAS_LEVEL; /* of the next test's */
+    call_now("plain", id);
+    wait_placed(0, 1, 3000);
+    assert_string_equal(p->reply, stage.inbox_subject);
+    assert_string_equal(p->inbox, "");
+    wait_state(id, "done");
 }
 
 static void the_callers_timeout_may_only_shorten(void **state)
@@ -434,6 +451,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_call_travels_with_all_it_needs, clear),
+        cmocka_unit_test_teardown(
+            a_spawner_of_an_older_release_finds_the_callers_inbox_where_it_looks, clear),
         cmocka_unit_test_teardown(the_callers_timeout_may_only_shorten, clear),
         cmocka_unit_test_teardown(a_call_that_is_not_accepted_soon_is_said_to_be_taken, clear),
         cmocka_unit_test_teardown(an_unknown_function_is_not_found, clear),

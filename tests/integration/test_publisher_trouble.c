@@ -110,23 +110,59 @@ static void a_restarted_spawner_is_another_one(void **state)
     assert_int_equal(stage_placed(&stage, 0), 0);
 }
 
-static void a_call_sent_into_the_void_goes_to_the_next(void **state)
+static void a_call_that_nobody_heard_goes_to_the_next_at_once(void **state)
 {
     char id[FAAS_UUID_TEXT];
 
     (void)state;
     stage_join(&stage, 0);
     stage_join(&stage, 1);
-    stage_free(&stage, 1, 0); /* all calls prefer the first */
+    stage_free(&stage, 1, 0);
     stage_crash(&stage, 0);
     stage_last_beat(&stage, 0);
     call_now("plain", id);
-    wait_state(id, "running"); /* sent */
+    wait_state(id, "waiting"); /* sent, and known not to have come */
     stage_free(&stage, 1, 8);
     wait_placed(1, 1, 3000);
     assert_int_equal(stage.spawners[1].placements[0].place, 258);
     wait_state(id, "done");
     assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+}
+
+/* It had the call: that nobody listens to the fence says nothing of that. */
+static void a_spawner_that_dies_before_its_first_word_may_have_run_the_call(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+    const json_t *doc;
+
+    (void)state;
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_SILENT, NULL);
+    call_now("plain", id);
+    wait_placed(0, 1, 3000);
+    stage_crash(&stage, 0);
+    stage_join(&stage, 1);
+    doc = stage_frame(&stage, id, FAAS_FRAME_FAIL, 6000);
+    assert_string_equal(json_string_value(json_object_get(doc, "code")), "lost");
+    assert_true(json_is_true(json_object_get(doc, "may_have_run")));
+    assert_int_equal(stage_placed(&stage, 1), 0);
+}
+
+/* The call was for a process that is gone: the one that got it has another epoch. */
+static void a_refusal_by_the_next_process_of_a_spawners_name_counts(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_REFUSES, "epoch");
+    call_now("plain", id);
+    wait_placed(0, 1, 3000);
+    stage_mood(&stage, 0, ACTOR_RUNS, NULL);
+    wait_state(id, "done");
+    assert_int_equal(stage.spawners[0].placements[stage_placed(&stage, 0) - 1].place,
+                     256 + stage_placed(&stage, 0));
+    assert_int_equal(stage_fences(&stage, 0), 0);
 }
 
 /* A rolling restart: the only spawner leaves and comes back while a call is on its way to it. */
@@ -285,6 +321,24 @@ static void a_process_that_was_held_up_gives_up_what_it_has_not_placed(void **st
     wait_state(placed, "done");
 }
 
+static void a_call_for_the_process_before_is_refused_and_may_be_sent_again(void **state)
+{
+    char id[FAAS_UUID_TEXT], epoch[33];
+    const json_t *doc;
+
+    (void)state;
+    stage_replace_publisher(&stage, epoch);
+    stage_join(&stage, 0);
+    stage_call(&stage, &(struct stage_call){.function = "plain", .epoch = epoch}, id);
+    doc = stage_frame(&stage, id, FAAS_FRAME_FAIL, 3000);
+    assert_string_equal(json_string_value(json_object_get(doc, "reason")), "epoch");
+    assert_null(json_object_get(doc, "may_have_run"));
+    assert_int_equal(stage_placed(&stage, 0), 0);
+    stage_call(&stage, &(struct stage_call){.function = "plain", .id = id, .attempt = 2}, id);
+    wait_placed(0, 1, 3000);
+    assert_int_equal(stage.spawners[0].placements[0].place, 513);
+}
+
 static void it_drains_before_it_leaves(void **state)
 {
     char id[FAAS_UUID_TEXT];
@@ -360,7 +414,10 @@ int main(void)
         cmocka_unit_test_teardown(a_call_that_runs_in_silence_is_adopted, clear),
         cmocka_unit_test_teardown(a_spawner_that_dies_loses_its_calls_and_says_may_have_run, clear),
         cmocka_unit_test_teardown(a_restarted_spawner_is_another_one, clear),
-        cmocka_unit_test_teardown(a_call_sent_into_the_void_goes_to_the_next, clear),
+        cmocka_unit_test_teardown(a_call_that_nobody_heard_goes_to_the_next_at_once, clear),
+        cmocka_unit_test_teardown(a_spawner_that_dies_before_its_first_word_may_have_run_the_call,
+                                  clear),
+        cmocka_unit_test_teardown(a_refusal_by_the_next_process_of_a_spawners_name_counts, clear),
         cmocka_unit_test_teardown(a_spawner_that_says_good_bye_loses_nothing, clear),
         cmocka_unit_test_teardown(a_fenced_call_is_refused_without_a_word, clear),
         cmocka_unit_test_teardown(events_of_strangers_change_nothing, clear),
@@ -369,6 +426,8 @@ int main(void)
         cmocka_unit_test_teardown(a_cancel_while_placing_asks_the_fence_first, clear),
         cmocka_unit_test_teardown(a_waiting_call_is_cancelled_without_a_spawner, clear),
         cmocka_unit_test_teardown(a_process_that_was_held_up_gives_up_what_it_has_not_placed,
+                                  clear),
+        cmocka_unit_test_teardown(a_call_for_the_process_before_is_refused_and_may_be_sent_again,
                                   clear),
         cmocka_unit_test_teardown(it_drains_before_it_leaves, clear),
     };

@@ -357,13 +357,16 @@ static void a_blocking_call_on_the_loop_is_refused(void **state)
 
 struct inbox {
     faas_inbox *inbox;
-    _Atomic int got;
+    char label[FAAS_INBOX_LABEL]; /* of the newest message */
+    _Atomic int got, unheard;
 };
 
 static void on_inbox(void *arg, faas_msg *take_msg)
 {
     struct inbox *inbox = arg;
 
+    faas_inbox_label(inbox->inbox, take_msg, inbox->label);
+    atomic_fetch_add(&inbox->unheard, faas_msg_is_no_responders(take_msg));
     atomic_fetch_add(&inbox->got, 1);
     faas_msg_free(take_msg);
 }
@@ -382,6 +385,11 @@ static void close_inbox(void *arg)
     struct inbox *inbox = arg;
 
     faas_inbox_close(FAAS_STEAL(inbox->inbox));
+}
+
+static bool has_2(void *arg)
+{
+    return atomic_load(&((struct inbox *)arg)->got) == 2;
 }
 
 static bool has_3(void *arg)
@@ -408,6 +416,32 @@ static void an_inbox_gets_a_stream_of_messages_until_closed(void **state)
     assert_ok(faas_bus_publish(client.bus, FAAS_DATA, &out, &err));
     assert_ok(ask("test.echo", "{}", 2000, &doc, &err)); /* behind it on the same connection */
     assert_int_equal(atomic_load(&inbox.got), 3);
+}
+
+static bool has_1_unheard(void *arg)
+{
+    return atomic_load(&((struct inbox *)arg)->unheard) == 1;
+}
+
+static void that_nobody_listened_is_said_with_the_messages_label(void **state)
+{
+    static struct inbox inbox;
+    char reply[FAAS_INBOX_SUBJECT];
+    struct faas_out out = {.subject = "test.nobody", .reply = reply, .data = "x", .len = 1};
+    faas_err err = {0};
+
+    (void)state;
+    process_on_loop(&client, open_inbox, &inbox);
+    assert_non_null(inbox.inbox);
+    faas_inbox_labelled(inbox.inbox, "call-257", reply);
+    assert_ok(faas_bus_publish(client.bus, FAAS_DATA, &out, &err));
+    wait_until(has_1_unheard, &inbox, 2000, "nobody listened");
+    assert_string_equal(inbox.label, "call-257");
+    out.subject = faas_inbox_subject(inbox.inbox);
+    assert_ok(faas_bus_publish(server.bus, FAAS_DATA, &out, &err));
+    wait_until(has_2, &inbox, 2000, "a message without a label");
+    assert_string_equal(inbox.label, "");
+    process_on_loop(&client, close_inbox, &inbox);
 }
 
 /* ---- draining ---- */
@@ -479,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_header_with_a_control_character_is_invalid),
         cmocka_unit_test(a_blocking_call_on_the_loop_is_refused),
         cmocka_unit_test(an_inbox_gets_a_stream_of_messages_until_closed),
+        cmocka_unit_test(that_nobody_listened_is_said_with_the_messages_label),
         cmocka_unit_test(draining_answers_what_was_taken_and_leaves),
     };
 

@@ -107,6 +107,19 @@ static void a_call_meant_for_another_process_or_an_old_heartbeat_is_refused(void
     caller_result_done(&got);
 }
 
+static void an_older_publisher_names_the_callers_inbox_as_the_reply_subject(void **state)
+{
+    FAAS_AUTO(json_t) *meta = den_meta(DEN_FAIL, den.fail_id, NULL);
+    const struct caller_order order = {
+        .spawner = "s1", .meta = meta, .argument = "nothing", .argument_len = 7, .is_old = true};
+    struct caller_result got;
+
+    (void)state;
+    caller_run(den.caller, &order, &got);
+    assert_string_equal(den_text(got.end, "code"), "ok");
+    caller_result_done(&got);
+}
+
 static void what_cannot_run_here_is_refused_by_reason(void **state)
 {
     static const char missing[] =
@@ -243,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_cancelled_call_is_dead_before_the_answer),
         cmocka_unit_test(a_fence_refuses_what_was_not_seen_and_lets_run_what_runs),
         cmocka_unit_test(a_call_meant_for_another_process_or_an_old_heartbeat_is_refused),
+        cmocka_unit_test(an_older_publisher_names_the_callers_inbox_as_the_reply_subject),
         cmocka_unit_test(what_cannot_run_here_is_refused_by_reason),
         cmocka_unit_test(an_end_that_its_publisher_does_not_take_goes_to_any_other),
         cmocka_unit_test(a_full_spawner_says_so),

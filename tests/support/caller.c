@@ -197,15 +197,22 @@ static void on_timeout(struct ev_loop *ev, ev_timer *timer, int events)
 static void send_order(struct flight *f)
 {
     const struct caller_order *o = f->order;
+    const char *inbox = faas_inbox_subject(f->inbox);
     char subject[FAAS_SUBJECT_MAX], place[16], beat[24];
     const struct faas_header headers[] = {
-        {FAAS_H_PROTO, FAAS_PROTO}, {FAAS_H_ID, f->result->id},
-        {FAAS_H_PLACE, place},      {FAAS_H_PUBLISHER, f->caller->publisher},
-        {FAAS_H_EPOCH, o->epoch},   {FAAS_H_BEAT, o->beat > 0 ? beat : NULL},
-        {FAAS_H_AGE, "1"},          {NULL, NULL},
+        {FAAS_H_PROTO, FAAS_PROTO},
+        {FAAS_H_ID, f->result->id},
+        {FAAS_H_PLACE, place},
+        {FAAS_H_PUBLISHER, f->caller->publisher},
+        {FAAS_H_EPOCH, o->epoch},
+        {FAAS_H_BEAT, o->beat > 0 ? beat : NULL},
+        {FAAS_H_AGE, "1"},
+        {FAAS_H_INBOX, o->is_old ? NULL : inbox},
+        {NULL, NULL},
     };
-    struct faas_out out = {
-        .subject = subject, .reply = faas_inbox_subject(f->inbox), .headers = headers};
+    struct faas_out out = {.subject = subject,
+                           .reply = o->is_old ? inbox : "_INBOX_publisher.nobody",
+                           .headers = headers};
     FAAS_AUTO(void) *msg = NULL;
     faas_err err = {0};
 

@@ -18,13 +18,14 @@ struct caller_order {
     const json_t *meta;  /* the envelope's object */
     const void *argument;
     size_t argument_len;
-    const char *id;     /* NULL: a new one */
-    const char *epoch;  /* NULL: not sent */
-    int64_t beat;       /* 0: not sent */
-    uint32_t place;     /* 0: 257 */
-    int64_t wait_ms;    /* 0: 60 s */
-    bool is_deaf;       /* takes no frames and gives no credit */
-    bool ignores_end;   /* leaves the end event unanswered */
+    const char *id;    /* NULL: a new one */
+    const char *epoch; /* NULL: not sent */
+    int64_t beat;      /* 0: not sent */
+    uint32_t place;    /* 0: 257 */
+    int64_t wait_ms;   /* 0: 60 s */
+    bool is_deaf;      /* takes no frames and gives no credit */
+    bool ignores_end;  /* leaves the end event unanswered */
+    bool is_old; /* as a publisher sent it before Faas-Inbox: the reply subject is the inbox */
     bool awaits_events; /* over when the end event came, too: it is behind all others */
     /* Runs on the loop thread once the call was accepted; or NULL. */
     void (*accepted)(void *arg, const char *id);

@@ -162,7 +162,7 @@ static bool ends(const char *subject, const char *with)
 static bool is_strict(const char *subject)
 {
     return (begins(subject, "faas.auth.") || begins(subject, "faas.registry.")) &&
-           !begins(subject, "faas.auth.i.") && !begins(subject, "faas.registry.i.");
+           !ends(subject, ".keys") && !ends(subject, ".probe");
 }
 
 static void *body_of(const struct faas_out *out, size_t *out_len)

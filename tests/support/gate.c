@@ -187,6 +187,13 @@ static void say_fail(struct puppet *p, const char *id, uint32_t place)
                   "component", "publisher", "retry_after_s", 7));
 }
 
+static void say_foreign(struct puppet *p, const char *id, uint32_t place)
+{
+    say(p, id, (struct faas_frame){.type = FAAS_FRAME_FAIL, .place = place},
+        json_pack("{s:i, s:s, s:s, s:s}", "v", 1, "code", "unavailable", "detail",
+                  "as the test says", "reason", "epoch"));
+}
+
 static void send_frames(void *arg, const void *msg, size_t len)
 {
     struct puppet *p = arg;
@@ -265,7 +272,9 @@ static void act(struct puppet *p, const char *id, uint32_t attempt)
 
     if (p->mood == MOOD_STALE)
         say_fail(p, id, (attempt - 1) * 256);
-    if (p->mood == MOOD_SILENT)
+    if (p->mood == MOOD_FOREIGN)
+        say_foreign(p, id, attempt * 256);
+    if (p->mood == MOOD_SILENT || p->mood == MOOD_FOREIGN)
         return;
     say(p, id, taken,
         json_pack("{s:i, s:s, s:i, s:i}", "v", 1, "publisher", p->id, "budget_ms", budget_ms,
@@ -289,7 +298,10 @@ static void on_call(void *arg, faas_msg *take_msg)
     FAAS_AUTO(faas_msg) *msg = take_msg;
     int64_t attempt = faas_msg_header_int(msg, FAAS_H_ATTEMPT, 0);
 
+    const char *epoch = faas_msg_header(msg, FAAS_H_EPOCH);
+
     (void)snprintf(p->inbox, sizeof p->inbox, "%s", faas_msg_reply(msg));
+    (void)snprintf(p->call_epoch, sizeof p->call_epoch, "%s", epoch != NULL ? epoch : "");
     atomic_store(&p->attempt, (int)attempt);
     act(p, faas_msg_header(msg, FAAS_H_ID), (uint32_t)attempt);
     atomic_fetch_add(&p->calls, 1);

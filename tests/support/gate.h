@@ -27,6 +27,7 @@ enum mood {
     MOOD_TAKES,   /* TAKEN with a short budget, nothing more */
     MOOD_ACCEPTS, /* TAKEN and ACCEPT, nothing more */
     MOOD_STALE,   /* as MOOD_RUNS, after a FAIL of the attempt before */
+    MOOD_FOREIGN, /* FAIL with reason "epoch": meant for the process before */
 };
 
 struct gate;
@@ -48,7 +49,7 @@ struct puppet { /* a publisher; it sends frames as its spawner would */
     /* loop thread */
     faas_frames_out *out;
     faas_inbox *credits;
-    char inbox[160];
+    char inbox[160], call_epoch[40]; /* as the newest call named it */
     int sent;
 };
 struct gate {

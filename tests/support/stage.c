@@ -183,6 +183,7 @@ void stage_open(struct stage *stage, int servers, const char *const *settings)
     pthread_mutex_init(&stage->mu, NULL);
     for (int i = 0; i < STAGE_SPAWNERS; i++) {
         stage->spawners[i].stage = stage;
+        stage->spawners[i].level = FAAS_LEVEL;
         snprintf(stage->spawners[i].id, sizeof stage->spawners[i].id, "s%c", 'a' + i);
         pthread_mutex_init(&stage->spawners[i].mu, NULL);
     }
@@ -248,6 +249,17 @@ int stage_wait_exit(struct stage *stage, int64_t ms)
     wait_until(has_exited, &wait, ms, "the publisher ends");
     stage->publisher = 0;
     return WIFEXITED(wait.status) ? WEXITSTATUS(wait.status) : -1;
+}
+
+void stage_replace_publisher(struct stage *stage, char out_epoch[33])
+{
+    struct sight sight = {.stage = stage, .service = "publisher", .id = "p1"};
+
+    process_on_loop(&stage->gateway, look, &sight);
+    memcpy(out_epoch, sight.epoch, sizeof sight.epoch);
+    stage_signal(stage, SIGKILL);
+    assert_int_equal(stage_wait_exit(stage, 5000), -1);
+    stage_launch(stage, NULL);
 }
 
 void stage_close(struct stage *stage)
@@ -351,6 +363,7 @@ void stage_call(struct stage *stage, const struct stage_call *call, char out_id[
         {FAAS_H_PROTO, FAAS_PROTO},
         {FAAS_H_ID, out_id},
         {FAAS_H_ATTEMPT, attempt},
+        {FAAS_H_EPOCH, call->epoch},
         {FAAS_H_AGE, "7"},
         {FAAS_H_TIME_LEFT, "60000"},
         {FAAS_H_USER, STAGE_USER},

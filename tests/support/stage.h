@@ -30,7 +30,7 @@ enum actor_mood {
 };
 struct placement { /* one call as it reached a spawner */
     char id[FAAS_UUID_TEXT], publisher[40], epoch[40], tenant[FAAS_UUID_TEXT];
-    char inbox[160];
+    char inbox[160], reply[160]; /* the caller's inbox; where the message asked for an answer */
     int64_t place, attempt, age_ms, left_ms, beat;
     bool is_pull;
     int64_t timeout_ms, version;
@@ -46,10 +46,11 @@ struct actor { /* a spawner */
     bool is_up;
     uint64_t beat;
     enum actor_mood mood;
-    const char *reason; /* ACTOR_REFUSES */
+    const char *reason; /* ACTOR_REFUSES; "epoch": as the process after this one would say it */
     const char *fence;  /* what it says to a fence; NULL: nothing; "": the truth */
     const char *cancel; /* what it says to a cancel; NULL: nothing */
     int64_t free, slots;
+    int64_t level; /* of its release: FAAS_LEVEL, or 0 where a test says so before it joins */
     struct placement placements[STAGE_KEPT];
     int placed, fences, cancels, ends_acknowledged;
 };
@@ -111,6 +112,7 @@ struct stage_call {
     int64_t attempt;    /* 0: 1 */
     int64_t timeout_ms; /* 0: not said */
     const char *id;     /* NULL: a new one */
+    const char *epoch;  /* of the publisher it is for; NULL: not said */
     const char *tenant; /* NULL: the stage's */
 };
 /* Sends a call to the publisher; out_id names it. */
@@ -123,6 +125,8 @@ int stage_frames(struct stage *stage, const char *id, enum faas_frame_type type)
 void stage_ask(struct stage *stage, const char *what, const char *id, int64_t place,
                char out_state[16]);
 void stage_signal(struct stage *stage, int signal);
+/* kill -9, and another one under its id; out_epoch is that of the one that is gone. */
+void stage_replace_publisher(struct stage *stage, char out_epoch[33]);
 int stage_wait_exit(struct stage *stage, int64_t ms); /* exit status, -1 for a signal */
 
 #endif

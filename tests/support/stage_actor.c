@@ -21,6 +21,8 @@ static void beat_through(struct actor *actor, struct process *process)
                     "beat", (json_int_t)++actor->beat, "state", "ready", "free",
                     (json_int_t)actor->free, "slots", (json_int_t)actor->slots, "running", 0,
                     "running_seq", 0, "applied");
+    if (actor->level > 0)
+        json_object_set_new(doc, "level", json_integer(actor->level));
     pthread_mutex_unlock(&actor->mu);
     snprintf(subject, sizeof subject, FAAS_SUBJ_BEAT, "spawner", actor->id);
     stage_publish_json(process, subject, doc, NULL);
@@ -57,6 +59,8 @@ static void say(struct actor *actor, const struct placement *p, const char *even
     if (strcmp(event, "busy") == 0) {
         json_object_set_new(doc, "reason", json_string(actor->reason));
         json_object_set_new(doc, "detail", json_string("as the test says"));
+        if (strcmp(actor->reason, "epoch") == 0)
+            json_object_set_new(doc, "epoch", json_string("ffffffffffffffffffffffffffffffff"));
     } else {
         json_object_set_new(doc, "budget_ms", json_integer(20000));
     }
@@ -113,7 +117,8 @@ static void read_placement(const faas_msg *msg, struct placement *p)
     copy_header(msg, FAAS_H_PUBLISHER, p->publisher, sizeof p->publisher);
     copy_header(msg, FAAS_H_EPOCH, p->epoch, sizeof p->epoch);
     copy_header(msg, FAAS_H_TENANT, p->tenant, sizeof p->tenant);
-    snprintf(p->inbox, sizeof p->inbox, "%s", faas_msg_reply(msg));
+    snprintf(p->reply, sizeof p->reply, "%s", faas_msg_reply(msg));
+    copy_header(msg, FAAS_H_INBOX, p->inbox, sizeof p->inbox);
     p->place = faas_msg_header_int(msg, FAAS_H_PLACE, -1);
     p->attempt = faas_msg_header_int(msg, FAAS_H_ATTEMPT, -1);
     p->age_ms = faas_msg_header_int(msg, FAAS_H_AGE, -1);

@@ -1,0 +1,172 @@
+/* What a real gateway does with a call that its owner does not take: a real nats-server, publishers
+ * as the test tells them (tests/support/gate.h). */
+#include "tests/support/gate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "tests/unit/unit.h"
+
+static struct gate gate;
+static struct reply reply;
+
+static int open_calls(void **state)
+{
+    (void)state;
+    gate_open(&gate, NULL);
+    gate_join(&gate, 0, false);
+    gate_join(&gate, 1, false);
+    return 0;
+}
+
+static int open_first_deaf(void **state)
+{
+    (void)state;
+    gate_open(&gate, NULL);
+    gate_join(&gate, 0, true);
+    gate_join(&gate, 1, false);
+    return 0;
+}
+
+static int close_gate(void **state)
+{
+    (void)state;
+    gate_close(&gate);
+    return 0;
+}
+
+static int calm(void **state)
+{
+    (void)state;
+    reply_done(&reply);
+    gate_calm(&gate);
+    return 0;
+}
+
+/* Calls a function that "p1" owns. */
+static void call(const char *fields)
+{
+    char name[16], path[32];
+
+    gate_name(0, name);
+    (void)snprintf(path, sizeof path, "/function/%s", name);
+    gate_ask(&gate, "POST", path, fields, "argument", &reply);
+}
+
+static void assert_problem(int status, const char *code)
+{
+    FAAS_AUTO(json_t) *doc = json_loads(reply.body, 0, NULL);
+
+    assert_int_equal(reply.status, status);
+    assert_string_equal(reply_field(&reply, "Content-Type"), "application/problem+json");
+    assert_non_null(doc);
+    assert_string_equal(json_string_value(json_object_get(doc, "code")), code);
+    assert_int_equal(json_integer_value(json_object_get(doc, "status")), status);
+    assert_string_equal(json_string_value(json_object_get(doc, "call_id")),
+                        reply_field(&reply, "X-Call-Id"));
+}
+
+static void an_owner_that_never_saw_the_call_gets_it_again(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "never";
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    /* Again to the owner, or to the next one when the owner's beats came late meanwhile. */
+    assert_int_equal(gate.publishers[0].calls + gate.publishers[1].calls, 2);
+    assert_int_equal(gate.publishers[gate.publishers[0].calls == 2 ? 0 : 1].attempt, 2);
+    assert_int_equal(gate.publishers[0].fences, 1);
+}
+
+static void words_of_an_older_attempt_do_not_count(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "never";
+    gate.publishers[0].later = MOOD_STALE;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[0].attempt, 2);
+}
+
+/* The puppet is of the epoch that the call names, and says that it is not. */
+static void a_call_that_was_for_the_process_before_goes_to_the_next_owner(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_FOREIGN;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[0].calls, 1);
+    assert_string_equal(gate.publishers[0].call_epoch,
+                        faas_members_epoch(gate.publishers[0].members));
+    assert_int_equal(gate.publishers[0].fences, 0);
+    assert_int_equal(gate.publishers[1].attempt, 2);
+}
+
+static void a_call_that_goes_on_is_waited_for(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "running";
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[0].calls, 1);
+}
+
+static void silence_everywhere_is_lost_and_not_sent_again(void **state)
+{
+    uint64_t began = faas_now_ns();
+
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    call(NULL);
+    assert_problem(502, "lost");
+    assert_contains(reply.body, "\"may_have_run\":true");
+    assert_int_equal(gate.publishers[0].calls, 1);
+    assert_int_equal(gate.publishers[1].calls, 0);
+    assert_in_range((faas_now_ns() - began) / FAAS_MS_NS, 500, 5000);
+}
+
+static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_TAKES;
+    gate.publishers[0].fence = "never";
+    call(NULL);
+    assert_problem(502, "lost");
+    reply_done(&reply);
+    gate.publishers[0].mood = MOOD_SILENT; /* what another process never saw, the first may have */
+    gate.publishers[0].epoch = "another";
+    call(NULL);
+    assert_problem(502, "lost");
+    assert_int_equal(gate.publishers[0].calls, 2);
+}
+
+static void nobody_listens_so_the_next_owner_gets_it(void **state)
+{
+    (void)state;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[1].calls, 1);
+    assert_int_equal(gate.publishers[1].attempt, 2);
+}
+
+#define test(f) cmocka_unit_test_teardown(f, calm)
+
+int main(void)
+{
+    const struct CMUnitTest calls[] = {
+        test(an_owner_that_never_saw_the_call_gets_it_again),
+        test(words_of_an_older_attempt_do_not_count),
+        test(a_call_that_was_for_the_process_before_goes_to_the_next_owner),
+        test(a_call_that_goes_on_is_waited_for),
+        test(silence_everywhere_is_lost_and_not_sent_again),
+        test(a_taken_call_whose_owner_forgot_it_is_lost),
+    };
+    const struct CMUnitTest deaf[] = {test(nobody_listens_so_the_next_owner_gets_it)};
+    int failed = cmocka_run_group_tests_name("calls", calls, open_calls, close_gate);
+
+    return failed + cmocka_run_group_tests_name("deaf", deaf, open_first_deaf, close_gate);
+}
