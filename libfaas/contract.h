@@ -133,7 +133,7 @@
 #define FAAS_OUTPUT_MB_MAX    64
 #define FAAS_STDERR_TAIL      4096        /* bytes of stderr shown with a failure */
 #define FAAS_STDERR_KEPT      (64 * 1024) /* bytes of stderr kept with a call's record */
-#define FAAS_CALLBACK_MAX     2048 /* bytes of an X-Callback-Url */
+#define FAAS_CALLBACK_MAX     2048        /* bytes of an X-Callback-Url */
 #define FAAS_LABEL_MAX        128         /* bytes of a client's own X-Call-Id */
 #define FAAS_TAKEN_MS         500 /* silence before the gateway asks the owner what became of a call */
 #define FAAS_ACCEPT_MS        100 /* silence before the publisher asks a spawner */

@@ -233,6 +233,52 @@ static void only_well_formed_traces_are_passed_on(void **state)
     assert_false(gw_traceparent_is(""));
 }
 
+static void keys_are_printable_and_travel_as_hashes(void **state)
+{
+    char hash[FAAS_HASH_TEXT], again[FAAS_HASH_TEXT], text[GW_KEY_MAX + 2];
+
+    (void)state;
+    assert_int_equal(gw_key_hash("order 17", hash, &err), FAAS_OK);
+    assert_int_equal(strlen(hash), FAAS_HASH_TEXT - 1);
+    assert_int_equal(gw_key_hash("order 18", again, &err), FAAS_OK);
+    assert_string_not_equal(hash, again);
+    memset(text, 'k', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    assert_int_equal(gw_key_hash(text, hash, &err), FAAS_INVALID);
+    assert_non_null(strstr(err.msg, "Idempotency-Key"));
+    text[GW_KEY_MAX] = '\0';
+    assert_int_equal(gw_key_hash(text, hash, &err), FAAS_OK);
+    assert_int_equal(gw_key_hash("", hash, &err), FAAS_INVALID);
+    assert_int_equal(gw_key_hash("a\tb", hash, &err), FAAS_INVALID);
+    assert_int_equal(gw_key_hash("\xc3\xbc", hash, &err), FAAS_INVALID);
+}
+
+static void callbacks_are_web_addresses_without_secrets(void **state)
+{
+    static const char *const good[] = {"http://a.example", "https://a.example:8443/b?c=d#e",
+                                       "http://[::1]/", "http://a.example/x@y"};
+    static const char *const bad[] = {"",
+                                      "a.example",
+                                      "ftp://a.example/",
+                                      "http://",
+                                      "http:///path",
+                                      "https://?q",
+                                      "HTTP://a",
+                                      "http://u@a/",
+                                      "http://u:p@a.example/",
+                                      "http://a b/",
+                                      "http://a\n/",
+                                      "file:///etc/passwd"};
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(good); i++)
+        assert_int_equal(gw_callback_check(good[i], &err), FAAS_OK);
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++) {
+        assert_int_equal(gw_callback_check(bad[i], &err), FAAS_INVALID);
+        assert_non_null(strstr(err.msg, "X-Callback-Url"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +293,8 @@ int main(void)
         cmocka_unit_test(malformed_timeouts_are_invalid),
         cmocka_unit_test(labels_are_short_printable_ascii),
         cmocka_unit_test(only_well_formed_traces_are_passed_on),
+        cmocka_unit_test(keys_are_printable_and_travel_as_hashes),
+        cmocka_unit_test(callbacks_are_web_addresses_without_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
