@@ -1,6 +1,6 @@
 /* publisher.h - the state of this program; DESIGN.md section 4 gives the rules.
- * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
- *           spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
+ * Files     endpoints.c and events.c read the wire; drive.c moves a call along call.h's table as
+ *           far as a spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
  *           finish.c ends calls; ask.c asks spawners; unheard.c learns of placements that nobody
  *           heard; wire.c writes to the wire; resolve.c, place.c, usage.c, fair.c, book.c decide
  *           and remember.  jobs.h: queued calls.
@@ -123,6 +123,11 @@ struct live {              /* one call */
     int64_t retry_after_s;
     struct cancel_wait *cancels;
 };
+
+/* ---- events.c ---- */
+#define PUBLISHER_EVENT_MAX (256 * 1024) /* bytes of an event */
+/* An event's message; a faas_endpoint's on_message (events.c). */
+void events_take(void *state, faas_msg *take_msg);
 
 /* ---- drive.c ---- */
 void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
