@@ -511,21 +511,6 @@ static void on_event(void *state, faas_msg *take_msg)
         faas_rpc_answer_json(pub->rt->rpc, msg, ok);
 }
 
-/* ---- other publishers ---- */
-
-static void on_use(void *state, faas_msg *take_msg)
-{
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    FAAS_AUTO(json_t) *doc = NULL;
-    struct publisher *pub = state;
-    faas_err err = {0};
-
-    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) == FAAS_OK &&
-        usage_hear(&pub->usage, doc, pub->rt->id, faas_now_ns(), &err) == FAAS_OK)
-        return;
-    metric_count(M_MALFORMED);
-}
-
 /* Events stay on the lane that is not drained: running calls end through them. */
 const struct faas_endpoint publisher_endpoints[] = {
     {.name = "call",
@@ -596,7 +581,7 @@ const struct faas_endpoint publisher_endpoints[] = {
     {.name = "use",
      .subject = FAAS_SUBJ_PUBLISHER_USE,
      .body_max = EVENT_MESSAGE_MAX,
-     .on_message = on_use,
+     .on_message = wire_on_use,
      .lane = FAAS_CONTROL},
     {.name = "end",
      .subject = FAAS_SUBJ_PUBLISHER_END,

@@ -184,6 +184,7 @@ struct wire_fail {
 /* The FAIL frame; the caller frees.  NULL without memory. */
 void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len);
 void wire_fail(struct publisher *pub, const struct wire_fail *fail);
+void wire_on_use(void *state, faas_msg *take_msg); /* another publisher's word */
 void wire_use(struct publisher *pub); /* tells the other publishers who uses what here */
 void wire_send(struct publisher *pub, const char *inbox, const void *data, size_t len);
 /* That the call is taken, how long it may take until a spawner accepts it, and the version (0: the
