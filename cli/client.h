@@ -29,10 +29,10 @@ struct client_request {
     const char *path; /* begins with '/', already encoded */
     const void *body; /* NULL: none */
     size_t body_len;
-    const char *content_type; /* NULL: application/json */
-    bool is_public;           /* no token needed, none sent */
-    int64_t timeout_ms;       /* whole exchange; 0: CLIENT_TIMEOUT_MS */
-    FILE *sink;               /* or NULL */
+    const char *content_type;                   /* NULL: application/json */
+    bool is_public;                             /* no token needed, none sent */
+    int64_t timeout_ms;                         /* whole exchange; 0: CLIENT_TIMEOUT_MS */
+    FILE *sink;                                 /* or NULL */
     const char *callback_url, *idempotency_key; /* header fields of a call; NULL: none */
 };
 

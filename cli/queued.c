@@ -47,8 +47,7 @@ static faas_code wait_for_end(cli_client *client, const char *id, struct client_
     for (int64_t left = wait_s; left > 0; left -= WAIT_PART_S) {
         int part = left < WAIT_PART_S ? (int)left : WAIT_PART_S;
         FAAS_AUTO(char) *of_call = client_path("/v1/calls/", id);
-        FAAS_AUTO(char) *path =
-            of_call != NULL ? file_path("%s?wait=%d", of_call, part) : NULL;
+        FAAS_AUTO(char) *path = of_call != NULL ? file_path("%s?wait=%d", of_call, part) : NULL;
         struct client_request request = {.method = "GET", .path = path};
         FAAS_AUTO(json_t) *record = NULL;
 
@@ -180,8 +179,8 @@ static faas_code fetch(cli_client *client, json_t *items, struct client_answer *
 static faas_code print_list(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {
-        {"ID", false, false},   {"FUNCTION", true, false}, {"CODE", true, false},
-        {"RUNS", false, true},  {"DETAIL", true, false},   {"ENDED", false, false},
+        {"ID", false, false},  {"FUNCTION", true, false}, {"CODE", true, false},
+        {"RUNS", false, true}, {"DETAIL", true, false},   {"ENDED", false, false},
     };
     static const char *const texts[] = {"id", "function", "code", NULL, "detail", "ended_at"};
     FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));

@@ -131,9 +131,9 @@ static bool is_whole(const struct whole *whole, struct MHD_Connection *connectio
 static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char *name,
                                   size_t name_len, const char *value, size_t value_len)
 {
-    static const char *const kept[HTTP_FIELDS] = {"Authorization", "X-Call-Id", "X-Timeout",
-                                                  "traceparent", "Idempotency-Key",
-                                                  "X-Callback-Url"};
+    static const char *const kept[HTTP_FIELDS] = {"Authorization",   "X-Call-Id",
+                                                  "X-Timeout",       "traceparent",
+                                                  "Idempotency-Key", "X-Callback-Url"};
     struct reading *reading = arg;
     http_exchange *x = reading->x;
 

@@ -33,7 +33,15 @@
 #define HTTP_HEADER_MAX  256 /* bytes of a response header's value, with NUL */
 #define HTTP_CLIENT_TEXT 48
 
-enum http_field { HTTP_AUTHORIZATION, HTTP_CALL_ID, HTTP_TIMEOUT, HTTP_TRACE, HTTP_KEY, HTTP_CALLBACK, HTTP_FIELDS };
+enum http_field {
+    HTTP_AUTHORIZATION,
+    HTTP_CALL_ID,
+    HTTP_TIMEOUT,
+    HTTP_TRACE,
+    HTTP_KEY,
+    HTTP_CALLBACK,
+    HTTP_FIELDS
+};
 
 typedef struct http_server http_server;
 typedef struct http_exchange http_exchange;

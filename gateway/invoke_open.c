@@ -63,9 +63,8 @@ static bool add_queued(const http_exchange *x, json_t *meta)
 {
     char hash[FAAS_HASH_TEXT];
 
-    if (x->fields[HTTP_KEY] != NULL &&
-        (gw_key_hash(x->fields[HTTP_KEY], hash, NULL) != FAAS_OK ||
-         json_object_set_new(meta, "key", json_string(hash)) != 0))
+    if (x->fields[HTTP_KEY] != NULL && (gw_key_hash(x->fields[HTTP_KEY], hash, NULL) != FAAS_OK ||
+                                        json_object_set_new(meta, "key", json_string(hash)) != 0))
         return false;
     return x->match.route->what != GW_ASYNC || x->fields[HTTP_CALLBACK] == NULL ||
            json_object_set_new(meta, "callback", json_string(x->fields[HTTP_CALLBACK])) == 0;

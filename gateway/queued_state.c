@@ -23,7 +23,7 @@ struct question {
     struct gateway *gw;
     http_exchange *x;
     bool is_cancel;
-    bool is_result; /* a caller waits for it */
+    bool is_result;           /* a caller waits for it */
     uint64_t until_ns;        /* end of the client's own wait, or of the search for the call */
     uint64_t search_until_ns; /* for a publisher that listens */
     size_t out;               /* cancels under way */
