@@ -1,4 +1,4 @@
-/* The wire's side in: calls, fences and cancels from gateways, events from spawners. */
+/* The wire's side in: calls, fences and cancels from gateways. */
 #include "jobs.h"
 
 #include "base/clock.h"
@@ -10,8 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CALL_MESSAGE_MAX  (2 * 1024 * 1024) /* the servers' max_payload */
-#define EVENT_MESSAGE_MAX (256 * 1024)
+#define CALL_MESSAGE_MAX (2 * 1024 * 1024) /* the servers' max_payload */
 
 /* ---- a call ---- */
 
@@ -395,120 +394,19 @@ static void on_cancel(void *state, faas_msg *take_msg)
     faas_msg_free(take_msg);
 }
 
-/* ---- events ---- */
+/* ---- other publishers ---- */
 
-struct event {
-    const char *event, *spawner, *epoch, *reason, *detail;
-    int64_t place, budget_ms;
-    const json_t *doc;
-};
-static const struct faas_json_field event_fields[] = {
-    FAAS_FIELD(STR, struct event, event, "event", 1, 32, true),
-    FAAS_FIELD(STR, struct event, spawner, "spawner", 1, 64, true),
-    FAAS_FIELD(STR, struct event, epoch, "epoch", 0, 64, false),
-    FAAS_FIELD(STR, struct event, reason, "reason", 0, 64, false),
-    FAAS_FIELD(STR, struct event, detail, "detail", 0, EVENT_MESSAGE_MAX, false),
-    FAAS_FIELD(INT, struct event, place, "place", 0, UINT32_MAX, true),
-    FAAS_FIELD(INT, struct event, budget_ms, "budget_ms", 0, 1e12, false),
-    FAAS_FIELD_END,
-};
-
-static void ev_accept(struct live *call, const struct event *event)
-{
-    call->accept_budget_ms = event->budget_ms;
-    drive(call, CALL_EV_ACCEPT);
-}
-
-static void ev_busy(struct live *call, const struct event *event)
-{
-    struct place_answer answer = call->at;
-    faas_err err = {0};
-
-    if (call_move(call->state, CALL_EV_BUSY) == NULL) {
-        metric_count(M_IGNORED);
-        return;
-    }
-    answer.reason = place_reason_parse(event->reason);
-    call->err = (faas_err){0};
-    if (answer.reason >= PLACE_ISOLATION)
-        (void)faas_fail(
-            &call->err, answer.reason == PLACE_INVALID ? FAAS_START_FAILED : FAAS_UNAVAILABLE, "%s",
-            event->detail[0] != '\0' ? event->detail : "no spawner can run this function");
-    if (place_round_note(&call->round, &answer, &err) != FAAS_OK)
-        FAAS_LOG(ERROR, "no memory for a spawner's answer", FAAS_LSTR("call", call->page.id));
-    drive(call, CALL_EV_BUSY);
-}
-
-static void ev_started(struct live *call, const struct event *event)
-{
-    (void)event;
-    drive(call, CALL_EV_STARTED);
-}
-
-static void ev_end(struct live *call, const struct event *event)
-{
-    call->end = event->doc;
-    drive(call, CALL_EV_END); /* ends every state in which a spawner has the call */
-}
-
-/* A refusal for its epoch comes from the process that got the call instead of the one it was for. */
-static bool is_ours(const struct live *call, const struct event *event)
-{
-    bool is_foreign = event->epoch[0] != '\0' && strcmp(event->epoch, call->at.epoch) != 0;
-
-    return event->place == call->place && strcmp(event->spawner, call->at.id) == 0 &&
-           (!is_foreign ||
-            (strcmp(event->event, "busy") == 0 && strcmp(event->reason, "epoch") == 0));
-}
-
-static void handle_event(struct live *call, const struct event *event)
-{
-    static const struct {
-        const char *name;
-        void (*handle)(struct live *call, const struct event *event);
-    } kinds[] = {
-        {"accept", ev_accept}, {"busy", ev_busy}, {"started", ev_started}, {"end", ev_end}};
-
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(kinds); i++)
-        if (strcmp(event->event, kinds[i].name) == 0) {
-            kinds[i].handle(call, event);
-            return;
-        }
-    metric_count(M_IGNORED); /* of a newer spawner */
-}
-
-static void on_event(void *state, faas_msg *take_msg)
+static void on_use(void *state, faas_msg *take_msg)
 {
     FAAS_AUTO(faas_msg) *msg = take_msg;
     FAAS_AUTO(json_t) *doc = NULL;
-    FAAS_AUTO(json_t) *ok = json_pack("{s:i, s:b}", "v", 1, "ok", 1);
     struct publisher *pub = state;
-    struct event event = {.event = "", .spawner = "", .epoch = "", .reason = "", .detail = ""};
-    const char *id = faas_msg_header(msg, FAAS_H_ID);
-    struct live *call;
     faas_err err = {0};
 
-    drive_check_late(pub);
-    if (id == NULL ||
-        faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) != FAAS_OK ||
-        faas_json_decode(doc, event_fields, FAAS_JSON_TOLERANT, &event, &err) != FAAS_OK) {
-        metric_count(M_MALFORMED);
-        if (err.code == FAAS_OK)
-            (void)faas_fail(&err, FAAS_INVALID, "header " FAAS_H_ID ": required");
-        faas_rpc_answer_err(pub->rt->rpc, msg, &err); /* logs it, too */
+    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) == FAAS_OK &&
+        usage_hear(&pub->usage, doc, pub->rt->id, faas_now_ns(), &err) == FAAS_OK)
         return;
-    }
-    event.doc = doc;
-    call = (struct live *)book_find(&pub->book, id);
-    if (call != NULL && is_ours(call, &event)) {
-        handle_event(call, &event);
-    } else {
-        metric_count(M_STRANGE);
-        history_on_foreign_end(pub->history, id, doc);
-    }
-    /* Acknowledged in any case: what is not known here will not be known later. */
-    if (faas_msg_reply(msg) != NULL)
-        faas_rpc_answer_json(pub->rt->rpc, msg, ok);
+    metric_count(M_MALFORMED);
 }
 
 /* Events stay on the lane that is not drained: running calls end through them. */
@@ -530,8 +428,8 @@ const struct faas_endpoint publisher_endpoints[] = {
      .lane = FAAS_CONTROL},
     {.name = "events",
      .subject = FAAS_SUBJ_PUBLISHER_EVENTS,
-     .body_max = EVENT_MESSAGE_MAX,
-     .on_message = on_event,
+     .body_max = PUBLISHER_EVENT_MAX,
+     .on_message = events_take,
      .lane = FAAS_CONTROL},
     {.name = "queue",
      .subject = FAAS_SUBJ_PUBLISHER_QUEUE,
@@ -580,14 +478,14 @@ const struct faas_endpoint publisher_endpoints[] = {
      .lane = FAAS_CONTROL},
     {.name = "use",
      .subject = FAAS_SUBJ_PUBLISHER_USE,
-     .body_max = EVENT_MESSAGE_MAX,
-     .on_message = wire_on_use,
+     .body_max = PUBLISHER_EVENT_MAX,
+     .on_message = on_use,
      .lane = FAAS_CONTROL},
     {.name = "end",
      .subject = FAAS_SUBJ_PUBLISHER_END,
      .queue = FAAS_QUEUE,
-     .body_max = EVENT_MESSAGE_MAX,
-     .on_message = on_event,
+     .body_max = PUBLISHER_EVENT_MAX,
+     .on_message = events_take,
      .lane = FAAS_DATA},
     {.name = NULL},
 };

@@ -1,6 +1,6 @@
 /* publisher.h - the state of this program; DESIGN.md section 4 gives the rules.
- * Files     endpoints.c reads the wire; drive.c moves a call along call.h's table as far as a
- *           spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
+ * Files     endpoints.c and events.c read the wire; drive.c moves a call along call.h's table as
+ *           far as a spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
  *           finish.c ends calls; ask.c asks spawners; unheard.c learns of placements that nobody
  *           heard; wire.c writes to the wire; resolve.c, place.c, usage.c, fair.c, book.c decide
  *           and remember.  jobs.h: queued calls.
@@ -124,6 +124,11 @@ struct live {              /* one call */
     struct cancel_wait *cancels;
 };
 
+/* ---- events.c ---- */
+#define PUBLISHER_EVENT_MAX (256 * 1024) /* bytes of an event */
+/* An event's message; a faas_endpoint's on_message (events.c). */
+void events_take(void *state, faas_msg *take_msg);
+
 /* ---- drive.c ---- */
 void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
 void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events);
@@ -184,7 +189,6 @@ struct wire_fail {
 /* The FAIL frame; the caller frees.  NULL without memory. */
 void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len);
 void wire_fail(struct publisher *pub, const struct wire_fail *fail);
-void wire_on_use(void *state, faas_msg *take_msg); /* another publisher's word */
 void wire_use(struct publisher *pub); /* tells the other publishers who uses what here */
 void wire_send(struct publisher *pub, const char *inbox, const void *data, size_t len);
 /* That the call is taken, how long it may take until a spawner accepts it, and the version (0: the

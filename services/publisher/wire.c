@@ -52,19 +52,6 @@ void wire_use(struct publisher *pub)
         wire_send(pub, FAAS_SUBJ_PUBLISHER_USE, text, len);
 }
 
-void wire_on_use(void *state, faas_msg *take_msg)
-{
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    FAAS_AUTO(json_t) *doc = NULL;
-    struct publisher *pub = state;
-    faas_err err = {0};
-
-    if (faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, &doc, &err) == FAAS_OK &&
-        usage_hear(&pub->usage, doc, pub->rt->id, faas_now_ns(), &err) == FAAS_OK)
-        return;
-    metric_count(M_MALFORMED);
-}
-
 void *wire_fail_frame(const struct wire_fail *fail, size_t *out_len)
 {
     struct faas_frame frame = {.type = FAAS_FRAME_FAIL, .place = fail->place};

@@ -5,6 +5,7 @@ exit status 1 when anything happened that must not.
 """
 import argparse
 import collections
+import math
 import pathlib
 import random
 import secrets
@@ -35,7 +36,8 @@ def plan(count, only, rng):
     return [combination for _ in range(-(-count // len(of))) for combination in rng.sample(of, len(of))][:count]
 
 
-def run(world, seed, count, only, is_timed):
+def run(world, seed, args):
+    count, only, most_s = args.rounds, args.faults, args.seconds or math.inf
     rng = random.Random(seed)
     owner = world.new_user()
     world.register(owner)
@@ -47,12 +49,15 @@ def run(world, seed, count, only, is_timed):
     begin, faults = time.monotonic(), Faults(world, rng, say)
     try:
         for fault in plan(count, only, rng):
+            if time.monotonic() > begin + most_s:
+                say(f"{most_s:.0f} s are over: no more rounds")
+                break
             faults.one(*fault)
     finally:
         end = time.monotonic()
         calls, ops = load.stop(), writes.stop()
     wrong_writes = writes.settle()
-    verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, is_timed)
+    verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, args.timed)
     verdict.figures = {"faults": dict(collections.Counter(h.kind for h in faults.hits)), "seconds": round(end - begin, 1), **verdict.figures}
     return verdict
 
@@ -91,7 +96,7 @@ def settle(world, verdict):
 def rounds(folder, seed, args):
     with World(args.bin, folder) as world:
         try:
-            verdict = run(world, seed, args.rounds, args.faults, args.timed)
+            verdict = run(world, seed, args)
             settle(world, verdict)
         except BaseException:
             world.platform.run("down", "--data", world.platform.data)
@@ -116,7 +121,7 @@ def main():
     parser.add_argument("--faults", default="", help="only these, like kill:nats,stop:spawner:0.5,cut:nats")
     parser.add_argument("--expect", default="", help="succeed when exactly these kinds of wrong are found, like doubled,write lost")
     parser.add_argument("--act", choices=("quorum", "overload"), help="in place of the rounds")
-    parser.add_argument("--seconds", type=float, default=60, help="of the overload")
+    parser.add_argument("--seconds", type=float, default=0, help="at most so long; of the overload 60 unless said")
     parser.add_argument("--timed", action="store_true", help="bounds of time count, too: for a machine that does nothing else")
     parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")
     args = parser.parse_args()
@@ -124,7 +129,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="faas-chaos-")
     say(f"seed {seed}, {args.act or f'{args.rounds} rounds'}, in {folder}")
     if args.act:
-        verdict = act(folder, args.act, args.bin, args.seconds)
+        verdict = act(folder, args.act, args.bin, args.seconds or 60)
     else:
         verdict = rounds(folder, seed, args)
     for name, value in verdict.figures.items():

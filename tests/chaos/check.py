@@ -13,6 +13,7 @@ WRITES_GAP_S = 12.0  # an election of a stream's leader
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
     "idempotent lost": "an idempotent call whose spawner died is reported as lost, not run again",
+    "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
     "frozen publisher": "a call that a publisher had when it was stopped, and had not placed for all its gateway knows, is reported as lost",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
     "write unsure": "a write whose request or answer died with a process or a NATS server is told as such, at its deadline",
@@ -31,10 +32,20 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def longest_gap(instants, begin, end):
-    """The longest time without one of these between begin and end."""
+def longest_gap(instants, begin, end, spans=()):
+    """The longest time without one of these between begin and end; what lies in the spans (begin, end) does not count."""
     points = [begin, *sorted(i for i in instants if begin <= i <= end), end]
-    return max(b - a for a, b in zip(points, points[1:]))
+    return max(b - a - covered(spans, a, b) for a, b in zip(points, points[1:]))
+
+
+def covered(spans, begin, end):
+    """How much of a time lies in any of the spans."""
+    total, at = 0.0, begin
+    for a, b in sorted(spans):
+        a, b = max(a, at), min(b, end)
+        if b > a:
+            total, at = total + b - a, b
+    return total
 
 
 def hits_during(hits, service, begin, end, number=None):
@@ -70,6 +81,8 @@ def judge_call(call, runs, hits, begin=0.0):
         return "untrue", f"{name} says {call.code}, nothing was started ({call.detail}), but it ran"
     if call.code in NOT_STARTED and is_island(call, hits):
         return "island", name
+    if "store of functions does not answer" in call.detail and hits_during(hits, "nats", call.sent, call.ended):
+        return "cold publisher", name
     if call.kind == "count" and call.code in NOT_STARTED:
         return "refused", f"{name}: {call.status} {call.code} {call.detail}"
     return "failed", f"{name}: {call.status} {call.code} {call.detail}"
@@ -107,15 +120,19 @@ def judge_op(op, hits, begin=0.0):
 def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
     """begin, end: when the load ran."""
     kinds, wrong = collections.Counter(), []
+    islands = [(h.begun, (h.whole or h.over) + QUIET_S) for h in hits if h.kind in ("cut", "alone")]
+    known_spans = list(islands)
 
-    def note(verdict):
+    def note(verdict, call=None):
         if verdict:
             kinds[verdict[0]] += 1
+            if call and verdict[0] in KNOWN:
+                known_spans.append((call.sent, call.ended))
             if verdict[0] not in KNOWN:
                 wrong.append(f"{verdict[0]}: {verdict[1]}")
 
     for call in calls:
-        note(judge_call(call, runs, hits, begin))
+        note(judge_call(call, runs, hits, begin), call)
     for op in ops:
         note(judge_op(op, hits, begin))
     for key in runs.keys() - {call.key for call in calls}:
@@ -130,12 +147,12 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
         "latest report of a loss s": round(max((lateness(c, hits) for c in calls if c.code == "lost"), default=0), 3),
         "broken with their gateway": sum(c.code in ("broken", "silent") and is_own_gateway(c, hits) for c in calls),
         **{kind: kinds[kind] for kind in ("unanswered", "failed", "refused", "untrue", "uncounted", "doubled", "crossed", "invented")},
-        "longest gap of answers s": round(longest_gap([c.ended for c in good if c.kind != "slow"], begin, end), 3),
+        "longest gap of answers s": round(longest_gap([c.ended for c in good if c.kind != "slow"], begin, end, known_spans), 3),
         "p50 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.5) * 1000, 1),
         "p99 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.99) * 1000, 1),
         "slowest s": round(max((c.took for c in good), default=0), 3),
         "writes acknowledged": len(mutations), "writes lost": kinds["write lost"], "writes failed": kinds["write failed"],
-        "longest gap of writes s": round(longest_gap([op.ended for op in mutations], begin, end), 3),
+        "longest gap of writes s": round(longest_gap([op.ended for op in mutations], begin, end, islands), 3),
         "slowest write s": round(max((op.took for op in mutations), default=0), 3),
     }
     if is_timed:

@@ -71,6 +71,13 @@ def test_bounds_of_time():
     assert found([*answers, lost(took=4.0)], {}, [KILLED], writes, is_timed=True) == {"too long"}
 
 
+def test_known_times_do_not_count_as_gaps():
+    answers = [call("plain", str(n), n / 2) for n in [*range(10), *range(16, 40)]]
+    writes = [Op("update", "w", 0, n * 5.0, "v", n * 5.0, 200) for n in range(5)]
+    assert found(answers, {}, [Hit("cut", "nats-1", 4.6, 5.6, 6.0)], writes, is_timed=True) == set()
+    assert found(answers, {}, [Hit("disk", "nats-1", 4.6, 5.6, 6.0)], writes, is_timed=True) == {"too long"}
+
+
 def test_writes():
     assert found([], {}, ops=[Op("update", "w", 0, 1.0, "v", 2.0, 503, "no")]) == {"write failed"}
     assert found([], {}, ops=[Op("update", "w", 0, 1.0, "v", 2.0, 0, "broken")]) == {"write failed"}

@@ -252,7 +252,7 @@ static void a_full_stream_refuses_at_once_and_keeps_what_it_has(void **state)
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     for (int i = 0; i < 8; i++) {
-        char subject[16];
+        char subject[32];
         struct asked more = {.what = PUT, .on = small, .subject = subject, .text = text};
         faas_code code;
 
