@@ -47,6 +47,8 @@ faas_code call_note_read(const char *line, size_t len, struct call_note *out_not
     if (!faas_uuid_is(note.id) || !faas_uuid_is(note.tenant))
         return faas_fail(err, FAAS_INVALID, "id, tenant: must be UUIDs");
     note.doc = FAAS_STEAL(doc);
+    note.line = line;
+    note.len = len > 0 && line[len - 1] == '\n' ? len - 1 : len;
     *out_note = note;
     return FAAS_OK;
 }

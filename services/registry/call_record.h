@@ -20,6 +20,8 @@
 struct call_note {
     const char *id, *tenant, *status, *function, *log;
     int64_t order, log_bytes;
+    const char *line; /* as it was read, without a line's end; borrowed from the reader's text */
+    size_t len;
     json_t *doc; /* owned: call_note_done() */
 };
 /* INVALID: no note. */

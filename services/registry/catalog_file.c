@@ -151,6 +151,7 @@ static faas_code open_connections(struct catalog_file *file, faas_err *err)
     sqlite3_busy_timeout(file->writer, BUSY_MS);
     /* What a power cut takes from this copy is fetched again: no fsync per batch. */
     FAAS_TRY(run(file->writer, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", err));
+    FAAS_TRY(run(file->writer, file->layout->writer, err));
     if (sqlite3_open_v2(file->path, &file->reader, flags, NULL) != SQLITE_OK)
         return sql_fail(err, file->reader, "open");
     sqlite3_busy_timeout(file->reader, BUSY_MS);

@@ -19,6 +19,7 @@
 struct catalog_layout {  /* constant */
     const char *version; /* PRAGMA user_version; another one with every change of the schema */
     const char *schema;
+    const char *writer; /* further settings of the connection that writes; "" for none */
     bool is_read_whole; /* an opening looks for damage everywhere, which takes long for a large one;
                            else damage shows when it is met */
 };

@@ -21,7 +21,7 @@ static const char functions[] =
     "CREATE TABLE feed (bucket TEXT NOT NULL PRIMARY KEY, applied INTEGER NOT NULL);"
     "INSERT INTO feed VALUES ('functions', 0);";
 const struct catalog_layout catalog_functions = {
-    .version = "4", .schema = functions, .is_read_whole = true};
+    .version = "4", .schema = functions, .writer = "", .is_read_whole = true};
 
 /* n: in order of arrival.  tenant, id: the bytes of the UUIDs, so that ids sort by time.  ord: of
  * the note that record was made of (PROTOCOL.md section 8).  record: JSON, without the log.
@@ -59,4 +59,9 @@ static const char calls[] =
     "CREATE TABLE feed (bucket TEXT NOT NULL PRIMARY KEY, applied INTEGER NOT NULL);"
     "INSERT INTO feed VALUES ('records', 0);";
 
-const struct catalog_layout catalog_calls = {.version = "1", .schema = calls};
+/* A record touches a page of each index, the newest ones of each user and function: these should stay
+ * in memory, and be written to the file once for many records. */
+const struct catalog_layout catalog_calls = {
+    .version = "1",
+    .schema = calls,
+    .writer = "PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 8000;"};

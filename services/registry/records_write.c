@@ -114,20 +114,37 @@ static faas_code find_row(records *self, const struct call_note *note, struct ro
     return rc;
 }
 
-/* Binds function, status, order and the record's text at 3 to 6. */
-static faas_code bind_record(sqlite3_stmt *stmt, const json_t *record, int64_t order, faas_err *err)
+/* Binds function, status and order at 3 to 5. */
+static void bind_fields(sqlite3_stmt *stmt, const json_t *record, int64_t order)
 {
     const char *function = json_string_value(json_object_get(record, "function"));
     const char *status = json_string_value(json_object_get(record, "status"));
+
+    sqlite3_bind_text(stmt, 3, function != NULL ? function : "", -1, SQLITE_TRANSIENT);
+    sqlite3_bind_text(stmt, 4, status != NULL ? status : "", -1, SQLITE_TRANSIENT);
+    sqlite3_bind_int64(stmt, 5, order);
+}
+
+/* Those, and the record's text at 6. */
+static faas_code bind_record(sqlite3_stmt *stmt, const json_t *record, int64_t order, faas_err *err)
+{
     size_t len = 0;
     char *text = faas_json_text(record, &len);
 
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "records: a record");
-    sqlite3_bind_text(stmt, 3, function != NULL ? function : "", -1, SQLITE_TRANSIENT);
-    sqlite3_bind_text(stmt, 4, status != NULL ? status : "", -1, SQLITE_TRANSIENT);
-    sqlite3_bind_int64(stmt, 5, order);
+    bind_fields(stmt, record, order);
     sqlite3_bind_text(stmt, 6, text, (int)len, free);
+    return FAAS_OK;
+}
+
+/* A note that holds no log is its record, word for word. */
+static faas_code bind_note(sqlite3_stmt *stmt, const struct call_note *note, faas_err *err)
+{
+    if (note->log != NULL)
+        return bind_record(stmt, note->doc, note->order, err);
+    bind_fields(stmt, note->doc, note->order);
+    sqlite3_bind_text(stmt, 6, note->line, (int)note->len, SQLITE_STATIC);
     return FAAS_OK;
 }
 
@@ -138,7 +155,7 @@ static faas_code add_row(records *self, const struct call_note *note, struct row
 
     records_bind_uuid(stmt, 1, note->tenant);
     records_bind_uuid(stmt, 2, note->id);
-    if (bind_record(stmt, note->doc, note->order, err) != FAAS_OK) {
+    if (bind_note(stmt, note, err) != FAAS_OK) {
         records_reset(stmt);
         return err->code;
     }
