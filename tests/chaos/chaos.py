@@ -16,7 +16,7 @@ import time
 
 import acts
 import check
-from faults import ALL, Faults
+from faults import ALL, PLAIN, Faults
 from load import Load
 from world import World, wait_until
 from writes import Writes
@@ -32,7 +32,7 @@ def say(text):
 
 def plan(count, only, rng):
     """(kind, service) or (kind, service, seconds), each as often as another, in random order."""
-    of = [tuple(text.split(":")) for text in only.split(",")] if only else ALL
+    of = PLAIN if only == "plain" else [tuple(text.split(":")) for text in only.split(",")] if only else ALL
     return [combination for _ in range(-(-count // len(of))) for combination in rng.sample(of, len(of))][:count]
 
 
@@ -118,7 +118,7 @@ def main():
     parser.add_argument("--bin", required=True, type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--faults", default="", help="only these, like kill:nats,stop:spawner:0.5,cut:nats")
+    parser.add_argument("--faults", default="", help="only these, like kill:nats,stop:spawner:0.5,cut:nats; plain: kills, stops and restarts")
     parser.add_argument("--expect", default="", help="succeed when exactly these kinds of wrong are found, like doubled,write lost")
     parser.add_argument("--act", choices=("quorum", "overload"), help="in place of the rounds")
     parser.add_argument("--seconds", type=float, default=0, help="at most so long; of the overload 60 unless said")
