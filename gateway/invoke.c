@@ -152,7 +152,8 @@ static void send_attempt(struct invoke *inv)
     memcpy(inv->owner.id, owner->id, sizeof inv->owner.id);
     memcpy(inv->owner.epoch, owner->epoch, sizeof inv->owner.epoch);
     inv->attempt++;
-    invoke_forget_asks(inv); /* they are about the attempt before */
+    inv->accepted_try = inv->given_up_try = 0; /* another publisher counts from 1 */
+    invoke_forget_asks(inv);                   /* they are about the attempt before */
     inv->phase = INVOKE_SENT;
     rc = publish(inv, &err);
     if (rc == FAAS_UNAVAILABLE) { /* not connected: it never left */
@@ -254,15 +255,41 @@ static int64_t take_words(struct invoke *inv, const struct faas_frame *frame)
     return budget_ms;
 }
 
+/* A TAKEN with a try's number: that placement is given up, and the call placed again.  It may come
+ * late, when the next spawner has accepted. */
+static bool tries_again(const struct invoke *inv, const struct faas_frame *frame)
+{
+    return (frame->place & 255) > inv->given_up_try && (frame->place & 255) >= inv->accepted_try;
+}
+
+static bool begin_anew(struct invoke *inv, const struct faas_frame *frame)
+{
+    faas_err err = {0};
+
+    if (invoke_receive(inv, &err) != FAAS_OK)
+        return false;
+    inv->spawner = (struct peer){.id = ""};
+    inv->given_up_try = frame->place & 255;
+    inv->accepted_try = 0;
+    inv->accepted_ns = 0;
+    inv->asks_left = ASKS;
+    invoke_forget_asks(inv);
+    return true;
+}
+
 static void on_taken(struct invoke *inv, const struct faas_frame *frame)
 {
     int64_t budget_ms;
 
-    if (inv->phase == INVOKE_RUNNING || inv->phase == INVOKE_LOST)
+    bool is_again = tries_again(inv, frame);
+
+    if ((inv->phase == INVOKE_RUNNING || inv->phase == INVOKE_LOST) && !is_again)
         return;
     budget_ms = take_words(inv, frame);
     if (budget_ms < 0)
         return; /* as if it had not come: silence is asked about */
+    if (is_again && !begin_anew(inv, frame))
+        return; /* likewise */
     inv->phase = INVOKE_TAKEN;
     arm(inv, budget_ms + SLACK_MS);
 }
@@ -273,6 +300,7 @@ static void on_accept(struct invoke *inv, const struct faas_frame *frame)
 
     if (budget_ms < 0)
         return;
+    inv->accepted_try = frame->place & 255;
     if (inv->accepted_ns == 0)
         inv->accepted_ns = faas_now_ns();
     inv->phase = INVOKE_RUNNING;
@@ -302,8 +330,11 @@ static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
 {
     bool is_words = frame->type == FAAS_FRAME_TAKEN || frame->type == FAAS_FRAME_FAIL;
 
-    return strcmp(frame->id, inv->x->id) == 0 &&
-           (!is_words || frame->place == 0 || frame->place >> 8 == inv->attempt);
+    if (strcmp(frame->id, inv->x->id) != 0)
+        return false;
+    if (is_words)
+        return frame->place == 0 || frame->place >> 8 == inv->attempt;
+    return (frame->place & 255) > inv->given_up_try || inv->given_up_try == 0;
 }
 
 enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED, UNTAKEN };
@@ -418,6 +449,21 @@ static void send_credit(void *arg, const char *reply, const void *msg, size_t le
                  FAAS_LSTR("error", err.msg)); /* the sender repeats itself, and so do we */
 }
 
+faas_code invoke_receive(struct invoke *inv, faas_err *err)
+{
+    struct faas_frames_in_conf conf = {.spill_dir = inv->gw->conf.spill_dir,
+                                       .credit = send_credit,
+                                       .arg = inv,
+                                       .is_batched = true};
+    faas_frames_in *in;
+
+    memcpy(conf.id, inv->x->id, sizeof conf.id);
+    FAAS_TRY(faas_frames_in_new(&conf, &in, err));
+    faas_frames_in_free(inv->in);
+    inv->in = in;
+    return FAAS_OK;
+}
+
 /* ---- death and leaving ---- */
 
 static void on_death(struct invoke *inv, bool is_publisher)
@@ -470,8 +516,6 @@ static void start(http_exchange *x)
 {
     struct invoke *inv = x->state;
     struct gateway *gw = inv->gw;
-    struct faas_frames_in_conf conf = {
-        .spill_dir = gw->conf.spill_dir, .credit = send_credit, .arg = inv, .is_batched = true};
     faas_err err = {0};
     faas_code rc;
 
@@ -481,14 +525,13 @@ static void start(http_exchange *x)
     inv->asks_left = ASKS;
     inv->sent_ns = faas_now_ns();
     inv->search_until_ns = faas_deadline_in_ms(SEARCH_MS);
-    memcpy(conf.id, x->id, sizeof conf.id);
     TAILQ_INSERT_TAIL(&gw->invokes, inv, link);
     gw->running++;
     if (gw->is_stopped) {
         fail(inv, FAAS_UNAVAILABLE, "the gateway is shutting down");
         return;
     }
-    rc = faas_frames_in_new(&conf, &inv->in, &err);
+    rc = invoke_receive(inv, &err);
     if (rc == FAAS_OK)
         rc = faas_inbox_open(gw->rt->rpc, on_message, inv, &inv->inbox, &err);
     if (rc != FAAS_OK) {

@@ -38,6 +38,9 @@ struct invoke {
     } phase;
     uint32_t attempt;
     struct peer owner, spawner;
+    /* The publisher's tries, the low bytes of places; 0: none.  Up to the one it has given up they
+     * count no more. */
+    uint32_t accepted_try, given_up_try;
     char tried[INVOKE_TRIED][40];
     size_t tried_count;
     faas_inbox *inbox;
@@ -56,6 +59,8 @@ void invoke_free(struct invoke *inv);
 
 /* ---- invoke.c ---- */
 enum invoke_state { INVOKE_NEVER, INVOKE_GOING_ON, INVOKE_DONE, INVOKE_NO_WORD };
+/* The receiver of a result; in place of the one before, which is dropped. */
+FAAS_MUST_CHECK faas_code invoke_receive(struct invoke *inv, faas_err *err);
 void invoke_on_state(struct invoke *inv, enum invoke_state state); /* the answer to a fence */
 void invoke_on_cancelled(struct invoke *inv);                      /* all cancels were answered */
 

@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FENCE_MS      300
-#define CANCEL_MS     3000 /* the container must be gone before the spawner answers */
-#define ASK_AGAIN_MS  100  /* after an answer that decides nothing */
-#define DONE_GRACE_MS 1000 /* it ended by itself: its END is on the way */
+#define FENCE_MS          300
+#define CANCEL_MS         3000 /* the container must be gone before the spawner answers */
+#define FENCES_UNANSWERED 2
+#define ASK_AGAIN_MS      100  /* after an answer that decides nothing */
+#define DONE_GRACE_MS     1000 /* it ended by itself: its END is on the way */
 
 struct ask {
     struct publisher *pub;
@@ -129,7 +130,7 @@ static void fence_state(struct live *call, const faas_msg *msg)
 
     if (!read_state(call, msg, state, sizeof state) ||
         (member != NULL && strcmp(member->epoch, call->at.epoch) != 0))
-        drive(call, CALL_EV_DIED); /* a new process knows nothing of the old one's calls */
+        drive_died(call); /* a new process knows nothing of the old one's calls */
     else if (strcmp(state, "never") == 0)
         fenced(call);
     else if (strcmp(state, "running") == 0 || strcmp(state, "done") == 0)
@@ -138,10 +139,30 @@ static void fence_state(struct live *call, const faas_msg *msg)
         drive_arm(call, &call->step, ASK_AGAIN_MS);
 }
 
+/* A call that may run twice need not wait until its silent spawner is found dead.  Spawners that are
+ * only slow must not get more work by that: one in ten calls may go so. */
+static bool is_given_up(struct live *call, const struct faas_rpc_reply *reply)
+{
+    bool is_silent = reply->code == FAAS_TIMEOUT || reply->code == FAAS_UNAVAILABLE;
+
+    if (!is_silent)
+        call->unanswered = 0;
+    if (!is_silent || !faas_bus_is_connected(call->pub->rt->bus) ||
+        ++call->unanswered < FENCES_UNANSWERED || call->state != CALL_FENCING ||
+        !drive_may_run_again(call) || call->pub->repeat_tokens < REPEAT_TOKENS_COST)
+        return false;
+    call->pub->repeat_tokens -= REPEAT_TOKENS_COST;
+    return true;
+}
+
 static void on_fence(struct live *call, const struct faas_rpc_reply *reply)
 {
     if (call->state != CALL_FENCING && call->state != CALL_ABANDONING)
         return;
+    if (is_given_up(call, reply)) {
+        drive(call, CALL_EV_AGAIN);
+        return;
+    }
     if (reply->code == FAAS_OK)
         fence_state(call, reply->msg);
     else if (reply->code == FAAS_TIMEOUT)

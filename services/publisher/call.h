@@ -4,7 +4,8 @@
  * Move      (state, event) -> next state and the action that goes with it.  An event that has no
  *           row for a state means nothing there: late or repeated news, counted and ignored.
  * Safety    a call leaves PLACING or FENCING for another spawner only by BUSY (it refused) or
- *           NEVER (it has not begun there and will not): DESIGN.md 4.4.
+ *           NEVER (it has not begun there and will not), and with it ACCEPTED and RUNNING by AGAIN,
+ *           which an idempotent function's calls alone are told: DESIGN.md 4.4.
  * Pure      no input, no output, no clock.
  */
 #ifndef PUBLISHER_CALL_H
@@ -40,6 +41,7 @@
     X(STARTED)                                                                                     \
     X(END)                                                                                         \
     X(DIED)    /* the spawner it was sent to is dead, or another process has its id */             \
+    X(AGAIN)   /* as DIED, or it does not answer, and the function may run once more */            \
     X(CANCEL)  /* the caller left or asked for the end */                                          \
     X(GONE)    /* the spawner says that nothing of it runs any more */                             \
     X(GIVE_UP) /* this process was late: calls that were not placed end here */                    \
@@ -57,6 +59,7 @@
     X(KILL)   /* tell the spawner to stop it */                                                    \
     X(FINISH) /* it ended by itself: release, log */                                               \
     X(DROP)   /* it ended because its caller left, and nothing runs */                             \
+    X(REDO)   /* tell the caller that its budget begins anew, forget that spawner, SEEK */         \
     X(FAIL)   /* tell the caller why; nothing was started */                                       \
     X(LOSE)   /* tell the caller that it may have run */
 

@@ -231,6 +231,7 @@ static void do_send(struct live *call)
     call->tries++;
     call->place = call->attempt * 256 + call->tries;
     call->err = (faas_err){0};
+    call->unanswered = 0;
     if (room_count_in(call) != FAAS_OK || wire_place(call, &call->err) != FAAS_OK) {
         drive(call, CALL_EV_REFUSED);
         return;
@@ -261,7 +262,8 @@ static void do_accept(struct live *call)
 
     disarm(call, &call->step);
     disarm(call, &call->told); /* the caller hears from the spawner */
-    drive_release_message(call);
+    if (!drive_may_run_again(call))
+        drive_release_message(call);
     finish_ledger(call, PLACE_ACCEPTED);
     call->accepted_ns = faas_now_ns();
     metric_time(M_ACCEPT_TIME, call->accepted_ns - call->taken_ns);
@@ -286,6 +288,43 @@ static void do_kill(struct live *call)
     if (call->accepted_ns == 0)
         do_accept(call);
     ask_cancel(call);
+}
+
+/* ---- running again ---- */
+
+bool drive_may_run_again(const struct live *call)
+{
+    /* A queued call's runs are counted by job_policy.c. */
+    return call->job == NULL && call->rec != NULL && call->rec->retry.is_idempotent &&
+           call->rec->retry.on_lost && call->lost + 1 < call->rec->retry.attempts;
+}
+
+void drive_died(struct live *call)
+{
+    bool may = drive_may_run_again(call) && call_move(call->state, CALL_EV_AGAIN) != NULL;
+
+    drive(call, may ? CALL_EV_AGAIN : CALL_EV_DIED);
+}
+
+static void do_redo(struct live *call)
+{
+    struct place_answer answer = call->at;
+    faas_err err;
+
+    FAAS_LOG(WARN, "an idempotent call is placed again", FAAS_LSTR("call", call->page.id),
+             FAAS_LSTR("spawner", call->at.id), FAAS_LINT("place", call->place));
+    metric_count(M_REDONE);
+    finish_ledger(call, PLACE_ENDED);
+    call->lost++;
+    call->accepted_ns = call->started_ns = 0;
+    call->accept_budget_ms = 0;
+    disarm(call, &call->guard);
+    disarm(call, &call->told);
+    wire_taken_again(call);
+    answer.reason = PLACE_SILENT;
+    if (place_round_note(&call->round, &answer, &err) != FAAS_OK)
+        FAAS_LOG(ERROR, "no memory for a spawner's answer", FAAS_LSTR("call", call->page.id));
+    do_seek(call);
 }
 
 /* ---- lateness ---- */
@@ -342,7 +381,7 @@ void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events)
 
 static void do_fail(struct live *call)
 {
-    finish_failed(call, false);
+    finish_failed(call, call->lost > 0);
 }
 
 static void do_lose(struct live *call)
@@ -364,8 +403,8 @@ void drive(struct live *call, enum call_event event)
         [CALL_DO_FENCE] = ask_fence,     [CALL_DO_HOLD] = do_hold,
         [CALL_DO_ACCEPT] = do_accept,    [CALL_DO_START] = do_start,
         [CALL_DO_KILL] = do_kill,        [CALL_DO_FINISH] = finish_ended,
-        [CALL_DO_DROP] = finish_dropped, [CALL_DO_FAIL] = do_fail,
-        [CALL_DO_LOSE] = do_lose,
+        [CALL_DO_DROP] = finish_dropped, [CALL_DO_REDO] = do_redo,
+        [CALL_DO_FAIL] = do_fail,        [CALL_DO_LOSE] = do_lose,
     };
     const struct call_move *move = call_move(call->state, event);
 

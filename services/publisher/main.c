@@ -196,7 +196,7 @@ static void tell_call(struct live *call, enum faas_member_change change)
     if (change == FAAS_MEMBER_LEFT && call->accepted_ns == 0)
         ask_never(call);
     else
-        drive(call, CALL_EV_DIED);
+        drive_died(call);
 }
 
 static void spawner_lost(struct publisher *pub, const struct faas_member *member,

@@ -19,6 +19,7 @@
     X(PLACED, COUNTER, "placements_total", "calls sent to a spawner")                              \
     X(REPLACED, COUNTER, "placements_repeated_total", "of them: after a spawner did not answer")   \
     X(UNHEARD, COUNTER, "placements_unheard_total", "placements that NATS delivered to nobody")    \
+    X(REDONE, COUNTER, "calls_run_again_total", "idempotent calls placed again, perhaps begun")    \
     X(FENCES, COUNTER, "fences_total", "questions to a spawner that did not answer")               \
     X(IGNORED, COUNTER, "events_ignored_total", "events without meaning in the call's state")      \
     X(STRANGE, COUNTER, "events_unknown_total", "events of calls or placements not known here")    \

@@ -91,7 +91,7 @@ struct live {              /* one call */
     struct history_live history;
 
     /* as it came */
-    faas_msg *msg; /* until accepted; arg is borrowed from it */
+    faas_msg *msg; /* while it may have to be placed (again); arg is borrowed from it */
     const void *arg;
     size_t arg_len;
     char *inbox;
@@ -106,6 +106,8 @@ struct live {              /* one call */
     struct place_round round;
     struct place_answer at; /* the spawner it was sent to; reason unused */
     uint32_t tries, place;
+    int64_t lost;   /* placements that may have run and are given up */
+    int unanswered; /* fences in a row */
     uint64_t taken_ns, sent_ns, accepted_ns, started_ns;
     uint64_t wait_until_ns, grace_until_ns;
     int64_t accept_budget_ms; /* as the spawner said */
@@ -131,6 +133,9 @@ void events_take(void *state, faas_msg *take_msg);
 
 /* ---- drive.c ---- */
 void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
+/* Its spawner is dead with it: it runs again where it may, or is lost. */
+void drive_died(struct live *call);
+bool drive_may_run_again(const struct live *call);
 void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events);
 /* At the start of whatever reads the wire: calls that were not placed end if this process was late.
  */
@@ -194,6 +199,8 @@ void wire_send(struct publisher *pub, const char *inbox, const void *data, size_
 /* That the call is taken, how long it may take until a spawner accepts it, and the version (0: the
  * function is not known yet). */
 void wire_taken(struct live *call);
+/* The same, and that what the current placement said counts no more. */
+void wire_taken_again(struct live *call);
 FAAS_MUST_CHECK faas_code wire_place(struct live *call, faas_err *err);
 
 /* ---- endpoints.c ---- */

@@ -97,9 +97,9 @@ static int64_t taken_budget_ms(const struct live *call)
     return call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;
 }
 
-void wire_taken(struct live *call)
+static void send_taken(struct live *call, uint32_t try)
 {
-    struct faas_frame frame = {.type = FAAS_FRAME_TAKEN, .place = call->attempt * 256};
+    struct faas_frame frame = {.type = FAAS_FRAME_TAKEN, .place = call->attempt * 256 + try};
     FAAS_AUTO(json_t) *doc = NULL;
     FAAS_AUTO(void) *bytes = NULL;
     size_t len = 0;
@@ -113,6 +113,16 @@ void wire_taken(struct live *call)
         FAAS_LOG(ERROR, "no memory for a frame", FAAS_LSTR("call", call->page.id));
     else
         wire_send(call->pub, call->inbox, bytes, len);
+}
+
+void wire_taken(struct live *call)
+{
+    send_taken(call, 0);
+}
+
+void wire_taken_again(struct live *call)
+{
+    send_taken(call, call->place & 255);
 }
 
 /* ---- publisher to spawner ---- */

@@ -73,6 +73,19 @@ def test_a_killed_spawner_loses_its_calls_loudly_and_leaves_no_container(platfor
     promise(25, "0 containers left of a killed spawner")
 
 
+def test_an_idempotent_call_of_a_killed_spawner_runs_again_and_is_answered(platform, client, functions):
+    name = client.register("faas-tests/fail:latest", retry={"idempotent": True})
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        future = pool.submit(client.call, name, "sleep 1000")
+        wait_until(lambda: platform.running() != [], 20, "it runs")
+        began = time.monotonic()
+        os.kill(platform.spawner_of(platform.running()[0]), signal.SIGKILL)
+        answer = future.result()
+    assert answer.status == 200, answer.text
+    print(f"answered {time.monotonic() - began:.2f} s after the death, of which 1 s is the second run")
+    platform.wait_healthy()
+
+
 def test_a_killed_publisher_does_not_lose_a_running_call(platform, client, functions):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         call = pool.submit(client.call, "fail", "sleep 3000")

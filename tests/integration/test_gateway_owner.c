@@ -105,6 +105,16 @@ static void a_call_that_was_for_the_process_before_goes_to_the_next_owner(void *
     assert_int_equal(gate.publishers[1].attempt, 2);
 }
 
+static void a_placement_that_its_publisher_gave_up_counts_no_more(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_AGAIN;
+    call(NULL);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(reply.body, "abcde");
+    assert_int_equal(gate.publishers[0].calls, 1);
+}
+
 static void a_call_that_goes_on_is_waited_for(void **state)
 {
     (void)state;
@@ -161,6 +171,7 @@ int main(void)
         test(an_owner_that_never_saw_the_call_gets_it_again),
         test(words_of_an_older_attempt_do_not_count),
         test(a_call_that_was_for_the_process_before_goes_to_the_next_owner),
+        test(a_placement_that_its_publisher_gave_up_counts_no_more),
         test(a_call_that_goes_on_is_waited_for),
         test(silence_everywhere_is_lost_and_not_sent_again),
         test(a_taken_call_whose_owner_forgot_it_is_lost),

@@ -27,6 +27,7 @@ enum mood {
     MOOD_TAKES,   /* TAKEN with a short budget, nothing more */
     MOOD_ACCEPTS, /* TAKEN and ACCEPT, nothing more */
     MOOD_STALE,   /* as MOOD_RUNS, after a FAIL of the attempt before */
+    MOOD_AGAIN,   /* as MOOD_ACCEPTS, then that placement is given up; the next one runs */
     MOOD_FOREIGN, /* FAIL with reason "epoch": meant for the process before */
 };
 
