@@ -13,6 +13,7 @@
 #define SPAWNER_JOB_H
 
 #include "call_spec.h"
+#include "net/frames.h"
 #include "net/members.h"
 #include "runtime.h"
 
@@ -28,6 +29,7 @@ struct job_host { /* the same for all jobs of a process */
     faas_rpc *rpc;
     faas_members *members;
     const char *spawner; /* instance id */
+    faas_inbox *credits; /* of all jobs: its owner hands them to job_credit() */
     struct runtime *runtime;
     bool is_stopping; /* calls that are stopped now were not cancelled by anybody */
     void (*ended)(void *arg, job *ended);
@@ -48,6 +50,8 @@ enum job_stage job_stage(const job *self);
 void job_tell_accept(job *self); /* again, to a repeated message */
 /* Gives up a checking job silently (it is freed); false: it runs or has ended. */
 bool job_withdraw(job *self);
+/* Takes a credit, a borrowed frame; the job may be gone when this returns. */
+void job_credit(job *self, const struct faas_frame *credit);
 /* Answers the message once nothing of the call runs any more. */
 void job_cancel(job *self, faas_msg *take_msg);
 
