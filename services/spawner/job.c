@@ -34,7 +34,7 @@ struct job {
     struct rt_call *run;
     struct stderr_tail tail;
     ev_timer stall;
-    ev_timer tell; /* the caller of the accept, and of the start, where it has not ended by then */
+    ev_timer tell; /* accept and started, of a call that has not ended by then */
     SLIST_HEAD(, cancel) cancels;
     char *end_text; /* the end event, while it is being told */
     size_t end_len;
@@ -143,26 +143,27 @@ static void tell_named_event(job *self, const char *name)
     tell_event(self->host, &self->spec, event);
 }
 
-static void tell_rest(job *self)
+void job_tell_accept(job *self)
 {
+    if (self->stage != JOB_RUNNING)
+        return; /* still checking: the answer comes by itself */
     self->is_told = true;
+    tell_named_event(self, "accept");
     send_accept_frame(self);
     if (self->is_started)
         tell_named_event(self, "started");
 }
 
-void job_tell_accept(job *self)
+void job_tell_soon(job *self)
 {
-    if (self->stage != JOB_RUNNING)
-        return; /* still checking: the answer comes by itself */
-    tell_named_event(self, "accept");
-    tell_rest(self);
+    if (!self->is_told)
+        job_tell_accept(self);
 }
 
 static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev, (void)events;
-    tell_rest(timer->data);
+    job_tell_soon(timer->data);
 }
 
 /* ---- the end of a job ---- */
@@ -463,8 +464,8 @@ static void accept(job *self)
         return;
     }
     self->stage = JOB_RUNNING;
-    /* What becomes of the call when this process dies hangs on it; the rest most ends say in time. */
-    tell_named_event(self, "accept");
+    /* Most calls' end says it in time.  When this process dies before, the call is lost either way: a
+     * publisher takes "nobody listens" for no answer. */
     ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
     drop_message(self); /* the runtime has copied what it needs */
 }

@@ -1,8 +1,8 @@
 /* job.h - one placed call: from the publisher's message to the acknowledged END.
  * Stages    checking (is the image here?), running (accepted; holds a slot), sent (END is on its
  *           way; holds memory only), gone.
- * Told      busy, or accept, at once; accept as a frame to the caller, and started, where the call
- *           has not ended within FAAS_ACCEPT_AFTER_MS; the frames; end as a request that is repeated, then handed
+ * Told      busy at once; accept, as event and frame, and started, where the call has not ended
+ *           within FAAS_ACCEPT_AFTER_MS; the frames; end as a request that is repeated, then handed
  *           to any publisher (PROTOCOL.md 4.3).
  * Memory    stdout is not read from the runtime while JOB_PENDING_MAX bytes wait for credit; a
  *           receiver that gives none for JOB_STALL_MS has left.
@@ -48,6 +48,7 @@ const char *job_id(const job *self);
 uint32_t job_place(const job *self);
 enum job_stage job_stage(const job *self);
 void job_tell_accept(job *self); /* again, to a repeated message */
+void job_tell_soon(job *self);   /* the accept, where it was not told yet: something follows it */
 /* Gives up a checking job silently (it is freed); false: it runs or has ended. */
 bool job_withdraw(job *self);
 /* Takes a credit, a borrowed frame; the job may be gone when this returns. */

@@ -75,6 +75,11 @@ void worker_give_slot(worker *self)
 
 void worker_fill(worker *self, struct faas_beat *beat)
 {
+    struct place *place;
+
+    /* A call without a word counts as never seen once its spawner says good-bye, which is a beat. */
+    LIST_FOREACH (place, &self->places, link)
+        job_tell_soon(place->job);
     ledger_forget_old(self->book);
     beat->isolation = self->conf.runtime->ops->isolation;
     beat->slots = self->conf.slots;
