@@ -10,6 +10,9 @@
 #include "cli/file.h"
 #include "cli/output.h"
 
+#define REST_S 0.005
+#define LITTLE 4096 /* bytes: a pipe holds sixteen times that */
+
 static faas_code open_file(struct logfile *log, faas_err *err)
 {
     struct stat st;
@@ -90,32 +93,49 @@ static void stop_reading(struct logfile *log, struct ev_loop *ev)
 {
     if (log->pipe_fd < 0)
         return;
-    if (ev != NULL)
+    if (ev != NULL) {
         ev_io_stop(ev, &log->readable);
+        ev_timer_stop(ev, &log->rest);
+    }
     close(log->pipe_fd);
     log->pipe_fd = -1;
     if (log->line_len > 0)
         end_line(log);
 }
 
-/* False at the end of the pipe. */
-static bool read_some(struct logfile *log)
+/* False at the end of the pipe.  *out_len: what was there. */
+static bool read_some(struct logfile *log, size_t *out_len)
 {
     char data[65536];
     ssize_t n = read(log->pipe_fd, data, sizeof data);
 
+    *out_len = n > 0 ? (size_t)n : 0;
     if (n > 0)
         take(log, data, (size_t)n);
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void on_rested(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct logfile *log = timer->data;
+
+    (void)events;
+    ev_io_start(ev, &log->readable);
 }
 
 static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
 {
     struct logfile *log = watcher->data;
 
+    size_t len;
+
     (void)events;
-    if (!read_some(log))
+    if (!read_some(log, &len)) {
         stop_reading(log, ev);
+    } else if (len < LITTLE) { /* a line each time would wake us for each: others may follow */
+        ev_io_stop(ev, &log->readable);
+        ev_timer_start(ev, &log->rest);
+    }
 }
 
 faas_code logfile_attach(struct logfile *log, struct ev_loop *ev, int *out_write_fd, faas_err *err)
@@ -129,6 +149,8 @@ faas_code logfile_attach(struct logfile *log, struct ev_loop *ev, int *out_write
     log->pipe_fd = ends[0];
     ev_io_init(&log->readable, on_readable, ends[0], EV_READ);
     log->readable.data = log;
+    ev_timer_init(&log->rest, on_rested, REST_S, 0.0);
+    log->rest.data = log;
     ev_io_start(ev, &log->readable);
     *out_write_fd = ends[1];
     return FAAS_OK;

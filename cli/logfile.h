@@ -1,6 +1,7 @@
 /* logfile.h - what a child prints, from its pipe into a file of bounded size.
  * Size      past LOGFILE_MAX the file becomes NAME.log.1 (one older file is kept), at a line's end.
  * Echo      with is_echoed each line also goes to standard error, after the process's name.
+ * Delay     lines come a few milliseconds late while there are few, so that many come at once.
  * Last      the last line that was not empty is kept for messages about a failing start.
  * Threads   the loop thread.
  */
@@ -26,6 +27,7 @@ struct logfile {
     char line[LOGFILE_LINE_MAX], last[LOGFILE_LINE_MAX];
     size_t line_len;
     ev_io readable;
+    ev_timer rest; /* between two readings of little */
 };
 
 /* path is taken when it succeeds.  name lives as long as the log. */

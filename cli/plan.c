@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,7 +14,9 @@
 #include "cli/ports.h"
 #include "cli/programs.h"
 
-#define SERVICE_STOP_MS 35000 /* their own DRAIN_MS default, and a margin */
+#define FEW             2        /* processors */
+#define NATS_SLACK_NS   1000000L /* Go looks at its threads every 20 us while any of them runs */
+#define SERVICE_STOP_MS 35000    /* their own DRAIN_MS default, and a margin */
 #define NATS_STOP_MS    10000
 #define STREAM_REPLICAS 3
 #define OLD_GATEWAY_MS  500
@@ -364,17 +367,31 @@ static faas_code complete(const struct plan *plan, struct process_spec *spec, en
     return FAAS_OK;
 }
 
+/* On one or two processors, a second thread of the server's that runs at once takes one from the
+ * programs that it serves.  NULL: as many as there are. */
+static const char *go_processors(void)
+{
+    const char *given = getenv("GOMAXPROCS");
+    cpu_set_t usable;
+
+    if (given != NULL)
+        return given;
+    return sched_getaffinity(0, sizeof usable, &usable) == 0 && CPU_COUNT(&usable) <= FEW ? "1"
+                                                                                          : NULL;
+}
+
 static faas_code add_nats(const struct plan *plan, struct process_spec *spec, int number,
                           faas_err *err)
 {
-    static const struct setting none[] = {{NULL, NULL}};
+    const struct setting settings[] = {{"GOMAXPROCS", go_processors()}, {NULL, NULL}};
     FAAS_AUTO(char) *path = file_path("%s/nats/%d.conf", plan->dir.path, number);
 
     if (path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
     FAAS_TRY(write_nats_conf(plan, number - 1, path, err));
     spec->argv = make_argv(plan->nats_program, "-c", path);
-    spec->env = make_env(none);
+    spec->env = make_env(settings);
+    spec->timer_slack_ns = NATS_SLACK_NS;
     spec->monitor_port = plan->nodes[number - 1].monitor_port;
     return complete(plan, spec, ROLE_NATS, number, err);
 }

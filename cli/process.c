@@ -83,6 +83,9 @@ static void become(const struct process *process, int log_fd, pid_t parent)
         fail_in_child("fcntl");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         fail_in_child("prctl");
+    if (process->spec->timer_slack_ns > 0 &&
+        prctl(PR_SET_TIMERSLACK, process->spec->timer_slack_ns) != 0)
+        fail_in_child("prctl");
     if (getppid() != parent) /* it died before the line above */
         _exit(126);
     execve(process->spec->argv[0], process->spec->argv, process->spec->env);

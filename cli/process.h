@@ -27,6 +27,7 @@ struct process_spec { /* all owned by the spec */
     char *url;               /* where it answers HTTP, or NULL */
     const char *health_path; /* of the url; NULL: /healthz */
     int monitor_port;
+    long timer_slack_ns; /* its timers may be so late; 0: as usual */
 };
 void process_spec_done(struct process_spec *spec);
 

@@ -12,6 +12,7 @@
 #include "gateway/http.h"
 #include "gateway/rate.h"
 #include "gateway/status.h"
+#include "net/gather.h"
 #include "service.h"
 
 struct forward;
@@ -41,6 +42,7 @@ struct gateway {
     TAILQ_HEAD(, question) questions; /* loop thread */
     TAILQ_HEAD(, result) results;     /* loop thread */
     int64_t running;                  /* invokes; loop thread */
+    struct faas_gather credits;       /* of results that have arrived; loop thread */
     ev_timer drain;
     ev_signal renew;
     bool is_open; /* loop thread: what start() makes on its own thread is there */

@@ -444,6 +444,10 @@ static void send_credit(void *arg, const char *reply, const void *msg, size_t le
     const struct faas_out out = {.subject = reply, .headers = headers, .data = msg, .len = len};
     faas_err err = {0};
 
+    if (faas_frames_in_end(inv->in) != NULL) { /* the sender only keeps it until then */
+        faas_gather_add(&inv->gw->credits, FAAS_DATA, reply, msg, len);
+        return;
+    }
     if (faas_bus_publish(inv->gw->rt->bus, FAAS_DATA, &out, &err) != FAAS_OK)
         FAAS_LOG(DEBUG, "a credit was not sent", FAAS_LSTR("call", inv->x->id),
                  FAAS_LSTR("error", err.msg)); /* the sender repeats itself, and so do we */

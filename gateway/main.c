@@ -384,6 +384,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     };
 
     gw->rt = rt;
+    faas_gather_init(&gw->credits, gw->rt->bus);
     FAAS_TRY(status_init(&gw->status, err));
     FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, &gw->access, err));
     FAAS_TRY(rate_new(conf.rate_user, conf.rate_burst_s, RATE_ENTRIES, &gw->users, err));
@@ -460,6 +461,7 @@ static void stop(void *state)
     result_stop(gw);
     forward_stop(gw);
     listing_stop(gw);
+    faas_gather_flush(&gw->credits);
     http_close_begin(gw->http);
     faas_loop_stop(gw->rt->loop);
     faas_loop_run(gw->rt->loop);

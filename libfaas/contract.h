@@ -33,6 +33,7 @@
 #define FAAS_H_COMPONENT   "Faas-Component"     /* who failed, on errors */
 #define FAAS_H_RETRY_AFTER "Faas-Retry-After-S" /* with busy: seconds */
 #define FAAS_H_CLIENT      "Faas-Client"        /* the client's address, to auth only */
+#define FAAS_H_RECEIPTS    "Faas-Receipts"      /* "many": the answer may come with others' */
 #define FAAS_H_SERVICE_ERR "Nats-Service-Error"
 #define FAAS_H_SERVICE_NUM "Nats-Service-Error-Code"
 #define FAAS_PROTO         "1"

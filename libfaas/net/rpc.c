@@ -32,8 +32,9 @@ struct pending {
     int tries;
     int unanswered; /* copies on their way that nobody has said anything of */
     bool is_backing_off;
-    bool is_refused; /* the newest attempt met no responders or no connection */
-    bool is_wait;    /* done takes the message over */
+    bool is_refused;            /* the newest attempt met no responders or no connection */
+    bool is_wait;               /* done takes the message over */
+    bool is_receipt, is_shared; /* its answer may be, and is, one for several requests */
     faas_rpc_done *done;
     void *arg;
     faas_err failure; /* of a call that ends before it began */
@@ -91,7 +92,7 @@ static void conclude(struct pending *p, faas_code code, const faas_err *err, faa
         .code = code, .err = err, .msg = take_msg, .may_be_done = p->unanswered > 0};
 
     p->done(p->arg, &reply);
-    if (!p->is_wait || code != FAAS_OK)
+    if (!p->is_shared && (!p->is_wait || code != FAAS_OK))
         faas_msg_free(take_msg);
     free(p);
     faas_rpc_unref(rpc);
@@ -228,13 +229,28 @@ static void take_reply(struct pending *p, faas_msg *take_msg)
     finish(p, rc, &err, take_msg);
 }
 
+void faas_rpc_receipt(faas_rpc *rpc, const char *token, faas_msg *msg)
+{
+    struct faas_rpc_slot *slot = slot_find(rpc, token);
+    struct pending *p = (struct pending *)slot;
+    faas_err err = {0};
+
+    if (slot == NULL || slot->is_inbox || !p->is_receipt)
+        return;
+    p->is_shared = true;
+    finish(p, FAAS_OK, &err, msg);
+}
+
 void faas_rpc_on_inbox(void *arg, faas_msg *take_msg)
 {
     faas_rpc *rpc = arg;
     const char *token = strrchr(faas_msg_subject(take_msg), '.');
     struct faas_rpc_slot *slot = token != NULL ? slot_find(rpc, token + 1) : NULL;
 
-    if (slot == NULL) {
+    if (token != NULL && faas_rpc_receipts_are(token + 1)) {
+        faas_rpc_receipts_take(rpc, take_msg);
+        faas_msg_free(take_msg);
+    } else if (slot == NULL) {
         faas_msg_free(take_msg); /* late: its call has ended */
     } else if (slot->is_inbox) {
         struct faas_inbox *inbox = (struct faas_inbox *)slot;
@@ -273,7 +289,7 @@ static const char *some(const char *text)
 static faas_code publish_attempt(struct pending *p, faas_err *err)
 {
     faas_rpc *rpc = p->rpc;
-    struct faas_header headers[6 + HEADERS_MAX + 1];
+    struct faas_header headers[7 + HEADERS_MAX + 1];
     char reply[160], left[NUMBER_TEXT];
     size_t n = 0;
     struct faas_out out = {
@@ -288,6 +304,7 @@ static faas_code publish_attempt(struct pending *p, faas_err *err)
     headers[n++] = (struct faas_header){FAAS_H_TRACE, some(p->ctx.traceparent)};
     headers[n++] =
         (struct faas_header){FAAS_H_TIME_LEFT, p->ctx.deadline_ns != UINT64_MAX ? left : NULL};
+    headers[n++] = (struct faas_header){FAAS_H_RECEIPTS, p->is_receipt ? "many" : NULL};
     for (size_t i = 0; p->headers[i].name != NULL; i++)
         headers[n++] = p->headers[i];
     headers[n] = (struct faas_header){NULL, NULL};
@@ -407,6 +424,7 @@ static struct pending *pending_new(faas_rpc *rpc, const struct faas_rpc_request 
     p->len = req->len;
     p->lane = req->lane;
     p->retry = req->retry;
+    p->is_receipt = req->is_receipt;
     p->attempt_ns = (uint64_t)(req->attempt_ms > 0 ? req->attempt_ms : ATTEMPT_MS) * FAAS_MS_NS;
     ev_init(&p->timer, on_timer);
     p->timer.data = p;
@@ -499,6 +517,7 @@ faas_code faas_rpc_wait(faas_rpc *rpc, const struct faas_rpc_request *req, faas_
     if (p == NULL)
         return faas_fail_sys(err, ENOMEM, "make a request");
     p->is_wait = true;
+    p->is_receipt = false; /* its message is its own */
     p->done = wake;
     p->arg = &w;
     call(rpc, p);

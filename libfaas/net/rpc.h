@@ -19,8 +19,10 @@
  *           ADR-32 PING, INFO, STATS come from the same rows; STATS also holds "metrics", the
  *           process's metrics as Prometheus text.
  * Threads   faas_rpc_call: any; faas_rpc_wait: any but the loop's; inboxes: loop thread only.
+ * Receipts  a request whose answer only says that it came (is_receipt) may be answered together with
+ *           others of its process: one message, to the word "many" below the inbox.
  * Headers   written and read here: Faas-Proto, Faas-Id, Faas-User, Faas-Tenant, Faas-Time-Left-Ms,
- *           traceparent.
+ *           Faas-Receipts, traceparent.
  */
 #ifndef FAAS_RPC_H
 #define FAAS_RPC_H
@@ -45,9 +47,10 @@ struct faas_rpc_request {
     enum faas_lane lane;
     enum faas_rpc_retry retry;
     int64_t attempt_ms; /* silence before another try; 0: 500 */
+    bool is_receipt;    /* the answer only says that it came, and may come with those of others */
 };
 struct faas_rpc_reply {
-    faas_code code; /* FAAS_OK: msg is set */
+    faas_code code; /* FAAS_OK: msg is set; of a receipt it may be one for many */
     const faas_err *err;
     faas_msg *msg;    /* borrowed for the callback; NULL on failure without a reply */
     bool may_be_done; /* a copy that is not accounted for may have been carried out */
@@ -125,6 +128,9 @@ void faas_rpc_drain(faas_rpc *rpc, int64_t timeout_ms, faas_task *done, void *ar
 void faas_rpc_answer(faas_rpc *rpc, const faas_msg *msg, const void *data, size_t len);
 void faas_rpc_answer_json(faas_rpc *rpc, const faas_msg *msg, const json_t *doc);
 void faas_rpc_answer_err(faas_rpc *rpc, const faas_msg *msg, const faas_err *err);
+/* {"v":1,"ok":true}: it came.  To who asked for receipts, a few milliseconds later and with others.
+ * Loop thread. */
+void faas_rpc_answer_receipt(faas_rpc *rpc, const faas_msg *msg);
 /* Identity and deadline of a received message; missing or malformed fields are "" and default_ms
  * from now. */
 void faas_ctx_from_msg(const faas_msg *msg, int64_t default_ms, struct faas_ctx *out_ctx);

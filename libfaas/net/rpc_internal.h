@@ -11,6 +11,7 @@
 
 #include "contract.h"
 #include "net/bus_internal.h"
+#include "net/gather.h"
 #include "net/rpc.h"
 
 #define FAAS_RPC_BUCKETS  1024 /* power of two */
@@ -73,6 +74,7 @@ struct faas_rpc {
     ev_timer drain_timer;
     faas_task *drained;
     void *drained_arg;
+    struct faas_gather receipts; /* rpc_receipts.c */
 };
 
 /* ---- rpc_once.c ---- */
@@ -98,6 +100,16 @@ void faas_rpc_on_inbox(void *arg, faas_msg *take_msg);
 void faas_rpc_resend(faas_rpc *rpc, enum faas_lane lane);
 /* Every pending call's done runs now: nobody may run the loop again. */
 void faas_rpc_conclude_all(faas_rpc *rpc);
+
+/* rpc_receipts.c */
+bool faas_rpc_receipts_are(const char *token);
+void faas_rpc_receipts_take(faas_rpc *rpc, faas_msg *msg); /* borrowed */
+/* One request got its receipt, in msg (borrowed). */
+void faas_rpc_receipt(faas_rpc *rpc, const char *token, faas_msg *msg);
+
+/* rpc_serve.c: of the endpoint that msg came to. */
+enum faas_lane faas_rpc_lane_of(const faas_msg *msg);
+void faas_rpc_count(const faas_msg *msg); /* the time it took, in STATS */
 
 faas_code faas_rpc_srv_open(faas_rpc *rpc, faas_err *err); /* $SRV subjects */
 void faas_rpc_serve_close(faas_rpc *rpc);

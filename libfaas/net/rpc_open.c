@@ -111,6 +111,7 @@ faas_code faas_rpc_open(faas_bus *bus, const struct faas_rpc_conf *conf, faas_rp
         free(rpc);
         return faas_fail_sys(err, ENOMEM, "open rpc");
     }
+    faas_gather_init(&rpc->receipts, bus);
     rpc->next_token = faas_now_ns();
     rpc->random = faas_now_ns() | 1;
     faas_time_format(faas_wall_ms(), rpc->started);

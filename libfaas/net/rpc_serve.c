@@ -105,7 +105,7 @@ static void log_failure(const faas_msg *msg, const faas_err *failure)
                    });
 }
 
-static enum faas_lane lane_of(const faas_msg *msg)
+enum faas_lane faas_rpc_lane_of(const faas_msg *msg)
 {
     const struct faas_rpc_end *end = msg->endpoint;
 
@@ -123,7 +123,7 @@ static faas_code send_answer(faas_rpc *rpc, const faas_msg *msg, const void *dat
     faas_rpc_once_keep(msg, NULL, data, len);
     if (out.subject == NULL)
         return FAAS_OK;
-    rc = faas_bus_publish(rpc->bus, lane_of(msg), &out, &err);
+    rc = faas_bus_publish(rpc->bus, faas_rpc_lane_of(msg), &out, &err);
     if (rc == FAAS_TOO_LARGE) { /* the requester must not wait for what cannot be sent */
         faas_fail(&err, FAAS_INTERNAL, "the answer is larger than a message can be");
         faas_err_detail(&err, "%zu bytes", len);
@@ -132,6 +132,11 @@ static faas_code send_answer(faas_rpc *rpc, const faas_msg *msg, const void *dat
         log_failure(msg, &err);
     }
     return rc;
+}
+
+void faas_rpc_count(const faas_msg *msg)
+{
+    count(msg, msg->arrived_ns);
 }
 
 void faas_rpc_answer(faas_rpc *rpc, const faas_msg *msg, const void *data, size_t len)
@@ -174,7 +179,7 @@ static void send_error(faas_rpc *rpc, const faas_msg *msg, const faas_err *failu
         return;
     (void)snprintf(number, sizeof number, "%d", faas_code_status(failure->code));
     (void)snprintf(retry, sizeof retry, "%d", failure->retry_after_s);
-    if (faas_bus_publish(rpc->bus, lane_of(msg), &out, &err) != FAAS_OK)
+    if (faas_bus_publish(rpc->bus, faas_rpc_lane_of(msg), &out, &err) != FAAS_OK)
         log_failure(msg, &err);
 }
 
@@ -203,7 +208,7 @@ void faas_rpc_send_again(faas_rpc *rpc, const faas_msg *msg, const faas_err *err
     if (err != NULL)
         send_error(rpc, msg, err);
     else if (out.subject != NULL &&
-             faas_bus_publish(rpc->bus, lane_of(msg), &out, &failure) != FAAS_OK)
+             faas_bus_publish(rpc->bus, faas_rpc_lane_of(msg), &out, &failure) != FAAS_OK)
         log_failure(msg, &failure);
 }
 
@@ -437,6 +442,7 @@ void faas_rpc_serve_close(faas_rpc *rpc)
     struct faas_rpc_end *end;
 
     rpc->drained = NULL;
+    faas_gather_flush(&rpc->receipts);
     ev_timer_stop(faas_loop_ev(rpc->loop), &rpc->drain_timer);
     for (size_t i = 0; i < FAAS_RPC_SRV_SUBS; i++)
         faas_sub_free(rpc->srv_sub[i]);

@@ -90,7 +90,6 @@ void events_take(void *state, faas_msg *take_msg)
 {
     FAAS_AUTO(faas_msg) *msg = take_msg;
     FAAS_AUTO(json_t) *doc = NULL;
-    FAAS_AUTO(json_t) *ok = json_pack("{s:i, s:b}", "v", 1, "ok", 1);
     struct publisher *pub = state;
     struct event event = {.event = "", .spawner = "", .epoch = "", .reason = "", .detail = ""};
     const char *id = faas_msg_header(msg, FAAS_H_ID);
@@ -117,5 +116,5 @@ void events_take(void *state, faas_msg *take_msg)
     }
     /* Acknowledged in any case: what is not known here will not be known later. */
     if (faas_msg_reply(msg) != NULL)
-        faas_rpc_answer_json(pub->rt->rpc, msg, ok);
+        faas_rpc_answer_receipt(pub->rt->rpc, msg);
 }

@@ -13,6 +13,7 @@
 
 #define BUDGET_SLACK_MS 10000 /* kill, last frames */
 #define RESUME_BELOW    (JOB_PENDING_MAX / 2)
+#define TOGETHER_MAX    4096 /* bytes: no more than that may be in a heartbeat's way */
 #define END_TRY_MS      300
 #define END_DIRECT_MS   900 /* three tries */
 #define END_ANYBODY_MS  10000
@@ -29,16 +30,16 @@ struct job {
     faas_msg *msg;
     struct faas_envelope env;
     char *inbox; /* of the caller */
-    faas_inbox *credits;
     faas_frames_out *frames;
     struct rt_call *run;
     struct stderr_tail tail;
     ev_timer stall;
-    ev_timer tell; /* the caller of the accept, and of the start, where it has not ended by then */
+    ev_timer tell; /* accept and started, of a call that has not ended by then */
     SLIST_HEAD(, cancel) cancels;
     char *end_text; /* the end event, while it is being told */
     size_t end_len;
     bool is_started, is_told;
+    bool has_sent; /* something to the caller */
     bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
 };
 
@@ -102,13 +103,17 @@ static void send_to_caller(void *arg, const void *msg, size_t len)
     job *self = arg;
     const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
     struct faas_out out = {.subject = self->inbox,
-                           .reply = faas_inbox_subject(self->credits),
+                           .reply = faas_inbox_subject(self->host->credits),
                            .headers = headers,
                            .data = msg,
                            .len = len};
+    /* A small result leaves in one write with the event of its end. */
+    enum faas_lane lane =
+        self->has_sent || self->stage != JOB_SENT || len > TOGETHER_MAX ? FAAS_DATA : FAAS_CONTROL;
     faas_err err = {0};
 
-    if (faas_bus_publish(faas_rpc_bus(self->host->rpc), FAAS_DATA, &out, &err) != FAAS_OK)
+    self->has_sent = true;
+    if (faas_bus_publish(faas_rpc_bus(self->host->rpc), lane, &out, &err) != FAAS_OK)
         FAAS_LOG(DEBUG, "frames not sent", FAAS_LSTR("call", self->spec.id),
                  FAAS_LSTR("why", err.msg)); /* they are sent again */
 }
@@ -138,26 +143,27 @@ static void tell_named_event(job *self, const char *name)
     tell_event(self->host, &self->spec, event);
 }
 
-static void tell_rest(job *self)
+void job_tell_accept(job *self)
 {
+    if (self->stage != JOB_RUNNING)
+        return; /* still checking: the answer comes by itself */
     self->is_told = true;
+    tell_named_event(self, "accept");
     send_accept_frame(self);
     if (self->is_started)
         tell_named_event(self, "started");
 }
 
-void job_tell_accept(job *self)
+void job_tell_soon(job *self)
 {
-    if (self->stage != JOB_RUNNING)
-        return; /* still checking: the answer comes by itself */
-    tell_named_event(self, "accept");
-    tell_rest(self);
+    if (!self->is_told)
+        job_tell_accept(self);
 }
 
 static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev, (void)events;
-    tell_rest(timer->data);
+    job_tell_soon(timer->data);
 }
 
 /* ---- the end of a job ---- */
@@ -187,7 +193,6 @@ void job_free(job *self)
     }
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
-    faas_inbox_close(self->credits);
     faas_frames_out_free(self->frames);
     drop_message(self);
     stderr_tail_done(&self->tail);
@@ -230,7 +235,8 @@ static void tell_end_to(job *self, const char *subject, int64_t time_ms)
                                    .len = self->end_len,
                                    .lane = FAAS_CONTROL,
                                    .retry = FAAS_RPC_SAFE,
-                                   .attempt_ms = END_TRY_MS};
+                                   .attempt_ms = END_TRY_MS,
+                                   .is_receipt = true};
 
     memcpy(ctx.id, self->spec.id, sizeof ctx.id);
     faas_rpc_call(self->host->rpc, &req, on_end_told, self);
@@ -408,21 +414,13 @@ static void resume(job *self)
     self->host->runtime->ops->resume(self->run);
 }
 
-static void on_credit(void *arg, faas_msg *take_msg)
+void job_credit(job *self, const struct faas_frame *credit)
 {
-    job *self = arg;
-    FAAS_AUTO(faas_msg) *msg = take_msg;
-    struct faas_frame frame;
-    size_t pos = 0;
-    bool has_more = false, is_running;
-    faas_err err;
+    bool is_running = self->stage == JOB_RUNNING;
 
-    if (faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, &frame, &has_more, &err) !=
-            FAAS_OK ||
-        !has_more || frame.type != FAAS_FRAME_CREDIT || self->is_frames_done)
+    if (self->stage == JOB_CHECKING || self->is_frames_done)
         return;
-    is_running = self->stage == JOB_RUNNING;
-    faas_frames_out_credit(self->frames, &frame);
+    faas_frames_out_credit(self->frames, credit);
     if (is_running) /* else self may be gone: the sender tells its end in here */
         resume(self);
 }
@@ -447,7 +445,6 @@ static faas_code open_ways(job *self, faas_err *err)
     if (head == NULL)
         return faas_fail_sys(err, ENOMEM, "head frame");
     memcpy(conf.id, self->spec.id, sizeof conf.id);
-    FAAS_TRY(faas_inbox_open(self->host->rpc, on_credit, self, &self->credits, err));
     FAAS_TRY(faas_frames_out_new(&conf, &self->frames, err));
     return faas_frames_out_head(self->frames, head, err);
 }
@@ -467,8 +464,8 @@ static void accept(job *self)
         return;
     }
     self->stage = JOB_RUNNING;
-    /* What becomes of the call when this process dies hangs on it; the rest most ends say in time. */
-    tell_named_event(self, "accept");
+    /* Most calls' end says it in time.  When this process dies before, the call is lost either way: a
+     * publisher takes "nobody listens" for no answer. */
     ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
     drop_message(self); /* the runtime has copied what it needs */
 }

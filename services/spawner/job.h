@@ -1,8 +1,8 @@
 /* job.h - one placed call: from the publisher's message to the acknowledged END.
  * Stages    checking (is the image here?), running (accepted; holds a slot), sent (END is on its
  *           way; holds memory only), gone.
- * Told      busy, or accept, at once; accept as a frame to the caller, and started, where the call
- *           has not ended within FAAS_ACCEPT_AFTER_MS; the frames; end as a request that is repeated, then handed
+ * Told      busy at once; accept, as event and frame, and started, where the call has not ended
+ *           within FAAS_ACCEPT_AFTER_MS; the frames; end as a request that is repeated, then handed
  *           to any publisher (PROTOCOL.md 4.3).
  * Memory    stdout is not read from the runtime while JOB_PENDING_MAX bytes wait for credit; a
  *           receiver that gives none for JOB_STALL_MS has left.
@@ -13,6 +13,7 @@
 #define SPAWNER_JOB_H
 
 #include "call_spec.h"
+#include "net/frames.h"
 #include "net/members.h"
 #include "runtime.h"
 
@@ -28,6 +29,7 @@ struct job_host { /* the same for all jobs of a process */
     faas_rpc *rpc;
     faas_members *members;
     const char *spawner; /* instance id */
+    faas_inbox *credits; /* of all jobs: its owner hands them to job_credit() */
     struct runtime *runtime;
     bool is_stopping; /* calls that are stopped now were not cancelled by anybody */
     void (*ended)(void *arg, job *ended);
@@ -46,8 +48,11 @@ const char *job_id(const job *self);
 uint32_t job_place(const job *self);
 enum job_stage job_stage(const job *self);
 void job_tell_accept(job *self); /* again, to a repeated message */
+void job_tell_soon(job *self);   /* the accept, where it was not told yet: something follows it */
 /* Gives up a checking job silently (it is freed); false: it runs or has ended. */
 bool job_withdraw(job *self);
+/* Takes a credit, a borrowed frame; the job may be gone when this returns. */
+void job_credit(job *self, const struct faas_frame *credit);
 /* Answers the message once nothing of the call runs any more. */
 void job_cancel(job *self, faas_msg *take_msg);
 

@@ -75,6 +75,11 @@ void worker_give_slot(worker *self)
 
 void worker_fill(worker *self, struct faas_beat *beat)
 {
+    struct place *place;
+
+    /* A call without a word counts as never seen once its spawner says good-bye, which is a beat. */
+    LIST_FOREACH (place, &self->places, link)
+        job_tell_soon(place->job);
     ledger_forget_old(self->book);
     beat->isolation = self->conf.runtime->ops->isolation;
     beat->slots = self->conf.slots;
@@ -121,6 +126,26 @@ static void on_gone(void *arg, job *gone)
     if (place != NULL) {
         LIST_REMOVE(place, link);
         free(place);
+    }
+}
+
+/* A message may bring the credits of many calls. */
+static void on_credits(void *arg, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    worker *self = arg;
+    struct faas_frame frame;
+    struct place *place;
+    bool has_more = true;
+    size_t pos = 0;
+    faas_err err;
+
+    while (faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, &frame, &has_more, &err) ==
+               FAAS_OK &&
+           has_more) {
+        place = frame.type == FAAS_FRAME_CREDIT ? find(self, frame.id) : NULL;
+        if (place != NULL)
+            job_credit(place->job, &frame);
     }
 }
 
@@ -383,7 +408,10 @@ faas_code worker_new(const struct worker_conf *conf, worker **out_worker, faas_e
     ev_init(&self->drain_timer, on_drain_timer);
     self->drain_timer.data = self;
     rc = ledger_new(&self->book, err);
+    if (rc == FAAS_OK)
+        rc = faas_inbox_open(conf->rt->rpc, on_credits, self, &self->host.credits, err);
     if (rc != FAAS_OK) {
+        ledger_free(self->book);
         free(self);
         return rc;
     }
@@ -427,6 +455,7 @@ void worker_close(worker *self, int64_t time_ms)
     }
     while ((resolve = LIST_FIRST(&self->resolves)) != NULL)
         resolve_free(resolve);
+    faas_inbox_close(self->host.credits);
     ledger_free(self->book);
     free(self);
 }

@@ -93,6 +93,16 @@ def test_down_of_nothing_says_so(platform, tmp_path):
     assert done.returncode != 0 and str(tmp_path) in done.stderr
 
 
+def test_nats_servers_leave_few_processors_to_the_others(platform):
+    usable = len(os.sched_getaffinity(0))
+    for pid in platform.pids("nats"):
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            given = [v for v in file.read().split(b"\0") if v.startswith(b"GOMAXPROCS=")]
+        assert given == ([b"GOMAXPROCS=1"] if usable <= 2 else []), (usable, given)
+        with open(f"/proc/{pid}/timerslack_ns", encoding="ascii") as file:
+            assert int(file.read()) == 1_000_000
+
+
 def test_status_lists_every_process(platform):
     status = platform.status()
     services = [p["service"] for p in status["processes"]]

@@ -2,6 +2,7 @@
 $(eval $(call test,nkey,))
 $(eval $(call test,contract,))
 $(eval $(call integration,rpc))
+$(eval $(call integration,rpc_receipts))
 $(eval $(call integration,rpc_once))
 $(eval $(call integration,kv))
 $(eval $(call integration,stream))

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -17,6 +18,9 @@
 #include "tests/support/nats.h"
 #include "tests/support/program.h"
 #include "tests/unit/unit.h"
+
+#define SLOTS 8
+#define EACH  16 /* calls of each: in all far more than may wait for their receiver */
 
 static struct {
     struct nats *nats;
@@ -35,9 +39,9 @@ static const char *text(const json_t *doc, const char *field)
 
 static void start_spawner(const char *runtime)
 {
-    char settings[6][160], log[96];
+    char settings[7][160], log[96];
     const char *list[] = {settings[0], settings[1], settings[2], settings[3],
-                          settings[4], settings[5], NULL};
+                          settings[4], settings[5], settings[6], NULL};
 
     (void)snprintf(settings[0], sizeof settings[0], "NATS_URL=%s", nats_urls(self.nats));
     (void)snprintf(settings[1], sizeof settings[1], "INSTANCE_ID=s1");
@@ -45,6 +49,7 @@ static void start_spawner(const char *runtime)
     (void)snprintf(settings[3], sizeof settings[3], "SPAWNER_IMAGES=%s/images", self.dir);
     (void)snprintf(settings[4], sizeof settings[4], "SPAWNER_RUN_DIR=%s/run", self.dir);
     (void)snprintf(settings[5], sizeof settings[5], "DATA_DIR=%s", self.dir);
+    (void)snprintf(settings[6], sizeof settings[6], "SPAWNER_SLOTS=%d", SLOTS);
     (void)snprintf(log, sizeof log, "%s/log", self.dir);
     self.spawner = program_start("spawner", list, log);
 }
@@ -194,6 +199,34 @@ static void a_packed_folder_runs_in_a_sandbox(void **state)
     caller_result_done(&got);
 }
 
+static void *call_some(void *arg)
+{
+    int *out_ended = arg;
+    struct caller_result got;
+
+    for (int i = 0; i < EACH; i++) {
+        call("echo", "hello", "sandbox", &got);
+        *out_ended += strcmp(text(got.end, "code"), "ok") == 0;
+        caller_result_done(&got);
+    }
+    return NULL;
+}
+
+/* Their credits come several in a message; a result whose credit was not seen stays for seconds. */
+static void results_that_arrived_hold_up_no_later_calls(void **state)
+{
+    pthread_t threads[SLOTS];
+    int ended[SLOTS] = {0};
+
+    (void)state;
+    for (int i = 0; i < SLOTS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, call_some, &ended[i]), 0);
+    for (int i = 0; i < SLOTS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(ended[i], EACH);
+    }
+}
+
 static void a_call_for_another_isolation_is_refused(void **state)
 {
     struct caller_result got;
@@ -299,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_packed_folder_runs_in_a_sandbox),
+        cmocka_unit_test(results_that_arrived_hold_up_no_later_calls),
         cmocka_unit_test(a_call_for_another_isolation_is_refused),
         cmocka_unit_test(an_image_that_is_not_here_is_told),
         cmocka_unit_test(a_killed_spawner_takes_its_sandboxes_along),

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "contract.h"
 #include "net/frames.h"
+#include "net/gather.h"
 #include "net/rpc.h"
 
 #define BEATS_MAX 16
@@ -34,7 +35,8 @@ struct caller {
     pthread_t thread;
     const char *publisher;
     LIST_HEAD(, flight) flights;
-    pthread_mutex_t mu; /* guards is_over, is_gone of flights, and heard */
+    struct faas_gather credits; /* of results that have arrived */
+    pthread_mutex_t mu;         /* guards is_over, is_gone of flights, and heard */
     pthread_cond_t woken;
     char ignored[FAAS_UUID_TEXT]; /* newest call whose end stays unanswered; loop thread */
     struct {
@@ -82,7 +84,10 @@ static void send_credit(void *arg, const char *reply, const void *msg, size_t le
     struct faas_out out = {.subject = reply, .data = msg, .len = len};
     faas_err err = {0};
 
-    must(faas_bus_publish(f->caller->bus, FAAS_DATA, &out, &err), "credit", &err);
+    if (faas_frames_in_end(f->frames) != NULL)
+        faas_gather_add(&f->caller->credits, FAAS_DATA, reply, msg, len);
+    else
+        must(faas_bus_publish(f->caller->bus, FAAS_DATA, &out, &err), "credit", &err);
 }
 
 static void take_frames(struct flight *f, const faas_msg *msg)
@@ -404,6 +409,7 @@ struct caller *caller_open(const char *nats_urls, const char *publisher_id)
     must(faas_loop_new(&self->loop, &err), "loop", &err);
     must(faas_pool_start(1, 64, &self->pool, &err), "pool", &err);
     must(faas_bus_open(&bus, self->loop, &self->bus, &err), "bus", &err);
+    faas_gather_init(&self->credits, self->bus);
     rpc.pool = self->pool;
     must(faas_rpc_open(self->bus, &rpc, &self->rpc, &err), "rpc", &err);
     if (!faas_subject(subject, FAAS_SUBJ_PUBLISHER_EVENTS, publisher_id))
@@ -426,6 +432,7 @@ static void unsubscribe(void *arg)
 {
     struct caller *self = arg;
 
+    faas_gather_flush(&self->credits);
     faas_sub_free(self->events);
     faas_sub_free(self->beats);
     faas_sub_free(self->ends);
