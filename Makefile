@@ -130,7 +130,7 @@ chaos: programs ## calls and writes while processes are killed and stopped, ROUN
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act overload
 # All programs, two of them with a fault that the harness must find.
 chaos-planted: programs $(PLANTED)
-	@cd $(O)/bin && for file in *; do [ -e ../planted/$$file ] || ln $$file ../planted/$$file; done
+	@cd $(O)/planted && ln -f $(patsubst %,../bin/%,$(filter-out $(notdir $(PLANTED)),$(notdir $(PROGRAMS)))) .
 bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
 	@scripts/deps --bench
