@@ -128,6 +128,7 @@ def test_a_killed_part_comes_back_and_nothing_is_lost(deployment):
             os.kill(int(pid), 9)  # docker kill would be the operator's wish, after which nothing is started again
             wait_until(lambda: docker("inspect", "-f", "{{.State.Running}} {{.State.Pid}}", victim) not in (f"true {pid}", "false 0"), 60, "it comes back")
             load.more(5)
+    wait_until(lambda: docker("ps", "-aq", "--filter", "label=faas.cluster=faas") == "", 60, "other spawners have removed what the killed one ran")
     figure("Compose: a NATS server, a spawner, an auth killed", load.check(allowed={"502 lost", "503 unavailable"}))
 
 
