@@ -73,7 +73,7 @@ def judge_call(call, runs, hits, begin=0.0):
         return "crossed", f"{name} was answered with {call.detail}"
     if call.status == 200:
         return ("uncounted", f"{name} was answered, but never ran") if call.kind == "count" and ran == 0 else None
-    if call.code in ("broken", "silent"):
+    if call.code in ("broken", "silent", "client_gone"):  # publishers cancel the calls of a gateway that seems dead
         return None if is_own_gateway(call, hits) else ("unanswered", f"{name}: {call.code} {call.detail}")
     if call.code == "lost" and call.may_have_run:
         return judge_lost(call, name, hits)
@@ -145,7 +145,7 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
         "calls": len(calls), "answered": len(good),
         "reported lost": sum(c.code == "lost" for c in calls),
         "latest report of a loss s": round(max((lateness(c, hits) for c in calls if c.code == "lost"), default=0), 3),
-        "broken with their gateway": sum(c.code in ("broken", "silent") and is_own_gateway(c, hits) for c in calls),
+        "broken with their gateway": sum(c.code in ("broken", "silent", "client_gone") and is_own_gateway(c, hits) for c in calls),
         **{kind: kinds[kind] for kind in ("unanswered", "failed", "refused", "untrue", "uncounted", "doubled", "crossed", "invented")},
         "longest gap of answers s": round(longest_gap([c.ended for c in good if c.kind != "slow"], begin, end, known_spans), 3),
         "p50 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.5) * 1000, 1),

@@ -52,6 +52,8 @@ def test_what_may_be_is_not_wrong():
     assert found([lost()], {"k": 1}, [KILLED]) == set()
     assert found([lost()], {}, [KILLED]) == set()
     assert found([call("plain", status=0, code="broken")], {}, [GATEWAY]) == set()
+    assert found([call("plain", status=499, code="client_gone")], {}, [GATEWAY]) == set()
+    assert found([call("plain", status=499, code="client_gone")], {}, []) == {"unanswered"}
 
 
 def test_a_restarted_gateway_excuses_nothing():
