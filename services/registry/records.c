@@ -18,8 +18,8 @@ static const char *const read_sql[READS] = {
     [READ_BY_STATUS] = PAGE("AND status = ?6"),
     [READ_BY_BOTH] = PAGE("AND function = ?5 AND status = ?6"),
     [READ_ONE] = "SELECT record FROM calls WHERE tenant = ?1 AND id = ?2",
-    [READ_LOG] = "SELECT log FROM calls LEFT JOIN logs ON logs.n = calls.n"
-                 " WHERE tenant = ?1 AND id = ?2",
+    [READ_LOG] = ("SELECT log FROM calls LEFT JOIN logs ON logs.n = calls.n"
+                  " WHERE tenant = ?1 AND id = ?2"),
 };
 
 /* ---- opening ---- */
