@@ -159,7 +159,7 @@ static void *close_pool(void *arg)
     (void)arg;
     if (sk.has_starter)
         pthread_join(sk.starter, NULL);
-    faas_pool_stop(sk.rt.pool);
+    faas_pool_finish(sk.rt.pool); /* timers of the loop may still try to submit */
     faas_loop_post(sk.rt.loop, on_closed, NULL);
     return NULL;
 }
@@ -427,8 +427,7 @@ static void close_all(void)
 {
     if (sk.has_closer)
         pthread_join(sk.closer, NULL);
-    else
-        faas_pool_stop(sk.rt.pool);
+    faas_pool_stop(sk.rt.pool);
     faas_members_stop(sk.rt.members);
     if (sk.has_starter && sk.service->stop != NULL)
         sk.service->stop(sk.service->state);

@@ -28,7 +28,7 @@ struct faas_pool {
     bool is_waking;   /* guarded by mu: a woken worker has not looked at the queue yet */
     bool is_stopping; /* guarded by mu */
     int queue_max;    /* immutable */
-    int thread_count; /* immutable once started */
+    int thread_count; /* the owner's; 0 once finished */
     struct worker workers[];
 };
 
@@ -170,10 +170,8 @@ faas_code faas_pool_submit(faas_pool *pool, faas_job *run, void *arg, faas_err *
     return rc;
 }
 
-void faas_pool_stop(faas_pool *pool)
+void faas_pool_finish(faas_pool *pool)
 {
-    if (pool == NULL)
-        return;
     pthread_mutex_lock(&pool->mu);
     pool->is_stopping = true;
     while (!SLIST_EMPTY(&pool->idle))
@@ -183,6 +181,14 @@ void faas_pool_stop(faas_pool *pool)
         pthread_join(pool->workers[i].thread, NULL);
         pthread_cond_destroy(&pool->workers[i].is_woken);
     }
+    pool->thread_count = 0;
+}
+
+void faas_pool_stop(faas_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    faas_pool_finish(pool);
     pthread_mutex_destroy(&pool->mu);
     free(pool);
 }

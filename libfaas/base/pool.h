@@ -4,8 +4,9 @@
  *           must bound their own waits.
  * Waking    as few threads as the work needs, the one that slept least first; no job waits while a
  *           thread sleeps.
- * Stop      refuses new jobs, runs what is queued, joins, frees the pool.
- * Threads   submit from any thread, also from jobs; start and stop from the owner.
+ * Finish    refuses new jobs from now on, runs what is queued, joins.  Submit may still be called.
+ * Stop      finishes, if that was not done, and frees the pool.
+ * Threads   submit from any thread, also from jobs; the rest from one at a time.
  */
 #ifndef FAAS_POOL_H
 #define FAAS_POOL_H
@@ -19,6 +20,7 @@ FAAS_MUST_CHECK faas_code faas_pool_start(int threads, int queue_max, faas_pool 
                                           faas_err *err);
 FAAS_MUST_CHECK faas_code faas_pool_submit(faas_pool *pool, faas_job *job, void *arg,
                                            faas_err *err);
+void faas_pool_finish(faas_pool *pool);
 void faas_pool_stop(faas_pool *pool);
 
 #endif

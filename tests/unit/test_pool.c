@@ -186,6 +186,21 @@ static void a_stopping_pool_refuses_and_still_runs_what_is_queued(void **state)
     assert_int_equal(order[0], 3);
 }
 
+static void a_finished_pool_refuses(void **state)
+{
+    static int number = 7;
+
+    (void)state;
+    done = 0;
+    assert_ok(faas_pool_start(2, 4, &self, &err));
+    assert_ok(faas_pool_submit(self, record, &number, &err));
+    faas_pool_finish(self);
+    assert_int_equal(done, 1);
+    assert_int_equal(faas_pool_submit(self, record, &number, &err), FAAS_UNAVAILABLE);
+    faas_pool_stop(self);
+    assert_int_equal(done, 1);
+}
+
 static void senseless_sizes_are_refused(void **state)
 {
     faas_pool *pool = NULL;
@@ -208,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup(as_many_jobs_as_threads_run_at_once_each_time, reset),
         cmocka_unit_test_setup(a_stopping_pool_refuses_and_still_runs_what_is_queued, reset),
         cmocka_unit_test_setup(senseless_sizes_are_refused, reset),
+        cmocka_unit_test_setup(a_finished_pool_refuses, reset),
     };
 
     return run_unit(tests);
