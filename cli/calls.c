@@ -126,25 +126,7 @@ static faas_code print_list(const json_t *items, faas_err *err)
 
 int cli_calls(const struct cli_args *args)
 {
-    FAAS_AUTO(cli_client) *client = NULL;
-    FAAS_AUTO(json_t) *items = json_array();
-    struct client_answer answer = {0};
-    faas_err err = {0};
-    faas_code code = client_open(&args->common, &client, &err);
-    int status = CLI_OK;
-
-    if (code == FAAS_OK)
-        code = fetch(client, items, &answer, &err);
-    if (code == FAAS_OK && args->common.is_json)
-        output_json(items, stdout);
-    else if (code == FAAS_OK && json_array_size(items) == 0)
-        output_note("no such calls");
-    else if (code == FAAS_OK)
-        code = print_list(items, &err);
-    if (code != FAAS_OK)
-        status = client_report(&err, &answer, &args->common);
-    client_answer_done(&answer);
-    return status;
+    return client_list(args, fetch, print_list, "no such calls");
 }
 
 /* ---- one call ---- */

@@ -460,3 +460,27 @@ int client_report(const faas_err *err, const struct client_answer *answer,
     output_error(err, common->is_json, answer->problem);
     return client_exit(err->code);
 }
+
+int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,
+                const char *none)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *items = json_array();
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = fetch(client, items, &answer, &err);
+    if (code == FAAS_OK && args->common.is_json)
+        output_json(items, stdout);
+    else if (code == FAAS_OK && json_array_size(items) == 0)
+        output_note("%s", none);
+    else if (code == FAAS_OK)
+        code = print(items, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    client_answer_done(&answer);
+    return status;
+}

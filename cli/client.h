@@ -68,4 +68,13 @@ int client_exit(faas_code code); /* the exit status for an outcome */
 int client_report(const faas_err *err, const struct client_answer *answer,
                   const struct cli_common *common);
 
+/* ---- a verb that lists ---- */
+/* Adds all that is wanted to items, over as many requests as it takes; answer as in client_send. */
+typedef faas_code client_fetch(cli_client *client, json_t *items, struct client_answer *answer,
+                               faas_err *err);
+typedef faas_code client_print(const json_t *items, faas_err *err);
+/* As JSON, or with print where there is anything to print, else the note `none`; the exit status. */
+int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,
+                const char *none);
+
 #endif
