@@ -12,7 +12,7 @@ ANSWERS_GAP_S = 1.0  # no JetStream write lies on the path of calls
 WRITES_GAP_S = 12.0  # an election of a stream's leader
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
-    "idempotent lost": "an idempotent call whose spawner died is reported as lost, not run again",
+    "idempotent lost": "an idempotent call is not run again where its spawner itself says that it was lost, nor after its last attempt",
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
     "publisher gone": "a call that a publisher had when it was killed or stopped, and had not placed for all its gateway knows, is reported as lost",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
