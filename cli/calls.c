@@ -8,7 +8,6 @@
 
 #define LIMIT     50
 #define LIMIT_MAX 100000
-#define PAGE_MAX  200
 
 static const char *function, *status_wanted, *since, *until;
 static int64_t limit = LIMIT;
@@ -39,41 +38,14 @@ static char *filters(void)
     return file_path("%s%s%s%s", by_function, by_status, from, to);
 }
 
-/* One page behind the cursor ("": from the newest); *out_next "" after the last one. */
-static faas_code fetch_page(cli_client *client, const char *query, char cursor[64], json_t *items,
-                            struct client_answer *answer, faas_err *err)
-{
-    int64_t left = limit - (int64_t)json_array_size(items);
-    FAAS_AUTO(char) *path =
-        file_path("/v1/calls?limit=%d%s%s%s", (int)(left < PAGE_MAX ? left : PAGE_MAX), query,
-                  cursor[0] != '\0' ? "&cursor=" : "", cursor);
-    struct client_request request = {.method = "GET", .path = path};
-    FAAS_AUTO(json_t) *page = NULL;
-    const char *next;
-
-    if (path == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    FAAS_TRY(client_exchange(client, &request, NULL, answer, &page, err));
-    if (json_array_extend(items, json_object_get(page, "items")) != 0)
-        return faas_fail(err, FAAS_INTERNAL, "the answer holds no list of calls");
-    next = json_string_value(json_object_get(page, "next_cursor"));
-    (void)snprintf(cursor, 64, "%s", next != NULL ? next : "");
-    return FAAS_OK;
-}
-
 static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
                        faas_err *err)
 {
     FAAS_AUTO(char) *query = filters();
-    char cursor[64] = "";
 
     if (query == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    do {
-        client_answer_done(answer);
-        FAAS_TRY(fetch_page(client, query, cursor, items, answer, err));
-    } while (cursor[0] != '\0' && (int64_t)json_array_size(items) < limit);
-    return FAAS_OK;
+    return client_pages(client, "/v1/calls", query, limit, "calls", items, answer, err);
 }
 
 static const char *text_of(const json_t *item, const char *key)

@@ -12,6 +12,8 @@
 #include "cli/file.h"
 #include "cli/output.h"
 
+#define PAGE_MAX 200 /* items of an answer, as the gateway takes it */
+
 struct cli_client {
     CURL *curl;
     struct credential credential;
@@ -459,6 +461,52 @@ int client_report(const faas_err *err, const struct client_answer *answer,
 {
     output_error(err, common->is_json, answer->problem);
     return client_exit(err->code);
+}
+
+struct pages {
+    cli_client *client;
+    const char *path, *query, *what;
+    char *cursor; /* owned; NULL: from the first, or after the last */
+};
+
+static faas_code take_page(struct pages *pages, int most, json_t *items,
+                           struct client_answer *answer, faas_err *err)
+{
+    FAAS_AUTO(char) *from = client_path(pages->cursor != NULL ? "&cursor=" : "",
+                                        pages->cursor != NULL ? pages->cursor : "");
+    FAAS_AUTO(char) *path = NULL;
+    FAAS_AUTO(json_t) *page = NULL;
+    struct client_request request = {.method = "GET"};
+    const json_t *next;
+
+    if (from != NULL)
+        path = file_path("%s?limit=%d%s%s", pages->path, most, pages->query, from);
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    request.path = path;
+    FAAS_TRY(client_exchange(pages->client, &request, NULL, answer, &page, err));
+    if (json_array_extend(items, json_object_get(page, "items")) != 0)
+        return faas_fail(err, FAAS_INTERNAL, "the answer holds no list of %s", pages->what);
+    next = json_object_get(page, "next_cursor");
+    free(pages->cursor);
+    pages->cursor = json_is_string(next) ? strdup(json_string_value(next)) : NULL;
+    return FAAS_OK;
+}
+
+faas_code client_pages(cli_client *client, const char *path, const char *query, int64_t limit,
+                       const char *what, json_t *items, struct client_answer *answer, faas_err *err)
+{
+    struct pages pages = {.client = client, .path = path, .query = query, .what = what};
+    faas_code code;
+    int64_t left;
+
+    do {
+        client_answer_done(answer);
+        left = limit - (int64_t)json_array_size(items);
+        code = take_page(&pages, left < PAGE_MAX ? (int)left : PAGE_MAX, items, answer, err);
+    } while (code == FAAS_OK && pages.cursor != NULL && (int64_t)json_array_size(items) < limit);
+    free(pages.cursor);
+    return code;
 }
 
 int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,

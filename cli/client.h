@@ -73,6 +73,11 @@ int client_report(const faas_err *err, const struct client_answer *answer,
 typedef faas_code client_fetch(cli_client *client, json_t *items, struct client_answer *answer,
                                faas_err *err);
 typedef faas_code client_print(const json_t *items, faas_err *err);
+/* Page after page of GET path?limit=...query ("": none, else "&name=value..."), until there is no
+ * other or items has `limit` of them; what: their name in an error. */
+FAAS_MUST_CHECK faas_code client_pages(cli_client *client, const char *path, const char *query,
+                                       int64_t limit, const char *what, json_t *items,
+                                       struct client_answer *answer, faas_err *err);
 /* As JSON, or with print where there is anything to print, else the note `none`; the exit status. */
 int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,
                 const char *none);

@@ -15,46 +15,14 @@ const struct cli_option cli_list_options[] = {
 
 /* ---- list ---- */
 
-/* One page of own functions from the cursor on; *out_next NULL after the last one. */
-static faas_code fetch_page(cli_client *client, const char *cursor, json_t *items, char **out_next,
-                            struct client_answer *answer, faas_err *err)
-{
-    struct client_request request = {.method = "GET"};
-    FAAS_AUTO(char) *from = client_path(cursor != NULL ? "&cursor=" : "", cursor ? cursor : "");
-    FAAS_AUTO(char) *like = client_path(search != NULL ? "&q=" : "", search ? search : "");
-    FAAS_AUTO(char) *path = NULL;
-    FAAS_AUTO(json_t) *page = NULL;
-    const json_t *next;
-
-    if (from != NULL && like != NULL)
-        path = file_path("/v1/functions?limit=200%s%s", from, like);
-    if (path == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    request.path = path;
-    FAAS_TRY(client_exchange(client, &request, NULL, answer, &page, err));
-    if (json_array_extend(items, json_object_get(page, "items")) != 0)
-        return faas_fail(err, FAAS_INTERNAL, "the answer holds no list of functions");
-    next = json_object_get(page, "next_cursor");
-    *out_next = json_is_string(next) ? strdup(json_string_value(next)) : NULL;
-    return FAAS_OK;
-}
-
 static faas_code fetch_all(cli_client *client, json_t *items, struct client_answer *answer,
                            faas_err *err)
 {
-    char *cursor = NULL;
-    faas_code code;
+    FAAS_AUTO(char) *like = client_path(search != NULL ? "&q=" : "", search ? search : "");
 
-    do {
-        char *next = NULL;
-
-        client_answer_done(answer);
-        code = fetch_page(client, cursor, items, &next, answer, err);
-        free(cursor);
-        cursor = next;
-    } while (code == FAAS_OK && cursor != NULL);
-    free(cursor);
-    return code;
+    if (like == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return client_pages(client, "/v1/functions", like, INT64_MAX, "functions", items, answer, err);
 }
 
 static faas_code print_list(const json_t *items, faas_err *err)

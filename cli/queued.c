@@ -8,7 +8,6 @@
 
 #define WAIT_PART_S 20 /* of a long wait: one request */
 #define LIMIT       50
-#define PAGE_MAX    200
 #define LIMIT_MAX   100000
 
 static int64_t wait_s;
@@ -143,37 +142,10 @@ int cli_dead_redrive(const struct cli_args *args)
 
 /* ---- dead letters ---- */
 
-static faas_code fetch_page(cli_client *client, char cursor[32], json_t *items,
-                            struct client_answer *answer, faas_err *err)
-{
-    int64_t left = limit - (int64_t)json_array_size(items);
-    FAAS_AUTO(char) *path =
-        file_path("/v1/dead-letters?limit=%d%s%s", (int)(left < PAGE_MAX ? left : PAGE_MAX),
-                  cursor[0] != '\0' ? "&cursor=" : "", cursor);
-    struct client_request request = {.method = "GET", .path = path};
-    FAAS_AUTO(json_t) *page = NULL;
-    const char *next;
-
-    if (path == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    FAAS_TRY(client_exchange(client, &request, NULL, answer, &page, err));
-    if (json_array_extend(items, json_object_get(page, "items")) != 0)
-        return faas_fail(err, FAAS_INTERNAL, "the answer holds no list of dead letters");
-    next = json_string_value(json_object_get(page, "next_cursor"));
-    (void)snprintf(cursor, 32, "%s", next != NULL ? next : "");
-    return FAAS_OK;
-}
-
 static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
                        faas_err *err)
 {
-    char cursor[32] = "";
-
-    do {
-        client_answer_done(answer);
-        FAAS_TRY(fetch_page(client, cursor, items, answer, err));
-    } while (cursor[0] != '\0' && (int64_t)json_array_size(items) < limit);
-    return FAAS_OK;
+    return client_pages(client, "/v1/dead-letters", "", limit, "dead letters", items, answer, err);
 }
 
 static faas_code print_list(const json_t *items, faas_err *err)

@@ -46,29 +46,6 @@ static int calm(void **state)
     return 0;
 }
 
-/* Calls a function that "p1" owns. */
-static void call(const char *fields)
-{
-    char name[16], path[32];
-
-    gate_name(0, name);
-    (void)snprintf(path, sizeof path, "/function/%s", name);
-    gate_ask(&gate, "POST", path, fields, "argument", &reply);
-}
-
-static void assert_problem(int status, const char *code)
-{
-    FAAS_AUTO(json_t) *doc = json_loads(reply.body, 0, NULL);
-
-    assert_int_equal(reply.status, status);
-    assert_string_equal(reply_field(&reply, "Content-Type"), "application/problem+json");
-    assert_non_null(doc);
-    assert_string_equal(json_string_value(json_object_get(doc, "code")), code);
-    assert_int_equal(json_integer_value(json_object_get(doc, "status")), status);
-    assert_string_equal(json_string_value(json_object_get(doc, "call_id")),
-                        reply_field(&reply, "X-Call-Id"));
-}
-
 /* ---- how often ---- */
 
 static int open_limited(void **state)
@@ -105,19 +82,19 @@ static void a_user_over_the_limit_is_told_when_to_come_back(void **state)
 {
     (void)state;
     ask_until_busy("/auth/validate", NULL);
-    assert_problem(429, "busy");
+    reply_assert_problem(&reply, 429, "busy");
     assert_contains(reply.body, "more than 2 requests a second from this user; try again in 1 s");
     assert_string_equal(reply_field(&reply, "Retry-After"), "1");
     reply_done(&reply); /* who is not that user is not concerned */
     gate_ask(&gate, "GET", "/auth/validate", "Authorization: Bearer x\r\n", NULL, &reply);
-    assert_problem(401, "unauthenticated");
+    reply_assert_problem(&reply, 401, "unauthenticated");
 }
 
 static void an_address_over_the_limit_is_refused_before_its_token_is_looked_at(void **state)
 {
     (void)state;
     ask_until_busy("/auth/validate", "Authorization: Bearer x\r\n");
-    assert_problem(429, "busy");
+    reply_assert_problem(&reply, 429, "busy");
     assert_contains(reply.body, "from this address");
     ask_until_busy("/no/such/path", NULL);
     for (int i = 0; i < 10; i++) {
@@ -132,7 +109,7 @@ static void an_address_over_the_limit_is_refused_before_its_token_is_looked_at(v
 static void a_result_comes_with_its_headers(void **state)
 {
     (void)state;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_string_equal(reply.body, "abcde");
     assert_string_equal(reply_field(&reply, "Content-Type"), "text/plain; charset=utf-8");
@@ -152,8 +129,8 @@ static void a_failed_function_is_a_problem_with_its_stderr(void **state)
     (void)state;
     gate.publishers[0].code = "function_failed";
     gate.publishers[0].result_len = 0;
-    call(NULL);
-    assert_problem(502, "function_failed");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 502, "function_failed");
     assert_contains(reply.body, "\"component\":\"function\"");
     assert_contains(reply.body, "\"exit_code\":3");
     assert_contains(reply.body, "\"stderr\":\"went wrong\"");
@@ -165,7 +142,7 @@ static void a_lost_part_of_a_long_result_is_sent_again(void **state)
     (void)state;
     gate.publishers[0].result_len = 3 * 1024 * 1024 + 11; /* spills to a file */
     gate.publishers[0].lose = 3;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_int_equal(reply.len, gate.publishers[0].result_len);
     for (size_t i = 0; i < reply.len; i++) {
@@ -186,8 +163,8 @@ static void a_damaged_result_is_not_delivered(void **state)
     (void)state;
     gate.publishers[0].result_len = 100000;
     gate.publishers[0].is_tampering = true;
-    call(NULL);
-    assert_problem(503, "unavailable");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 503, "unavailable");
     wait_until(is_cancelled, &gate, 3000, "publisher and spawner are told");
 }
 
@@ -195,8 +172,8 @@ static void the_publishers_refusal_is_told(void **state)
 {
     (void)state;
     gate.publishers[0].mood = MOOD_FAILS;
-    call(NULL);
-    assert_problem(429, "busy");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 429, "busy");
     assert_string_equal(reply_field(&reply, "Retry-After"), "7");
     assert_contains(reply.body, "\"component\":\"publisher\"");
     assert_null(strstr(reply.body, "retry_after_s"));
@@ -248,18 +225,18 @@ static void a_client_that_closed_its_side_can_read_why(void **state)
     send_call(fd);
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
     gate_read(fd, &reply);
-    assert_problem(499, "client_gone");
+    reply_assert_problem(&reply, 499, "client_gone");
 }
 
 static void timeouts_and_labels_are_checked(void **state)
 {
     (void)state;
-    call("X-Timeout: soon\r\n");
-    assert_problem(400, "invalid_request");
+    gate_call(&gate, "X-Timeout: soon\r\n", &reply);
+    reply_assert_problem(&reply, 400, "invalid_request");
     assert_contains(reply.body, "X-Timeout");
     reply_done(&reply);
-    call("X-Call-Id: \xc3\xbc\r\n");
-    assert_problem(400, "invalid_request");
+    gate_call(&gate, "X-Call-Id: \xc3\xbc\r\n", &reply);
+    reply_assert_problem(&reply, 400, "invalid_request");
     assert_contains(reply.body, "X-Call-Id");
     assert_int_equal(gate.publishers[0].calls, 0);
 }
@@ -269,8 +246,8 @@ static void timeouts_and_labels_are_checked(void **state)
 static void no_publisher_is_said_and_nothing_started(void **state)
 {
     (void)state;
-    call(NULL);
-    assert_problem(503, "unavailable");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 503, "unavailable");
     assert_contains(reply.body, "not started");
 }
 
@@ -290,7 +267,7 @@ static void a_new_signing_key_is_fetched_when_a_token_names_it(void **state)
     reply_done(&reply);
     (void)snprintf(field, sizeof field, "Authorization: Bearer %s\r\n", old);
     gate_ask(&gate, "GET", "/auth/validate", field, NULL, &reply); /* its key is gone */
-    assert_problem(401, "unauthenticated");
+    reply_assert_problem(&reply, 401, "unauthenticated");
 }
 
 static void unknown_keys_do_not_make_a_storm(void **state)
@@ -303,7 +280,7 @@ static void unknown_keys_do_not_make_a_storm(void **state)
     (void)snprintf(field, sizeof field, "Authorization: Bearer %s\r\n", foreign);
     for (int i = 0; i < 30; i++) {
         gate_ask(&gate, "GET", "/auth/validate", field, NULL, &reply);
-        assert_problem(401, "unauthenticated");
+        reply_assert_problem(&reply, 401, "unauthenticated");
         assert_contains(reply_field(&reply, "WWW-Authenticate"), "invalid");
         reply_done(&reply);
     }
@@ -324,7 +301,7 @@ static void an_expired_token_says_so(void **state)
         reply_done(&reply);
         usleep(50 * 1000);
     }
-    assert_problem(401, "unauthenticated");
+    reply_assert_problem(&reply, 401, "unauthenticated");
     assert_contains(reply.body, "\"reason\":\"expired\"");
 }
 
@@ -364,7 +341,7 @@ static void assert_capacity_is_said(faas_code code)
 {
     bool is_capacity = code == FAAS_BUSY;
 
-    assert_problem(faas_code_status(code), faas_code_slug(code));
+    reply_assert_problem(&reply, faas_code_status(code), faas_code_slug(code));
     assert_int_equal(reply.status == 429, is_capacity);
     if (is_capacity)
         assert_true(strtoll(reply_field(&reply, "Retry-After"), NULL, 10) >= 1);
@@ -385,7 +362,7 @@ static void every_code_of_a_call_has_its_status_and_429_has_retry_after(void **s
     for (int code = FAAS_OK + 1; code < FAAS_CODE_END; code++) {
         gate.publishers[0].code = faas_code_slug((faas_code)code);
         reply_done(&reply);
-        call(NULL);
+        gate_call(&gate, NULL, &reply);
         assert_capacity_is_said((faas_code)code);
     }
 }
@@ -394,7 +371,7 @@ static void errors_of_services_become_problems(void **state)
 {
     (void)state;
     fail_in_registry(FAAS_CONFLICT, 0);
-    assert_problem(409, "conflict");
+    reply_assert_problem(&reply, 409, "conflict");
     assert_contains(reply.body, "as the test says");
     assert_contains(reply.body, "\"component\":\"registry\"");
 }
@@ -403,7 +380,7 @@ static void the_seconds_a_service_names_reach_the_client(void **state)
 {
     (void)state;
     fail_in_registry(FAAS_BUSY, 9);
-    assert_problem(429, "busy");
+    reply_assert_problem(&reply, 429, "busy");
     assert_string_equal(reply_field(&reply, "Retry-After"), "9");
 }
 
@@ -442,7 +419,7 @@ static void health_names_what_is_missing(void **state)
 {
     (void)state;
     wait_until(has_seen_the_spawner, NULL, 3000, "the spawner's heartbeat counts");
-    assert_problem(503, "unavailable");
+    reply_assert_problem(&reply, 503, "unavailable");
     assert_contains(reply.body, "missing: auth, registry, publisher\"");
 }
 
@@ -451,7 +428,7 @@ static void health_names_what_is_missing(void **state)
 static void *call_in_background(void *arg)
 {
     (void)arg;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     return NULL;
 }
 
@@ -465,7 +442,7 @@ static void work_left_after_the_drain_is_answered(void **state)
     wait_until(has_call, &gate.publishers[0], 3000, "the call arrives");
     assert_int_equal(kill(gate.gateway, SIGTERM), 0);
     pthread_join(thread, NULL); /* DRAIN_MS later */
-    assert_problem(502, "lost");
+    reply_assert_problem(&reply, 502, "lost");
     gate.gateway = -1;
 }
 

@@ -44,35 +44,12 @@ static int calm(void **state)
     return 0;
 }
 
-/* Calls a function that "p1" owns. */
-static void call(const char *fields)
-{
-    char name[16], path[32];
-
-    gate_name(0, name);
-    (void)snprintf(path, sizeof path, "/function/%s", name);
-    gate_ask(&gate, "POST", path, fields, "argument", &reply);
-}
-
-static void assert_problem(int status, const char *code)
-{
-    FAAS_AUTO(json_t) *doc = json_loads(reply.body, 0, NULL);
-
-    assert_int_equal(reply.status, status);
-    assert_string_equal(reply_field(&reply, "Content-Type"), "application/problem+json");
-    assert_non_null(doc);
-    assert_string_equal(json_string_value(json_object_get(doc, "code")), code);
-    assert_int_equal(json_integer_value(json_object_get(doc, "status")), status);
-    assert_string_equal(json_string_value(json_object_get(doc, "call_id")),
-                        reply_field(&reply, "X-Call-Id"));
-}
-
 static void an_owner_that_never_saw_the_call_gets_it_again(void **state)
 {
     (void)state;
     gate.publishers[0].mood = MOOD_SILENT;
     gate.publishers[0].fence = "never";
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     /* Again to the owner, or to the next one when the owner's beats came late meanwhile. */
     assert_int_equal(gate.publishers[0].calls + gate.publishers[1].calls, 2);
@@ -86,7 +63,7 @@ static void words_of_an_older_attempt_do_not_count(void **state)
     gate.publishers[0].mood = MOOD_SILENT;
     gate.publishers[0].fence = "never";
     gate.publishers[0].later = MOOD_STALE;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_int_equal(gate.publishers[0].attempt, 2);
 }
@@ -96,7 +73,7 @@ static void a_call_that_was_for_the_process_before_goes_to_the_next_owner(void *
 {
     (void)state;
     gate.publishers[0].mood = MOOD_FOREIGN;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_int_equal(gate.publishers[0].calls, 1);
     assert_string_equal(gate.publishers[0].call_epoch,
@@ -109,7 +86,7 @@ static void a_placement_that_its_publisher_gave_up_counts_no_more(void **state)
 {
     (void)state;
     gate.publishers[0].mood = MOOD_AGAIN;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_string_equal(reply.body, "abcde");
     assert_int_equal(gate.publishers[0].calls, 1);
@@ -120,7 +97,7 @@ static void a_call_that_goes_on_is_waited_for(void **state)
     (void)state;
     gate.publishers[0].mood = MOOD_SILENT;
     gate.publishers[0].fence = "running";
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_int_equal(gate.publishers[0].calls, 1);
 }
@@ -131,8 +108,8 @@ static void silence_everywhere_is_lost_and_not_sent_again(void **state)
 
     (void)state;
     gate.publishers[0].mood = MOOD_SILENT;
-    call(NULL);
-    assert_problem(502, "lost");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 502, "lost");
     assert_contains(reply.body, "\"may_have_run\":true");
     assert_int_equal(gate.publishers[0].calls, 1);
     assert_int_equal(gate.publishers[1].calls, 0);
@@ -144,20 +121,20 @@ static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
     (void)state;
     gate.publishers[0].mood = MOOD_TAKES;
     gate.publishers[0].fence = "never";
-    call(NULL);
-    assert_problem(502, "lost");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 502, "lost");
     reply_done(&reply);
     gate.publishers[0].mood = MOOD_SILENT; /* what another process never saw, the first may have */
     gate.publishers[0].epoch = "another";
-    call(NULL);
-    assert_problem(502, "lost");
+    gate_call(&gate, NULL, &reply);
+    reply_assert_problem(&reply, 502, "lost");
     assert_int_equal(gate.publishers[0].calls, 2);
 }
 
 static void nobody_listens_so_the_next_owner_gets_it(void **state)
 {
     (void)state;
-    call(NULL);
+    gate_call(&gate, NULL, &reply);
     assert_int_equal(reply.status, 200);
     assert_int_equal(gate.publishers[1].calls, 1);
     assert_int_equal(gate.publishers[1].attempt, 2);

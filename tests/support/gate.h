@@ -89,6 +89,8 @@ char *gate_token(struct gate *gate, int key, int64_t ttl_s);
 /* One request; fields: further header lines with CRLF, or NULL. */
 void gate_ask(struct gate *gate, const char *method, const char *path, const char *fields,
               const char *body, struct reply *out_reply);
+/* Calls a function that the first publisher owns, with the argument "argument". */
+void gate_call(struct gate *gate, const char *fields, struct reply *out_reply);
 int gate_connect(struct gate *gate);
 int gate_connect_from(struct gate *gate, const char *address); /* of 127.0.0.0/8 */
 void gate_put(int fd, const char *text);
@@ -98,5 +100,7 @@ void gate_read(int fd, struct reply *out_reply); /* to the end of the connection
 void reply_done(struct reply *reply);
 /* The value of a header line, "" when absent; good until the next call. */
 const char *reply_field(const struct reply *reply, const char *name);
+/* A problem document with that status and code, of the call that the header names. */
+void reply_assert_problem(const struct reply *reply, int status, const char *code);
 
 #endif

@@ -152,3 +152,25 @@ void gate_ask(struct gate *gate, const char *method, const char *path, const cha
     assert_int_equal(send(fd, text, (size_t)len, MSG_NOSIGNAL), len);
     gate_read(fd, out_reply);
 }
+
+void gate_call(struct gate *gate, const char *fields, struct reply *out_reply)
+{
+    char name[16], path[32];
+
+    gate_name(0, name);
+    (void)snprintf(path, sizeof path, "/function/%s", name);
+    gate_ask(gate, "POST", path, fields, "argument", out_reply);
+}
+
+void reply_assert_problem(const struct reply *reply, int status, const char *code)
+{
+    FAAS_AUTO(json_t) *doc = json_loads(reply->body, 0, NULL);
+
+    assert_int_equal(reply->status, status);
+    assert_string_equal(reply_field(reply, "Content-Type"), "application/problem+json");
+    assert_non_null(doc);
+    assert_string_equal(json_string_value(json_object_get(doc, "code")), code);
+    assert_int_equal(json_integer_value(json_object_get(doc, "status")), status);
+    assert_string_equal(json_string_value(json_object_get(doc, "call_id")),
+                        reply_field(reply, "X-Call-Id"));
+}
