@@ -78,7 +78,7 @@ json_t *faas_json_deep_copy(const json_t *doc);
  * failure *out is partly written. */
 FAAS_MUST_CHECK faas_code faas_json_decode(const json_t *doc, const struct faas_json_field *fields,
                                            enum faas_json_mode mode, void *out, faas_err *err);
-/* Compact text, keys in insertion order; the caller frees.  NULL only without memory (a doc of NULL
+/* Compact text, keys in insertion order, reals with 15 digits; the caller frees.  NULL only without memory (a doc of NULL
  * has none either).  out_len may be NULL. */
 char *faas_json_text(const json_t *doc, size_t *out_len);
 /* The same with jansson's flags. */
