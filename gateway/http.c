@@ -257,7 +257,7 @@ static enum MHD_Result take_head(http_server *server, struct MHD_Connection *con
     if (conn == NULL)
         return MHD_NO;
     if (conn->constant != NULL)
-        return MHD_queue_response(connection, MHD_HTTP_OK, conn->constant->response);
+        return http_constant_send(conn->constant, connection);
     conn->constant = find_constant(server, connection, method, version);
     if (conn->constant != NULL)
         return MHD_YES; /* the next call queues it: see begin() */

@@ -125,7 +125,7 @@ bool http_is_answered(const http_exchange *x);
 void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len);
 void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len);
 
-/* 200 with that text; borrowed by the server until http_close(). */
+/* 200 with that text; type is static.  Borrowed by the server until http_close(). */
 FAAS_MUST_CHECK faas_code http_constant_new(const char *type, const char *text,
                                             http_constant **out_constant, faas_err *err);
 void http_constant_free(http_constant *constant);

@@ -238,7 +238,7 @@ static struct MHD_Response *make_response(struct http_reply *answer)
     return response;
 }
 
-static void add_common_headers(struct MHD_Response *response, const char *type)
+void http_add_common_headers(struct MHD_Response *response, const char *type)
 {
     (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -251,7 +251,7 @@ static void add_headers(struct MHD_Response *response, const http_exchange *x)
     const struct http_reply *answer = &x->own->answer;
 
     (void)MHD_add_response_header(response, "X-Call-Id", x->id);
-    add_common_headers(response, answer->type);
+    http_add_common_headers(response, answer->type);
     for (size_t i = 0; i < answer->count; i++)
         (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
     if (x->own->is_closing || atomic_load(&x->own->server->is_draining))
@@ -271,33 +271,4 @@ enum MHD_Result http_send(http_exchange *x)
     result = MHD_queue_response(x->own->connection, (unsigned)x->own->answer.status, response);
     MHD_destroy_response(response);
     return result;
-}
-
-/* ---- constants ---- */
-
-faas_code http_constant_new(const char *type, const char *text, http_constant **out_constant,
-                            faas_err *err)
-{
-    http_constant *constant = calloc(1, sizeof *constant);
-    char *copy = strdup(text);
-
-    if (constant != NULL && copy != NULL)
-        constant->response =
-            MHD_create_response_from_buffer(strlen(copy), copy, MHD_RESPMEM_MUST_FREE);
-    if (constant == NULL || constant->response == NULL) {
-        free(copy);
-        free(constant);
-        return faas_fail_sys(err, ENOMEM, "make a constant answer");
-    }
-    add_common_headers(constant->response, type);
-    *out_constant = constant;
-    return FAAS_OK;
-}
-
-void http_constant_free(http_constant *constant)
-{
-    if (constant == NULL)
-        return;
-    MHD_destroy_response(constant->response);
-    free(constant);
 }

@@ -45,9 +45,6 @@ struct http_door {
     int listener; /* -1: none */
 };
 enum { HTTP_PLAIN, HTTP_TLS, HTTP_DOORS };
-struct http_constant {
-    struct MHD_Response *response;
-};
 
 struct http_server {
     struct http_conf conf;
@@ -68,5 +65,9 @@ http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *con
 void http_exchange_free(http_exchange *x);
 /* libmicrohttpd's thread: queue the answer of an exchange that has one. */
 enum MHD_Result http_send(http_exchange *x);
+void http_add_common_headers(struct MHD_Response *response, const char *type); /* NULL: none */
+/* libmicrohttpd's thread. */
+enum MHD_Result http_constant_send(const http_constant *constant,
+                                   struct MHD_Connection *connection);
 
 #endif
