@@ -9,13 +9,13 @@
 #include "gateway/params.h"
 #include "gateway/problem.h"
 
-#define OWNER_AGE_MS 1000  /* a publisher takes calls only after so many of its own heartbeats */
-#define SEARCH_MS    3000  /* for an owner that listens */
-#define SEARCH_GAP   50    /* ms between two rounds through all of them */
-#define SLACK_MS     500   /* past a budget that was named */
-#define ASK_AGAIN_MS 1000  /* while a peer says that the call goes on, past its budget */
-#define ASKS         30    /* ... so many times */
-#define LAST_WORD_MS 1500  /* after a death: frames or the publisher's FAIL may be on their way */
+#define SEARCH_MS    3000 /* for an owner that listens */
+#define SEARCH_GAP   50   /* ms between two rounds through all of them */
+#define SLACK_MS     500  /* past a budget that was named */
+#define ASK_AGAIN_MS 1000 /* while a peer says that the call goes on, past its budget */
+#define ASKS         30   /* ... so many times */
+#define FOLLOW_MS    1200 /* after a loss, for another owner; a process that died is back by then */
+#define LAST_WORD_MS 1500 /* after a death: frames or the publisher's FAIL may be on their way */
 #define FRAMES_MS    10000 /* between two parts of a result that has begun to arrive */
 
 static void arm(struct invoke *inv, int64_t ms)
@@ -62,42 +62,12 @@ static void wait_for_last_word(struct invoke *inv)
 
 /* ---- finding an owner ---- */
 
-static bool was_tried(const struct invoke *inv, const char *id)
-{
-    for (size_t i = 0; i < inv->tried_count; i++) {
-        if (strcmp(inv->tried[i], id) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* As faas_members_owner(), without those where nobody listens. */
-static const struct faas_member *next_owner(const struct invoke *inv, int64_t min_age_ms)
-{
-    const struct faas_member *member, *best = NULL;
-    uint64_t weight, best_weight = 0, now = faas_now_ns();
-
-    for (size_t i = 0; (member = faas_members_at(inv->gw->rt->members, "publisher", i)) != NULL;
-         i++) {
-        if (!faas_member_is_usable(member) || was_tried(inv, member->id) ||
-            now < member->first_ns + (uint64_t)min_age_ms * FAAS_MS_NS)
-            continue;
-        weight = faas_rendezvous(inv->key, member->id);
-        if (best == NULL || weight > best_weight) {
-            best = member;
-            best_weight = weight;
-        }
-    }
-    if (best == NULL && min_age_ms > 0)
-        return next_owner(inv, 0);
-    return best;
-}
-
 static faas_code publish(struct invoke *inv, faas_err *err)
 {
     const http_exchange *x = inv->x;
     const char *trace = x->fields[HTTP_TRACE];
     char subject[FAAS_SUBJECT_MAX], reply[FAAS_INBOX_SUBJECT], attempt[12], age[24], left[24];
+    char lost[12];
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
         {FAAS_H_ID, x->id},
@@ -108,6 +78,7 @@ static faas_code publish(struct invoke *inv, faas_err *err)
         {FAAS_H_USER, x->caller.user},
         {FAAS_H_TENANT, x->caller.tenant},
         {FAAS_H_TRACE, trace != NULL && gw_traceparent_is(trace) ? trace : NULL},
+        {FAAS_H_LOST, inv->losses > 0 ? lost : NULL},
         {NULL, NULL},
     };
     const struct faas_out out = {.subject = subject,
@@ -120,6 +91,7 @@ static faas_code publish(struct invoke *inv, faas_err *err)
     if (!faas_subject(subject, FAAS_SUBJ_PUBLISHER_CALL, inv->owner.id))
         return faas_fail(err, FAAS_INTERNAL, "internal error");
     (void)snprintf(attempt, sizeof attempt, "%" PRIu32, inv->attempt);
+    (void)snprintf(lost, sizeof lost, "%zu", inv->losses);
     faas_inbox_labelled(inv->inbox, attempt, reply);
     (void)snprintf(age, sizeof age, "%" PRIu64, (faas_now_ns() - inv->sent_ns) / FAAS_MS_NS);
     (void)snprintf(left, sizeof left, "%" PRId64, faas_left_ms(deadline_ns));
@@ -132,8 +104,12 @@ static void search_again(struct invoke *inv)
     inv->phase = INVOKE_SEARCH;
     inv->tried_count = 0;
     if (faas_now_ns() >= inv->search_until_ns) {
-        fail(inv, FAAS_UNAVAILABLE,
-             "no publisher can be reached at the moment; the function was not started, try again");
+        if (inv->losses > 0)
+            lose(inv);
+        else
+            fail(inv, FAAS_UNAVAILABLE,
+                 "no publisher can be reached at the moment; the function was not started, try "
+                 "again");
         return;
     }
     arm(inv, SEARCH_GAP);
@@ -141,7 +117,7 @@ static void search_again(struct invoke *inv)
 
 static void send_attempt(struct invoke *inv)
 {
-    const struct faas_member *owner = next_owner(inv, OWNER_AGE_MS);
+    const struct faas_member *owner = invoke_next_owner(inv);
     faas_err err = {0};
     faas_code rc;
 
@@ -159,7 +135,7 @@ static void send_attempt(struct invoke *inv)
     if (rc == FAAS_UNAVAILABLE) { /* not connected: it never left */
         search_again(inv);
     } else if (rc != FAAS_OK) {
-        invoke_answer_err(inv, &err, false);
+        invoke_answer_err(inv, &err, inv->losses > 0);
         end(inv);
     } else {
         arm(inv, FAAS_TAKEN_MS);
@@ -176,6 +152,36 @@ static void on_untaken(struct invoke *inv)
         return;
     }
     memcpy(inv->tried[inv->tried_count++], inv->owner.id, sizeof inv->owner.id);
+    send_attempt(inv);
+}
+
+/* What came so far counts no more. */
+static bool begin_anew(struct invoke *inv, uint32_t given_up_try)
+{
+    faas_err err = {0};
+
+    if (invoke_receive(inv, &err) != FAAS_OK)
+        return false;
+    inv->spawner = (struct peer){.id = ""};
+    inv->given_up_try = given_up_try;
+    inv->accepted_try = 0;
+    inv->accepted_ns = 0;
+    inv->asks_left = ASKS;
+    invoke_forget_asks(inv);
+    return true;
+}
+
+/* Its owner is gone, and it may have begun.  What may be done then is the function's to say, and the
+ * next owner knows the function: it runs an idempotent one again, and says `lost` of any other. */
+static void follow(struct invoke *inv)
+{
+    if (inv->losses == INVOKE_LOSSES || !begin_anew(inv, 0)) {
+        lose(inv);
+        return;
+    }
+    memcpy(inv->lost_with[inv->losses++], inv->owner.epoch, sizeof inv->owner.epoch);
+    inv->tried_count = 0;
+    inv->search_until_ns = faas_deadline_in_ms(FOLLOW_MS);
     send_attempt(inv);
 }
 
@@ -197,7 +203,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         invoke_ask_state(inv);
         break;
     case INVOKE_LOST:
-        lose(inv);
+        follow(inv);
         break;
     case INVOKE_LEAVING:
         break; /* cancels have their own deadline */
@@ -262,21 +268,6 @@ static bool tries_again(const struct invoke *inv, const struct faas_frame *frame
     return (frame->place & 255) > inv->given_up_try && (frame->place & 255) >= inv->accepted_try;
 }
 
-static bool begin_anew(struct invoke *inv, const struct faas_frame *frame)
-{
-    faas_err err = {0};
-
-    if (invoke_receive(inv, &err) != FAAS_OK)
-        return false;
-    inv->spawner = (struct peer){.id = ""};
-    inv->given_up_try = frame->place & 255;
-    inv->accepted_try = 0;
-    inv->accepted_ns = 0;
-    inv->asks_left = ASKS;
-    invoke_forget_asks(inv);
-    return true;
-}
-
 static void on_taken(struct invoke *inv, const struct faas_frame *frame)
 {
     int64_t budget_ms;
@@ -288,7 +279,7 @@ static void on_taken(struct invoke *inv, const struct faas_frame *frame)
     budget_ms = take_words(inv, frame);
     if (budget_ms < 0)
         return; /* as if it had not come: silence is asked about */
-    if (is_again && !begin_anew(inv, frame))
+    if (is_again && !begin_anew(inv, frame->place & 255))
         return; /* likewise */
     inv->phase = INVOKE_TAKEN;
     arm(inv, budget_ms + SLACK_MS);
@@ -334,6 +325,8 @@ static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
         return false;
     if (is_words)
         return frame->place == 0 || frame->place >> 8 == inv->attempt;
+    if (inv->losses > 0 && frame->place >> 8 != inv->attempt)
+        return false; /* two runs must not be mixed */
     return (frame->place & 255) > inv->given_up_try || inv->given_up_try == 0;
 }
 
@@ -423,6 +416,10 @@ static void on_message(void *arg, faas_msg *take_msg)
         invoke_answer_end(inv);
         break;
     case FAILED:
+        if (inv->losses > 0) { /* whatever the reason: an attempt before may have run */
+            lose(inv);
+            return;
+        }
         invoke_answer_fail(inv, &last);
         break;
     case UNTAKEN:

@@ -1,5 +1,5 @@
 /* invoke_internal.h - one call inside the gateway, shared by invoke*.c.
- * Files     invoke.c moves a call along; invoke_open.c makes it from a request; invoke_ask.c asks
+ * Files     invoke.c moves a call along; invoke_owner.c chooses its publisher; invoke_open.c makes it from a request; invoke_ask.c asks
  *           and cancels; invoke_answer.c turns its outcome into an HTTP answer.
  */
 #ifndef GATEWAY_INVOKE_INTERNAL_H
@@ -10,7 +10,8 @@
 #include "gateway/invoke.h"
 #include "net/frames.h"
 
-#define INVOKE_TRIED 8 /* owners remembered as not listening */
+#define INVOKE_TRIED  8 /* owners remembered as not listening */
+#define INVOKE_LOSSES 2 /* owners that may die with it before it is given up */
 
 struct peer {
     char id[40];
@@ -43,6 +44,8 @@ struct invoke {
     uint32_t accepted_try, given_up_try;
     char tried[INVOKE_TRIED][40];
     size_t tried_count;
+    char lost_with[INVOKE_LOSSES][33]; /* epochs of owners that died when it may have begun */
+    size_t losses;
     faas_inbox *inbox;
     faas_frames_in *in;
     ev_timer timer;
@@ -63,6 +66,9 @@ enum invoke_state { INVOKE_NEVER, INVOKE_GOING_ON, INVOKE_DONE, INVOKE_NO_WORD }
 FAAS_MUST_CHECK faas_code invoke_receive(struct invoke *inv, faas_err *err);
 void invoke_on_state(struct invoke *inv, enum invoke_state state); /* the answer to a fence */
 void invoke_on_cancelled(struct invoke *inv);                      /* all cancels were answered */
+
+/* ---- invoke_owner.c ---- */
+const struct faas_member *invoke_next_owner(const struct invoke *inv); /* NULL: nobody now */
 
 /* ---- invoke_ask.c ---- */
 void invoke_ask_state(struct invoke *inv);

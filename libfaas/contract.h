@@ -25,6 +25,7 @@
 #define FAAS_H_EPOCH       "Faas-Epoch"     /* of the target: it refuses a foreign one */
 #define FAAS_H_INBOX       "Faas-Inbox" /* the caller's; the reply subject is the sender's own */
 #define FAAS_H_BEAT        "Faas-Beat"  /* the target's newest heartbeat the sender knows */
+#define FAAS_H_LOST        "Faas-Lost" /* how many owners of the call died when it may have begun */
 #define FAAS_H_TRACE       "traceparent"
 #define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */
 #define FAAS_H_USERNAME    "Faas-User-Name"     /* the caller's, to auth only */
@@ -39,8 +40,9 @@
 #define FAAS_PROTO         "1"
 /* What a program of this release understands beyond the first; its heartbeats say it, and whoever
  * must rely on it looks there (docs/PROTOCOL.md section 5). */
-#define FAAS_LEVEL       1
+#define FAAS_LEVEL       2
 #define FAAS_LEVEL_INBOX 1 /* of a spawner: it reads Faas-Inbox */
+#define FAAS_LEVEL_LOST  2 /* of a publisher: it reads Faas-Lost */
 
 #define FAAS_QUEUE "q"
 

@@ -48,10 +48,12 @@ bool is_placed;       /* spawners are alike until then, so the first one gets it
 #define OVER    5
 byte phase, attempt, owner_epoch, fence_answer;
 bool is_asking, has_spoken, asks_left = 1;
+bool is_following; /* the attempt it is at says Faas-Lost */
 
 /* From gateway to publisher, by attempt; back to it, for the attempt it is at. */
 bool m_call[3], m_fence[3];
 byte to[3], to_epoch[3]; /* to whom, as heartbeats named them: Faas-Epoch */
+bool says_lost[3];       /* Faas-Lost */
 bool m_taken, m_fail, m_lost, m_fail_unnumbered;
 bool m_untaken; /* nobody took that call: NATS says so, or the process that it was not meant for */
 
@@ -110,7 +112,7 @@ inline answer(is_nothing)
     phase = OVER;
     is_asking = 0; has_spoken = 0; asks_left = 0; fence_answer = NO_WORD; owner_epoch = 0;
     m_taken = 0; m_fail = 0; m_lost = 0; m_untaken = 0; m_fail_unnumbered = 0; m_frame_accept = 0;
-    attempt = 0;
+    attempt = 0; is_following = 0;
 #ifndef END_COUNTED_TWICE
     m_frame_end = 0
 #endif
@@ -129,13 +131,20 @@ inline send_attempt(i)
     :: pub[i].epoch > 0 -> owner_epoch = pub[i].epoch - 1
     :: skip
     fi;
-    to_epoch[attempt] = owner_epoch;
+    to_epoch[attempt] = owner_epoch; says_lost[attempt] = is_following;
     if
     :: m_call[attempt] = 1
     :: m_untaken = 1 /* also where somebody listens: servers tell each other of it late */
     :: skip
     fi;
     phase = SENT
+}
+
+/* Its owner is gone, and it may have begun: another process is asked, which knows the function. */
+inline follow(i)
+{
+    is_following = 1; is_asking = 0; has_spoken = 0; m_frame_accept = 0;
+    send_attempt(i)
 }
 
 inline on_state()
@@ -164,7 +173,9 @@ end:
     do
     :: atomic { phase == SEARCH && attempt < ATTEMPTS -> send_attempt(0) }
     :: atomic { phase == SEARCH && attempt < ATTEMPTS && attempt > 0 -> send_attempt(1) }
-    :: atomic { phase == SEARCH -> answer(1) } /* searched long enough */
+    :: atomic { phase == SEARCH -> answer(!is_following) } /* searched long enough */
+    :: atomic { phase == LOST && !is_following && attempt < ATTEMPTS && to[attempt] != 0 -> follow(0) }
+    :: atomic { phase == LOST && !is_following && attempt < ATTEMPTS && to[attempt] != 1 -> follow(1) }
 
     :: atomic { (phase == SENT || phase == TAKEN) && !is_asking -> /* silence, or it died */
         is_asking = 1;
@@ -187,7 +198,11 @@ end:
         :: else
         fi }
     :: atomic { phase < OVER && m_frame_accept ->
-        m_frame_accept = 0; phase = RUNNING; has_spoken = is_asking }
+        m_frame_accept = 0;
+        if
+        :: is_following /* of the attempt before */
+        :: else -> phase = RUNNING; has_spoken = is_asking
+        fi }
     :: atomic { phase < OVER && m_untaken ->
         m_untaken = 0;
         if
@@ -195,7 +210,11 @@ end:
             phase = SEARCH; is_asking = 0; has_spoken = 0; fence_answer = NO_WORD
         :: else
         fi }
+#ifdef FOLLOWER_STARTED_NOTHING
     :: atomic { phase < OVER && m_fail -> answer(1) }
+#else
+    :: atomic { phase < OVER && m_fail -> answer(!is_following) }
+#endif
     :: atomic { phase < OVER && m_fail_unnumbered -> answer(1) }
     :: atomic { phase < OVER && m_lost -> answer(0) }
     :: atomic {
@@ -204,8 +223,12 @@ end:
 #endif
         m_frame_end ->
         m_frame_end = 0;
-        assert(runs == 1); /* property 4 */
-        answer(0) }
+        if
+        :: is_following /* of the attempt before */
+        :: else ->
+            assert(runs == 1); /* property 4 */
+            answer(0)
+        fi }
     od
 }
 
@@ -284,7 +307,18 @@ inline on_call(a)
             :: else
             fi;
             fail(m_taken)
+#ifndef FOLLOWER_PLACES
+        :: P.state == NONE && a * TRIES > P.refuse_to && says_lost[a] ->
+            P.attempt = a;
+            if
+            :: true -> fail(m_lost); bury(a * TRIES, 0)
+            :: true -> fail(m_fail) /* no room even to look */
+            fi;
+            P.attempt = 0
+        :: P.state == NONE && a * TRIES > P.refuse_to && !says_lost[a] ->
+#else
         :: P.state == NONE && a * TRIES > P.refuse_to ->
+#endif
             if
             :: P.state = SEEKING; P.attempt = a; P.tries = 0; fail(m_taken)
             :: /* no room even to enter it: no tomb */

@@ -94,6 +94,13 @@ static void do_read(struct live *call)
 
 /* ---- SEEKING ---- */
 
+/* Runs that were lost allow one more.  A queued call's are counted by job_policy.c. */
+static bool may_run_after(const struct live *call, int64_t lost)
+{
+    return call->job == NULL && call->rec != NULL && call->rec->retry.is_idempotent &&
+           call->rec->retry.on_lost && lost < call->rec->retry.attempts;
+}
+
 /* call->err keeps what the last spawner said when none is able. */
 static void explain(struct live *call, enum place_verdict why)
 {
@@ -165,6 +172,17 @@ static uint64_t grace_ms(const struct live *call, enum place_verdict why)
     return why == PLACE_ALL_BUSY && room_is_owed(call) ? OWED_MS : 0;
 }
 
+/* Once for each call, when its function is known. */
+static faas_code check(struct live *call)
+{
+    if (call->is_checked)
+        return FAAS_OK;
+    call->is_checked = true;
+    if (call->lost > 0 && !may_run_after(call, call->lost))
+        return faas_fail(&call->err, FAAS_LOST, "it may have run, and may not run again");
+    return record_check_argument(call->rec, call->arg, call->arg_len, &call->err);
+}
+
 static void do_seek(struct live *call)
 {
     enum place_verdict why = PLACE_ALL_BUSY;
@@ -172,12 +190,10 @@ static void do_seek(struct live *call)
     disarm(call, &call->step);
     if (call->ledger == LIVE_SENT) /* it refused, or never saw it */
         finish_ledger(call, PLACE_REFUSED);
-    if (!call->is_checked &&
-        record_check_argument(call->rec, call->arg, call->arg_len, &call->err) != FAAS_OK) {
+    if (check(call) != FAAS_OK) {
         drive(call, CALL_EV_REFUSED);
         return;
     }
-    call->is_checked = true;
     if (!has_token(call)) {
         drive(call, CALL_EV_REFUSED);
         return;
@@ -188,9 +204,11 @@ static void do_seek(struct live *call)
         return;
     }
     if (tally_of(&call->pub->waiting_by_function, call->rec->id) > 0 && !call->is_counted) {
-        explain(call, PLACE_ALL_BUSY); /* those that came before go first */
-        call->is_hungry = true;
-        no_room(call, grace_ms(call, PLACE_ALL_BUSY));
+        /* Those that came before go first, and what they wait for, this one may wait for, too. */
+        why = room_places(call->pub).all > 0 ? PLACE_ALL_BUSY : PLACE_NOBODY;
+        explain(call, why);
+        call->is_hungry = why == PLACE_ALL_BUSY;
+        no_room(call, grace_ms(call, why));
         return;
     }
     if (room_choose(call, &why)) {
@@ -294,9 +312,7 @@ static void do_kill(struct live *call)
 
 bool drive_may_run_again(const struct live *call)
 {
-    /* A queued call's runs are counted by job_policy.c. */
-    return call->job == NULL && call->rec != NULL && call->rec->retry.is_idempotent &&
-           call->rec->retry.on_lost && call->lost + 1 < call->rec->retry.attempts;
+    return may_run_after(call, call->lost + 1);
 }
 
 void drive_died(struct live *call)

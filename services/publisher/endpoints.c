@@ -57,6 +57,9 @@ static faas_code fill_from_headers(struct live *call, const struct faas_ctx *ctx
     call->age_ms = faas_msg_header_int(msg, FAAS_H_AGE, 0);
     if (call->age_ms < 0)
         call->age_ms = 0;
+    call->lost = faas_msg_header_int(msg, FAAS_H_LOST, 0);
+    if (call->lost < 0)
+        return faas_fail(err, FAAS_INVALID, "header " FAAS_H_LOST ": must not be negative");
     return FAAS_OK;
 }
 

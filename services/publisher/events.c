@@ -38,6 +38,8 @@ static void ev_busy(struct live *call, const struct event *event)
         return;
     }
     answer.reason = place_reason_parse(event->reason);
+    if (answer.reason == PLACE_DRAINING)
+        place_ledger_note(&call->pub->ledger, answer.id, answer.epoch, PLACE_LEAVES);
     call->err = (faas_err){0};
     if (answer.reason >= PLACE_ISOLATION)
         (void)faas_fail(

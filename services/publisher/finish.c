@@ -203,8 +203,8 @@ static void keep_frame(struct live *call, const struct wire_fail *fail)
 static void describe_lost(struct live *call)
 {
     (void)faas_fail(&call->err, FAAS_LOST,
-                    "the spawner that had the call was lost or fell silent; the function may have "
-                    "run");
+                    "the %s that had the call was lost or fell silent; the function may have run",
+                    call->at.id[0] != '\0' ? "spawner" : "publisher");
     (void)faas_err_detail(&call->err, "spawner %s, epoch %s, state before the end: %s", call->at.id,
                           call->at.epoch,
                           call->started_ns != 0    ? "started"

@@ -88,12 +88,21 @@ void place_ledger_note(struct place_ledger *ledger, const char *id, const char *
     }
     if (news == PLACE_SENT)
         entry->pending++;
-    else if (news != PLACE_ENDED && entry->pending > 0)
+    else if ((news == PLACE_ACCEPTED || news == PLACE_REFUSED) && entry->pending > 0)
         entry->pending--;
     if (news == PLACE_ACCEPTED)
         entry->delta++;
     else if (news == PLACE_ENDED)
         entry->delta--;
+    else if (news == PLACE_LEAVES)
+        entry->is_leaving = true;
+}
+
+bool place_ledger_is_leaving(struct place_ledger *ledger, const struct place_target *target)
+{
+    const struct place_entry *entry = entry_find(ledger, target->id);
+
+    return entry != NULL && entry->is_leaving && strcmp(entry->epoch, target->epoch) == 0;
 }
 
 static void see_beat(struct place_entry *entry, uint64_t beat)

@@ -41,6 +41,7 @@ struct place_entry {
     uint64_t beat;   /* newest beat seen here */
     int64_t pending; /* sent, not answered: a beat may have been on its way before the call came */
     int64_t delta;   /* accepted minus ended since that beat */
+    bool is_leaving; /* it refused a call because it is about to stop */
 };
 struct place_ledger { /* zeroed is empty */
     struct place_entry *entries;
@@ -51,6 +52,7 @@ enum place_news {
     PLACE_ACCEPTED, /* was sent */
     PLACE_REFUSED,  /* was sent; busy, never, or given up */
     PLACE_ENDED,    /* was accepted */
+    PLACE_LEAVES,   /* it said so; the call is told of besides */
 };
 void place_ledger_done(struct place_ledger *ledger);
 /* Without memory the correction is skipped: the spawner's own refusal is the truth. */
@@ -60,6 +62,8 @@ void place_ledger_note(struct place_ledger *ledger, const char *id, const char *
 struct place_answer;
 void place_ledger_ended_unseen(struct place_ledger *ledger, const struct place_answer *at,
                                uint64_t beat);
+/* Its process said that it is about to stop; its beats will in a moment. */
+bool place_ledger_is_leaving(struct place_ledger *ledger, const struct place_target *target);
 /* Places left there now, never negative; forgets corrections that the target's beat includes. */
 int64_t place_ledger_free(struct place_ledger *ledger, const struct place_target *target);
 

@@ -68,6 +68,7 @@ static const struct place_fleet *gather(struct publisher *pub)
 
         if (member->is_dead)
             continue;
+        target.is_usable = target.is_usable && !place_ledger_is_leaving(&pub->ledger, &target);
         target.free = place_ledger_free(&pub->ledger, &target);
         place_fleet_add(&pub->fleet, &target);
     }

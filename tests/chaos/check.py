@@ -14,7 +14,7 @@ WRITES_GAP_S = 12.0  # an election of a stream's leader
 KNOWN = {
     "idempotent lost": "an idempotent call is not run again where its spawner itself says that it was lost, nor after its last attempt",
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
-    "publisher gone": "a call that a publisher had when it was killed or stopped, and had not placed for all its gateway knows, is reported as lost",
+    "publisher gone": "a call that is not idempotent, that a publisher had when it was killed or stopped and had not placed for all its gateway knows, is reported as lost",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
     "write unsure": "a write whose request or answer died with a process or a NATS server is told as such, at its deadline",
 }
@@ -92,7 +92,7 @@ def judge_lost(call, name, hits):
     causes = hits_during(hits, "spawner", call.sent, call.ended)
     if not causes and is_island(call, hits):
         return "island", name
-    if not causes and any(h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
+    if not causes and call.kind == "count" and any(h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
         return "publisher gone", name
     if not causes:
         return "failed", f"{name}: lost, and no spawner was hit: {call.detail}"

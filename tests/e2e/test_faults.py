@@ -96,6 +96,29 @@ def test_a_killed_publisher_does_not_lose_a_running_call(platform, client, funct
     platform.wait_healthy()
 
 
+def waiting(client, name):
+    return [call for call in client.get(f"/v1/calls?function={name}").json["items"] if call["status"] == "queued"]
+
+
+@pytest.mark.parametrize("is_idempotent", [True, False])
+def test_a_call_that_waits_at_publishers_that_die_runs_where_it_may(platform, client, functions, is_idempotent):
+    name = client.register("faas-tests/fail:latest", concurrency=1, max_wait_ms=20000, retry={"idempotent": is_idempotent})
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.call, name, "sleep 3000")
+        wait_until(lambda: platform.running(), 20, "the first one runs")
+        second = pool.submit(client.call, name, "sleep 1")
+        wait_until(lambda: waiting(client, name), 20, "the second one waits")
+        for pid in platform.pids("publisher"):
+            os.kill(pid, signal.SIGKILL)
+        assert first.result().status == 200
+        answer = second.result()
+    platform.wait_healthy()
+    if is_idempotent:
+        assert answer.status == 200, answer.text
+    else:
+        assert answer.json["code"] == "lost" and answer.json["may_have_run"] is True, answer.text
+
+
 def sent_once(client, name, argument):
     """The status of a call that found a gateway and services behind it; 0 when its connection broke then."""
     while True:

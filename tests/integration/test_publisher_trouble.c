@@ -134,6 +134,33 @@ static void what_a_dead_spawner_had_runs_again_where_it_may(void **state)
         fails_with(lost_id[i], "lost", "may have run");
 }
 
+/* A publisher that died had these calls, and may have placed them: the gateway asks this one. */
+static void what_a_dead_publisher_had_runs_again_where_it_may(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_function(&stage, "twice", 1,
+                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
+    stage_function(&stage, "failed", 1,
+                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"failed\"]},");
+    stage_join(&stage, 0);
+    stage_call(&stage, &(struct stage_call){.function = "plain", .attempt = 2, .lost = 1}, id);
+    fails_with(id, "lost", "may have run");
+    stage_call(&stage, &(struct stage_call){.function = "failed", .attempt = 2, .lost = 1}, id);
+    fails_with(id, "lost", "may have run");
+    stage_call(&stage, &(struct stage_call){.function = "twice", .attempt = 3, .lost = 2}, id);
+    fails_with(id, "lost", "may have run");
+    stage_call(&stage, &(struct stage_call){.function = "nobody", .attempt = 2, .lost = 1}, id);
+    fails_with(id, "lost", "may have run");
+    assert_int_equal(stage_placed(&stage, 0), 0);
+    stage_call(&stage, &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1}, id);
+    wait_placed(0, 1, 3000);
+    wait_state(id, "done");
+    assert_int_equal(stage.spawners[0].placements[0].place, 2 * 256 + 1);
+    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+}
+
 static void a_restarted_spawner_is_another_one(void **state)
 {
     char id[FAAS_UUID_TEXT];
@@ -455,6 +482,7 @@ int main(void)
         cmocka_unit_test_teardown(a_call_that_runs_in_silence_is_adopted, clear),
         cmocka_unit_test_teardown(a_spawner_that_dies_loses_its_calls_and_says_may_have_run, clear),
         cmocka_unit_test_teardown(what_a_dead_spawner_had_runs_again_where_it_may, clear),
+        cmocka_unit_test_teardown(what_a_dead_publisher_had_runs_again_where_it_may, clear),
         cmocka_unit_test_teardown(a_restarted_spawner_is_another_one, clear),
         cmocka_unit_test_teardown(a_call_that_nobody_heard_goes_to_the_next_at_once, clear),
         cmocka_unit_test_teardown(a_spawner_that_dies_before_its_first_word_may_have_run_the_call,

@@ -243,6 +243,24 @@ static void the_ledger_corrects_a_beat_until_the_next(void **state)
     place_ledger_done(&ledger);
 }
 
+static void who_said_that_it_leaves_is_not_asked_and_its_next_process_is(void **state)
+{
+    struct place_ledger ledger = {0};
+    struct place_target target = {"s0", "e", 7, 3, 8, true};
+
+    (void)state;
+    place_ledger_note(&ledger, "s0", "e", PLACE_SENT);
+    assert_false(place_ledger_is_leaving(&ledger, &target));
+    place_ledger_note(&ledger, "s0", "e", PLACE_LEAVES);
+    assert_true(place_ledger_is_leaving(&ledger, &target));
+    assert_int_equal(place_ledger_free(&ledger, &target), 2);
+    target.epoch = "f";
+    assert_false(place_ledger_is_leaving(&ledger, &target));
+    place_ledger_note(&ledger, "s0", "f", PLACE_SENT);
+    assert_false(place_ledger_is_leaving(&ledger, &target));
+    place_ledger_done(&ledger);
+}
+
 static void an_end_without_an_accept_gives_back_what_a_beat_counted(void **state)
 {
     struct place_ledger ledger = {0};
@@ -318,6 +336,7 @@ int main(void)
         cmocka_unit_test(all_without_the_image_are_asked_again_to_pull),
         cmocka_unit_test(why_tells_nobody_from_stale_from_full),
         cmocka_unit_test(the_ledger_corrects_a_beat_until_the_next),
+        cmocka_unit_test(who_said_that_it_leaves_is_not_asked_and_its_next_process_is),
         cmocka_unit_test(an_end_without_an_accept_gives_back_what_a_beat_counted),
         cmocka_unit_test(a_call_on_its_way_counts_through_a_beat),
         cmocka_unit_test(a_restarted_spawner_starts_without_corrections),
