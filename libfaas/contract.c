@@ -15,6 +15,7 @@
 
 #define BUCKET_OPEN(bucket) "$JS.API.STREAM.CREATE.KV_" bucket
 #define BUCKET_READ(bucket) BUCKET_OPEN(bucket), "$JS.API.STREAM.MSG.GET.KV_" bucket
+#define BUCKET_PEEK(bucket) "$JS.API.DIRECT.GET.KV_" bucket ".$KV." bucket ".>"
 #define BUCKET_FEED(bucket)                                                                        \
     "$JS.API.CONSUMER.CREATE.KV_" bucket ".*", "$JS.API.CONSUMER.MSG.NEXT.KV_" bucket ".*",        \
         "$JS.API.CONSUMER.DELETE.KV_" bucket ".*"
@@ -65,13 +66,14 @@ static const struct faas_bus_user users[] = {
         .service = "publisher",
         .publish =
             LIST(BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
-                 BUCKET_FEED(FAAS_BUCKET_FUNCTIONS), BUCKET_READ(FAAS_BUCKET_RECORDS),
-                 BUCKET_WRITE(FAAS_BUCKET_RECORDS), "faas.spawner.i.*.call",
-                 "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence", "faas.spawner.i.*.prepare",
-                 "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", FAAS_SUBJ_PUBLISHER_USE,
-                 FAAS_SUBJ_PUBLISHER_ENDED, "_INBOX_gateway.>", "_INBOX_spawner.>",
-                 STREAM_USE(FAAS_STREAM_JOBS), "job.>", STREAM_USE(FAAS_STREAM_RESULTS), "res.>",
-                 STREAM_USE(FAAS_STREAM_KEYS), "key.>", STREAM_USE(FAAS_STREAM_DEAD), "dead.>"),
+                 BUCKET_PEEK(FAAS_BUCKET_FUNCTIONS), BUCKET_FEED(FAAS_BUCKET_FUNCTIONS),
+                 BUCKET_READ(FAAS_BUCKET_RECORDS), BUCKET_WRITE(FAAS_BUCKET_RECORDS),
+                 "faas.spawner.i.*.call", "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence",
+                 "faas.spawner.i.*.prepare", "faas.publisher.i.*.cancel",
+                 "faas.publisher.i.*.fence", FAAS_SUBJ_PUBLISHER_USE, FAAS_SUBJ_PUBLISHER_ENDED,
+                 "_INBOX_gateway.>", "_INBOX_spawner.>", STREAM_USE(FAAS_STREAM_JOBS), "job.>",
+                 STREAM_USE(FAAS_STREAM_RESULTS), "res.>", STREAM_USE(FAAS_STREAM_KEYS), "key.>",
+                 STREAM_USE(FAAS_STREAM_DEAD), "dead.>"),
         .subscribe = LIST(BASE_SUBSCRIBE("publisher"), "faas.publisher.>", "faas.call.>",
                           FEED(FAAS_BUCKET_FUNCTIONS)),
         .allow_responses = true,

@@ -45,6 +45,12 @@ void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_
     run_async(kv, faas_kv_op_new(kv, FAAS_KV_GET, key, deadline_ns), done, arg);
 }
 
+void faas_kv_peek_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
+                        void *arg)
+{
+    run_async(kv, faas_kv_op_new(kv, FAAS_KV_PEEK, key, deadline_ns), done, arg);
+}
+
 void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, void *arg)
 {
     run_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);

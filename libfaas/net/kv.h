@@ -6,8 +6,8 @@
  *           bytes.
  * Revision  the stream sequence of the key's last write; 0 as an expectation means "must not exist"
  *           (deleted counts so).
- * Reads     go to the leader ($JS.API.STREAM.MSG.GET), never direct: direct reads were stale in 2
- *           of 2,000.
+ * Reads     go to the leader ($JS.API.STREAM.MSG.GET): direct reads were stale in 2 of 2,000.  Where
+ *           there is none, faas_kv_peek_async() asks any replica.
  * Writes    retry on no-responders and silence until the deadline (an election takes 4 to 9 s).
  * Time      deadline_ns is an absolute faas_now_ns() instant.
  * Logs      a bucket may also be a bounded log: the newest entries of all keys stay, old ones go by
@@ -74,6 +74,10 @@ typedef void faas_kv_done(void *arg, faas_code code, const struct faas_kv_entry 
                           const faas_err *err);
 void faas_kv_get_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
                        void *arg);
+/* The word of any replica ($JS.API.DIRECT.GET), also while there is no leader: what it knows may be
+ * old, and NOT_FOUND may mean that it has not heard of the key yet. */
+void faas_kv_peek_async(faas_kv *kv, const char *key, uint64_t deadline_ns, faas_kv_done *done,
+                        void *arg);
 /* As faas_kv_put(); value is copied; entry->revision is the write's. */
 void faas_kv_put_async(faas_kv *kv, const char *key, uint64_t expected, const void *value,
                        size_t len, uint64_t deadline_ns, faas_kv_done *done, void *arg);

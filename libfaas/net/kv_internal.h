@@ -26,6 +26,7 @@ struct faas_kv_message {
 enum faas_kv_op_kind {
     FAAS_KV_OPEN,
     FAAS_KV_GET,
+    FAAS_KV_PEEK,
     FAAS_KV_LAST,
     FAAS_KV_NEXT,
     FAAS_KV_PUT,

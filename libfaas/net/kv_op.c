@@ -12,6 +12,7 @@
 #include "net/kv_internal.h"
 
 #define READ_ATTEMPT_MS  500
+#define PEEK_ATTEMPT_MS  200
 #define WRITE_ATTEMPT_MS 1000
 #define OPEN_ATTEMPT_MS  1000 /* a request that met no leader is dropped without an answer */
 #define PAUSE_MIN_MS     20
@@ -19,6 +20,7 @@
 #define NUMBER_TEXT      24
 #define H_EXPECTED       "Nats-Expected-Last-Subject-Sequence"
 #define H_OPERATION      "KV-Operation"
+#define H_SEQUENCE       "Nats-Sequence"
 #define H_OP_ID          "Faas-Op" /* tells our own delete from another's */
 #define H_MSG_ID         "Nats-Msg-Id"
 #define WINDOW_NS        (120 * FAAS_S_NS) /* in which one id is stored once */
@@ -311,6 +313,44 @@ static void start_read(struct faas_kv_op *op)
     request(op, &req, on_read);
 }
 
+static void on_peeked(void *arg, const struct faas_rpc_reply *reply)
+{
+    struct faas_kv_op *op = arg;
+    const faas_msg *msg = js_answer(op, reply);
+    FAAS_AUTO(char) *copy = NULL;
+    struct faas_kv_entry entry = {0};
+    const faas_err none = {0};
+    int64_t sequence;
+
+    if (msg == NULL)
+        return;
+    sequence = faas_msg_header_int(msg, H_SEQUENCE, 0);
+    if (sequence <= 0 || faas_kv_is_delete(faas_msg_header(msg, H_OPERATION))) {
+        fail(op, FAAS_NOT_FOUND, "not found");
+        return;
+    }
+    entry.len = faas_msg_len(msg);
+    entry.revision = (uint64_t)sequence;
+    entry.value = copy = malloc(entry.len + 1);
+    if (copy == NULL) {
+        fail(op, FAAS_INTERNAL, "internal error");
+        return;
+    }
+    memcpy(copy, faas_msg_data(msg), entry.len);
+    copy[entry.len] = '\0';
+    finish(op, FAAS_OK, &entry, &none);
+}
+
+static void start_peek(struct faas_kv_op *op)
+{
+    char subject[FAAS_SUBJECT_MAX];
+    struct faas_rpc_request req = {.subject = subject, .data = "", .attempt_ms = PEEK_ATTEMPT_MS};
+
+    (void)snprintf(subject, sizeof subject, "$JS.API.DIRECT.GET.KV_%s.$KV.%s.%s", op->kv->bucket,
+                   op->kv->bucket, op->key);
+    request(op, &req, on_peeked);
+}
+
 /* ---- writing ---- */
 
 static void on_written(void *arg, const struct faas_rpc_reply *reply)
@@ -378,6 +418,9 @@ static void start(void *arg)
     case FAAS_KV_NEXT:
         start_read(op);
         break;
+    case FAAS_KV_PEEK:
+        start_peek(op);
+        break;
     case FAAS_KV_PUT:
     case FAAS_KV_APPEND:
     case FAAS_KV_DELETE:
@@ -411,8 +454,8 @@ static bool is_key(const char *key)
 
 static bool has_key(const struct faas_kv_op *op)
 {
-    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_PUT || op->kind == FAAS_KV_DELETE ||
-           op->kind == FAAS_KV_APPEND;
+    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_PEEK || op->kind == FAAS_KV_PUT ||
+           op->kind == FAAS_KV_DELETE || op->kind == FAAS_KV_APPEND;
 }
 
 static void check(struct faas_kv_op *op)

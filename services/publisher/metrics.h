@@ -25,7 +25,8 @@
     X(STRANGE, COUNTER, "events_unknown_total", "events of calls or placements not known here")    \
     X(HITS, COUNTER, "lookups_cached_total", "functions found in memory")                          \
     X(READS, COUNTER, "lookups_read_total", "functions asked from the store's leader")             \
-    X(STALE, COUNTER, "lookups_stale_total", "functions served from memory without a leader")      \
+    X(STALE, COUNTER, "lookups_stale_total",                                                       \
+      "functions served from memory or any replica without a leader")                              \
     X(LIVE, GAUGE, "calls_live", "calls here now")                                                 \
     X(WAITING, GAUGE, "calls_waiting", "of them: in the fair queue")                               \
     X(JOBS_ACCEPTED, COUNTER, "jobs_accepted_total", "queued calls stored, and confirmed")         \

@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CACHED_READ_MS 300 /* wait for the leader while memory could answer */
-#define NO_LEADER_MS   500 /* after that, memory answers at once for so long */
+#define FIRST_READ_MS 300 /* for the leader, before memory or any replica is taken at its word */
+#define PEEK_MS       600
+#define NO_LEADER_MS  500 /* after that, memory answers at once for so long */
 
 struct resolve_read { /* one question to the leader; owned by the kv request until its answer */
     TAILQ_ENTRY(resolve_read) link;
@@ -20,6 +21,8 @@ struct resolve_read { /* one question to the leader; owned by the kv request unt
     /* What the feed said of the key while the question was out: */
     uint64_t news_seq;   /* 0: nothing */
     struct record *news; /* NULL with news_seq: deleted */
+    bool is_peeking, has_peeked;
+    uint64_t deadline_ns;
 };
 
 static bool is_fresh(struct resolve *res)
@@ -206,6 +209,33 @@ static faas_code read_judge(struct resolve_read *read, faas_code code,
 }
 
 static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry,
+                    const faas_err *kv_err);
+
+static bool has_copy(struct resolve *res, const char *key)
+{
+    return cache_has(&res->cache, key) && may_serve_stale(res);
+}
+
+/* The leader is silent, as in an election, and memory knows nothing: any replica's word counts, but
+ * for its "not found", which may be that it has not heard yet.  Then the leader again. */
+static bool asks_on(struct resolve_read *read, faas_code code)
+{
+    struct resolve *res = read->res;
+
+    if (read->is_peeking && code != FAAS_OK) {
+        read->is_peeking = false;
+        faas_kv_get_async(res->kv, read->key, read->deadline_ns, on_read, read);
+        return true;
+    }
+    if (code != FAAS_UNAVAILABLE || read->has_peeked || read->news_seq != 0 ||
+        has_copy(res, read->key))
+        return false;
+    read->is_peeking = read->has_peeked = true;
+    faas_kv_peek_async(res->kv, read->key, faas_deadline_in_ms(PEEK_MS), on_read, read);
+    return true;
+}
+
+static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry,
                     const faas_err *kv_err)
 {
     struct resolve_read *read = arg;
@@ -218,6 +248,10 @@ static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry
         read_free(read);
         return;
     }
+    if (asks_on(read, code))
+        return;
+    if (read->is_peeking)
+        metric_count(M_STALE);
     TAILQ_REMOVE(&res->reads, read, link);
     if (read_judge(read, code, entry, &rec, &err) == FAAS_OK) {
         if (read->news_seq > revision)
@@ -238,7 +272,6 @@ static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry
 static struct resolve_read *read_start(struct resolve *res, const char *key)
 {
     struct resolve_read *read = calloc(1, sizeof *read);
-    bool has_copy = cache_has(&res->cache, key) && may_serve_stale(res);
 
     if (read == NULL)
         return NULL;
@@ -247,9 +280,8 @@ static struct resolve_read *read_start(struct resolve *res, const char *key)
     TAILQ_INIT(&read->waits);
     TAILQ_INSERT_TAIL(&res->reads, read, link);
     metric_count(M_READS);
-    faas_kv_get_async(res->kv, key,
-                      faas_deadline_in_ms(has_copy ? CACHED_READ_MS : RESOLVE_READ_MS), on_read,
-                      read);
+    read->deadline_ns = faas_deadline_in_ms(RESOLVE_READ_MS);
+    faas_kv_get_async(res->kv, key, faas_deadline_in_ms(FIRST_READ_MS), on_read, read);
     return read;
 }
 

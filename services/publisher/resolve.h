@@ -2,6 +2,7 @@
  * Freshness a record in memory answers while the feed is under FAAS_FEED_FRESH_MS old.  Older, each
  *           look-up asks the leader; with no leader (an election) memory serves on until
  *           FAAS_FEED_STALE_MS, unless this process itself was late (DESIGN.md 3.4).
+ * No leader and nothing in memory: any replica is taken at its word, but for "not found".
  * Negative  NOT_FOUND is never remembered: it always is the leader's word of this look-up.
  * Threads   the loop thread.
  * Errors    NOT_FOUND, UNAVAILABLE (no leader and nothing usable in memory), INTERNAL (bad record).

@@ -475,6 +475,31 @@ static void an_election_in_the_store_delays_no_call(void **state)
     nats_restart(stage.nats, killed);
 }
 
+/* Two of three servers are dead, so the bucket has no leader; the publisher has not met the function
+ * before. */
+static void without_a_leader_any_replica_knows_a_function(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+    int leader;
+
+    (void)state;
+    stage_join(&stage, 0);
+    stage_function(&stage, "unmet", 1, "");
+    stage_replace_publisher(&stage, (char[33]){0});
+    call_through("plain"); /* it takes calls */
+    leader = nats_leader_of(stage.nats, "KV_" FAAS_BUCKET_FUNCTIONS);
+    assert_true(leader >= 0);
+    nats_kill(stage.nats, leader);
+    nats_kill(stage.nats, (leader + 1) % 3);
+    call_now("unmet", id);
+    wait_state(id, "done");
+    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+    call_now("nobody", id); /* "not found" is a leader's to say */
+    fails_with(id, "unavailable", "nothing was started");
+    nats_launch(stage.nats, leader);
+    nats_restart(stage.nats, (leader + 1) % 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +528,7 @@ int main(void)
     };
     const struct CMUnitTest cluster[] = {
         cmocka_unit_test_teardown(an_election_in_the_store_delays_no_call, clear),
+        cmocka_unit_test_teardown(without_a_leader_any_replica_knows_a_function, clear),
     };
     int failed = cmocka_run_group_tests(tests, open_one, close_stage);
 
