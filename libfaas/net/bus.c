@@ -85,6 +85,7 @@ static faas_bus *bus_new(const struct faas_bus_conf *conf, faas_loop *loop)
     if (bus == NULL)
         return NULL;
     bus->loop = loop;
+    bus->has_choice = strpbrk(conf->urls, ", ") != NULL;
     if (conf->nkey_file != NULL && conf->nkey_file[0] != '\0') {
         bus->nkey_file = strdup(conf->nkey_file);
         if (bus->nkey_file == NULL) {
@@ -318,6 +319,17 @@ void faas_bus_unref(faas_bus *bus)
 bool faas_bus_lane_is_up(const faas_bus *bus, enum faas_lane lane)
 {
     return atomic_load(&bus->lanes[lane].state) == FAAS_LANE_UP;
+}
+
+bool faas_bus_has_choice(const faas_bus *bus)
+{
+    return bus->has_choice;
+}
+
+void faas_bus_leave(faas_bus *bus, enum faas_lane lane)
+{
+    if (bus->lanes[lane].link != NULL)
+        faas_lane_lose(&bus->lanes[lane]);
 }
 
 bool faas_bus_is_connected(const faas_bus *bus)

@@ -82,6 +82,7 @@ struct faas_bus {
     faas_loop *loop;
     struct faas_bus_lane lanes[FAAS_LANES];
     char *nkey_file; /* NULL: none */
+    bool has_choice; /* of servers */
     char inbox[96];
     LIST_HEAD(, faas_bus_watch) watches;
     ev_prepare before_wait; /* writes what the turn published */
@@ -126,6 +127,9 @@ struct faas_msg {
 void faas_bus_ref(faas_bus *bus);
 void faas_bus_unref(faas_bus *bus);
 bool faas_bus_lane_is_up(const faas_bus *bus, enum faas_lane lane);
+bool faas_bus_has_choice(const faas_bus *bus); /* of servers */
+/* Gives the lane's connection up for one to any server of the list; not from a handler. */
+void faas_bus_leave(faas_bus *bus, enum faas_lane lane);
 void faas_bus_watch_add(faas_bus *bus, struct faas_bus_watch *watch);
 void faas_bus_watch_remove(struct faas_bus_watch *watch); /* NULL task: was never added */
 

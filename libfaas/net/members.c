@@ -262,7 +262,7 @@ static bool take_beat(struct faas_member_record *record, const struct heard *hea
     pub->beat = (uint64_t)heard->beat;
     pub->seen_ns = at_ns;
     pub->is_ready = strcmp(heard->state, "ready") == 0 && !heard->is_bye;
-    pub->is_dead = heard->is_bye;
+    pub->is_dead = record->has_left = heard->is_bye;
     record->died_ns = heard->is_bye ? at_ns : 0;
     pub->free = heard->free;
     pub->slots = heard->slots;
@@ -474,6 +474,7 @@ static void on_tick(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     send_beat(timer->data, false);
     look_for_silent(timer->data);
+    faas_members_look_for_island(timer->data);
 }
 
 /* ---- starting and stopping ---- */
@@ -511,6 +512,11 @@ faas_code faas_members_start(faas_rpc *rpc, const struct faas_members_conf *conf
                             members, &members->sub, err);
     if (rc == FAAS_OK)
         rc = faas_members_seen_start(members, err);
+    if (rc == FAAS_OK) {
+        rc = faas_members_island_start(members, err);
+        if (rc != FAAS_OK)
+            faas_members_seen_stop(members);
+    }
     if (rc != FAAS_OK) {
         faas_sub_free(members->sub);
         members_free(members);
@@ -532,6 +538,7 @@ void faas_members_stop(faas_members *members)
     ev_timer_stop(faas_loop_ev(members->loop), &members->soon_timer);
     faas_sub_free(members->sub);
     faas_members_seen_stop(members);
+    faas_members_island_stop(members);
     faas_bus_watch_remove(&members->watch);
     members->is_stopped = true;
     if (members->probes == 0)

@@ -20,6 +20,7 @@ struct faas_member_record {
     bool is_probing;
     uint64_t probe_ns; /* no probe before this instant */
     uint64_t died_ns;
+    bool has_left; /* it said good-bye */
     struct faas_member_applied applied[FAAS_APPLIED_MAX];
     uint64_t seen_beat; /* its newest beat when it last told what it applied (members_seen.c) */
 };
@@ -52,7 +53,12 @@ struct faas_members {
     ev_tstamp soon_at;   /* when the last of them was sent */
     int probes;          /* on their way; stop waits for none: their done finds is_stopped */
     bool is_stopped;
-    bool is_full;       /* MEMBERS_MAX was logged */
+    bool is_full; /* MEMBERS_MAX was logged */
+    /* members_island.c */
+    faas_sub *data_sub; /* our own beats, on the other lane */
+    struct faas_bus_watch data_watch;
+    uint64_t data_back_ns, data_heard_ns;
+    int island_looks, apart_looks; /* one after the other that found it so */
     pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
     LIST_HEAD(, faas_members_waiter) waiters; /* guarded by mu */
     struct faas_member_record **list;         /* sorted by service, then id */
@@ -66,6 +72,11 @@ bool faas_members_is_own(const faas_members *members, const struct faas_member_r
 /* mu is held.  A beat of ours that comes back says which buckets we read, and of an earlier moment
  * how far. */
 void faas_members_correct_own(faas_members *members, struct faas_member_record *own);
+
+/* ---- members_island.c ---- */
+faas_code faas_members_island_start(faas_members *members, faas_err *err);
+void faas_members_island_stop(faas_members *members);
+void faas_members_look_for_island(faas_members *members); /* each tick */
 
 /* Index of the first member not before (service, id). */
 size_t faas_members_position(const faas_members *members, const char *service, const char *id);

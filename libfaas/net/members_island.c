@@ -1,0 +1,105 @@
+/* members_island.c - leaving a NATS server that is cut off from the others.
+ * Sign      such a server answers its own clients, so its connections look sound; but of the members
+ *           that were heard lately most fall silent at once, those of the other servers.  Whoever is
+ *           with the greater part stays.
+ * Lanes     beats are heard on CONTROL.  That DATA is on the same side is told by our own beats,
+ *           which are listened to there, too.
+ * Looks     are counted, not time: a process that was held up finds what came meanwhile first.
+ * Threads   the loop's.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/members_internal.h"
+
+#define SILENT_MS  1000  /* five beats */
+#define LATELY_MS  10000 /* who was heard since then counts */
+#define LOOKS      3
+#define SILENT_MIN 2 /* one process that hangs is no island */
+
+struct census {
+    size_t fresh, silent; /* others, by their beats */
+    bool is_own_fresh;
+};
+
+static struct census count(const faas_members *members, uint64_t now)
+{
+    struct census census = {0};
+
+    for (size_t i = 0; i < members->count; i++) {
+        const struct faas_member_record *record = members->list[i];
+        bool is_fresh = now < record->pub.seen_ns + SILENT_MS * FAAS_MS_NS;
+
+        if (faas_members_is_own(members, record))
+            census.is_own_fresh = is_fresh;
+        else if (is_fresh && !record->pub.is_dead)
+            census.fresh++;
+        else if (!record->has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS)
+            census.silent++;
+    }
+    return census;
+}
+
+static void leave(faas_members *members, enum faas_lane lane, const struct census *census)
+{
+    FAAS_LOG(WARN, "the bus server seems cut off from the others: another one is tried",
+             FAAS_LSTR("lane", lane == FAAS_DATA ? "data" : "control"),
+             FAAS_LINT("silent", census->silent), FAAS_LINT("heard", census->fresh));
+    faas_bus_leave(faas_rpc_bus(members->rpc), lane);
+}
+
+void faas_members_look_for_island(faas_members *members)
+{
+    const faas_bus *bus = faas_rpc_bus(members->rpc);
+    uint64_t now = faas_now_ns(), settled_ns = now - SILENT_MS * FAAS_MS_NS;
+    struct census census;
+    bool is_island, is_apart;
+
+    if (!faas_bus_has_choice(bus) || !faas_bus_lane_is_up(bus, FAAS_CONTROL) ||
+        members->back_ns > settled_ns)
+        return;
+    census = count(members, now);
+    is_island = census.silent >= SILENT_MIN && census.silent > census.fresh;
+    is_apart = !is_island && census.is_own_fresh && faas_bus_lane_is_up(bus, FAAS_DATA) &&
+               members->data_back_ns < settled_ns && members->data_heard_ns < settled_ns;
+    members->island_looks = is_island ? members->island_looks + 1 : 0;
+    members->apart_looks = is_apart ? members->apart_looks + 1 : 0;
+    if (members->island_looks < LOOKS && members->apart_looks < LOOKS)
+        return;
+    members->island_looks = members->apart_looks = 0;
+    if (is_island)
+        leave(members, FAAS_CONTROL, &census);
+    if (is_apart || members->data_heard_ns > settled_ns) /* on its own side, or on this one */
+        leave(members, FAAS_DATA, &census);
+}
+
+static void on_own_beat(void *arg, faas_msg *take_msg)
+{
+    faas_members *members = arg;
+
+    members->data_heard_ns = faas_now_ns();
+    faas_msg_free(take_msg);
+}
+
+static void on_data_back(void *arg)
+{
+    faas_members *members = arg;
+
+    members->data_back_ns = faas_now_ns();
+}
+
+faas_code faas_members_island_start(faas_members *members, faas_err *err)
+{
+    FAAS_TRY(faas_bus_subscribe(faas_rpc_bus(members->rpc), FAAS_DATA, members->subject, NULL,
+                                on_own_beat, members, &members->data_sub, err));
+    members->data_back_ns = faas_now_ns();
+    members->data_watch =
+        (struct faas_bus_watch){.lane = FAAS_DATA, .task = on_data_back, .arg = members};
+    faas_bus_watch_add(faas_rpc_bus(members->rpc), &members->data_watch);
+    return FAAS_OK;
+}
+
+void faas_members_island_stop(faas_members *members)
+{
+    faas_sub_free(members->data_sub);
+    faas_bus_watch_remove(&members->data_watch);
+}
