@@ -161,7 +161,8 @@ static void nearest_in(const struct cli_option *table, const char *name, size_t 
     size_t distance;
 
     for (; table != NULL && table->name != NULL; table++) {
-        if (args_is_near(name, table->name, &distance) && distance < *best) {
+        if (table->name[1] != '\0' && args_is_near(name, table->name, &distance) &&
+            distance < *best) {
             *best = distance;
             *out_nearest = table->name;
         }
@@ -191,7 +192,7 @@ struct cursor {
 
 static faas_code take_option(const struct cli_verb *verb, struct cursor *cur, faas_err *err)
 {
-    const char *arg = cur->argv[cur->at++], *name = arg + 2;
+    const char *arg = cur->argv[cur->at++], *name = arg + (arg[1] == '-' ? 2 : 1);
     const char *equals = strchr(name, '=');
     size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
     const struct cli_option *option = find_in(verb->options, name, len);
@@ -226,6 +227,13 @@ static faas_code check_count(const struct cli_verb *verb, size_t count, faas_err
     return FAAS_OK;
 }
 
+/* -f: the name of an option of one letter. */
+static bool is_letter_option(const struct cli_verb *verb, const char *arg)
+{
+    return arg[0] == '-' && arg[1] != '\0' && (arg[2] == '\0' || arg[2] == '=') &&
+           find_in(verb->options, arg + 1, 1) != NULL;
+}
+
 static bool asks_for_help(int argc, char **argv)
 {
     for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
@@ -255,6 +263,8 @@ faas_code args_parse(const struct cli_verb *verb, int argc, char **argv, struct 
             cur.at++;
         } else if (!options_ended && strncmp(arg, "--", 2) == 0) {
             FAAS_TRY(take_option(verb, &cur, err));
+        } else if (!options_ended && is_letter_option(verb, arg)) {
+            FAAS_TRY(take_option(verb, &cur, err));
         } else if (!options_ended && arg[0] == '-' && arg[1] != '\0') {
             return faas_fail(err, FAAS_INVALID,
                              "unknown option %s; put -- before an argument that begins with a dash",
@@ -277,8 +287,8 @@ static void print_options(const struct cli_option *table, FILE *to)
     char left[48];
 
     for (; table != NULL && table->name != NULL; table++) {
-        snprintf(left, sizeof left, "--%s%s%s", table->name, table->value != NULL ? " " : "",
-                 table->value != NULL ? table->value : "");
+        snprintf(left, sizeof left, "%s%s%s%s", table->name[1] != '\0' ? "--" : "-", table->name,
+                 table->value != NULL ? " " : "", table->value != NULL ? table->value : "");
         fprintf(to, "  %-22s %s\n", left, table->help);
     }
 }

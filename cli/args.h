@@ -1,5 +1,5 @@
 /* args.h - the command line: option tables, help texts, nearest names.
- * Form      --name VALUE, --name=VALUE, --flag; "--" ends options; a lone "-" is positional.
+ * Form      -n VALUE for a name of one letter, --name VALUE, --name=VALUE, --flag; "--" ends options; a lone "-" is positional.
  *           Options may stand before and after positional arguments.
  * Errors    INVALID; the message names the option, the value allowed and the nearest known name.
  * Threads   used before any thread starts.

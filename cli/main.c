@@ -84,7 +84,12 @@ static const char login_details[] =
 
 static const char deploy_details[] =
     "A function of that name is changed: only what is given here. Giving --image resolves the tag\n"
-    "again, so a rebuilt image takes effect. Defaults in parentheses are those of new functions.\n";
+    "again, so a rebuilt image takes effect. Defaults in parentheses are those of new functions.\n"
+    "With -f FILE the functions of a stack file, of ours or of OpenFaaS, become what it says:\n"
+    "docs/STACK.md. What differs is shown first; each function has its own outcome.\n"
+    "Exit status with -f: 0 all done; 1 a function failed; with --dry-run 0 no difference, 1 "
+    "there\n"
+    "is one; 2 the file is wrong, and where; 3 not logged in; 5 the platform is unreachable.\n";
 
 static const char invoke_details[] =
     "ARGUMENT is passed as it is; put -- before one that begins with a dash. A single - reads it\n"
@@ -235,8 +240,8 @@ const struct cli_verb cli_verbs[] = {
      cli_login},
     {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
-    {"deploy", "NAME", "make a function, or change it", deploy_details, 1, 1, cli_deploy_options,
-     cli_deploy},
+    {"deploy", "NAME | -f FILE", "make a function, or change it", deploy_details, 0, 1,
+     cli_deploy_options, cli_deploy},
     {"list", "", "list your functions", NULL, 0, 0, cli_list_options, cli_list_functions},
     {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
