@@ -7,7 +7,7 @@
 static bool common_help;
 static struct cli_common common;
 
-static const struct cli_option common_options[] = {
+const struct cli_option args_common_options[] = {
     {"json", CLI_FLAG, &common.is_json, NULL, "print JSON instead of tables and sentences", 0, 0,
      NULL},
     {"server", CLI_TEXT, &common.server, "URL",
@@ -175,7 +175,7 @@ static faas_code unknown_option(const struct cli_verb *verb, const char *name, f
     size_t best = SIZE_MAX;
 
     nearest_in(verb->options, name, &best, &nearest);
-    nearest_in(common_options, name, &best, &nearest);
+    nearest_in(args_common_options, name, &best, &nearest);
     if (nearest != NULL)
         return faas_fail(err, FAAS_INVALID, "unknown option --%s; did you mean --%s?", name,
                          nearest);
@@ -199,7 +199,7 @@ static faas_code take_option(const struct cli_verb *verb, struct cursor *cur, fa
     char shown[NAME_MAX_COMPARED];
 
     if (option == NULL)
-        option = find_in(common_options, name, len);
+        option = find_in(args_common_options, name, len);
     if (option == NULL) {
         snprintf(shown, sizeof shown, "%.*s", (int)len, name);
         return unknown_option(verb, shown, err);
@@ -301,8 +301,13 @@ void args_verb_help(const struct cli_verb *verb, FILE *to)
         fprintf(to, "\n%s", verb->details);
     fputs("\nOptions:\n", to);
     print_options(verb->options, to);
-    print_options(common_options, to);
+    print_options(args_common_options, to);
 }
+
+const char args_exit_text[] =
+    "Exit status: 0 done; 1 the function failed; 2 wrong usage or request; 3 not logged in or\n"
+    "token expired (`faas up`: the directory is in use); 4 not found or not allowed;\n"
+    "5 platform unavailable, busy or out of time.\n";
 
 void args_program_help(const struct cli_verb *verbs, FILE *to)
 {
@@ -313,11 +318,6 @@ void args_program_help(const struct cli_verb *verbs, FILE *to)
         snprintf(left, sizeof left, "%s %s", verbs->name, verbs->arguments);
         fprintf(to, "  %-28s %s\n", left, verbs->summary);
     }
-    fputs(
-        "\n`faas VERB --help` lists the options of a verb.\n"
-        "\n"
-        "Exit status: 0 done; 1 the function failed; 2 wrong usage or request; 3 not logged in or\n"
-        "token expired (`faas up`: the directory is in use); 4 not found or not allowed;\n"
-        "5 platform unavailable, busy or out of time.\n",
-        to);
+    fputs("\n`faas VERB --help` lists the options of a verb.\n\n", to);
+    fputs(args_exit_text, to);
 }

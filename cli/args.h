@@ -11,6 +11,9 @@
 
 #include "cli/verb.h"
 
+extern const struct cli_option args_common_options[]; /* of every verb */
+extern const char args_exit_text[];                   /* what an exit status means */
+
 /* Parses argv[0..argc) (without program and verb).  *out_help: --help was there, nothing else was
  * checked. */
 FAAS_MUST_CHECK faas_code args_parse(const struct cli_verb *verb, int argc, char **argv,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "cli/man.h"
 #include "cli/output.h"
 #include "version.h"
 
@@ -41,14 +42,22 @@ static int group_help(const char *group, FILE *to)
     return to == stdout ? CLI_OK : CLI_USAGE;
 }
 
+static bool is_man;
+
+static const struct cli_option help_options[] = {
+    {"man", CLI_FLAG, &is_man, NULL, "all of it, as a man page: faas help --man | man -l -", 0, 0,
+     NULL},
+    CLI_OPTION_END,
+};
+
 static int help(const struct cli_args *args)
 {
     const char *nearest;
     const struct cli_verb *verb;
     char name[64];
 
-    if (args->rest.count == 0) {
-        args_program_help(cli_verbs, stdout);
+    if (is_man || args->rest.count == 0) {
+        (is_man ? man_page : args_program_help)(cli_verbs, stdout);
         return CLI_OK;
     }
     snprintf(name, sizeof name, "%s%s%s", args->rest.items[0], args->rest.count > 1 ? " " : "",
@@ -90,6 +99,19 @@ static const char deploy_details[] =
     "Exit status with -f: 0 all done; 1 a function failed; with --dry-run 0 no difference, 1 "
     "there\n"
     "is one; 2 the file is wrong, and where; 3 not logged in; 5 the platform is unreachable.\n";
+
+static const char new_details[] =
+    "Writes the folder NAME: the function, a Dockerfile, a stack.yml for `faas build` and `faas\n"
+    "deploy -f`, a README; for c and shell also a recipe by which the image is made without a\n"
+    "Docker Engine. Exit status: 0 made; 2 wrong usage, or NAME is there already.\n";
+
+static const char build_details[] =
+    "Builds the functions of stack.yml that have a handler, the folder to build from: with the\n"
+    "Docker Engine at DOCKER_HOST from its Dockerfile; where none answers, or with --pack, the\n"
+    "folder's program rootfs fills a folder with what the image holds, and `faas image pack` "
+    "makes\n"
+    "the image in the data directory. Of the templates c and shell have one; python, node and go\n"
+    "need an engine. Exit status: 0 all built; 1 one was not; 2 the file is wrong, and where.\n";
 
 static const char invoke_details[] =
     "ARGUMENT is passed as it is; put -- before one that begins with a dash. A single - reads it\n"
@@ -219,6 +241,13 @@ static const char prune_details[] =
     "needs.\n"
     "What has a name, or is in use, stays.\n";
 
+static const char completion_details[] =
+    "For ~/.bashrc: source <(faas completion bash). Verbs and options come from the program; "
+    "names\n"
+    "of functions from the platform that you are logged in to, when it answers within a second.\n"
+    "The script asks `faas completion words -- WORD...` what may stand in place of the last "
+    "word.\n";
+
 const struct cli_verb cli_verbs[] = {
     {"up", "", "run the whole platform on this machine", up_details, 0, 0, cli_up_options, cli_up},
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
@@ -242,6 +271,10 @@ const struct cli_verb cli_verbs[] = {
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
     {"deploy", "NAME | -f FILE", "make a function, or change it", deploy_details, 0, 1,
      cli_deploy_options, cli_deploy},
+    {"new", "NAME", "make a folder with a function to begin with", new_details, 1, 1,
+     cli_new_options, cli_new},
+    {"build", "", "build the images of a stack file", build_details, 0, 0, cli_build_options,
+     cli_build},
     {"list", "", "list your functions", NULL, 0, 0, cli_list_options, cli_list_functions},
     {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
@@ -273,8 +306,10 @@ const struct cli_verb cli_verbs[] = {
      cli_image_options, cli_image_remove},
     {"image prune", "", "remove images that nobody uses", prune_details, 0, 0,
      cli_image_prune_options, cli_image_prune},
+    {"completion", "bash", "print the completion of a shell", completion_details, 1, CLI_LIST_MAX,
+     NULL, cli_completion},
     {"version", "", "print the version", NULL, 0, 0, NULL, version},
-    {"help", "[VERB]", "print help", NULL, 0, 2, NULL, help},
+    {"help", "[VERB]", "print help", NULL, 0, 2, help_options, help},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 

@@ -141,6 +141,18 @@ static faas_code add_label(const struct stack *stack, const struct tree_node *no
                                                                                    : no_memory(err);
 }
 
+/* NULL: not said. */
+static faas_code build_text(const struct stack *stack, const struct tree_node *node,
+                            const char *field, const char **out_text, faas_err *err)
+{
+    const struct tree_node *member = tree_get(node, field);
+
+    if (member != NULL && (member->kind != TREE_TEXT || member->text[0] == '\0'))
+        return tree_fail(&stack->tree, member->at, err, "%s: expected a text", field);
+    *out_text = member != NULL ? member->text : NULL;
+    return FAAS_OK;
+}
+
 static faas_code read_function(struct stack *stack, const struct tree_node *node, faas_err *err)
 {
     struct stack_function *function = &stack->functions[stack->count];
@@ -152,6 +164,8 @@ static faas_code read_function(struct stack *stack, const struct tree_node *node
     function->name = node->key;
     function->at = node->key_at;
     stack->count++; /* owns the body from here on */
+    FAAS_TRY(build_text(stack, node, "lang", &function->lang, err));
+    FAAS_TRY(build_text(stack, node, "handler", &function->handler, err));
     return add_label(stack, node, function->body, err);
 }
 

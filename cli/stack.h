@@ -27,7 +27,8 @@ struct stack_source {
 struct stack_function {
     const char *name;
     struct tree_place at;
-    json_t *body; /* the fields given, as POST /v1/functions takes them */
+    json_t *body;               /* the fields given, as POST /v1/functions takes them */
+    const char *lang, *handler; /* of what its image is built, and its folder; or NULL */
 };
 
 struct stack {
