@@ -119,6 +119,12 @@ static size_t count_arguments(const struct cli_verb *verb, const struct cli_list
     return count;
 }
 
+/* The only thing that may stand there, as the help shows it: `keys rotate`. */
+static bool is_word(const char *arguments)
+{
+    return arguments[strspn(arguments, "abcdefghijklmnopqrstuvwxyz")] == '\0';
+}
+
 static void offer_argument(const struct cli_verb *verbs, const struct cli_verb *verb,
                            const struct cli_list *words, size_t first, complete_names *names,
                            FILE *to)
@@ -132,8 +138,8 @@ static void offer_argument(const struct cli_verb *verbs, const struct cli_verb *
         offer_first_words(verbs, typed, to);
     if (strcmp(verb->name, "help") == 0 && count == 1)
         offer_second_words(verbs, words->items[first], typed, to);
-    if (strcmp(verb->name, "completion") == 0 && count == 0)
-        offer("", "bash", typed, to);
+    if (verb->arguments[0] != '\0' && count == 0 && is_word(verb->arguments))
+        offer("", verb->arguments, typed, to);
     for (size_t i = 0; i < FAAS_ARRAY_LEN(named); i++)
         if (strcmp(verb->name, named[i]) == 0 && (count == 0 || is_many))
             names(typed, to);

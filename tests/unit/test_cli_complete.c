@@ -20,6 +20,7 @@ static const struct cli_verb verbs[] = {
     {"image list", "", "list images", NULL, 0, 0, NULL, NULL},
     {"image pack", "DIR", "pack one", NULL, 1, 1, options, NULL},
     {"remove", "NAME...", "remove them", NULL, 1, 9, NULL, NULL},
+    {"keys", "rotate", "change keys", NULL, 1, 1, NULL, NULL},
     {"help", "[VERB]", "print help", NULL, 0, 2, NULL, NULL},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
@@ -54,7 +55,7 @@ static void offers(const char *line, const char *candidates)
 static void verbs_and_groups_are_offered_once(void **state)
 {
     (void)state;
-    offers("", "invoke\nimage\nremove\nhelp\n");
+    offers("", "invoke\nimage\nremove\nkeys\nhelp\n");
     offers("i", "invoke\nimage\n");
     offers("image ", "list\npack\n");
     offers("image p", "pack\n");
@@ -91,6 +92,8 @@ static void names_of_functions_stand_where_they_are_due(void **state)
     offers("invoke --flag -f some ", "echo\n");
     offers("invoke echo ", "");
     offers("remove a b ", "echo\n");
+    offers("keys ", "rotate\n");
+    offers("keys rotate ", "");
     offers("help i", "invoke\nimage\n");
     offers("help image ", "list\npack\n");
 }
