@@ -129,7 +129,7 @@ static void offer_argument(const struct cli_verb *verbs, const struct cli_verb *
                            const struct cli_list *words, size_t first, complete_names *names,
                            FILE *to)
 {
-    static const char *const named[] = {"deploy", "describe", "invoke", "remove"};
+    static const char *const named[] = {"deploy", "describe", "invoke", "bench", "remove"};
     const char *typed = words->items[words->count - 1];
     size_t count = count_arguments(verb, words, first);
     bool is_many = strcmp(verb->name, "remove") == 0;

@@ -100,6 +100,9 @@ extern const struct cli_option cli_new_options[];
 extern const struct cli_option cli_build_options[];
 int cli_new(const struct cli_args *args);
 int cli_build(const struct cli_args *args);
+/* bench.c */
+extern const struct cli_option cli_bench_options[];
+int cli_bench(const struct cli_args *args);
 /* completion.c */
 int cli_completion(const struct cli_args *args);
 /* queued.c */
