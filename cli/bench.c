@@ -218,20 +218,20 @@ static void print_report(const struct bench *bench)
 static void print_json(const struct bench *bench)
 {
     FAAS_AUTO(json_t) *doc = json_pack(
-        "{s:I,s:I,s:I,s:f,s:f,s:{},s:{}}", "calls", (json_int_t)(bench->count + bench->failed),
-        "failed", (json_int_t)bench->failed, "concurrency", (json_int_t)concurrency, "seconds",
-        seconds_of(bench), "rate", (double)(bench->count + bench->failed) / seconds_of(bench),
-        "errors", "latency_ms");
+        "{s:I,s:I,s:I,s:I,s:{},s:{}}", "calls", (json_int_t)(bench->count + bench->failed),
+        "failed", (json_int_t)bench->failed, "concurrency", (json_int_t)concurrency, "duration_ms",
+        (json_int_t)((bench->end_ns - bench->begin_ns) / FAAS_MS_NS), "errors", "latency_us");
 
     for (size_t code = 1; code < FAAS_CODE_END; code++)
         if (bench->errors[code] > 0)
             json_object_set_new(json_object_get(doc, "errors"), faas_code_slug((faas_code)code),
                                 json_integer((json_int_t)bench->errors[code]));
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(quantiles) && bench->count > 0; i++)
-        json_object_set_new(json_object_get(doc, "latency_ms"), quantiles[i].name,
-                            json_real((double)histogram_percentile(bench->times, bench->count,
-                                                                   quantiles[i].percent) /
-                                      1e6));
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(quantiles) && bench->count > 0; i++) {
+        uint64_t ns = histogram_percentile(bench->times, bench->count, quantiles[i].percent);
+
+        json_object_set_new(json_object_get(doc, "latency_us"), quantiles[i].name,
+                            json_integer((json_int_t)(ns / 1000)));
+    }
     output_json(doc, stdout);
 }
 

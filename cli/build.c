@@ -50,6 +50,12 @@ static const char *variable(const char *name)
     return getenv(name);
 }
 
+static faas_code run(struct child child, faas_err *err)
+{
+    child.timeout_ms = timeout_s * 1000;
+    return child_run(&child, err);
+}
+
 /* ---- the file ---- */
 
 static faas_code open_stack(struct building *building, faas_err *err)
@@ -131,10 +137,9 @@ static faas_code pack(const struct stack_function *function, const char *root, c
                       faas_err *err)
 {
     const char *image = json_string_value(json_object_get(function->body, "payload"));
-    const char *argv[WORDS_MAX * 2 + 10] = {"/proc/self/exe", "image", "pack",  root,
-                                            "--tag",          image,   "--json"};
+    const char *argv[WORDS_MAX * 2 + 9] = {"/proc/self/exe", "image", "pack", root, "--tag", image};
     const json_t *word;
-    size_t count = 7, i;
+    size_t count = 6, i;
 
     if (data != NULL) {
         argv[count++] = "--data";
@@ -144,7 +149,7 @@ static faas_code pack(const struct stack_function *function, const char *root, c
         argv[count++] = "--entrypoint";
         argv[count++] = json_string_value(word);
     }
-    return child_run(argv, NULL, timeout_s * 1000, err);
+    return run((struct child){.argv = argv, .is_quiet = true}, err);
 }
 
 static faas_code pack_by_recipe(const struct stack_function *function, const char *folder,
@@ -165,10 +170,10 @@ static faas_code pack_by_recipe(const struct stack_function *function, const cha
     FAAS_TRY(read_entrypoint(dockerfile, &words, err));
     if (mkdtemp(root) == NULL)
         return file_fail(err, "make the directory", root, errno);
-    code = child_run(recipe, folder, timeout_s * 1000, err);
+    code = run((struct child){.argv = recipe, .folder = folder}, err);
     if (code == FAAS_OK)
         code = pack(function, root, words, err);
-    (void)!child_run(away, NULL, timeout_s * 1000, &ignored);
+    (void)!run((struct child){.argv = away}, &ignored);
     return code;
 }
 
@@ -196,7 +201,7 @@ static faas_code build_one(const struct building *building, const struct stack_f
         return faas_fail(err, FAAS_INVALID, "%s has no Dockerfile: is it the function's folder?",
                          folder);
     if (building->has_engine && !is_packing)
-        return child_run(docker, NULL, timeout_s * 1000, err);
+        return run((struct child){.argv = docker}, err);
     if (has_file(folder, "rootfs"))
         return pack_by_recipe(function, folder, err);
     return faas_fail(err, FAAS_UNAVAILABLE,

@@ -88,7 +88,7 @@ static const struct rule function_rules[] = {
     UNUSED("build_options", "images are built before, and deployed as they are"),
     UNUSED("buildpacks", "images are built before, and deployed as they are"),
     UNUSED("copy", "images are built before, and deployed as they are"),
-    UNUSED("secrets", "deploying with secrets from a stack file is not offered by this release"),
+    UNUSED("secrets", "this release takes none from a stack file"),
     UNUSED("environment_file", "write its variables below environment"),
     UNUSED("requests", "a call has what limits say, and no more is put aside for it"),
     UNUSED("annotations", "use labels"),

@@ -35,7 +35,7 @@ def calls_of(user, function):
 def test_every_call_that_is_counted_was_made(platform, user):
     doc = json.loads(bench(platform, user, "echo", "hi", "--rate", "10", "--duration-s", "2", "--concurrency", "4", "--json").stdout)
     assert 0 < doc["calls"] <= 20 and doc["failed"] == 0 and doc["errors"] == {} and doc["concurrency"] == 4, doc
-    latency = doc["latency_ms"]
+    latency = doc["latency_us"]
     assert 0 < latency["min"] <= latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["max"], latency
     wait_until(lambda: calls_of(user, "echo") == doc["calls"], 20, "a record for each call")
 
@@ -50,7 +50,7 @@ def test_the_report_counts_what_it_draws(platform, user):
 def test_failures_are_counted_by_their_code(platform, user):
     done = bench(platform, user, "fail", "exit 3 sad", "--rate", "5", "--duration-s", "1", "--json", status=1)
     doc = json.loads(done.stdout)
-    assert doc["calls"] > 0 and (doc["failed"], doc["errors"], doc["latency_ms"]) == (doc["calls"], {"function_failed": doc["calls"]}, {}), doc
+    assert doc["calls"] > 0 and (doc["failed"], doc["errors"], doc["latency_us"]) == (doc["calls"], {"function_failed": doc["calls"]}, {}), doc
 
 
 def test_what_cannot_succeed_ends_at_once(platform, user):

@@ -116,8 +116,8 @@ static void what_has_no_meaning_is_a_warning_by_name(void **state)
              "stack.yml:4:5: requests has no meaning here: a call has what limits say, and no more "
              "is put aside for it");
     reads_as(F "    secrets: [key]\n", "{\"payload\":\"i\"}",
-             "stack.yml:4:5: secrets has no meaning here: deploying with secrets from a stack file "
-             "is not offered by this release");
+             "stack.yml:4:5: secrets has no meaning here: this release takes none from a stack "
+             "file");
     reads_as(F "    secrets: []\n", "{\"payload\":\"i\"}", NULL);
     reads_as(
         "provider: {gateway: 'http://elsewhere'}\n" F, "{\"payload\":\"i\"}",
