@@ -8,6 +8,7 @@
 
 #define WHOLE_MAX 1e12 /* the platform's own bounds decide; they name the limit */
 #define MIB       1048576.0
+#define GIB       (MIB * 1024)
 
 struct rule {
     const char *name; /* in the file; NULL ends */
@@ -144,52 +145,54 @@ static bool may_be_number(const struct tree_node *node)
     return node->kind == TREE_TEXT && (node->is_plain || node->is_filled);
 }
 
-static json_t *read_whole(const struct reading *reading)
+/* Each of these: false, it is not what the field takes; true and NULL, there is no memory. */
+static bool read_whole(const struct reading *reading, json_t **out_value)
 {
     int64_t number;
 
     if (!may_be_number(reading->node) || !args_int(reading->node->text, 0, WHOLE_MAX, &number))
-        return NULL;
-    return json_integer(number);
+        return false;
+    *out_value = json_integer(number);
+    return true;
 }
 
-static json_t *read_real(const struct reading *reading)
+static bool read_real(const struct reading *reading, json_t **out_value)
 {
     double number;
 
     if (!may_be_number(reading->node) || !args_real(reading->node->text, 0, WHOLE_MAX, &number))
-        return NULL;
-    return json_real(number);
+        return false;
+    *out_value = json_real(number);
+    return true;
 }
 
 /* Kubernetes's "100m" is a tenth of a processor. */
-static json_t *read_cpu(const struct reading *reading)
+static bool read_cpu(const struct reading *reading, json_t **out_value)
 {
     const struct tree_node *node = reading->node;
     size_t len = node->kind == TREE_TEXT ? strlen(node->text) : 0;
+    bool has_unit = len > 0 && node->text[len - 1] == 'm';
     char digits[16];
-    int64_t thousandths;
+    double number;
 
-    if (len < 2 || node->text[len - 1] != 'm' || len > sizeof digits) {
-        double number;
-        bool is_number = node->kind == TREE_TEXT && args_real(node->text, 0, WHOLE_MAX, &number);
-
-        return is_number ? json_real(number) : NULL;
-    }
-    snprintf(digits, sizeof digits, "%.*s", (int)len - 1, node->text);
-    return args_int(digits, 0, WHOLE_MAX, &thousandths) ? json_real((double)thousandths / 1000)
-                                                        : NULL;
+    if (len == 0 || len >= sizeof digits)
+        return false;
+    snprintf(digits, sizeof digits, "%.*s", (int)(len - has_unit), node->text);
+    if (!args_real(digits, 0, WHOLE_MAX, &number))
+        return false;
+    *out_value = json_real(has_unit ? number / 1000 : number);
+    return true;
 }
 
 /* 128Mi, 128m, 1G, 134217728: bytes with Kubernetes's and Docker's units. */
-static json_t *read_memory(const struct reading *reading)
+static bool read_memory(const struct reading *reading, json_t **out_value)
 {
     static const struct unit {
         const char *name;
         double bytes;
     } units[] = {
-        {"", 1},    {"k", 1024}, {"K", 1000},       {"Ki", 1024}, {"m", MIB},
-        {"M", 1e6}, {"Mi", MIB}, {"g", MIB * 1024}, {"G", 1e9},   {"Gi", MIB * 1024},
+        {"", 1},    {"k", 1024}, {"K", 1000}, {"Ki", 1024}, {"m", MIB},
+        {"M", 1e6}, {"Mi", MIB}, {"g", GIB},  {"G", 1e9},   {"Gi", GIB},
     };
     const struct tree_node *node = reading->node;
     size_t digits = node->kind == TREE_TEXT ? strspn(node->text, "0123456789") : 0;
@@ -197,31 +200,36 @@ static json_t *read_memory(const struct reading *reading)
     int64_t count;
 
     if (digits == 0 || digits >= sizeof number)
-        return NULL;
+        return false;
     snprintf(number, sizeof number, "%.*s", (int)digits, node->text);
     for (size_t i = 0; i < FAAS_ARRAY_LEN(units); i++)
         if (strcmp(units[i].name, node->text + digits) == 0 &&
-            args_int(number, 0, WHOLE_MAX, &count) && (double)count * units[i].bytes < 1e15)
-            return json_integer((json_int_t)ceil((double)count * units[i].bytes / MIB));
-    return NULL;
+            args_int(number, 0, WHOLE_MAX, &count) && (double)count * units[i].bytes < 1e15) {
+            *out_value = json_integer((json_int_t)ceil((double)count * units[i].bytes / MIB));
+            return true;
+        }
+    return false;
 }
 
-static json_t *read_bool(const struct reading *reading)
+static bool read_bool(const struct reading *reading, json_t **out_value)
+{
+    const struct tree_node *node = reading->node;
+    bool is_true = node->kind == TREE_TEXT && strcmp(node->text, "true") == 0;
+
+    if (!may_be_number(node) || (!is_true && strcmp(node->text, "false") != 0))
+        return false;
+    *out_value = json_boolean(is_true);
+    return true;
+}
+
+static bool read_text(const struct reading *reading, json_t **out_value)
 {
     const struct tree_node *node = reading->node;
 
-    if (!may_be_number(node))
-        return NULL;
-    if (strcmp(node->text, "true") == 0)
-        return json_true();
-    return strcmp(node->text, "false") == 0 ? json_false() : NULL;
-}
-
-static json_t *read_text(const struct reading *reading)
-{
-    const struct tree_node *node = reading->node;
-
-    return node->kind == TREE_TEXT && !node->is_null ? json_string(node->text) : NULL;
+    if (node->kind != TREE_TEXT || node->is_null)
+        return false;
+    *out_value = json_string(node->text);
+    return true;
 }
 
 /* Values are what is written: `on` is the two letters, 1.0 the three characters. */
@@ -234,15 +242,15 @@ static faas_code read_map(const struct reading *reading, json_t **out_map, faas_
     for (size_t i = 0; i < reading->node->count; i++) {
         struct reading inner = {reading->stack, reading->node->items[i],
                                 reading->node->items[i]->key};
-        json_t *value = read_text(&inner);
+        json_t *value = NULL;
 
-        if (value == NULL)
+        if (!read_text(&inner, &value))
             return wrong(&inner, "a text (\"\" for an empty one)", err);
         if (json_object_set_new(map, inner.name, value) != 0)
             return no_memory(err);
     }
     *out_map = FAAS_STEAL(map);
-    return map == NULL && *out_map == NULL ? no_memory(err) : FAAS_OK;
+    return *out_map != NULL ? FAAS_OK : no_memory(err);
 }
 
 static faas_code read_list(const struct reading *reading, json_t **out_list, faas_err *err)
@@ -253,9 +261,9 @@ static faas_code read_list(const struct reading *reading, json_t **out_list, faa
         return wrong(reading, "a list", err);
     for (size_t i = 0; i < reading->node->count; i++) {
         struct reading inner = {reading->stack, reading->node->items[i], reading->name};
-        json_t *value = read_text(&inner);
+        json_t *value = NULL;
 
-        if (value == NULL)
+        if (!read_text(&inner, &value))
             return wrong(&inner, "a list of texts", err);
         if (json_array_append_new(list, value) != 0)
             return no_memory(err);
@@ -268,7 +276,7 @@ static faas_code read_group(const struct reading *reading, const struct rule *ru
                             json_t **out_group, faas_err *err);
 
 static const struct value_kind {
-    json_t *(*read)(const struct reading *reading);
+    bool (*read)(const struct reading *reading, json_t **out_value);
     const char *expected;
 } value_kinds[] = {
     [RULE_TEXT] = {read_text, "a text"},
@@ -290,8 +298,9 @@ static faas_code read_value(const struct reading *reading, const struct rule *ru
     case RULE_GROUP:
         return read_group(reading, rule->sub, out_value, err);
     default:
-        *out_value = value_kinds[rule->kind].read(reading);
-        return *out_value != NULL ? FAAS_OK : wrong(reading, value_kinds[rule->kind].expected, err);
+        if (!value_kinds[rule->kind].read(reading, out_value))
+            return wrong(reading, value_kinds[rule->kind].expected, err);
+        return *out_value != NULL ? FAAS_OK : no_memory(err);
     }
 }
 
