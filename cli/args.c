@@ -67,6 +67,11 @@ bool args_real(const char *text, double min, double max, double *out_value)
     return true;
 }
 
+static const char *dashes(const char *name)
+{
+    return name[1] != '\0' ? "--" : "-";
+}
+
 static faas_code store(const struct cli_option *option, const char *text, faas_err *err)
 {
     struct cli_list *list;
@@ -212,7 +217,8 @@ static faas_code take_option(const struct cli_verb *verb, struct cursor *cur, fa
     if (equals != NULL)
         return store(option, equals + 1, err);
     if (cur->at == cur->argc)
-        return faas_fail(err, FAAS_INVALID, "--%s needs a value (%s)", option->name, option->value);
+        return faas_fail(err, FAAS_INVALID, "%s%s needs a value (%s)", dashes(option->name),
+                         option->name, option->value);
     return store(option, cur->argv[cur->at++], err);
 }
 
@@ -287,7 +293,7 @@ static void print_options(const struct cli_option *table, FILE *to)
     char left[48];
 
     for (; table != NULL && table->name != NULL; table++) {
-        snprintf(left, sizeof left, "%s%s%s%s", table->name[1] != '\0' ? "--" : "-", table->name,
+        snprintf(left, sizeof left, "%s%s%s%s", dashes(table->name), table->name,
                  table->value != NULL ? " " : "", table->value != NULL ? table->value : "");
         fprintf(to, "  %-22s %s\n", left, table->help);
     }

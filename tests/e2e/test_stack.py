@@ -1,9 +1,12 @@
 """faas deploy -f: functions become what a stack file says."""
+import contextlib
+import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
+import threading
 
 import pytest
 
@@ -182,6 +185,72 @@ def test_a_wrong_file_changes_nothing_and_says_where(stack):
                        (("deploy", "-f", "stack.yml", "--image", "x"), "write payload there")):
         wrong = stack.run(*args)
         assert wrong.returncode == 2 and hint in wrong.stderr, (args, wrong.returncode, wrong.stderr)
+
+
+class Between(http.server.BaseHTTPRequestHandler):
+    """Hands every request on to the platform; before one of `moment` somebody else's deed is done, once."""
+
+    def handle_all(self):
+        server = self.server
+        if (self.command, self.path) == server.moment and server.deed:
+            deed, server.deed = server.deed, None
+            deed()
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = server.client.request(self.command, self.path, body or None, headers={"Content-Type": "application/json"})
+        self.send_response(answer.status)
+        for name in ("Content-Type", "X-Call-Id"):
+            if answer.headers[name]:
+                self.send_header(name, answer.headers[name])
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = handle_all
+
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def between(stack, moment, deed):
+    """FAAS_URL of such a server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Between) as server:
+        server.client, server.moment, server.deed = stack.client, moment, deed
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+            assert server.deed is None, "the moment did not come"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def change(stack, name, fields):
+    made = stack.client.request("PATCH", f"/v1/functions/{name}", fields)
+    assert made.status == 200, made.text
+
+
+def test_what_somebody_else_changed_meanwhile_is_not_overwritten(stack):
+    stack.write(f"functions:\n  f: {{image: '{ECHO}'}}\n")
+    stack.deploy()
+    stack.write(f"functions:\n  f: {{image: '{ECHO}', timeout_ms: 5000}}\n")
+    with between(stack, ("PATCH", "/v1/functions/f"), lambda: change(stack, "f", {"timeout_ms": 7000})) as url:
+        done = stack.deploy(status=1, env={"FAAS_URL": url})
+    assert "error: f: " in done.stderr and "conflict" in done.stderr, done.stderr
+    assert stack.record("f")["timeout_ms"] == 7000
+    stack.deploy()
+    assert stack.record("f")["timeout_ms"] == 5000
+
+
+def test_what_left_the_stack_meanwhile_is_not_removed(stack):
+    stack.write(f"stack: shop\nfunctions:\n  a: {{image: '{ECHO}'}}\n  b: {{image: '{ECHO}'}}\n")
+    stack.deploy()
+    stack.write(f"stack: shop\nfunctions:\n  a: {{image: '{ECHO}'}}\n")
+    with between(stack, ("GET", "/v1/functions/b"), lambda: change(stack, "b", {"labels": {}})) as url:
+        done = stack.deploy("--prune", status=1, env={"FAAS_URL": url})
+    assert "error: b: not removed: it no longer belongs to the stack shop" in done.stderr, done.stderr
+    assert stack.names() == ["a", "b"]
 
 
 def test_without_platform_or_login_it_ends_at_once(stack, tmp_path):
