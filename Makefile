@@ -2,7 +2,7 @@
 VARIANT ?= release
 CC      := gcc
 O       := build/$(VARIANT)$(if $(findstring clang,$(CC)),-clang)
-PKGS    := libmicrohttpd gnutls jansson libjwt libsodium sqlite3 libcurl libarchive libseccomp libnftables
+PKGS    := libmicrohttpd gnutls jansson libjwt libsodium sqlite3 libcurl libarchive libseccomp libnftables yaml-0.1
 BASE    := -std=gnu17 -D_GNU_SOURCE -Ilibfaas -I. -MMD -MP -pthread
 WARN    := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wcast-qual -Wvla
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)

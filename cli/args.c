@@ -7,7 +7,7 @@
 static bool common_help;
 static struct cli_common common;
 
-static const struct cli_option common_options[] = {
+const struct cli_option args_common_options[] = {
     {"json", CLI_FLAG, &common.is_json, NULL, "print JSON instead of tables and sentences", 0, 0,
      NULL},
     {"server", CLI_TEXT, &common.server, "URL",
@@ -65,6 +65,11 @@ bool args_real(const char *text, double min, double max, double *out_value)
         return false;
     *out_value = value;
     return true;
+}
+
+static const char *dashes(const char *name)
+{
+    return name[1] != '\0' ? "--" : "-";
 }
 
 static faas_code store(const struct cli_option *option, const char *text, faas_err *err)
@@ -161,7 +166,8 @@ static void nearest_in(const struct cli_option *table, const char *name, size_t 
     size_t distance;
 
     for (; table != NULL && table->name != NULL; table++) {
-        if (args_is_near(name, table->name, &distance) && distance < *best) {
+        if (table->name[1] != '\0' && args_is_near(name, table->name, &distance) &&
+            distance < *best) {
             *best = distance;
             *out_nearest = table->name;
         }
@@ -174,7 +180,7 @@ static faas_code unknown_option(const struct cli_verb *verb, const char *name, f
     size_t best = SIZE_MAX;
 
     nearest_in(verb->options, name, &best, &nearest);
-    nearest_in(common_options, name, &best, &nearest);
+    nearest_in(args_common_options, name, &best, &nearest);
     if (nearest != NULL)
         return faas_fail(err, FAAS_INVALID, "unknown option --%s; did you mean --%s?", name,
                          nearest);
@@ -191,14 +197,14 @@ struct cursor {
 
 static faas_code take_option(const struct cli_verb *verb, struct cursor *cur, faas_err *err)
 {
-    const char *arg = cur->argv[cur->at++], *name = arg + 2;
+    const char *arg = cur->argv[cur->at++], *name = arg + (arg[1] == '-' ? 2 : 1);
     const char *equals = strchr(name, '=');
     size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
     const struct cli_option *option = find_in(verb->options, name, len);
     char shown[NAME_MAX_COMPARED];
 
     if (option == NULL)
-        option = find_in(common_options, name, len);
+        option = find_in(args_common_options, name, len);
     if (option == NULL) {
         snprintf(shown, sizeof shown, "%.*s", (int)len, name);
         return unknown_option(verb, shown, err);
@@ -211,7 +217,8 @@ static faas_code take_option(const struct cli_verb *verb, struct cursor *cur, fa
     if (equals != NULL)
         return store(option, equals + 1, err);
     if (cur->at == cur->argc)
-        return faas_fail(err, FAAS_INVALID, "--%s needs a value (%s)", option->name, option->value);
+        return faas_fail(err, FAAS_INVALID, "%s%s needs a value (%s)", dashes(option->name),
+                         option->name, option->value);
     return store(option, cur->argv[cur->at++], err);
 }
 
@@ -224,6 +231,13 @@ static faas_code check_count(const struct cli_verb *verb, size_t count, faas_err
         return faas_fail(err, FAAS_INVALID, "too many arguments: faas %s %s", verb->name,
                          verb->arguments);
     return FAAS_OK;
+}
+
+/* -f: the name of an option of one letter. */
+static bool is_letter_option(const struct cli_verb *verb, const char *arg)
+{
+    return arg[0] == '-' && arg[1] != '\0' && (arg[2] == '\0' || arg[2] == '=') &&
+           find_in(verb->options, arg + 1, 1) != NULL;
 }
 
 static bool asks_for_help(int argc, char **argv)
@@ -255,6 +269,8 @@ faas_code args_parse(const struct cli_verb *verb, int argc, char **argv, struct 
             cur.at++;
         } else if (!options_ended && strncmp(arg, "--", 2) == 0) {
             FAAS_TRY(take_option(verb, &cur, err));
+        } else if (!options_ended && is_letter_option(verb, arg)) {
+            FAAS_TRY(take_option(verb, &cur, err));
         } else if (!options_ended && arg[0] == '-' && arg[1] != '\0') {
             return faas_fail(err, FAAS_INVALID,
                              "unknown option %s; put -- before an argument that begins with a dash",
@@ -277,8 +293,8 @@ static void print_options(const struct cli_option *table, FILE *to)
     char left[48];
 
     for (; table != NULL && table->name != NULL; table++) {
-        snprintf(left, sizeof left, "--%s%s%s", table->name, table->value != NULL ? " " : "",
-                 table->value != NULL ? table->value : "");
+        snprintf(left, sizeof left, "%s%s%s%s", dashes(table->name), table->name,
+                 table->value != NULL ? " " : "", table->value != NULL ? table->value : "");
         fprintf(to, "  %-22s %s\n", left, table->help);
     }
 }
@@ -291,8 +307,13 @@ void args_verb_help(const struct cli_verb *verb, FILE *to)
         fprintf(to, "\n%s", verb->details);
     fputs("\nOptions:\n", to);
     print_options(verb->options, to);
-    print_options(common_options, to);
+    print_options(args_common_options, to);
 }
+
+const char args_exit_text[] =
+    "Exit status: 0 done; 1 the function failed; 2 wrong usage or request; 3 not logged in or\n"
+    "token expired (`faas up`: the directory is in use); 4 not found or not allowed;\n"
+    "5 platform unavailable, busy or out of time.\n";
 
 void args_program_help(const struct cli_verb *verbs, FILE *to)
 {
@@ -303,11 +324,6 @@ void args_program_help(const struct cli_verb *verbs, FILE *to)
         snprintf(left, sizeof left, "%s %s", verbs->name, verbs->arguments);
         fprintf(to, "  %-28s %s\n", left, verbs->summary);
     }
-    fputs(
-        "\n`faas VERB --help` lists the options of a verb.\n"
-        "\n"
-        "Exit status: 0 done; 1 the function failed; 2 wrong usage or request; 3 not logged in or\n"
-        "token expired (`faas up`: the directory is in use); 4 not found or not allowed;\n"
-        "5 platform unavailable, busy or out of time.\n",
-        to);
+    fputs("\n`faas VERB --help` lists the options of a verb.\n\n", to);
+    fputs(args_exit_text, to);
 }

@@ -1,5 +1,5 @@
 /* args.h - the command line: option tables, help texts, nearest names.
- * Form      --name VALUE, --name=VALUE, --flag; "--" ends options; a lone "-" is positional.
+ * Form      -n VALUE for a name of one letter, --name VALUE, --name=VALUE, --flag; "--" ends options; a lone "-" is positional.
  *           Options may stand before and after positional arguments.
  * Errors    INVALID; the message names the option, the value allowed and the nearest known name.
  * Threads   used before any thread starts.
@@ -10,6 +10,9 @@
 #include <stdio.h>
 
 #include "cli/verb.h"
+
+extern const struct cli_option args_common_options[]; /* of every verb */
+extern const char args_exit_text[];                   /* what an exit status means */
 
 /* Parses argv[0..argc) (without program and verb).  *out_help: --help was there, nothing else was
  * checked. */

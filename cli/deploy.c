@@ -1,11 +1,13 @@
 /* deploy.c - `faas deploy`: make a function, or change the one of that name.
  * Only fields given on the command line are sent, so that a second deploy keeps what the first one
- * set; members of `limits` are merged here with the ones in force.
+ * set; members of `limits` are merged here with the ones in force.  With --file it is about a whole
+ * stack of functions: stack_deploy.c.
  */
 #include <string.h>
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/stack_deploy.h"
 
 #define NUMBER_MOST 1e9 /* the platform's own bounds decide; they name the limit */
 
@@ -22,6 +24,8 @@ static struct {
     bool memory_mb, pids, tmp_mb, output_mb, cpus;
 } given;
 
+static struct stack_options stack;
+
 #define NUMBER(name, field, help)                                                                  \
     {                                                                                              \
         (name), CLI_INT, &wanted.field, "N", (help), 0, NUMBER_MOST, &given.field                  \
@@ -36,6 +40,19 @@ static struct {
     }
 
 const struct cli_option cli_deploy_options[] = {
+    {"f", CLI_TEXT, &stack.file, "FILE", "the same as --file", 0, 0, NULL},
+    {"file", CLI_TEXT, &stack.file, "FILE", "a stack file (docs/STACK.md) in place of NAME", 0, 0,
+     NULL},
+    {"stack", CLI_TEXT, &stack.name, "NAME", "with --file: name of the stack, for the file's", 0, 0,
+     NULL},
+    {"only", CLI_LIST, &stack.only, "NAME", "with --file: this function; may be repeated", 0, 0,
+     NULL},
+    {"prune", CLI_FLAG, &stack.prune, NULL,
+     "with --file: remove what earlier deploys of the stack made and the file no longer has", 0, 0,
+     NULL},
+    {"dry-run", CLI_FLAG, &stack.dry_run, NULL,
+     "with --file: show the differences, change nothing; exit status 1 when there is one", 0, 0,
+     NULL},
     TEXT("image", image, "REF", "container image; needed for a new function"),
     TEXT("description", description, "TEXT", "at most 1,024 bytes"),
     TEXT("input", input, "HOW", "argv (the argument is the last of argv) or stdin"),
@@ -133,28 +150,32 @@ static bool set_limits(json_t *doc, const json_t *record)
            set_number(limits, "output_mb", given.output_mb, wanted.output_mb);
 }
 
+static faas_code set_all(json_t *doc, const json_t *record, faas_err *err)
+{
+    bool is_set =
+        set_text(doc, "payload", wanted.image) &&
+        set_text(doc, "description", wanted.description) && set_text(doc, "input", wanted.input) &&
+        set_text(doc, "network", wanted.network) && set_text(doc, "reuse", wanted.reuse) &&
+        set_number(doc, "timeout_ms", given.timeout_ms, wanted.timeout_ms) &&
+        set_number(doc, "start_timeout_ms", given.start_timeout_ms, wanted.start_timeout_ms) &&
+        set_number(doc, "max_wait_ms", given.max_wait_ms, wanted.max_wait_ms) &&
+        set_number(doc, "concurrency", given.concurrency, wanted.concurrency) &&
+        set_limits(doc, record) && set_names(doc, "secrets", &wanted.secrets);
+
+    if (!is_set)
+        return faas_fail(err, FAAS_INVALID, "names, descriptions and image references are UTF-8");
+    FAAS_TRY(set_pairs(doc, "env", &wanted.env, err));
+    return set_pairs(doc, "labels", &wanted.labels, err);
+}
+
 /* The body: for a new function (record NULL) with its name, else the fields to change. */
 static faas_code make_body(const char *name, const json_t *record, json_t **out_body, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = json_object();
-    bool is_set;
 
-    if (doc == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    is_set = (record != NULL || set(doc, "name", json_string(name))) &&
-             set_text(doc, "payload", wanted.image) &&
-             set_text(doc, "description", wanted.description) &&
-             set_text(doc, "input", wanted.input) && set_text(doc, "network", wanted.network) &&
-             set_text(doc, "reuse", wanted.reuse) &&
-             set_number(doc, "timeout_ms", given.timeout_ms, wanted.timeout_ms) &&
-             set_number(doc, "start_timeout_ms", given.start_timeout_ms, wanted.start_timeout_ms) &&
-             set_number(doc, "max_wait_ms", given.max_wait_ms, wanted.max_wait_ms) &&
-             set_number(doc, "concurrency", given.concurrency, wanted.concurrency) &&
-             set_limits(doc, record) && set_names(doc, "secrets", &wanted.secrets);
-    if (!is_set)
-        return faas_fail(err, FAAS_INVALID, "names, descriptions and image references are UTF-8");
-    FAAS_TRY(set_pairs(doc, "env", &wanted.env, err));
-    FAAS_TRY(set_pairs(doc, "labels", &wanted.labels, err));
+    if (doc == NULL || (record == NULL && !set(doc, "name", json_string(name))))
+        return faas_fail(err, FAAS_INVALID, "NAME is letters, digits, '_' and '-'");
+    FAAS_TRY(set_all(doc, record, err));
     if (record == NULL && wanted.image == NULL)
         return faas_fail(err, FAAS_NOT_FOUND,
                          "there is no function %s yet; --image makes a new one", name);
@@ -261,7 +282,7 @@ static void tell(const char *name, const struct deployed *deployed)
         output_say("  nothing changed: the image is the one that ran before");
 }
 
-int cli_deploy(const struct cli_args *args)
+static int deploy_one(const struct cli_args *args)
 {
     FAAS_AUTO(cli_client) *client = NULL;
     struct client_answer answer = {0};
@@ -282,4 +303,39 @@ int cli_deploy(const struct cli_args *args)
     json_decref(deployed.after);
     client_answer_done(&answer);
     return status;
+}
+
+/* ---- one function, or a stack ---- */
+
+static faas_code check_form(const struct cli_args *args, faas_err *err)
+{
+    FAAS_AUTO(json_t) *settings = json_object();
+    bool is_stack = stack.file != NULL;
+
+    FAAS_TRY(set_all(settings, NULL, err));
+    if (!is_stack && args->rest.count == 0)
+        return faas_fail(err, FAAS_INVALID,
+                         "something is missing: faas deploy NAME --image IMAGE, or faas deploy -f "
+                         "FILE");
+    if (!is_stack && (stack.name != NULL || stack.only.count > 0 || stack.prune || stack.dry_run))
+        return faas_fail(err, FAAS_INVALID,
+                         "--stack, --only, --prune and --dry-run need a stack file: -f FILE");
+    if (is_stack && args->rest.count > 0)
+        return faas_fail(err, FAAS_INVALID,
+                         "-f takes the functions of the file; for one of them give --only %s",
+                         args->rest.items[0]);
+    if (is_stack && json_object_size(settings) > 0)
+        return faas_fail(err, FAAS_INVALID, "with -f the settings are in the file: write %s there",
+                         json_object_iter_key(json_object_iter(settings)));
+    return FAAS_OK;
+}
+
+int cli_deploy(const struct cli_args *args)
+{
+    const struct client_answer none = {0};
+    faas_err err = {0};
+
+    if (check_form(args, &err) != FAAS_OK)
+        return client_report(&err, &none, &args->common);
+    return stack.file != NULL ? stack_deploy(args, &stack) : deploy_one(args);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/args.h"
+#include "cli/man.h"
 #include "cli/output.h"
 #include "version.h"
 
@@ -41,14 +42,22 @@ static int group_help(const char *group, FILE *to)
     return to == stdout ? CLI_OK : CLI_USAGE;
 }
 
+static bool is_man;
+
+static const struct cli_option help_options[] = {
+    {"man", CLI_FLAG, &is_man, NULL, "all of it, as a man page: faas help --man | man -l -", 0, 0,
+     NULL},
+    CLI_OPTION_END,
+};
+
 static int help(const struct cli_args *args)
 {
     const char *nearest;
     const struct cli_verb *verb;
     char name[64];
 
-    if (args->rest.count == 0) {
-        args_program_help(cli_verbs, stdout);
+    if (is_man || args->rest.count == 0) {
+        (is_man ? man_page : args_program_help)(cli_verbs, stdout);
         return CLI_OK;
     }
     snprintf(name, sizeof name, "%s%s%s", args->rest.items[0], args->rest.count > 1 ? " " : "",
@@ -84,7 +93,25 @@ static const char login_details[] =
 
 static const char deploy_details[] =
     "A function of that name is changed: only what is given here. Giving --image resolves the tag\n"
-    "again, so a rebuilt image takes effect. Defaults in parentheses are those of new functions.\n";
+    "again, so a rebuilt image takes effect. Defaults in parentheses are those of new functions.\n"
+    "With -f FILE the functions of a stack file, of ours or of OpenFaaS, become what it says:\n"
+    "docs/STACK.md. What differs is shown first; each function has its own outcome.\n"
+    "Exit status with -f: 0 all done; 1 a function failed; with --dry-run 0 no difference, 1 "
+    "there\n"
+    "is one; 2 the file is wrong, and where; 3 not logged in; 5 the platform is unreachable.\n";
+
+static const char new_details[] =
+    "Writes the folder NAME: the function, a Dockerfile, a stack.yml for `faas build` and `faas\n"
+    "deploy -f`, a README; for c and shell also a recipe by which the image is made without a\n"
+    "Docker Engine. Exit status: 0 made; 2 wrong usage, or NAME is there already.\n";
+
+static const char build_details[] =
+    "Builds the functions of stack.yml that have a handler, the folder to build from: with the\n"
+    "Docker Engine at DOCKER_HOST from its Dockerfile; where none answers, or with --pack, the\n"
+    "folder's program rootfs fills a folder with what the image holds, and `faas image pack` "
+    "makes\n"
+    "the image in the data directory. Of the templates c and shell have one; python, node and go\n"
+    "need an engine. Exit status: 0 all built; 1 one was not; 2 the file is wrong, and where.\n";
 
 static const char invoke_details[] =
     "ARGUMENT is passed as it is; put -- before one that begins with a dash. A single - reads it\n"
@@ -97,6 +124,14 @@ static const char invoke_details[] =
     "request;\n"
     "3 not logged in or token expired; 4 no such function, or not allowed; 5 the platform is\n"
     "unreachable, busy, out of time, or lost the call.\n";
+
+static const char bench_details[] =
+    "Calls NAME with ARGUMENT (empty when left out) for --duration-s, draws how the times of the\n"
+    "calls that succeeded are spread, and counts the others by their code. With --rate a call's\n"
+    "time begins when it was due, so that waiting for one of --concurrency counts. SIGINT ends it\n"
+    "with the report; at most 1,000,000 calls.\n"
+    "Exit status: 0 all succeeded; 1 some failed; 2 wrong usage or request; 3 not logged in; 4 no\n"
+    "such function; 5 the platform is unreachable.\n";
 
 static const char calls_details[] =
     "Newest first. A call is listed a moment after it was answered, and one that runs longer than\n"
@@ -214,6 +249,13 @@ static const char prune_details[] =
     "needs.\n"
     "What has a name, or is in use, stays.\n";
 
+static const char completion_details[] =
+    "For ~/.bashrc: source <(faas completion bash). Verbs and options come from the program; "
+    "names\n"
+    "of functions from the platform that you are logged in to, when it answers within a second.\n"
+    "The script asks `faas completion words -- WORD...` what may stand in place of the last "
+    "word.\n";
+
 const struct cli_verb cli_verbs[] = {
     {"up", "", "run the whole platform on this machine", up_details, 0, 0, cli_up_options, cli_up},
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
@@ -235,12 +277,18 @@ const struct cli_verb cli_verbs[] = {
      cli_login},
     {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
-    {"deploy", "NAME", "make a function, or change it", deploy_details, 1, 1, cli_deploy_options,
-     cli_deploy},
+    {"deploy", "NAME | -f FILE", "make a function, or change it", deploy_details, 0, 1,
+     cli_deploy_options, cli_deploy},
+    {"new", "NAME", "make a folder with a function to begin with", new_details, 1, 1,
+     cli_new_options, cli_new},
+    {"build", "", "build the images of a stack file", build_details, 0, 0, cli_build_options,
+     cli_build},
     {"list", "", "list your functions", NULL, 0, 0, cli_list_options, cli_list_functions},
     {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
      cli_invoke_options, cli_invoke},
+    {"bench", "NAME [ARGUMENT]", "call a function many times, show how long it takes",
+     bench_details, 1, 2, cli_bench_options, cli_bench},
     {"calls", "", "list calls that were made", calls_details, 0, 0, cli_calls_options, cli_calls},
     {"call", "ID", "show the record of a call", call_details, 1, 1, NULL, cli_call},
     {"logs", "ID", "print what a call wrote to standard error", logs_details, 1, 1, NULL, cli_logs},
@@ -268,8 +316,10 @@ const struct cli_verb cli_verbs[] = {
      cli_image_options, cli_image_remove},
     {"image prune", "", "remove images that nobody uses", prune_details, 0, 0,
      cli_image_prune_options, cli_image_prune},
+    {"completion", "bash", "print the completion of a shell", completion_details, 1, CLI_LIST_MAX,
+     NULL, cli_completion},
     {"version", "", "print the version", NULL, 0, 0, NULL, version},
-    {"help", "[VERB]", "print help", NULL, 0, 2, NULL, help},
+    {"help", "[VERB]", "print help", NULL, 0, 2, help_options, help},
     {NULL, NULL, NULL, NULL, 0, 0, NULL, NULL},
 };
 

@@ -95,6 +95,16 @@ int cli_list_functions(const struct cli_args *args);
 int cli_describe(const struct cli_args *args);
 int cli_remove(const struct cli_args *args);
 int cli_invoke(const struct cli_args *args);
+/* new.c, build.c */
+extern const struct cli_option cli_new_options[];
+extern const struct cli_option cli_build_options[];
+int cli_new(const struct cli_args *args);
+int cli_build(const struct cli_args *args);
+/* bench.c */
+extern const struct cli_option cli_bench_options[];
+int cli_bench(const struct cli_args *args);
+/* completion.c */
+int cli_completion(const struct cli_args *args);
 /* queued.c */
 extern const struct cli_option cli_result_options[];
 extern const struct cli_option cli_dead_options[];

@@ -149,6 +149,12 @@
  */
 bool faas_subject(char out_subject[FAAS_SUBJECT_MAX], const char *pattern, const char *id);
 
+/* Every setting that the registration of a function may leave out, with what it then is; a new
+ * reference.  retry.on follows from retry.idempotent, isolation from where the image is found.  NULL
+ * only without memory. */
+struct json_t;
+struct json_t *faas_function_defaults(void);
+
 /* What a program may do on the bus: the one table from which servers' allow-lists are written.  A
  * user is a program, with one key; its inbox is _INBOX_<service>.>. */
 struct faas_bus_user {

@@ -45,6 +45,7 @@ $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
 $(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c programs.c datadir.c \
     image_registry.c ports.c keys.c keys_tls.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))
 $(eval $(call fuzz,backup,cli/backup_file.c cli/file.c))
+$(eval $(call fuzz,stack,$(CLI_STACK) cli/args.c))
 $(eval $(call fuzz,job,services/publisher/job.c))
 $(eval $(call fuzz,call_spec,$(addprefix services/spawner/,call_spec.c docker_spec.c image/volumes.c)))
 $(eval $(call fuzz,engine,$(addprefix services/spawner/,engine.c engine_probe.c) \

@@ -14,19 +14,6 @@ static faas_code no_memory(faas_err *err)
     return faas_fail_sys(err, ENOMEM, "function record");
 }
 
-/* Every setting a body may leave out, with what it then is (API.md section 3). */
-static json_t *defaults(void)
-{
-    return json_pack("{s:s, s:i, s:i, s:i, s:{s:i, s:f, s:i, s:i, s:i}, s:i, s:s, s:{}, s:[], s:s,"
-                     " s:s, s:{s:b, s:i, s:i, s:[]}, s:s, s:{}}",
-                     "description", "", "timeout_ms", FAAS_TIMEOUT_MS, "start_timeout_ms",
-                     FAAS_START_TIMEOUT_MS, "max_wait_ms", 0, "limits", "memory_mb", 128, "cpus",
-                     1.0, "pids", 128, "tmp_mb", 64, "output_mb", FAAS_OUTPUT_MB, "concurrency", 0,
-                     "input", "argv", "env", "secrets", "network", "none", "reuse", "fresh",
-                     "retry", "idempotent", 0, "attempts", 3, "backoff_ms", 200, "on", "isolation",
-                     "docker", "labels");
-}
-
 /* Gives target the settings it lacks: it may come from a release that did not know them. */
 static faas_code fill(json_t *target, const json_t *settings, faas_err *err)
 {
@@ -142,7 +129,7 @@ static faas_code check_shell_form(const json_t *doc, faas_err *err)
 
 static faas_code settle(json_t *doc, const struct function_want *want, faas_err *err)
 {
-    FAAS_AUTO(json_t) *settings = defaults();
+    FAAS_AUTO(json_t) *settings = faas_function_defaults();
 
     if (settings == NULL)
         return no_memory(err);
@@ -191,7 +178,7 @@ faas_code function_next(const json_t *doc, json_t **out_doc, faas_err *err)
 /* Back to the defaults, whatever the settings were. */
 static faas_code reset_settings(json_t *doc, faas_err *err)
 {
-    FAAS_AUTO(json_t) *settings = defaults();
+    FAAS_AUTO(json_t) *settings = faas_function_defaults();
 
     if (settings == NULL || json_object_update(doc, settings) != 0)
         return no_memory(err);
@@ -360,7 +347,7 @@ json_t *function_public(const json_t *doc)
         json_t *value = json_object_get(doc, key);
         bool is_time = strcmp(key, "created_at") == 0 || strcmp(key, "updated_at") == 0;
 
-        if (value == NULL && settings == NULL && (settings = defaults()) == NULL)
+        if (value == NULL && settings == NULL && (settings = faas_function_defaults()) == NULL)
             return NULL;
         if (value == NULL)
             value = json_object_get(settings, key);

@@ -24,6 +24,7 @@ $(eval $(call fault,publisher,$(addprefix services/publisher/,record.c cache.c b
     tally.c) $(addprefix services/auth/,account.c sessions.c throttle.c)))
 $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c image_registry.c keys.c logfile.c nats_conf.c \
     ports.c programs.c args.c output.c)))
+$(eval $(call fault,stack,$(CLI_STACK) cli/args.c))
 $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) $(SPAWNER_DOCKER) \
     tests/support/answer.c))
 $(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c)))

@@ -15,6 +15,7 @@ static struct {
 static const struct cli_option options[] = {
     {"flag", CLI_FLAG, &got.flag, NULL, "a flag", 0, 0, NULL},
     {"text", CLI_TEXT, &got.text, "T", "a text", 0, 0, NULL},
+    {"t", CLI_TEXT, &got.text, "T", "a text", 0, 0, NULL},
     {"number", CLI_INT, &got.number, "N", "a number", 1, 100, &got.number_given},
     {"real", CLI_REAL, &got.real, "N", "a real", 0, 8, NULL},
     {"list", CLI_LIST, &got.list, "K=V", "a list", 0, 0, NULL},
@@ -68,6 +69,25 @@ static void options_stand_before_and_after_arguments(void **state)
     assert_int_equal(args.rest.count, 2);
     assert_string_equal(args.rest.items[1], "two");
     assert_false(args.common.is_json);
+}
+
+static void an_option_of_one_letter_has_one_dash(void **state)
+{
+    struct cli_args args;
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(parse(ARGV("-t", "a", "one"), &args, &err));
+    assert_string_equal(got.text, "a");
+    assert_ok(parse(ARGV("one", "-t=b"), &args, &err));
+    assert_string_equal(got.text, "b");
+    assert_int_equal(args.rest.count, 1);
+    assert_int_equal(parse(ARGV("one", "-t"), &args, &err), FAAS_INVALID);
+    assert_string_equal(err.msg, "-t needs a value (T)");
+    assert_int_equal(parse(ARGV("one", "-u"), &args, &err), FAAS_INVALID);
+    assert_contains(err.msg, "unknown option -u");
+    assert_int_equal(parse(ARGV("one", "--u"), &args, &err), FAAS_INVALID);
+    assert_contains(err.msg, "unknown option --u; see");
 }
 
 static void options_that_every_verb_has_are_known(void **state)
@@ -178,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_stand_before_and_after_arguments),
+        cmocka_unit_test(an_option_of_one_letter_has_one_dash),
         cmocka_unit_test(options_that_every_verb_has_are_known),
         cmocka_unit_test(lists_collect_in_order),
         cmocka_unit_test(two_dashes_end_the_options_and_one_is_an_argument),

@@ -1,0 +1,88 @@
+#include "cli/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static int start(const struct child *child, pid_t *out_pid)
+{
+    union {
+        const char *const *words;
+        char *const *argv;
+    } borrowed = {.words = child->argv}; /* posix_spawn changes nothing */
+    posix_spawn_file_actions_t actions;
+    int rc = posix_spawn_file_actions_init(&actions);
+
+    if (rc != 0)
+        return rc;
+    rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (rc == 0 && child->is_quiet)
+        rc = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    else if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    if (rc == 0 && child->folder != NULL)
+        rc = posix_spawn_file_actions_addchdir_np(&actions, child->folder);
+    if (rc == 0)
+        rc = posix_spawnp(out_pid, child->argv[0], &actions, NULL, borrowed.argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+/* False: the time is over. */
+static bool wait_for(int pidfd, uint64_t until_ns)
+{
+    for (;;) {
+        struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+        uint64_t now = faas_now_ns();
+        int rc = now < until_ns
+                     ? poll(&ended, 1, (int)((until_ns - now + FAAS_MS_NS - 1) / FAAS_MS_NS))
+                     : 0;
+
+        if (rc > 0)
+            return true;
+        if (rc == 0 && faas_now_ns() >= until_ns)
+            return false;
+        if (rc < 0 && errno != EINTR)
+            return false;
+    }
+}
+
+faas_code child_run(const struct child *child, faas_err *err)
+{
+    uint64_t until_ns = faas_now_ns() + (uint64_t)child->timeout_ms * FAAS_MS_NS;
+    const char *program = child->argv[0];
+    char reason[128];
+    pid_t pid;
+    int rc = start(child, &pid), pidfd, status = 0;
+    bool is_over;
+
+    if (rc != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s cannot be started: %s", program,
+                         strerror_r(rc, reason, sizeof reason));
+    pidfd = pidfd_open(pid, 0);
+    is_over = pidfd < 0 || !wait_for(pidfd, until_ns);
+    if (is_over)
+        kill(pid, SIGKILL);
+    if (pidfd >= 0)
+        close(pidfd);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (is_over)
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s did not end within %lld s", program,
+                         (long long)(child->timeout_ms / 1000));
+    if (WIFSIGNALED(status))
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s was killed by signal %d", program,
+                         WTERMSIG(status));
+    if (WEXITSTATUS(status) != 0)
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s failed with exit status %d; see above", program,
+                         WEXITSTATUS(status));
+    return FAAS_OK;
+}

@@ -1,0 +1,24 @@
+/* child.h - one program of the user's, run to its end.
+ * Input     empty.
+ * Output    what it writes goes to our standard error: standard output is for results.
+ * Waits     until it ends, or timeout_ms: then it is killed.
+ * Errors    UNAVAILABLE: it is not there, failed (its status is named), or took too long.
+ * Threads   the main thread.
+ */
+#ifndef CLI_CHILD_H
+#define CLI_CHILD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct child {
+    const char *const *argv; /* NULL ends; argv[0] is looked for in PATH */
+    const char *folder;      /* NULL: here */
+    int64_t timeout_ms;
+    bool is_quiet; /* its standard output is dropped */
+};
+FAAS_MUST_CHECK faas_code child_run(const struct child *child, faas_err *err);
+
+#endif

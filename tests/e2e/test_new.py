@@ -1,0 +1,134 @@
+"""faas new and faas build: from nothing to an answer."""
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import conftest
+from support import Client, unique
+
+LANGS = {"c": "function.c", "shell": "function.sh", "python": "function.py", "node": "function.js", "go": "function.go"}
+NO_ENGINE = "unix:///nowhere"
+
+
+def faas(*args, cwd, env=None):
+    return subprocess.run([conftest.BIN / "faas", *map(str, args)], cwd=cwd, env={**os.environ, **(env or {})}, text=True, capture_output=True, timeout=120)
+
+
+def made(folder, name, lang):
+    done = faas("new", name, "--lang", lang, cwd=folder)
+    assert done.returncode == 0 and f"made {name}/" in done.stdout, (done.stdout, done.stderr)
+    return folder / name
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_a_folder_is_written_from_the_templates(tmp_path, lang):
+    folder = made(tmp_path, "hello", lang)
+    templates = conftest.ROOT / "cli/templates"
+    wanted = [*(templates / "common").iterdir(), *(templates / lang).iterdir()]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in wanted)
+    for path in wanted:
+        assert (folder / path.name).read_text() == path.read_text().replace("@NAME@", "hello").replace("@LANG@", lang)
+        assert os.access(folder / path.name, os.X_OK) == os.access(path, os.X_OK), path
+    dockerfile = (folder / "Dockerfile").read_text()
+    copied = [word for line in re.findall(r"^COPY (?!--)(.*)$", dockerfile, re.M) for word in line.split()[:-1]]
+    assert LANGS[lang] in copied and all((folder / name).exists() for name in copied), copied
+    entrypoint = json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.M)[-1])
+    assert isinstance(entrypoint, list) and entrypoint[-1].startswith("/function")
+    planned = faas("deploy", "-f", "stack.yml", "--dry-run", "--server", "http://127.0.0.1:1", cwd=folder, env={"FAAS_TOKEN": "x"})
+    assert planned.returncode == 5 and "warning" not in planned.stderr, planned.stderr  # the file is right; the platform is not there
+
+
+@pytest.mark.parametrize("command", [("python3", "function.py"), ("node", "function.js"), ("sh", "function.sh")])
+def test_the_functions_of_the_templates_answer(tmp_path, command):
+    lang = next(lang for lang, file in LANGS.items() if file == command[1])
+    folder = made(tmp_path, "hello", lang)
+    for argument, answer in ((["wörld"], "Hello, wörld!\n"), ([], "Hello, nobody!\n")):
+        done = subprocess.run([*command, *argument], cwd=folder, text=True, capture_output=True, timeout=60)
+        assert (done.returncode, done.stdout) == (0, answer), done.stderr
+
+
+@pytest.mark.parametrize("lang", ["c", "shell"])
+def test_without_an_engine_it_is_built_deployed_and_called(platform, tmp_path, lang):
+    if not platform.is_native:
+        pytest.skip("what is packed is in the image store of sandboxes")
+    name, client = unique("new"), Client.new(platform.url)
+    folder = made(tmp_path, name, lang)
+    env = {**platform.env, "DOCKER_HOST": NO_ENGINE, "FAAS_URL": platform.url, "FAAS_TOKEN": client.token}
+    built = faas("build", "--data", platform.data, cwd=folder, env=env)
+    assert (built.returncode, built.stdout) == (0, f"built {name}: image {name}:latest\n"), built.stderr
+    deployed = faas("deploy", "-f", "stack.yml", cwd=folder, env=env)
+    assert deployed.returncode == 0, (deployed.stdout, deployed.stderr)
+    for argument, answer in (("world", "Hello, world!\n"), ("a\n'b\" $c", "Hello, a\n'b\" $c!\n")):
+        called = faas("invoke", name, "--", argument, cwd=folder, env=env)
+        assert (called.returncode, called.stdout) == (0, answer), called.stderr
+    source = folder / LANGS[lang]
+    source.write_text(source.read_text().replace("Hello", "Bye"))
+    assert faas("build", "--data", platform.data, cwd=tmp_path, env={**env, "HOME": str(tmp_path)}).returncode == 2  # no stack.yml there
+    assert faas("build", "-f", f"{name}/stack.yml", "--data", platform.data, cwd=tmp_path, env=env).returncode == 0
+    assert "rebuilt" in faas("deploy", "-f", f"{name}/stack.yml", cwd=tmp_path, env=env).stdout
+    assert faas("invoke", name, "world", cwd=folder, env=env).stdout == "Bye, world!\n"
+
+
+def test_an_engine_builds_from_the_dockerfile(engine, tmp_path):
+    """No base image can be had here: the program is compiled before, and copied to nothing."""
+    name = unique("new")
+    folder = made(tmp_path, name, "c")
+    subprocess.run(["./rootfs", "."], cwd=folder, check=True)
+    (folder / "Dockerfile").write_text('FROM scratch\nCOPY function /function\nENTRYPOINT ["/function"]\n')
+    docker = {**os.environ, "DOCKER_HOST": engine, "DOCKER_BUILDKIT": "0"}
+    try:
+        done = faas("build", "--json", cwd=folder, env=docker)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == [{"name": name, "image": f"{name}:latest", "outcome": "built"}]
+        shown = subprocess.run(["docker", "inspect", "-f", "{{json .Config.Entrypoint}}", f"{name}:latest"], env=docker, text=True, capture_output=True)
+        assert json.loads(shown.stdout) == ["/function"], shown.stderr
+    finally:
+        subprocess.run(["docker", "rmi", f"{name}:latest"], env=docker, capture_output=True)
+
+
+def test_what_cannot_be_built_says_why_and_the_others_are_built(tmp_path):
+    made(tmp_path, "one", "python"), made(tmp_path, "two", "shell"), made(tmp_path, "three", "c")
+    (tmp_path / "three/function.c").write_text("no C\n")
+    (tmp_path / "stack.yml").write_text("functions:\n" + "".join(
+        f"  {name}: {{lang: {lang}, handler: ./{name}, image: '{name}:1'}}\n" for name, lang in (("one", "python"), ("three", "c"), ("two", "shell"), ("four", "c"))))
+    done = faas("build", "--data", tmp_path / "data", cwd=tmp_path, env={"DOCKER_HOST": NO_ENGINE, "TMPDIR": str(tmp_path)})
+    assert done.returncode == 1 and done.stdout == "built two: image two:1\n", (done.stdout, done.stderr)
+    for said in ("error: one: python needs a Docker Engine, and none answers at unix:///nowhere", "function.c:1", "error: three: sh failed with exit status 1; see above",
+                 "error: four: ././four has no Dockerfile"):
+        assert said in done.stderr, done.stderr
+    assert not list(tmp_path.glob("faas-build-*"))
+    only = faas("build", "--only", "two", "--json", "--data", tmp_path / "data", cwd=tmp_path, env={"DOCKER_HOST": NO_ENGINE})
+    assert [f["name"] for f in json.loads(only.stdout)] == ["two"]
+
+
+def test_a_recipe_does_not_get_the_token(tmp_path):
+    folder = made(tmp_path, "hello", "shell")
+    recipe = folder / "rootfs"
+    recipe.write_text(recipe.read_text() + "env >seen\n")
+    done = faas("build", "--pack", "--data", tmp_path / "data", cwd=folder, env={"FAAS_TOKEN": "not-for-recipes"})
+    assert done.returncode == 0, done.stderr
+    assert "PATH=" in (folder / "seen").read_text() and "not-for-recipes" not in (folder / "seen").read_text()
+
+
+def test_a_build_that_takes_too_long_is_ended(tmp_path):
+    folder = made(tmp_path, "hello", "shell")
+    (folder / "rootfs").write_text("#!/bin/sh\necho $$ >pid\nexec sleep 1000\n")
+    done = faas("build", "--pack", "--timeout-s", "1", "--data", tmp_path / "data", cwd=folder)
+    assert done.returncode == 1 and "sh did not end within 1 s" in done.stderr, done.stderr
+    assert not pathlib.Path("/proc", (folder / "pid").read_text().strip()).exists()
+
+
+def test_wrong_usage_names_what_to_change(tmp_path):
+    made(tmp_path, "there", "c")
+    for args, hint in ((("new", "f"), "--lang is missing"), (("new", "f", "--lang", "pyhton"), "did you mean python?"), (("new", "f", "--lang", "common"), "--lang is"),
+                       (("new", "Upper", "--lang", "c"), "small letters"), (("new", "../f", "--lang", "c"), "small letters"), (("new", "there", "--lang", "c"), "there already"),
+                       (("build",), "faas new"), (("build", "-f", "there/stack.yml", "--only", "x"), "no such function")):
+        done = faas(*args, cwd=tmp_path)
+        assert done.returncode == 2 and hint in done.stderr, (args, done.returncode, done.stderr)
+    (tmp_path / "plain.yml").write_text("functions: {f: {image: i}}\n")
+    done = faas("build", "-f", "plain.yml", cwd=tmp_path)
+    assert done.returncode == 2 and "handler" in done.stderr, done.stderr
