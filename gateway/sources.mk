@@ -6,6 +6,7 @@ $(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))
 $(eval $(call test,params,gateway/routes.c gateway/params.c))
+$(eval $(call test,permit,gateway/permit.c gateway/credential.c gateway/routes.c gateway/params.c))
 $(eval $(call test,guard,gateway/guard.c))
 $(eval $(call test,rate,gateway/rate.c))
 $(eval $(call integration,gateway,tests/support/gate.c tests/support/gate_http.c \
@@ -23,4 +24,6 @@ $(eval $(call integration,gateway_limits,tests/support/gate.c tests/support/gate
 $(eval $(call integration,gateway_framing,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_health,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway_apikeys,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
