@@ -242,6 +242,8 @@ static faas_code check(struct access *access, const struct credential *credentia
     case CREDENTIAL_KEY:
         FAAS_TRY(need_ends(access, out_verdict, err));
         return access_key_check(access->apikeys, credential, out_verdict, err);
+    case CREDENTIAL_BAD_KEY:
+        return access_key_refuse(out_verdict, "invalid", err);
     case CREDENTIAL_NONE:
         return refuse(out_verdict, "missing", err);
     case CREDENTIAL_BAD:

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-static faas_code refuse_key(struct access_verdict *verdict, const char *reason, faas_err *err)
+faas_code access_key_refuse(struct access_verdict *verdict, const char *reason, faas_err *err)
 {
     verdict->reason = reason;
     free(verdict->key);
@@ -17,7 +17,7 @@ static faas_code refuse_key(struct access_verdict *verdict, const char *reason, 
 static faas_code judge_key(struct access_verdict *verdict, faas_err *err)
 {
     if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
-        return refuse_key(verdict, "expired", err);
+        return access_key_refuse(verdict, "expired", err);
     return FAAS_OK;
 }
 
@@ -28,7 +28,7 @@ faas_code access_key_check(struct apikeys *keys, const struct credential *creden
     case APIKEYS_KNOWN:
         return judge_key(verdict, err);
     case APIKEYS_REFUSED:
-        return refuse_key(verdict, "invalid", err);
+        return access_key_refuse(verdict, "invalid", err);
     case APIKEYS_UNKNOWN:
         break;
     }
@@ -55,7 +55,7 @@ static void on_asked(void *arg, faas_code code, const struct faas_token_claims *
         verdict.caller = *caller;
         code = judge_key(&verdict, &err);
     } else if (code == FAAS_UNAUTHENTICATED) {
-        code = refuse_key(&verdict, "invalid", &err);
+        code = access_key_refuse(&verdict, "invalid", &err);
     }
     asking->done(asking->arg, code, &verdict, &err);
 }

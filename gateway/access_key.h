@@ -7,6 +7,9 @@
 #include "gateway/access.h"
 #include "gateway/credential.h"
 
+/* UNAUTHENTICATED; a key in the verdict is given up. */
+FAAS_MUST_CHECK faas_code access_key_refuse(struct access_verdict *verdict, const char *reason,
+                                            faas_err *err);
 /* is_unsettled: it has to be asked for. */
 FAAS_MUST_CHECK faas_code access_key_check(struct apikeys *keys,
                                            const struct credential *credential,

@@ -20,8 +20,9 @@ static const char *after(const char *field, const char *scheme)
 
 static void read_key(const char *text, struct credential *credential)
 {
-    credential->kind =
-        faas_apikey_parse(text, credential->id, credential->hash) ? CREDENTIAL_KEY : CREDENTIAL_BAD;
+    credential->kind = faas_apikey_parse(text, credential->id, credential->hash)
+                           ? CREDENTIAL_KEY
+                           : CREDENTIAL_BAD_KEY;
 }
 
 static void read_basic(const char *encoded, struct credential *credential)
@@ -30,7 +31,7 @@ static void read_basic(const char *encoded, struct credential *credential)
     const unsigned char *colon;
     size_t len = 0;
 
-    credential->kind = CREDENTIAL_BAD;
+    credential->kind = CREDENTIAL_BAD_KEY;
     if (sodium_base642bin(text, BASIC_MAX, encoded, strlen(encoded), NULL, &len, NULL,
                           sodium_base64_VARIANT_ORIGINAL) == 0) {
         text[len] = '\0';

@@ -12,7 +12,8 @@
 struct credential {
     enum credential_kind {
         CREDENTIAL_NONE,
-        CREDENTIAL_BAD, /* another scheme, or what can be neither */
+        CREDENTIAL_BAD,     /* another scheme, or too long */
+        CREDENTIAL_BAD_KEY, /* meant as a key, and none */
         CREDENTIAL_TOKEN,
         CREDENTIAL_KEY,
     } kind;

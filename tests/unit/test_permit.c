@@ -46,9 +46,9 @@ static void tokens_and_keys_are_told_apart(void **state)
     assert_int_equal(kind_of("Bearer " KEY), CREDENTIAL_KEY);
     assert_int_equal(kind_of("BEARER   " KEY), CREDENTIAL_KEY);
     assert_int_equal(kind_of(KEY), CREDENTIAL_KEY);
-    assert_int_equal(kind_of("Bearer " KEY "0"), CREDENTIAL_BAD);
-    assert_int_equal(kind_of("Bearer " KEY " x"), CREDENTIAL_BAD);
-    assert_int_equal(kind_of("Bearer faas_"), CREDENTIAL_BAD);
+    assert_int_equal(kind_of("Bearer " KEY "0"), CREDENTIAL_BAD_KEY);
+    assert_int_equal(kind_of("Bearer " KEY " x"), CREDENTIAL_BAD_KEY);
+    assert_int_equal(kind_of("Bearer faas_"), CREDENTIAL_BAD_KEY);
     assert_int_equal(kind_of("Digest " KEY), CREDENTIAL_BAD);
     assert_int_equal(kind_of("Token " KEY), CREDENTIAL_BAD);
 }
@@ -60,16 +60,17 @@ static void basic_takes_a_key_as_the_password_of_anybody(void **state)
     (void)state;
     assert_int_equal(basic("admin:" KEY, strlen("admin:" KEY)), CREDENTIAL_KEY);
     assert_int_equal(basic(":" KEY, strlen(":" KEY)), CREDENTIAL_KEY);
-    assert_int_equal(basic(KEY, strlen(KEY)), CREDENTIAL_BAD);
-    assert_int_equal(basic("admin:password", 14), CREDENTIAL_BAD);
-    assert_int_equal(basic("admin:", 6), CREDENTIAL_BAD);
-    assert_int_equal(basic("a:b:" KEY, strlen("a:b:" KEY)), CREDENTIAL_BAD); /* password "b:..." */
-    assert_int_equal(basic("admin:" KEY "\0x", strlen(KEY) + 8), CREDENTIAL_BAD);
+    assert_int_equal(basic(KEY, strlen(KEY)), CREDENTIAL_BAD_KEY);
+    assert_int_equal(basic("admin:password", 14), CREDENTIAL_BAD_KEY);
+    assert_int_equal(basic("admin:", 6), CREDENTIAL_BAD_KEY);
+    assert_int_equal(basic("a:b:" KEY, strlen("a:b:" KEY)),
+                     CREDENTIAL_BAD_KEY); /* password "b:..." */
+    assert_int_equal(basic("admin:" KEY "\0x", strlen(KEY) + 8), CREDENTIAL_BAD_KEY);
     memset(huge, 'u', sizeof huge);
-    assert_int_equal(basic(huge, sizeof huge), CREDENTIAL_BAD);
-    assert_int_equal(kind_of("Basic"), CREDENTIAL_BAD);
-    assert_int_equal(kind_of("Basic !!!"), CREDENTIAL_BAD);
-    assert_int_equal(kind_of("Basic " KEY), CREDENTIAL_BAD);
+    assert_int_equal(basic(huge, sizeof huge), CREDENTIAL_BAD_KEY);
+    assert_int_equal(kind_of("Basic"), CREDENTIAL_BAD_KEY);
+    assert_int_equal(kind_of("Basic !!!"), CREDENTIAL_BAD_KEY);
+    assert_int_equal(kind_of("Basic " KEY), CREDENTIAL_BAD_KEY);
 }
 
 /* ---- what a key may ---- */
