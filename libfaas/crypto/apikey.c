@@ -66,16 +66,14 @@ bool faas_apikey_parse(const char *text, char out_id[FAAS_APIKEY_ID_TEXT],
 /* Also of a key that lacks digits at its end. */
 void faas_apikey_mask(char *text)
 {
-    size_t len;
+    char *secret;
 
     while ((text = strstr(text, FAAS_APIKEY_PREFIX)) != NULL) {
-        text += PREFIX_LEN;
-        len = strspn(text, HEX);
-        text += len;
-        if (len != ID_LEN || *text != '_')
+        text += PREFIX_LEN; /* no further: the next prefix may begin with hex digits */
+        if (strspn(text, HEX) != ID_LEN || text[ID_LEN] != '_')
             continue;
-        for (text++; *text != '\0' && strchr(HEX, *text) != NULL; text++)
-            *text = '*';
+        for (secret = text + ID_LEN + 1; *secret != '\0' && strchr(HEX, *secret) != NULL; secret++)
+            *secret = '*';
     }
 }
 

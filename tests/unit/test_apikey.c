@@ -69,6 +69,7 @@ static void secrets_are_masked_wherever_they_stand(void **state)
 {
     char path[] = "/auth/keys/" KEY "/" KEY;
     char cut[] = "faas_" ID "_0123";
+    char twice[] = "faas_" KEY;
     char harmless[] = "/function/faas_dead_beef";
 
     (void)state;
@@ -77,6 +78,8 @@ static void secrets_are_masked_wherever_they_stand(void **state)
     assert_non_null(strstr(path, "/auth/keys/faas_" ID "_****"));
     faas_apikey_mask(cut);
     assert_string_equal(cut, "faas_" ID "_****");
+    faas_apikey_mask(twice);
+    assert_null(strstr(twice, "0123456789"));
     faas_apikey_mask(harmless);
     assert_string_equal(harmless, "/function/faas_dead_beef");
 }
