@@ -81,9 +81,9 @@ static faas_code load(const void *value, size_t len, json_t **out_doc, json_t **
     if (faas_json_parse(value, len, true, &doc, NULL) != FAAS_OK)
         return bad(err, "not JSON");
     if (len == 0 && (json_object_set_new(doc, "v", json_integer(1)) != 0 ||
-                     json_object_set_new(doc, "keys", json_object()) != 0))
+                     json_object_set_new(doc, "apikeys", json_object()) != 0))
         return faas_fail_sys(err, ENOMEM, "API keys");
-    *out_keys = json_object_get(doc, "keys");
+    *out_keys = json_object_get(doc, "apikeys");
     if (!json_is_object(*out_keys))
         return bad(err, "no keys");
     *out_doc = FAAS_STEAL(doc);
@@ -214,6 +214,8 @@ faas_code apikey_list(const void *value, size_t len, json_t **out_items, faas_er
 
     FAAS_TRY(load(value, len, &doc, &keys, err));
     json_object_foreach (keys, id, entry) {
+        if (!faas_apikey_id_is(id))
+            continue; /* a later version's */
         FAAS_TRY(parse(id, entry, &key, err));
         if (json_array_append_new(items, apikey_json(&key)) != 0)
             return faas_fail_sys(err, ENOMEM, "API keys");

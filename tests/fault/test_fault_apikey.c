@@ -14,7 +14,7 @@
 #define HASH   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define TENANT "0190a000-0000-7000-8000-000000000001"
 #define STORED                                                                                     \
-    "{\"v\":1,\"tenant\":\"" TENANT "\",\"username\":\"ann\",\"keys\":{\"" ID                      \
+    "{\"v\":1,\"tenant\":\"" TENANT "\",\"username\":\"ann\",\"apikeys\":{\"" ID                   \
     "\":{\"hash\":\"" HASH "\",\"name\":\"longer than sixteen bytes\",\"verbs\":[\"read\"],"       \
     "\"functions\":[\"ci-*\"],\"created_at\":1,\"expires_at\":2}},\"op\":\"x\"}"
 
@@ -34,7 +34,7 @@ static faas_code add(void *state, faas_err *err)
     (void)snprintf(key.id, sizeof key.id, "%s", "00112233aabbccde");
     (void)snprintf(key.hash, sizeof key.hash, "%s", HASH);
     FAAS_TRY(apikey_add(STORED, strlen(STORED), &owner, &key, 2, &doc, err));
-    assert_int_equal(json_object_size(json_object_get(doc, "keys")), 2);
+    assert_int_equal(json_object_size(json_object_get(doc, "apikeys")), 2);
     assert_string_equal(json_string_value(json_object_get(doc, "tenant")), TENANT);
     shown = apikey_json(&key);
     if (shown == NULL)
@@ -50,9 +50,9 @@ static faas_code change(void *state, faas_err *err)
 
     (void)state;
     FAAS_TRY(apikey_use(STORED, strlen(STORED), ID, NOW_MS, &used, err));
-    assert_int_equal(json_object_size(json_object_get(used, "keys")), 1);
+    assert_int_equal(json_object_size(json_object_get(used, "apikeys")), 1);
     FAAS_TRY(apikey_remove(STORED, strlen(STORED), ID, &left, err));
-    assert_int_equal(json_object_size(json_object_get(left, "keys")), 0);
+    assert_int_equal(json_object_size(json_object_get(left, "apikeys")), 0);
     return FAAS_OK;
 }
 
