@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "cli/file.h"
+#include "crypto/apikey.h"
 #include "cli/output.h"
 
 #define PAGE_MAX 200 /* items of an answer, as the gateway takes it */
@@ -319,6 +320,9 @@ static faas_code fail_unauthenticated(const cli_client *client, const json_t *pr
     bool is_expired = reason != NULL ? strcmp(reason, "expired") == 0
                                      : expires_at_ms > 0 && expires_at_ms <= faas_wall_ms();
 
+    if (client->credential.token != NULL && faas_apikey_is_meant(client->credential.token))
+        return faas_fail(err, FAAS_UNAUTHENTICATED, "%s, or `faas apikey create`",
+                         detail != NULL ? detail : "the API key was refused");
     if (!is_expired)
         return faas_fail(err, FAAS_UNAUTHENTICATED, "%s; run `faas login`",
                          detail != NULL ? detail : "the token was refused");

@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/secret.h"
 #include "cli/file.h"
+
+#define KEY_FILE_MAX 4200 /* bytes; a token would fit as well */
 
 static faas_code credentials_path(char **out_path, faas_err *err)
 {
@@ -161,13 +165,52 @@ static faas_code copy_ca_file(const json_t *login, struct credential *credential
     return credential->ca_file != NULL ? FAAS_OK : faas_fail_sys(err, errno, "login");
 }
 
-/* FAAS_TOKEN is for machines that have no home directory: it replaces the kept login. */
+/* The first line of an open file that holds a secret. */
+static faas_code read_key(FILE *file, const char *path, char **out_key, faas_err *err)
+{
+    char text[KEY_FILE_MAX];
+    bool is_key;
+
+    FAAS_TRY(faas_secret_check(fileno(file), path, err));
+    if (fgets(text, sizeof text, file) == NULL)
+        text[0] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    is_key = text[0] != '\0' && strpbrk(text, " \t") == NULL;
+    *out_key = is_key ? strdup(text) : NULL;
+    sodium_memzero(text, sizeof text);
+    if (!is_key)
+        return faas_fail(err, FAAS_INVALID, "%.200s: its first line is no API key", path);
+    return *out_key != NULL ? FAAS_OK : faas_fail_sys(err, errno, "API key");
+}
+
+static faas_code load_key(const char *path, char **out_key, faas_err *err)
+{
+    FILE *file = fopen(path, "rce");
+    faas_code rc;
+
+    if (file == NULL)
+        return file_fail(err, "read", path, errno);
+    setvbuf(file, NULL, _IONBF, 0); /* no copy of the key stays in a buffer */
+    rc = read_key(file, path, out_key, err);
+    (void)fclose(file);
+    return rc;
+}
+
+/* For machines that have no home directory, a token or the file of an API key replaces the kept
+ * login. */
 static faas_code copy_environment(struct credential *credential, bool *out_is_there, faas_err *err)
 {
-    const char *token = getenv("FAAS_TOKEN");
+    const char *token = getenv("FAAS_TOKEN"), *key_file = getenv("FAAS_KEY_FILE");
+    bool has_token = token != NULL && token[0] != '\0';
+    bool has_file = key_file != NULL && key_file[0] != '\0';
 
-    *out_is_there = token != NULL && token[0] != '\0';
-    if (!*out_is_there)
+    *out_is_there = has_token || has_file;
+    if (has_token && has_file)
+        return faas_fail(err, FAAS_INVALID,
+                         "FAAS_TOKEN and FAAS_KEY_FILE are both set: which one is meant?");
+    if (has_file)
+        return load_key(key_file, &credential->token, err);
+    if (!has_token)
         return FAAS_OK;
     credential->token = strdup(token);
     return credential->token != NULL ? FAAS_OK : faas_fail_sys(err, errno, "token");

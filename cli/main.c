@@ -87,9 +87,28 @@ static const char invite_details[] =
 static const char login_details[] =
     "The token is kept in ~/.config/faas/credentials.json (XDG_CONFIG_HOME), readable by you "
     "alone,\n"
-    "and only ever sent to the server that gave it. FAAS_TOKEN in the environment replaces it.\n"
+    "and only ever sent to the server that gave it. FAAS_TOKEN in the environment replaces it,\n"
+    "and so does an API key in the file that FAAS_KEY_FILE names.\n"
     "The password is asked for on the terminal, or read from standard input with "
     "--password-stdin.\n";
+
+static const char apikey_create_details[] =
+    "Standard output holds the key and nothing else; it is shown this once. A script uses it from "
+    "a\n"
+    "file that only its user can read, which FAAS_KEY_FILE names; it is never an argument. NAME "
+    "is\n"
+    "for you to know it by. A key can do what its verbs say: invoke calls functions, queues calls\n"
+    "and ends them; read shows functions, calls, results and logs; deploy makes functions, "
+    "changes\n"
+    "and removes them. With --function it can do so for these alone, and sees no lists. No key\n"
+    "makes or lists keys, or changes the password. `faas keys rotate` is about something else: "
+    "the\n"
+    "platform's own keys.\n";
+
+static const char apikey_details[] =
+    "Keys that are used show when, to the hour. A removed one is refused everywhere when this\n"
+    "returns. ID is in the list, and is the first part of a key after faas_.\n"
+    "Exit status: 0 done; 3 not logged in; 4 no such key of yours, or you came with a key.\n";
 
 static const char deploy_details[] =
     "A function of that name is changed: only what is given here. Giving --image resolves the tag\n"
@@ -277,6 +296,10 @@ const struct cli_verb cli_verbs[] = {
      cli_login},
     {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
+    {"apikey create", "NAME", "make a key for a machine", apikey_create_details, 1, 1,
+     cli_apikey_create_options, cli_apikey_create},
+    {"apikey list", "", "list your keys for machines", apikey_details, 0, 0, NULL, cli_apikey_list},
+    {"apikey remove", "ID", "end one of them", apikey_details, 1, 1, NULL, cli_apikey_remove},
     {"deploy", "NAME | -f FILE", "make a function, or change it", deploy_details, 0, 1,
      cli_deploy_options, cli_deploy},
     {"new", "NAME", "make a folder with a function to begin with", new_details, 1, 1,

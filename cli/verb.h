@@ -81,6 +81,11 @@ int cli_register(const struct cli_args *args);
 int cli_login(const struct cli_args *args);
 int cli_logout(const struct cli_args *args);
 int cli_whoami(const struct cli_args *args);
+/* apikey.c */
+extern const struct cli_option cli_apikey_create_options[];
+int cli_apikey_create(const struct cli_args *args);
+int cli_apikey_list(const struct cli_args *args);
+int cli_apikey_remove(const struct cli_args *args);
 /* calls.c */
 extern const struct cli_option cli_calls_options[];
 int cli_calls(const struct cli_args *args);

@@ -6,12 +6,12 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/queue.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
+#include "gateway/access_key.h"
 #include "gateway/revoked.h"
 
 #define FETCH_MS       30000
@@ -31,6 +31,7 @@ struct entry {
 
 struct waiting {
     STAILQ_ENTRY(waiting) link;
+    struct access_question question;
     access_done *done;
     void *arg;
 };
@@ -50,6 +51,7 @@ struct access {
     size_t entries;
 
     struct revoked revoked;
+    struct apikeys *apikeys;
     _Atomic(faas_feed *) feed; /* of the revocations; NULL until it was started */
     faas_task *on_applied;     /* immutable once feed is set */
     void *on_applied_arg;
@@ -103,21 +105,6 @@ static void remember(struct access *access, const uint8_t hash[HASH_BYTES], uint
 
 /* ---- one token ---- */
 
-/* The token in the header; "" when there is none, NULL for another scheme. */
-static const char *token_in(const char *header)
-{
-    const char *rest;
-
-    if (header == NULL)
-        return "";
-    header += strspn(header, " \t");
-    if (strncasecmp(header, "Bearer", 6) == 0 && (header[6] == ' ' || header[6] == '\0')) {
-        rest = header + 6;
-        return rest + strspn(rest, " ");
-    }
-    return strchr(header, ' ') == NULL ? header : NULL;
-}
-
 /* The key id that the token's header names; "" when it has none that could be ours. */
 static void kid_of(const char *token, char out_kid[KID_TEXT])
 {
@@ -157,7 +144,7 @@ static faas_code refuse(struct access_verdict *verdict, const char *reason, faas
     if (strcmp(reason, "missing") == 0)
         return faas_fail(err, FAAS_UNAUTHENTICATED,
                          "token missing: send Authorization: Bearer TOKEN, with a token from "
-                         "POST /auth/login");
+                         "POST /auth/login or an API key");
     return faas_fail(err, FAAS_UNAUTHENTICATED, "token %s: get a new one from POST /auth/login",
                      reason);
 }
@@ -169,7 +156,7 @@ static faas_code verify(struct access *access, const char *token, struct access_
 
     pthread_rwlock_rdlock(&access->lock);
     *out_generation = access->generation;
-    verdict->is_key_unknown = access->verifier == NULL;
+    verdict->is_unsettled = access->verifier == NULL;
     if (access->verifier == NULL) {
         rc = faas_fail(err, FAAS_UNAVAILABLE,
                        "no auth service has been reached yet, so tokens cannot be checked; try "
@@ -178,7 +165,7 @@ static faas_code verify(struct access *access, const char *token, struct access_
         rc = faas_token_verify(access->verifier, token, faas_wall_ms() / 1000, &verdict->caller,
                                &verdict->reason, err);
         if (rc == FAAS_UNAUTHENTICATED)
-            verdict->is_key_unknown = names_unknown_key(access, token);
+            verdict->is_unsettled = names_unknown_key(access, token);
     }
     pthread_rwlock_unlock(&access->lock);
     return rc;
@@ -200,38 +187,35 @@ static bool is_beginning(struct access *access)
     return !access_is_ready(access) && faas_now_ns() < access->begin_by_ns;
 }
 
-/* What holds for a good token at this moment, cached or not. */
-static faas_code judge(struct access *access, struct access_verdict *verdict, faas_err *err)
+/* Nothing can be judged without knowing what was ended. */
+static faas_code need_ends(struct access *access, struct access_verdict *verdict, faas_err *err)
 {
-    faas_feed *feed = atomic_load(&access->feed);
-
-    if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
-        return refuse(verdict, "expired", err);
-    verdict->is_key_unknown = is_beginning(access);
-    if (feed == NULL || faas_feed_age_ms(feed) > FAAS_FEED_STALE_MS)
+    verdict->is_unsettled = is_beginning(access);
+    if (!access_is_led(access))
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "the store of ended sessions does not answer, so tokens cannot be "
                          "checked; try again");
+    return FAAS_OK;
+}
+
+/* What holds for a good token at this moment, cached or not. */
+static faas_code judge(struct access *access, struct access_verdict *verdict, faas_err *err)
+{
+    if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
+        return refuse(verdict, "expired", err);
+    FAAS_TRY(need_ends(access, verdict, err));
     if (revoked_has(&access->revoked, &verdict->caller))
         return refuse(verdict, "revoked", err);
     return FAAS_OK;
 }
 
-faas_code access_check(struct access *access, const char *header,
-                       struct access_verdict *out_verdict, faas_err *err)
+static faas_code check_token(struct access *access, const char *token,
+                             struct access_verdict *out_verdict, faas_err *err)
 {
-    const char *token = token_in(header);
     uint8_t hash[HASH_BYTES];
     uint64_t generation;
     faas_code rc;
 
-    memset(out_verdict, 0, sizeof *out_verdict);
-    if (token == NULL)
-        return refuse(out_verdict, "invalid", err);
-    if (token[0] == '\0')
-        return refuse(out_verdict, "missing", err);
-    if (strlen(token) > FAAS_TOKEN_MAX)
-        return refuse(out_verdict, "invalid", err);
     crypto_generichash(hash, sizeof hash, (const unsigned char *)token, strlen(token),
                        access->hash_key, sizeof access->hash_key);
     generation = generation_now(access);
@@ -246,6 +230,35 @@ faas_code access_check(struct access *access, const char *header,
         return refuse(out_verdict, out_verdict->reason != NULL ? out_verdict->reason : "invalid",
                       err);
     return rc;
+}
+
+static faas_code check(struct access *access, const struct credential *credential,
+                       struct access_verdict *out_verdict, faas_err *err)
+{
+    memset(out_verdict, 0, sizeof *out_verdict);
+    switch (credential->kind) {
+    case CREDENTIAL_TOKEN:
+        return check_token(access, credential->token, out_verdict, err);
+    case CREDENTIAL_KEY:
+        FAAS_TRY(need_ends(access, out_verdict, err));
+        return access_key_check(access->apikeys, credential, out_verdict, err);
+    case CREDENTIAL_BAD_KEY:
+        return access_key_refuse(out_verdict, "invalid", err);
+    case CREDENTIAL_NONE:
+        return refuse(out_verdict, "missing", err);
+    case CREDENTIAL_BAD:
+        break;
+    }
+    return refuse(out_verdict, "invalid", err);
+}
+
+faas_code access_check(struct access *access, const char *header,
+                       struct access_verdict *out_verdict, faas_err *err)
+{
+    struct credential credential;
+
+    credential_read(header, &credential);
+    return check(access, &credential, out_verdict, err);
 }
 
 /* ---- the keys ---- */
@@ -319,6 +332,23 @@ static void arm(struct access *access, int64_t ms)
     ev_timer_start(ev, &access->timer);
 }
 
+static void settle(struct access *access, const struct access_question *question, access_done *done,
+                   void *arg)
+{
+    struct access_verdict verdict;
+    struct credential credential;
+    faas_err err = {0};
+    faas_code rc;
+
+    credential_read(question->header, &credential);
+    rc = check(access, &credential, &verdict, &err);
+    if (rc != FAAS_OK && verdict.is_unsettled && credential.kind == CREDENTIAL_KEY &&
+        access_is_led(access))
+        access_key_ask(access->apikeys, &credential, question, done, arg);
+    else
+        done(arg, rc, &verdict, &err);
+}
+
 static void wake_waiting(struct access *access)
 {
     struct waitings batch = STAILQ_HEAD_INITIALIZER(batch);
@@ -327,7 +357,7 @@ static void wake_waiting(struct access *access)
     STAILQ_CONCAT(&batch, &access->waiting);
     while ((waiting = STAILQ_FIRST(&batch)) != NULL) {
         STAILQ_REMOVE_HEAD(&batch, link);
-        waiting->done(waiting->arg);
+        settle(access, &waiting->question, waiting->done, waiting->arg);
         free(waiting);
     }
 }
@@ -388,19 +418,24 @@ static void on_begin(struct ev_loop *ev, ev_timer *timer, int events)
     wake_waiting(access);
 }
 
-void access_refresh(struct access *access, access_done *done, void *arg)
+void access_settle(struct access *access, const struct access_question *question, access_done *done,
+                   void *arg)
 {
     bool is_recent =
         access->fetched_ns != 0 && faas_now_ns() < access->fetched_ns + FETCH_GAP_MS * FAAS_MS_NS;
+    bool is_useful = access->is_fetching || !is_recent; /* to a token */
     struct waiting *waiting = NULL;
+    struct credential credential;
 
-    if (access->is_fetching || !is_recent || is_beginning(access))
+    credential_read(question->header, &credential);
+    if (is_beginning(access) || (is_useful && credential.kind == CREDENTIAL_TOKEN))
         waiting = calloc(1, sizeof *waiting);
     if (waiting == NULL || access->is_stopped) {
         free(waiting);
-        done(arg);
+        settle(access, question, done, arg);
         return;
     }
+    waiting->question = *question;
     waiting->done = done;
     waiting->arg = arg;
     STAILQ_INSERT_TAIL(&access->waiting, waiting, link);
@@ -473,9 +508,11 @@ void access_unfollow(struct access *access)
 
 /* ---- life ---- */
 
-faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access, faas_err *err)
+faas_code access_open(faas_rpc *rpc, size_t entries, struct rate *bad_keys,
+                      struct access **out_access, faas_err *err)
 {
     struct access *access = calloc(1, sizeof *access);
+    faas_code rc;
 
     if (access == NULL)
         return faas_fail_sys(err, errno, "allocate access");
@@ -483,6 +520,12 @@ faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
     if (access->cache == NULL) {
         free(access);
         return faas_fail_sys(err, ENOMEM, "allocate the token cache");
+    }
+    rc = apikeys_open(rpc, &access->revoked, bad_keys, entries, &access->apikeys, err);
+    if (rc != FAAS_OK) {
+        free(access->cache);
+        free(access);
+        return rc;
     }
     access->rpc = rpc;
     access->entries = entries;
@@ -502,6 +545,7 @@ faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
 void access_start(struct access *access)
 {
     ev_timer_start(loop_of(access), &access->begin);
+    apikeys_start(access->apikeys);
     fetch(access);
 }
 
@@ -512,6 +556,7 @@ void access_stop(struct access *access)
     access->is_stopped = true;
     arm(access, 0);
     ev_timer_stop(loop_of(access), &access->begin);
+    apikeys_stop(access->apikeys);
     wake_waiting(access);
 }
 
@@ -537,6 +582,7 @@ void access_free(struct access *access)
     json_decref(access->keys);
     sodium_memzero(access->cache, access->entries * sizeof *access->cache);
     free(access->cache);
+    apikeys_free(access->apikeys);
     revoked_done(&access->revoked);
     pthread_rwlock_destroy(&access->lock);
     pthread_mutex_destroy(&access->mu);

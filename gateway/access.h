@@ -1,5 +1,6 @@
-/* access.h - bearer token -> caller.
- * Header    "Bearer TOKEN" (any case) or a bare TOKEN.
+/* access.h - bearer token or API key -> caller.
+ * Header    as credential.h says.
+ * API keys  apikeys.h; a caller that came with one has no jti.
  * Keys      the public keys of tokens, from the same feed as the revocations, so that auth can see
  *           in this gateway's beats that it knows a new key; also fetched from auth at start, every
  *           30 s, and, at most once a second, when a token names a key that is not known yet.
@@ -8,8 +9,8 @@
  * Revoked   tokens that were logged out, or are older than their user's password, are refused,
  *           cached or not: a feed of the bucket tells within moments.  While the feed has not
  *           begun, or is over FAAS_FEED_STALE_MS old, no token can be judged.
- * Begin     for 3 s after the start is_key_unknown is also set while the first keys or revocations
- *           are on their way: the request waits in access_refresh() instead of failing.
+ * Begin     for 3 s after the start is_unsettled is also set while the first keys or revocations
+ *           are on their way: the request waits in access_settle() instead of failing.
  * Errors    UNAUTHENTICATED with reason missing, invalid, expired or revoked; UNAVAILABLE while
  *           there are no keys, or revocations cannot be known.
  * Threads   access_check: any; everything else: the loop's.
@@ -17,15 +18,14 @@
 #ifndef GATEWAY_ACCESS_H
 #define GATEWAY_ACCESS_H
 
-#include "crypto/token.h"
+#include "gateway/apikeys.h"
 #include "net/feed.h"
 
 struct access;
-typedef void access_done(void *arg);
 
-/* entries: of the cache. */
-FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, size_t entries, struct access **out_access,
-                                      faas_err *err);
+/* entries: of each cache.  bad_keys: as apikeys_open(). */
+FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, size_t entries, struct rate *bad_keys,
+                                      struct access **out_access, faas_err *err);
 void access_start(struct access *access);
 /* Follow the revocations in kv (borrowed); on_applied(arg) on the loop thread after each batch. */
 FAAS_MUST_CHECK faas_code access_follow(struct access *access, faas_kv *kv, faas_task *on_applied,
@@ -43,14 +43,25 @@ bool access_is_led(struct access *access);
 
 struct access_verdict {
     struct faas_token_claims caller;
-    const char *reason;  /* static; NULL unless refused for the token */
-    bool is_key_unknown; /* access_refresh() may change the verdict */
+    struct gw_key *key; /* the receiver's (free); NULL: a token came, or it was refused */
+    const char *reason; /* static; NULL unless refused for the token or key */
+    bool is_unsettled;  /* access_settle() may change the verdict */
 };
+typedef void access_done(void *arg, faas_code code, struct access_verdict *verdict,
+                         const faas_err *err);
+
 /* header: the field's value, NULL when absent. */
 FAAS_MUST_CHECK faas_code access_check(struct access *access, const char *header,
                                        struct access_verdict *out_verdict, faas_err *err);
-/* done(arg) runs on the loop thread once the keys are as new as they can be: at once when they were
- * fetched within the last second, unless this gateway is just beginning. */
-void access_refresh(struct access *access, access_done *done, void *arg);
+struct access_question {
+    const char *header;  /* borrowed until done */
+    uint8_t address[16]; /* the client's */
+    size_t address_len;  /* 0: not known, not limited */
+};
+/* done(arg, ...) runs on the loop thread with the last word, once the keys are as new as they can be:
+ * at once when they were fetched within the last second, unless this gateway is just beginning; of
+ * an API key once auth has been asked. */
+void access_settle(struct access *access, const struct access_question *question, access_done *done,
+                   void *arg);
 
 #endif

@@ -26,7 +26,7 @@ struct gateway {
     struct {
         char *listen, *server_address, *spill_dir, *listen_tls, *cert_file, *key_file;
         int64_t connections, per_address, threads, head_kb, idle_s, read_ms, token_cache;
-        int64_t rate_user, rate_address, rate_burst_s;
+        int64_t rate_user, rate_address, rate_bad_keys, rate_burst_s;
     } conf;
     const struct faas_runtime *rt;
     http_server *http;
@@ -34,6 +34,7 @@ struct gateway {
     faas_kv *revocations;
     struct status status;
     struct rate *users, *addresses;   /* requests allowed */
+    struct rate *bad_keys;            /* wrong API keys allowed */
     ev_timer share;                   /* of the limits */
     TAILQ_HEAD(, forward) forwards;   /* loop thread */
     TAILQ_HEAD(, invoke) invokes;     /* loop thread */

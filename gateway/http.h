@@ -64,7 +64,8 @@ struct http_exchange {
     size_t body_max; /* set by on_head */
     struct gw_match match;
     struct faas_token_claims caller;    /* user "" for anonymous */
-    bool is_key_unknown;                /* the token names a key that was not fetched yet */
+    struct gw_key *key;                 /* it came with an API key; owned */
+    bool is_unsettled;                  /* access_settle() has the last word on the caller */
     void *state;                        /* of whoever works on it */
     const char *code;                   /* slug of the outcome, for the log; static */
     int64_t place_us, start_us, run_us; /* of a call's parts, for the log */

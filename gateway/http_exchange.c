@@ -28,6 +28,7 @@ void http_exchange_free(http_exchange *x)
     }
     for (size_t i = 0; i < HTTP_FIELDS; i++)
         free(x->fields[i]);
+    free(x->key);
     free(x->own);
     free(x->path);
     free(x->body);

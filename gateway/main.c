@@ -10,6 +10,7 @@
 #include "gateway/http_tls.h"
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
+#include "gateway/permit.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
 
@@ -48,12 +49,15 @@ static const struct faas_option options[] = {
     FAAS_OPT_INT(conf.read_ms, "GATEWAY_READ_MS", "30000", 100, 3600000,
                  "longest time to send a request's head, and again its body, in milliseconds"),
     FAAS_OPT_INT(conf.token_cache, "GATEWAY_TOKEN_CACHE", "8192", 1, 1000000,
-                 "verified tokens remembered"),
+                 "verified tokens remembered, and as many API keys"),
     FAAS_OPT_INT(conf.rate_user, "RATE_USER", "500", 0, 1000000,
                  "requests a second of one user, at all gateways together; 0: no limit"),
     FAAS_OPT_INT(conf.rate_address, "RATE_ADDRESS", "0", 0, 1000000,
                  "requests a second of one client address (IPv6: of its /64), at all gateways "
                  "together; 0: no limit (behind a proxy)"),
+    FAAS_OPT_INT(conf.rate_bad_keys, "RATE_BAD_KEYS", "10", 0, 1000000,
+                 "wrong API keys a second from one client address (IPv6: of its /64), at all "
+                 "gateways together; 0: no limit (behind a proxy)"),
     FAAS_OPT_INT(conf.rate_burst_s, "RATE_BURST_S", "2", 1, 60,
                  "so many seconds' worth of requests may come at once"),
     FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
@@ -63,24 +67,32 @@ static const struct faas_option options[] = {
 
 /* ---- one request ---- */
 
+/* What a key is for, besides whose it is. */
+static bool add_key(const struct gw_key *key, json_t *doc)
+{
+    FAAS_AUTO(json_t) *about = json_pack("{s:s}", "id", key->id);
+
+    return about != NULL && faas_apikey_scope_write(&key->scope, about) &&
+           json_object_set(doc, "key", about) == 0;
+}
+
 static void validate(http_exchange *x)
 {
     char expires[FAAS_TIME_TEXT];
     FAAS_AUTO(json_t) *doc = NULL;
-    char *text;
+    char *text = NULL;
     size_t len = 0;
 
     faas_time_format(x->caller.expires_at * 1000, expires);
     doc = json_pack("{s:s, s:s, s:s}", "id", x->caller.user, "username", x->caller.username,
                     "expires_at", expires);
-    text = doc == NULL ? NULL : faas_json_text(doc, &len);
+    if (doc != NULL && (x->key == NULL || add_key(x->key, doc)))
+        text = faas_json_text(doc, &len);
     http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
 }
 
-static void dispatch(http_exchange *x)
+static void carry_out(struct gateway *gw, http_exchange *x)
 {
-    struct gateway *gw = http_arg(x);
-
     switch (x->match.route->what) {
     case GW_FORWARD:
     case GW_RECORD:
@@ -121,6 +133,17 @@ static void dispatch(http_exchange *x)
     }
 }
 
+/* The one way to all that is done, so that no key gets past what it is for. */
+static void dispatch(http_exchange *x)
+{
+    faas_err err = {0};
+
+    if (permit_check(x, &err) == FAAS_OK)
+        carry_out(http_arg(x), x);
+    else
+        problem_from_err(x, &err, NULL);
+}
+
 static void refuse_token(http_exchange *x, const faas_err *err,
                          const struct access_verdict *verdict)
 {
@@ -128,7 +151,7 @@ static void refuse_token(http_exchange *x, const faas_err *err,
         .code = err->code,
         .detail = err->msg,
         .reason = verdict->reason,
-        .retry_after_s = err->code == FAAS_UNAVAILABLE ? 1 : 0,
+        .retry_after_s = err->code == FAAS_UNAVAILABLE ? 1 : err->retry_after_s,
     };
 
     problem_answer(x, &problem);
@@ -172,36 +195,47 @@ static bool is_user_in_rate(struct gateway *gw, http_exchange *x)
 }
 
 /* False: x was answered. */
-static bool admit(struct gateway *gw, http_exchange *x, bool is_last_try)
+static bool admit(struct gateway *gw, http_exchange *x, faas_code code,
+                  struct access_verdict *verdict, const faas_err *err)
+{
+    x->key = FAAS_STEAL(verdict->key);
+    if (code != FAAS_OK) {
+        refuse_token(x, err, verdict);
+        return false;
+    }
+    x->caller = verdict->caller;
+    return is_user_in_rate(gw, x);
+}
+
+/* False: x was answered. */
+static bool ask_access(struct gateway *gw, http_exchange *x)
 {
     struct access_verdict verdict;
     faas_err err = {0};
+    faas_code rc = access_check(gw->access, x->fields[HTTP_AUTHORIZATION], &verdict, &err);
 
-    if (access_check(gw->access, x->fields[HTTP_AUTHORIZATION], &verdict, &err) == FAAS_OK) {
-        x->caller = verdict.caller;
-        x->is_key_unknown = false;
-        return is_user_in_rate(gw, x);
-    }
-    x->is_key_unknown = verdict.is_key_unknown;
-    if (x->is_key_unknown && !is_last_try)
-        return true; /* decided once the body is here and the keys were fetched */
-    refuse_token(x, &err, &verdict);
-    return false;
+    x->is_unsettled = rc != FAAS_OK && verdict.is_unsettled;
+    if (x->is_unsettled)
+        return true; /* decided once the body is here */
+    return admit(gw, x, rc, &verdict, &err);
 }
 
-static void on_keys(void *arg)
+static void on_settled(void *arg, faas_code code, struct access_verdict *verdict,
+                       const faas_err *err)
 {
     http_exchange *x = arg;
 
-    if (admit(http_arg(x), x, true))
+    if (admit(http_arg(x), x, code, verdict, err))
         dispatch(x);
 }
 
-static void wait_for_keys(http_exchange *x)
+static void settle(http_exchange *x)
 {
     struct gateway *gw = http_arg(x);
+    struct access_question question = {.header = x->fields[HTTP_AUTHORIZATION]};
 
-    access_refresh(gw->access, on_keys, x);
+    question.address_len = http_address(x, question.address);
+    access_settle(gw->access, &question, on_settled, x);
 }
 
 static void refuse_size(http_exchange *x)
@@ -244,7 +278,7 @@ static void on_head(void *arg, http_exchange *x)
         return;
     }
     x->body_max = x->match.route->body_max;
-    if (x->match.route->access == GW_USER && !admit(gw, x, false))
+    if (x->match.route->access != GW_PUBLIC && !ask_access(gw, x))
         return;
     if ((uint64_t)x->guard.declared > x->body_max)
         refuse_size(x);
@@ -277,9 +311,9 @@ static void on_malformed(void *arg, http_exchange *x, const faas_err *err)
 static void on_ready(void *arg, http_exchange *x)
 {
     (void)arg;
-    if (!x->is_key_unknown) {
+    if (!x->is_unsettled) {
         dispatch(x);
-    } else if (!http_defer(x, wait_for_keys)) {
+    } else if (!http_defer(x, settle)) {
         const struct problem stopping = {.code = FAAS_UNAVAILABLE,
                                          .detail = "the gateway is shutting down"};
 
@@ -294,9 +328,11 @@ static void on_done(void *arg, const http_exchange *x)
 
     (void)arg;
     (void)snprintf(path, sizeof path, "%s", x->path);
+    faas_apikey_mask(path); /* somebody may have taken it for its id */
     FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
              FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
              FAAS_LSTR("request", x->id), FAAS_LSTR("user", x->caller.user),
+             FAAS_LSTR("key", x->key != NULL ? x->key->id : ""),
              FAAS_LINT("total_us", (int64_t)((faas_now_ns() - x->began_ns) / 1000)),
              FAAS_LINT("place_us", x->place_us), FAAS_LINT("start_us", x->start_us),
              FAAS_LINT("run_us", x->run_us), FAAS_LINT("bytes_in", (int64_t)x->guard.declared),
@@ -315,6 +351,7 @@ static void on_share(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     rate_set_share(gw->users, gateways);
     rate_set_share(gw->addresses, gateways);
+    rate_set_share(gw->bad_keys, gateways);
 }
 
 static void on_renew(struct ev_loop *ev, ev_signal *signal, int events)
@@ -386,7 +423,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     gw->rt = rt;
     faas_gather_init(&gw->credits, gw->rt->bus);
     FAAS_TRY(status_init(&gw->status, err));
-    FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, &gw->access, err));
+    FAAS_TRY(rate_new(conf.rate_bad_keys, conf.rate_burst_s, RATE_ENTRIES, &gw->bad_keys, err));
+    FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, gw->bad_keys, &gw->access, err));
     FAAS_TRY(rate_new(conf.rate_user, conf.rate_burst_s, RATE_ENTRIES, &gw->users, err));
     FAAS_TRY(rate_new(conf.rate_address, conf.rate_burst_s, RATE_ENTRIES, &gw->addresses, err));
     if (conf.listen_tls[0] != '\0')
@@ -499,5 +537,6 @@ int main(int argc, char **argv)
     TAILQ_INIT(&gateway.results);
     exit_code = faas_service_main(&service, argc, argv);
     access_free(gateway.access); /* the bus's last replies have used it */
+    rate_free(gateway.bad_keys);
     return exit_code;
 }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,7 +82,7 @@ static struct bucket *place_of(struct rate *rate, uint64_t hash)
     return fullest;
 }
 
-int64_t rate_take(struct rate *rate, const void *key, size_t len, uint64_t now_ns)
+static int64_t look(struct rate *rate, const void *key, size_t len, uint64_t now_ns, bool takes)
 {
     uint64_t step_ns, room_ns, full_ns;
     struct bucket *bucket;
@@ -98,10 +99,20 @@ int64_t rate_take(struct rate *rate, const void *key, size_t len, uint64_t now_n
     pthread_mutex_lock(&rate->mu);
     bucket = place_of(rate, hash);
     full_ns = (bucket->full_ns > now_ns ? bucket->full_ns : now_ns) + step_ns;
-    if (full_ns <= now_ns + room_ns)
-        bucket->full_ns = full_ns;
-    else
+    if (full_ns > now_ns + room_ns)
         wait_s = (int64_t)((full_ns - room_ns - now_ns + SECOND_NS - 1) / SECOND_NS);
+    else if (takes)
+        bucket->full_ns = full_ns;
     pthread_mutex_unlock(&rate->mu);
     return wait_s;
+}
+
+int64_t rate_take(struct rate *rate, const void *key, size_t len, uint64_t now_ns)
+{
+    return look(rate, key, len, now_ns, true);
+}
+
+int64_t rate_wait(struct rate *rate, const void *key, size_t len, uint64_t now_ns)
+{
+    return look(rate, key, len, now_ns, false);
 }

@@ -19,6 +19,7 @@ struct user {
     char id[FAAS_UUID_TEXT]; /* the tree's key */
     SLIST_ENTRY(user) link;  /* while it is swept */
     int64_t generation;
+    int64_t keys; /* how often API keys were ended */
     size_t count;
     struct ended ended[];
 };
@@ -67,6 +68,7 @@ static faas_code parse(const char *id, const void *value, size_t len, struct use
         return faas_fail_sys(err, errno, "revocations of a user");
     (void)snprintf(user->id, sizeof user->id, "%s", id);
     user->generation = json_integer_value(json_object_get(doc, "generation"));
+    user->keys = json_integer_value(json_object_get(doc, "keys"));
     json_object_foreach (ended, jti, end) {
         struct ended *place = &user->ended[user->count++];
 
@@ -154,6 +156,19 @@ bool revoked_has(struct revoked *revoked, const struct faas_token_claims *claims
     return has;
 }
 
+int64_t revoked_keys(struct revoked *revoked, const char *user)
+{
+    struct user key, **found;
+    int64_t keys;
+
+    (void)snprintf(key.id, sizeof key.id, "%s", user);
+    pthread_rwlock_rdlock(&revoked->lock);
+    found = tfind(&key, &revoked->users, compare);
+    keys = found != NULL ? (*found)->keys : 0;
+    pthread_rwlock_unlock(&revoked->lock);
+    return keys;
+}
+
 /* ---- forgetting ---- */
 
 struct sweep {
@@ -174,7 +189,7 @@ static void sweep_user(const void *node, VISIT visit, void *arg)
             user->ended[kept++] = user->ended[i];
     }
     user->count = kept;
-    if (kept == 0 && user->generation == 0)
+    if (kept == 0 && user->generation == 0 && user->keys == 0)
         SLIST_INSERT_HEAD(&sweep->empty, user, link);
 }
 

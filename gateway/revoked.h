@@ -21,6 +21,8 @@ void revoked_done(struct revoked *revoked);
  * that cannot be read: what was known of the user stays. */
 FAAS_MUST_CHECK faas_code revoked_apply(struct revoked *revoked, const char *key, const void *value,
                                         size_t len, faas_err *err);
+/* How often API keys of that user were ended (access.h). */
+int64_t revoked_keys(struct revoked *revoked, const char *user);
 bool revoked_has(struct revoked *revoked, const struct faas_token_claims *claims);
 void revoked_sweep(struct revoked *revoked, int64_t now_s);
 

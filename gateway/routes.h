@@ -1,6 +1,6 @@
 /* routes.h - the gateway's whole public face as one table.
  * Row       method, path pattern, what to do, bus subject, who may, body bound, deadline, status of
- *           success.  A pattern segment {word} takes one path segment under that name.
+ *           success, where the function is named.  A pattern segment {word} takes one path segment under that name.
  * Paths     segments are percent-decoded strictly, then compared byte by byte; a trailing slash is
  *           another path.  HEAD is answered as GET.
  * Errors    NOT_FOUND, METHOD (with the methods there are), INVALID (bad escape).
@@ -29,7 +29,16 @@ enum gw_what {
     GW_HEALTH,   /* one service: alive and answering on subject */
     GW_HEALTHZ,  /* all services alive */
 };
-enum gw_access { GW_PUBLIC, GW_USER };
+/* Who may.  A person's token may everything but what is GW_PUBLIC to all; an API key what its verbs
+ * say.  A row that says nothing is closed to keys. */
+enum gw_access {
+    GW_PERSON, /* nobody with a key */
+    GW_PUBLIC,
+    GW_ANY, /* every key, whatever it is for */
+    GW_INVOKE,
+    GW_READ,
+    GW_DEPLOY,
+};
 
 #define GW_HEALTHZ_PATH "/healthz"
 
@@ -42,6 +51,9 @@ struct gw_route {
     size_t body_max; /* bytes */
     int64_t time_ms; /* for the bus request, or bounding a call */
     int status;      /* of success */
+    /* The parameter or member that names the function it is about; NULL: about no single one, which
+     * is closed to keys that are for some functions only. */
+    const char *function;
 };
 extern const struct gw_route gw_routes[];
 

@@ -53,6 +53,10 @@
 #define FAAS_SUBJ_AUTH_LOGOUT       "faas.auth.logout"
 #define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
 #define FAAS_SUBJ_AUTH_KEYS         "faas.auth.i.%s.keys"
+#define FAAS_SUBJ_AUTH_APIKEY_NEW   "faas.auth.apikey_new"
+#define FAAS_SUBJ_AUTH_APIKEY_LIST  "faas.auth.apikey_list"
+#define FAAS_SUBJ_AUTH_APIKEY_END   "faas.auth.apikey_end"
+#define FAAS_SUBJ_AUTH_APIKEY_CHECK "faas.auth.apikey_check" /* the gateway's own question */
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_AUTH_END_KEYS     "faas.auth.op.endkeys"
 #define FAAS_SUBJ_AUTH_INVITE       "faas.auth.op.invite" /* the operator's; not a gateway's */

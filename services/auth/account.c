@@ -37,15 +37,23 @@ faas_code account_read_new(const json_t *body, struct account_req *out_req, faas
 
 faas_code account_read_change(const json_t *body, struct account_change *out_change, faas_err *err)
 {
+    struct wanted {
+        struct account_change change;
+        const char *keys;
+    };
     static const struct faas_json_field fields[] = {
-        FAAS_FIELD(STR, struct account_change, current, "current_password", 0, 0, true),
-        FAAS_FIELD(STR, struct account_change, wanted, "new_password", 0, 0, true),
+        FAAS_FIELD(STR, struct wanted, change.current, "current_password", 0, 0, true),
+        FAAS_FIELD(STR, struct wanted, change.wanted, "new_password", 0, 0, true),
+        FAAS_FIELD(STR, struct wanted, keys, "keys", 0, 0, false),
         FAAS_FIELD_END,
     };
-    struct account_change change = {0};
+    struct wanted want = {.keys = "keep"};
 
-    FAAS_TRY(faas_json_decode(body, fields, FAAS_JSON_STRICT, &change, err));
-    *out_change = change;
+    FAAS_TRY(faas_json_decode(body, fields, FAAS_JSON_STRICT, &want, err));
+    want.change.ends_keys = strcmp(want.keys, "end") == 0;
+    if (!want.change.ends_keys && strcmp(want.keys, "keep") != 0)
+        return faas_fail(err, FAAS_INVALID, "keys: keep, or end (the API keys of the account)");
+    *out_change = want.change;
     return FAAS_OK;
 }
 

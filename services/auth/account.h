@@ -1,6 +1,6 @@
 /* account.h - who may have an account, and what is kept of one.
  * Bodies    {"username","password","invitation"?} to register, {"username","password"},
- *           {"current_password","new_password"}, strict; the name is folded to lower case before
+ *           {"current_password","new_password","keys"?}, strict; the name is folded to lower case before
  *           any use.
  * Records   two stored values (PROTOCOL.md section 6): the name's, keyed by a hash of the folded
  *           name, leads to the user's, keyed by its UUID.  Neither key holds user text.
@@ -38,6 +38,7 @@ struct account {
 
 struct account_change {
     const char *current, *wanted; /* passwords; borrowed from the body */
+    bool ends_keys;               /* API keys too; else they stay */
 };
 
 FAAS_MUST_CHECK faas_code account_read(const json_t *body, struct account_req *out_req,

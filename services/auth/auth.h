@@ -26,10 +26,22 @@ struct auth {
     bool is_asking;
     uint64_t heard_ns; /* when it last was */
     struct keys *keys;
-    int64_t ttl_s;        /* of a token */
-    bool is_any_password; /* old clients: the rules for passwords are off */
+    faas_pool *pool;
+    int64_t ttl_s;         /* of a token */
+    int64_t apikeys_max;   /* of a user */
+    int64_t apikey_life_s; /* the longest */
+    bool is_any_password;  /* old clients: the rules for passwords are off */
 };
 
 extern const struct faas_endpoint auth_endpoints[];
+
+/* From the answer on, every gateway has applied that revision of the ends. */
+FAAS_MUST_CHECK faas_code auth_wait_ended(const struct auth *auth, uint64_t revision,
+                                          uint64_t deadline_ns, faas_err *err);
+
+/* apikey_endpoints.c */
+faas_handler apikey_on_new, apikey_on_list, apikey_on_end, apikey_on_check;
+FAAS_MUST_CHECK faas_code apikey_end_all(const struct auth *auth, const struct faas_ctx *ctx,
+                                         faas_err *err);
 
 #endif

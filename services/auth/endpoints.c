@@ -182,22 +182,28 @@ static faas_code on_login(void *state, const struct faas_call *call, json_t **ou
 
 /* ---- ending sessions ---- */
 
-/* From the answer on, no gateway takes the tokens any more. */
-static faas_code end_sessions(const struct auth *auth, const struct faas_ctx *ctx,
-                              const struct session *session, faas_err *err)
+faas_code auth_wait_ended(const struct auth *auth, uint64_t revision, uint64_t deadline_ns,
+                          faas_err *err)
 {
-    uint64_t revision = 0;
-    faas_code rc;
+    faas_code rc = faas_members_wait_applied(auth->members, FAAS_BUCKET_REVOCATIONS, revision,
+                                             deadline_ns, err);
 
-    FAAS_TRY(
-        store_end_sessions(&auth->store, ctx->user, session, ctx->deadline_ns, &revision, err));
-    rc = faas_members_wait_applied(auth->members, FAAS_BUCKET_REVOCATIONS, revision,
-                                   ctx->deadline_ns, err);
     if (rc == FAAS_TIMEOUT)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "it is stored, but not every gateway has confirmed in time that it sees "
                          "it");
     return rc;
+}
+
+/* From the answer on, no gateway takes the tokens any more. */
+static faas_code end_sessions(const struct auth *auth, const struct faas_ctx *ctx,
+                              const struct session *session, faas_err *err)
+{
+    uint64_t revision = 0;
+
+    FAAS_TRY(
+        store_end_sessions(&auth->store, ctx->user, session, ctx->deadline_ns, &revision, err));
+    return auth_wait_ended(auth, revision, ctx->deadline_ns, err);
 }
 
 /* faas.auth.logout: the token that came with the request ends. */
@@ -235,7 +241,7 @@ static faas_code check_owner(const struct auth *auth, const struct faas_call *ca
     return FAAS_OK;
 }
 
-/* faas.auth.password: another password; every token there is ends.  CONFLICT when it was changed
+/* faas.auth.password: another password; every token there is ends, API keys where asked.  CONFLICT when it was changed
  * by somebody else at the same time. */
 static faas_code on_password(void *state, const struct faas_call *call, json_t **out_reply,
                              faas_err *err)
@@ -250,6 +256,8 @@ static faas_code on_password(void *state, const struct faas_call *call, json_t *
     FAAS_TRY(faas_password_check(change.wanted, account.username, auth->is_any_password, err));
     FAAS_TRY(faas_password_hash(change.wanted, hash_deadline(call->ctx), account.password, err));
     FAAS_TRY(store_set_password(&auth->store, &account, call->ctx->deadline_ns, err));
+    if (change.ends_keys)
+        FAAS_TRY(apikey_end_all(auth, call->ctx, err));
     return end_sessions(auth, call->ctx, NULL, err);
 }
 
@@ -345,6 +353,36 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = on_password,
+    },
+    {
+        .name = "apikey_new",
+        .is_once = true,
+        .subject = FAAS_SUBJ_AUTH_APIKEY_NEW,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = apikey_on_new,
+    },
+    {
+        .name = "apikey_list",
+        .subject = FAAS_SUBJ_AUTH_APIKEY_LIST,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = apikey_on_list,
+    },
+    {
+        .name = "apikey_end",
+        .is_once = true,
+        .subject = FAAS_SUBJ_AUTH_APIKEY_END,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = apikey_on_end,
+    },
+    {
+        .name = "apikey_check",
+        .subject = FAAS_SUBJ_AUTH_APIKEY_CHECK,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = apikey_on_check,
     },
     {
         .name = "invite",

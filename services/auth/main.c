@@ -20,6 +20,7 @@
 static struct {
     char *key_files, *password_policy, *signup;
     int64_t ttl_s, hash_memory_mb, signup_per_address, signup_accounts;
+    int64_t apikeys_max, apikey_life_s;
 } conf;
 
 static const struct faas_option options[] = {
@@ -28,6 +29,11 @@ static const struct faas_option options[] = {
         "signing keys (EC P-256, PEM, mode 0600), comma-separated, newest first; a file put "
         "in the place of one is taken over without a restart"),
     FAAS_OPT_INT(conf.ttl_s, "TOKEN_TTL", "43200", 1, 31536000, "life of a token in seconds"),
+    FAAS_OPT_INT(conf.apikeys_max, "API_KEYS_PER_USER", "50", 0, 200,
+                 "API keys a user may have, expired ones counted; 0: none can be made"),
+    FAAS_OPT_INT(conf.apikey_life_s, "API_KEY_TTL_MAX", "31536000", 1, 315360000,
+                 "longest life of an API key in seconds; 90 days, or this if it is less, where "
+                 "none is asked for"),
     FAAS_OPT_STR(conf.password_policy, "PASSWORD_POLICY", "strict",
                  "strict, or any: passwords of one byte and common ones, for old clients"),
     FAAS_OPT_INT(conf.hash_memory_mb, "AUTH_HASH_MEMORY_MB", "256", HASH_MB, 65536,
@@ -138,6 +144,9 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     struct auth *self = state;
 
     self->ttl_s = conf.ttl_s;
+    self->apikeys_max = conf.apikeys_max;
+    self->apikey_life_s = conf.apikey_life_s;
+    self->pool = rt->pool;
     FAAS_TRY(one_of("PASSWORD_POLICY", conf.password_policy, "any", "strict",
                     &self->is_any_password, err));
     FAAS_TRY(open_signup(self, err));

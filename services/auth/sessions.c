@@ -51,12 +51,22 @@ static bool end_all(json_t *doc, json_t *revoked)
            json_object_set_new(doc, "generation", json_integer(generation + 1)) == 0;
 }
 
+static faas_code sign(json_t **doc, json_t **out_record, faas_err *err)
+{
+    char op[33];
+
+    faas_random_token(op);
+    if (json_object_set_new(*doc, "op", json_string(op)) != 0)
+        return faas_fail_sys(err, ENOMEM, "sessions record");
+    *out_record = FAAS_STEAL(*doc);
+    return FAAS_OK;
+}
+
 faas_code sessions_end(const void *value, size_t len, const struct session *session, int64_t now_s,
                        json_t **out_record, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     json_t *revoked;
-    char op[33];
     bool is_whole;
 
     FAAS_TRY(read_record(value, len, &doc, err));
@@ -67,9 +77,26 @@ faas_code sessions_end(const void *value, size_t len, const struct session *sess
     else
         is_whole =
             json_object_set_new(revoked, session->jti, json_integer(session->expires_at)) == 0;
-    faas_random_token(op);
-    if (!is_whole || json_object_set_new(doc, "op", json_string(op)) != 0)
-        return faas_fail_sys(err, ENOMEM, "sessions record");
-    *out_record = FAAS_STEAL(doc);
+    return is_whole ? sign(&doc, out_record, err) : faas_fail_sys(err, ENOMEM, "sessions record");
+}
+
+faas_code sessions_keys(const void *value, size_t len, int64_t *out_keys, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    FAAS_TRY(read_record(value, len, &doc, err));
+    *out_keys = json_integer_value(json_object_get(doc, "keys"));
     return FAAS_OK;
+}
+
+faas_code sessions_end_keys(const void *value, size_t len, json_t **out_record, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    json_int_t keys;
+
+    FAAS_TRY(read_record(value, len, &doc, err));
+    keys = json_integer_value(json_object_get(doc, "keys"));
+    if (json_object_set_new(doc, "keys", json_integer(keys + 1)) != 0)
+        return faas_fail_sys(err, ENOMEM, "sessions record");
+    return sign(&doc, out_record, err);
 }

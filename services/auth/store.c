@@ -10,9 +10,8 @@
 #define ROUNDS_MAX     10 /* lost races before a change is given up */
 #define COUNT_AGAIN_MS 1000
 
-/* NOT_FOUND is an answer here, not a failure. */
-static faas_code look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
-                         struct faas_kv_entry *out_entry, bool *out_is_found, faas_err *err)
+faas_code store_look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                        struct faas_kv_entry *out_entry, bool *out_is_found, faas_err *err)
 {
     faas_err why = {0};
     faas_code rc = faas_kv_get(kv, key, deadline_ns, out_entry, &why);
@@ -61,13 +60,13 @@ faas_code store_is_taken(const struct store *store, const char *folded_name, uin
     struct faas_kv_entry entry = {0};
 
     account_name_key(folded_name, key);
-    FAAS_TRY(look_up(store->users, key, deadline_ns, &entry, out_is_taken, err));
+    FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, out_is_taken, err));
     faas_kv_entry_done(&entry);
     return FAAS_OK;
 }
 
-static faas_code create(faas_kv *kv, const char *key, json_t *take_record, uint64_t deadline_ns,
-                        uint64_t *out_revision, faas_err *err)
+faas_code store_create(faas_kv *kv, const char *key, json_t *take_record, uint64_t deadline_ns,
+                       uint64_t *out_revision, faas_err *err)
 {
     FAAS_AUTO(json_t) *record = take_record;
     FAAS_AUTO(char) *text = record == NULL ? NULL : faas_json_text(record, NULL);
@@ -87,8 +86,8 @@ faas_code store_add(const struct store *store, const struct account *account, ui
 
     account_user_key(account->id, user_key);
     account_name_key(account->username, name_key);
-    FAAS_TRY(create(kv, user_key, account_user_record(account), deadline_ns, &revision, err));
-    rc = create(kv, name_key, account_name_record(account), deadline_ns, NULL, err);
+    FAAS_TRY(store_create(kv, user_key, account_user_record(account), deadline_ns, &revision, err));
+    rc = store_create(kv, name_key, account_name_record(account), deadline_ns, NULL, err);
     if (rc != FAAS_CONFLICT)
         return rc; /* also when the outcome is unknown: the name may lead to this record */
     /* Nobody knows this record's id, so one that cannot be taken back only takes room. */
@@ -106,7 +105,7 @@ static faas_code read_generation(faas_kv *kv, const char *user, uint64_t deadlin
     faas_code rc = FAAS_OK;
 
     account_user_key(user, key);
-    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &is_found, err));
+    FAAS_TRY(store_look_up(kv, key, deadline_ns, &entry, &is_found, err));
     *out_generation = 0;
     if (is_found)
         rc = sessions_generation(entry.value, entry.len, out_generation, err);
@@ -124,7 +123,7 @@ faas_code store_find(const struct store *store, const char *folded_name, uint64_
     faas_code rc = FAAS_OK;
 
     account_name_key(folded_name, key);
-    FAAS_TRY(look_up(store->users, key, deadline_ns, &entry, &has_name, err));
+    FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, &has_name, err));
     if (has_name)
         rc = account_parse_name(entry.value, entry.len, id, err);
     else
@@ -134,7 +133,7 @@ faas_code store_find(const struct store *store, const char *folded_name, uint64_
 
     FAAS_TRY(read_generation(store->revocations, id, deadline_ns, &generation, err));
     account_user_key(id, key);
-    FAAS_TRY(look_up(store->users, key, deadline_ns, &entry, &has_user, err));
+    FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, &has_user, err));
     if (has_user)
         rc = account_parse_user(entry.value, entry.len, id, out_account, err);
     out_account->generation = generation;
@@ -169,9 +168,9 @@ faas_code store_set_password(const struct store *store, const struct account *ac
     return rc;
 }
 
-/* CONFLICT: somebody else ended a session of the same user in between; another round. */
-static faas_code end_round(faas_kv *kv, const char *key, const struct session *session,
-                           uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
+/* CONFLICT: somebody else wrote in between; another round. */
+static faas_code change_round(faas_kv *kv, const char *key, store_edit *edit, const void *arg,
+                              uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
 {
     struct faas_kv_entry entry = {0};
     FAAS_AUTO(json_t) *record = NULL;
@@ -180,15 +179,34 @@ static faas_code end_round(faas_kv *kv, const char *key, const struct session *s
     uint64_t revision;
     faas_code rc;
 
-    FAAS_TRY(look_up(kv, key, deadline_ns, &entry, &is_found, err));
-    rc = sessions_end(entry.value, entry.len, session, faas_wall_ms() / 1000, &record, err);
+    FAAS_TRY(store_look_up(kv, key, deadline_ns, &entry, &is_found, err));
+    rc = edit(arg, entry.value, entry.len, &record, err);
     revision = entry.revision;
     faas_kv_entry_done(&entry);
-    FAAS_TRY(rc);
+    if (rc != FAAS_OK || record == NULL)
+        return rc;
     text = faas_json_text(record, NULL);
     if (text == NULL)
-        return faas_fail_sys(err, ENOMEM, "sessions record");
+        return faas_fail_sys(err, ENOMEM, "a record");
     return faas_kv_put(kv, key, revision, text, strlen(text), deadline_ns, out_revision, err);
+}
+
+faas_code store_change(faas_kv *kv, const char *key, store_edit *edit, const void *arg,
+                       uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
+{
+    faas_code rc = FAAS_CONFLICT;
+
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++)
+        rc = change_round(kv, key, edit, arg, deadline_ns, out_revision, err);
+    if (rc == FAAS_CONFLICT)
+        return faas_fail(err, FAAS_BUSY, "too many changes at the same time; try again");
+    return rc;
+}
+
+static faas_code end_session(const void *arg, const void *value, size_t len, json_t **out_record,
+                             faas_err *err)
+{
+    return sessions_end(value, len, arg, faas_wall_ms() / 1000, out_record, err);
 }
 
 faas_code store_end_sessions(const struct store *store, const char *user,
@@ -196,12 +214,8 @@ faas_code store_end_sessions(const struct store *store, const char *user,
                              uint64_t *out_revision, faas_err *err)
 {
     char key[ACCOUNT_KEY_MAX];
-    faas_code rc = FAAS_CONFLICT;
 
     account_user_key(user, key);
-    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++)
-        rc = end_round(store->revocations, key, session, deadline_ns, out_revision, err);
-    if (rc == FAAS_CONFLICT)
-        return faas_fail(err, FAAS_BUSY, "too many sessions end at the same time; try again");
-    return rc;
+    return store_change(store->revocations, key, end_session, session, deadline_ns, out_revision,
+                        err);
 }

@@ -45,4 +45,22 @@ FAAS_MUST_CHECK faas_code store_end_sessions(const struct store *store, const ch
                                              const struct session *session, uint64_t deadline_ns,
                                              uint64_t *out_revision, faas_err *err);
 
+/* ---- one record ---- */
+/* NOT_FOUND is an answer here, not a failure: *out_is_found false, *out_entry empty. */
+FAAS_MUST_CHECK faas_code store_look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                                        struct faas_kv_entry *out_entry, bool *out_is_found,
+                                        faas_err *err);
+/* CONFLICT: it is there already.  take_record NULL: INTERNAL. */
+FAAS_MUST_CHECK faas_code store_create(faas_kv *kv, const char *key, json_t *take_record,
+                                       uint64_t deadline_ns, uint64_t *out_revision, faas_err *err);
+/* The record that comes after a value (len 0: none yet); *out_record NULL: it stays as it is.  Never
+ * CONFLICT. */
+typedef faas_code store_edit(const void *arg, const void *value, size_t len, json_t **out_record,
+                             faas_err *err);
+/* Edits it by compare-and-set, as often as others write in between; BUSY after many rounds.
+ * *out_revision (NULL: not wanted) is untouched when nothing was written. */
+FAAS_MUST_CHECK faas_code store_change(faas_kv *kv, const char *key, store_edit *edit,
+                                       const void *arg, uint64_t deadline_ns,
+                                       uint64_t *out_revision, faas_err *err);
+
 #endif

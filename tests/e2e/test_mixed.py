@@ -70,14 +70,30 @@ def live(urls, seen):
     for user in users:
         assert ok(user.get("/auth/validate")).json["id"] == made.json["id"]
     work(users, seen)
+    kept = use_keys(users, urls)
     new = unique("password")
     ok(users[0].put("/auth/password", {"current_password": password, "new_password": new}), 204)
     for user in users:
         assert user.get("/auth/validate").problem(401, "unauthenticated")["reason"] == "revoked"
+        assert ok(Client(user.url.geturl(), kept).get("/auth/validate")).json["id"] == made.json["id"]
     login = ok(doors[0].post("/auth/login", {"username": name, "password": new}))
     ok(Client(urls[1], login.json["token"]).post("/auth/logout"), 204)
     for url in urls:
         assert Client(url, login.json["token"]).get("/auth/validate").problem(401, "unauthenticated")["reason"] == "revoked"
+
+
+def use_keys(users, urls):
+    """API keys made at one door, used and ended at others; one that stays."""
+    kept = ok(users[0].post("/auth/keys", {"name": "kept", "verbs": ["read"]}), 201).json
+    for i in range(4):
+        made = ok(users[i % 2].post("/auth/keys", {"name": "short", "functions": ["x*"]}), 201).json
+        for url in urls:
+            assert ok(Client(url, made["key"]).get("/auth/validate")).json["key"]["functions"] == ["x*"]
+        assert [k["id"] for k in ok(users[i % 2].get("/auth/keys")).json["items"]] == [kept["id"], made["id"]]
+        ok(users[(i + 1) % 2].delete(f"/auth/keys/{made['id']}"), 204)
+        for url in urls:
+            Client(url, made["key"]).get("/auth/validate").problem(401, "unauthenticated")
+    return kept["key"]
 
 
 def work(users, seen):
@@ -118,7 +134,7 @@ def both_answer(url, seen):
 
 
 def test_programs_of_two_versions_work_side_by_side(engine, tmp_path):
-    plat = Platform(mixed_folder(tmp_path / "bin"), str(tmp_path / "data"), free_port(), dict.fromkeys(SERVICES, 2), engine)
+    plat = Platform(mixed_folder(tmp_path / "bin"), str(tmp_path / "data"), free_port(), dict.fromkeys(SERVICES, 2), engine, {"RATE_BAD_KEYS": "0"})
     plat.up()
     seen = Seen()
     try:
@@ -157,6 +173,15 @@ def test_each_version_reads_what_the_other_stored(engine, tmp_path):
                 ok(Client(plat.url).post("/auth/register", {"username": name, "password": password}), 201)
                 token = ok(Client(plat.url).post("/auth/login", {"username": name, "password": password})).json["token"]
             user = Client(plat.url, token)
+            if turn == 0:
+                key = ok(user.post("/auth/keys", {"name": "kept", "verbs": ["*"]}), 201).json
+            machine = Client(plat.url, key["key"])
+            assert ok(machine.get("/auth/validate")).json["username"] == name
+            short = ok(user.post("/auth/keys", {"name": "short"}), 201).json
+            assert ok(Client(plat.url, short["key"]).get("/auth/validate")).json["key"]["verbs"] == ["invoke"]
+            ok(user.delete(f"/auth/keys/{short['id']}"), 204)
+            Client(plat.url, short["key"]).get("/auth/validate").problem(401, "unauthenticated")
+            assert [k["id"] for k in ok(user.get("/auth/keys")).json["items"] if "id" in k] == [key["id"]]
             assert ok(user.get("/auth/validate")).json["username"] == name  # a token of the turns before
             assert ok(Client(plat.url).post("/auth/login", {"username": name, "password": password})).json["token"]
             if turn == 0:

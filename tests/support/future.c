@@ -35,12 +35,13 @@ faas_code __wrap_faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, co
 
 /* ---- JSON ---- */
 
-/* Of fixed shape; env, labels, revoked, applied and headers are maps, where a name is data. */
+/* Of fixed shape; env, labels, revoked, apikeys, applied and headers are maps, where a name is data. */
 static const char *const parts[] = {"digest", "limits", "image", "retry", "times_ms"};
 
 static void extend(json_t *doc)
 {
     json_t *item;
+    const char *name;
     size_t i;
 
     if (json_is_array(doc)) {
@@ -53,6 +54,8 @@ static void extend(json_t *doc)
         extend(json_object_get(doc, parts[i]));
     extend(json_object_get(doc, "items"));
     extend(json_object_get(doc, "keys"));
+    json_object_foreach (json_object_get(doc, "apikeys"), name, item)
+        extend(item);
     json_object_set_new(doc, "future", json_pack("{s:i, s:[i, s, n]}", "v", 2, "list", 1, "two"));
     json_object_set_new(doc, "future_text", json_string("tomorrow"));
     if (strcmp(json_string_value(json_object_get(doc, "state")) ?: "", "starting") == 0)

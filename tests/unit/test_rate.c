@@ -138,6 +138,17 @@ static void a_crowd_does_not_wash_out_who_is_at_the_limit(void **state)
     assert_int_equal(taken, 0);
 }
 
+static void a_look_takes_nothing(void **state)
+{
+    (void)state;
+    make(10, 2, 64);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(rate_wait(limit, "alice", 5, start_ns), 0);
+    assert_int_equal(take_many("alice", 100, start_ns), 20);
+    assert_int_equal(rate_wait(limit, "alice", 5, start_ns), 1);
+    assert_int_equal(rate_wait(limit, "bob", 3, start_ns), 0);
+}
+
 #define test(f) cmocka_unit_test_teardown(f, forget)
 
 int main(void)
@@ -150,6 +161,7 @@ int main(void)
         test(one_caller_takes_nothing_from_another),
         test(gateways_share_the_limit),
         test(a_share_under_one_a_second_is_still_kept),
+        test(a_look_takes_nothing),
         test(zero_is_no_limit),
         test(a_crowd_does_not_wash_out_who_is_at_the_limit),
     };

@@ -120,6 +120,31 @@ static void a_generation_is_never_swept(void **state)
     assert_true(is_revoked(USER, JTI, 0));
 }
 
+/* API keys are counted apart: a new password ends no key, and the end of a key no session. */
+static void ends_of_keys_are_counted_apart_and_never_swept(void **state)
+{
+    FAAS_AUTO(json_t) *record = NULL;
+    int64_t keys = -1;
+    faas_err err = {0};
+
+    (void)state;
+    end_session(JTI, 200, 100);
+    assert_int_equal(revoked_keys(&revoked, USER), 0);
+    assert_ok(sessions_end_keys(stored, strlen(stored), &record, &err));
+    free(stored);
+    stored = faas_json_text(record, NULL);
+    assert_ok(revoked_apply(&revoked, "u." USER, stored, strlen(stored), &err));
+    assert_int_equal(revoked_keys(&revoked, USER), 1);
+    assert_int_equal(revoked_keys(&revoked, OTHER), 0);
+    assert_int_equal(generation(), 0);
+    assert_true(is_revoked(USER, JTI, 0));
+    end_session(NULL, 0, 100);
+    assert_ok(sessions_keys(stored, strlen(stored), &keys, &err));
+    assert_int_equal(keys, 1);
+    revoked_sweep(&revoked, 1000000);
+    assert_int_equal(revoked_keys(&revoked, USER), 1);
+}
+
 static void fields_of_later_versions_stay(void **state)
 {
     (void)state;
@@ -157,6 +182,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(too_many_sessions_end_all_of_them, begin, end),
         cmocka_unit_test_setup_teardown(what_has_expired_takes_no_room, begin, end),
         cmocka_unit_test_setup_teardown(a_generation_is_never_swept, begin, end),
+        cmocka_unit_test_setup_teardown(ends_of_keys_are_counted_apart_and_never_swept, begin, end),
         cmocka_unit_test_setup_teardown(fields_of_later_versions_stay, begin, end),
         cmocka_unit_test_setup_teardown(an_unreadable_value_changes_nothing, begin, end),
     };
