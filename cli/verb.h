@@ -95,6 +95,15 @@ int cli_list_functions(const struct cli_args *args);
 int cli_describe(const struct cli_args *args);
 int cli_remove(const struct cli_args *args);
 int cli_invoke(const struct cli_args *args);
+/* versions.c */
+extern const struct cli_option cli_rollback_options[];
+int cli_versions(const struct cli_args *args);
+int cli_rollback(const struct cli_args *args);
+int cli_alias_set(const struct cli_args *args);
+int cli_alias_list(const struct cli_args *args);
+int cli_alias_remove(const struct cli_args *args);
+int cli_disable(const struct cli_args *args);
+int cli_enable(const struct cli_args *args);
 /* queued.c */
 extern const struct cli_option cli_result_options[];
 extern const struct cli_option cli_dead_options[];

@@ -23,7 +23,6 @@ struct invoke {
     TAILQ_ENTRY(invoke) link;
     struct gateway *gw;
     http_exchange *x;
-    char name[FAAS_FUNCTION_NAME_MAX + 1];
     char key[FAAS_UUID_TEXT + FAAS_FUNCTION_NAME_MAX + 1]; /* whose owner is looked for */
     void *envelope;
     size_t envelope_len;

@@ -67,6 +67,11 @@ const struct gw_route gw_routes[] = {
     {"DELETE", "/v1/functions/{name}",                    GW_FORWARD,  R(DELETE),    GW_USER,   QUERY,       WRITE_MS,   204},
     {"GET",    "/v1/functions/{name}/versions",           GW_FORWARD,  R(VERSIONS),  GW_USER,   QUERY,       READ_MS,    200},
     {"GET",    "/v1/functions/{name}/versions/{version}", GW_FORWARD,  R(VERSIONS),  GW_USER,   QUERY,       READ_MS,    200},
+    {"POST",   "/v1/functions/{name}/rollback",           GW_FORWARD,  R(ROLLBACK),  GW_USER,   RECORD,      WRITE_MS,   200},
+    {"GET",    "/v1/functions/{name}/aliases",            GW_FORWARD,  R(ALIASES),   GW_USER,   QUERY,       READ_MS,    200},
+    {"GET",    "/v1/functions/{name}/aliases/{alias}",    GW_FORWARD,  R(ALIASES),   GW_USER,   QUERY,       READ_MS,    200},
+    {"PUT",    "/v1/functions/{name}/aliases/{alias}",    GW_FORWARD,  R(ALIAS),     GW_USER,   RECORD,      WRITE_MS,   200},
+    {"DELETE", "/v1/functions/{name}/aliases/{alias}",    GW_FORWARD,  R(UNALIAS),   GW_USER,   QUERY,       WRITE_MS,   204},
     {"POST",   "/v1/functions/{name}/refresh",            GW_FORWARD,  R(REFRESH),   GW_USER,   RECORD,      RESOLVE_MS, 200},
 
     {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),     GW_USER,   QUERY,       READ_MS,    200},

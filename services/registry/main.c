@@ -87,11 +87,23 @@ static bool is_healthy(void *state)
     return follow_is_led(&reg->follow);
 }
 
+static int64_t lowest_level(const faas_members *members)
+{
+    const struct faas_member *publisher;
+    int64_t lowest = FAAS_LEVEL;
+
+    for (size_t i = 0; (publisher = faas_members_at(members, "publisher", i)) != NULL; i++)
+        if (!publisher->is_dead && publisher->level < lowest)
+            lowest = publisher->level;
+    return lowest;
+}
+
 static void fill(void *state, struct faas_beat *beat)
 {
     struct registry *reg = state;
 
     follow_fill(&reg->follow, beat);
+    reg->publishers_level = lowest_level(reg->members);
 }
 
 static void stop(void *state)

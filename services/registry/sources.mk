@@ -1,5 +1,5 @@
 REGISTRY_NOUNS := services/registry/image_ref.c services/registry/function.c \
-    services/registry/function_rules.c
+    services/registry/function_rules.c services/registry/function_own.c
 REGISTRY_CATALOG := services/registry/catalog.c services/registry/catalog_file.c \
     services/registry/catalog_names.c services/registry/names.c services/registry/catalog_layout.c
 REGISTRY_RECORDS := services/registry/records.c services/registry/records_write.c \
@@ -7,7 +7,7 @@ REGISTRY_RECORDS := services/registry/records.c services/registry/records_write.
 
 $(eval $(call program,faas-registry,services/registry/main.c services/registry/endpoints.c \
     services/registry/writes.c services/registry/store.c services/registry/resolver.c \
-    services/registry/kept.c services/registry/follow.c services/registry/calls.c \
+    services/registry/kept.c services/registry/follow.c services/registry/calls.c services/registry/picks.c \
     services/registry/records_follow.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
     $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
