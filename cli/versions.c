@@ -228,7 +228,8 @@ static void tell_alias(const struct cli_args *args, const json_t *doc)
 {
     FAAS_AUTO(char) *parts = parts_text(json_object_get(doc, "versions"));
 
-    output_say("%s:%s is version %s", args->rest.items[0], args->rest.items[1],
+    output_say("%s:%s is %s%s", args->rest.items[0], args->rest.items[1],
+               json_object_size(json_object_get(doc, "versions")) == 1 ? "version " : "",
                parts != NULL ? parts : "?");
 }
 

@@ -58,6 +58,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         return faas_fail_sys(err, EIO, "libsodium");
     kept_init(&reg->kept);
     reg->members = rt->members;
+    reg->is_attached = true;
     reg->versions_max = conf.versions;
     reg->functions_max = conf.functions;
     reg->resolver = (struct resolver){.loop = rt->loop, .rpc = rt->rpc, .members = rt->members};
@@ -103,7 +104,8 @@ static void fill(void *state, struct faas_beat *beat)
     struct registry *reg = state;
 
     follow_fill(&reg->follow, beat);
-    reg->publishers_level = lowest_level(reg->members);
+    if (reg->is_attached) /* beats begin before the start has ended */
+        reg->publishers_level = lowest_level(reg->members);
 }
 
 static void stop(void *state)

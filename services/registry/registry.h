@@ -23,7 +23,9 @@ struct registry {
     int64_t versions_max;             /* of one function */
     int64_t functions_max;            /* of one tenant */
     size_t reply_max;                 /* bytes of records in one answer */
-    _Atomic int64_t publishers_level; /* the lowest of those that live, as of the last beat */
+    _Atomic bool is_attached;         /* members is set */
+    _Atomic int64_t publishers_level; /* the lowest of those that live, as of the last beat; 0
+                                         before it */
 };
 
 extern const struct faas_endpoint registry_endpoints[];

@@ -13,6 +13,7 @@ $(eval $(call program,faas-registry,services/registry/main.c services/registry/e
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))
 $(eval $(call test,function_rules,$(REGISTRY_NOUNS)))
+$(eval $(call test,function_own,$(REGISTRY_NOUNS)))
 $(eval $(call test,names,services/registry/names.c))
 $(eval $(call test,kept,services/registry/kept.c))
 $(eval $(call test,catalog,tests/unit/catalog_rig.c $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
