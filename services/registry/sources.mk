@@ -22,5 +22,6 @@ $(eval $(call test,call_record,services/registry/call_record.c))
 $(eval $(call test,records,tests/unit/catalog_rig.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
     $(REGISTRY_NOUNS)))
 $(eval $(call integration,registry,tests/support/program.c tests/support/shop.c))
+$(eval $(call integration,registry_picks,tests/support/program.c tests/support/shop.c))
 $(eval $(call integration,registry_faults,tests/support/program.c tests/support/shop.c))
 $(eval $(call bench,records_model,bench/records_model.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))
