@@ -1,7 +1,10 @@
 """Versions and aliases: which one a call runs, the way back, and functions that may not be called."""
 import concurrent.futures
+import hashlib
+import io
 import json
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -308,6 +311,34 @@ def test_deleting_under_load_ends_in_404_alone(client):
             assert answered > begun
         else:
             assert (answer.status, answer.text) == (200, "slept") and sent < gone, (answer.status, answer.text)
+
+
+def foreign_archive(name):
+    """What `docker save` writes of an image for a mainframe."""
+    def add(tar, path, data):
+        info = tarfile.TarInfo(path)
+        info.size, info.mode = len(data), 0o755
+        tar.addfile(info, io.BytesIO(data))
+
+    layer, archive = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        add(tar, "program", b"program")
+    config = json.dumps({"architecture": "s390x", "os": "linux", "config": {"Entrypoint": ["/program"]},
+                         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer.getvalue()).hexdigest()]}}).encode()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        add(tar, "config.json", config)
+        add(tar, "layer.tar", layer.getvalue())
+        add(tar, "manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode())
+    return archive.getvalue()
+
+
+def test_an_image_for_another_processor_is_refused_at_registration(platform, other):
+    """One of an engine, in which both runtimes look."""
+    name = unique("faas-tests/foreign") + ":latest"
+    subprocess.run(["docker", "load"], env=platform.env, input=foreign_archive(name), check=True, capture_output=True)
+    doc = other.post("/v1/functions", {"name": "foreign", "payload": name}).problem(422, "unprocessable")
+    assert "s390x" in doc["detail"] and "this machine" in doc["detail"], doc
+    other.get("/v1/functions/foreign").problem(404, "not_found")
 
 
 def test_the_command_line(platform, tmp_path):
