@@ -108,6 +108,7 @@ static faas_code pack(struct invoke *inv, const struct input *input, faas_err *e
         FAAS_TRY(gw_timeout_parse(x->fields[HTTP_TIMEOUT], &timeout_ms, err));
     FAAS_TRY(faas_function_ref_parse(input->name, &ref, err));
     (void)snprintf(inv->key, sizeof inv->key, "%s/%s", x->caller.tenant, ref.name);
+    inv->is_picked = ref.version != 0 || ref.alias[0] != '\0';
     meta = meta_of(inv, input->name, timeout_ms);
     if (meta == NULL)
         return faas_fail_sys(err, ENOMEM, "encode a call");

@@ -39,9 +39,9 @@
 #define FAAS_PROTO         "1"
 /* What a program of this release understands beyond the first; its heartbeats say it, and whoever
  * must rely on it looks there (docs/PROTOCOL.md section 5). */
-#define FAAS_LEVEL          2
+#define FAAS_LEVEL          3
 #define FAAS_LEVEL_INBOX    1 /* of a spawner: it reads Faas-Inbox */
-#define FAAS_LEVEL_DISABLED 2 /* of a publisher: it refuses calls of disabled functions */
+#define FAAS_LEVEL_VERSIONS 3 /* of a publisher: it knows NAME@N, NAME:ALIAS, disabled functions */
 
 #define FAAS_QUEUE "q"
 

@@ -370,7 +370,7 @@ static faas_code run_change(struct change *change, json_t **out_record, faas_err
 /* A publisher of an older release would call the function all the same. */
 static faas_code check_readers(struct registry *reg, faas_err *err)
 {
-    if (reg->publishers_level < FAAS_LEVEL_DISABLED)
+    if (reg->publishers_level < FAAS_LEVEL_VERSIONS)
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "a publisher of an older release is running, which would not heed it; "
                          "replace it first");

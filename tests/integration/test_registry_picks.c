@@ -167,7 +167,7 @@ static bool is_refused(void *arg)
     faas_err err = {0};
 
     (void)arg;
-    process_on_loop(&shop.gateway, beat, &(struct beat){"ready", FAAS_LEVEL_DISABLED - 1});
+    process_on_loop(&shop.gateway, beat, &(struct beat){"ready", FAAS_LEVEL_VERSIONS - 1});
     for (int i = 0; i < 12; i++)
         if (disable(&err) != FAAS_UNAVAILABLE)
             return false;
