@@ -64,10 +64,15 @@ static enum output_colour colour_of(const char *status)
 static void add_row(output_table *table, const json_t *item)
 {
     const json_t *run = json_object_get(json_object_get(item, "times_ms"), "run");
+    const json_t *version = json_object_get(item, "version");
     const char *status = text_of(item, "status");
 
     output_table_add(table, text_of(item, "id"));
     output_table_add(table, text_of(item, "function"));
+    if (json_is_integer(version))
+        output_table_addf(table, "%" JSON_INTEGER_FORMAT, json_integer_value(version));
+    else
+        output_table_add(table, NULL);
     output_table_add_coloured(table, status, colour_of(status));
     output_table_add(table, text_of(item, "code"));
     if (json_is_number(run))
@@ -81,9 +86,9 @@ static void add_row(output_table *table, const json_t *item)
 static faas_code print_list(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {
-        {"ID", false, false},   {"FUNCTION", true, false}, {"STATUS", false, false},
-        {"CODE", true, false},  {"RUN", false, true},      {"START", false, false},
-        {"CAME", false, false},
+        {"ID", false, false},     {"FUNCTION", true, false}, {"VERSION", false, true},
+        {"STATUS", false, false}, {"CODE", true, false},     {"RUN", false, true},
+        {"START", false, false},  {"CAME", false, false},
     };
     FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
     const json_t *item;

@@ -133,6 +133,7 @@ static const char build_details[] =
     "need an engine. Exit status: 0 all built; 1 one was not; 2 the file is wrong, and where.\n";
 
 static const char invoke_details[] =
+    "NAME is the newest version, NAME@N version N, NAME:ALIAS what the alias names.\n"
     "ARGUMENT is passed as it is; put -- before one that begins with a dash. A single - reads it\n"
     "from standard input, and so does leaving it out unless standard input is a terminal.\n"
     "Standard output holds exactly the bytes that the function wrote; messages and the end of the\n"
@@ -151,6 +152,25 @@ static const char bench_details[] =
     "with the report; at most 1,000,000 calls.\n"
     "Exit status: 0 all succeeded; 1 some failed; 2 wrong usage or request; 3 not logged in; 4 no\n"
     "such function; 5 the platform is unreachable.\n";
+static const char versions_details[] =
+    "Newest first. Each change of a function makes a version, which never changes; `faas invoke\n"
+    "NAME@N` calls one, NAME alone the newest.\n";
+
+static const char rollback_details[] =
+    "Makes a new version that is what version N was, with the image that N ran: nothing is\n"
+    "resolved again. Aliases, and whether the function is enabled, stay as they are.\n"
+    "Exit status: 0 done; 2 there is no version before; 4 no such function or version.\n";
+
+static const char alias_details[] =
+    "An alias is a name for a version: `faas invoke NAME:ALIAS` calls it. With several versions\n"
+    "each call gets one of them, as the weights say: `faas alias set greet live 3=90 4=10`.\n"
+    "NAME:latest always is the newest version.\n"
+    "Exit status: 0 done; 2 wrong usage; 4 no such function, version or alias.\n";
+
+static const char disable_details[] =
+    "A disabled function is kept, and its calls are refused; calls that run end as usual, and\n"
+    "queued ones wait for 24 hours at most. `faas enable NAME` ends it.\n"
+    "Exit status: 0 done; 4 no such function.\n";
 
 static const char calls_details[] =
     "Newest first. A call is listed a moment after it was answered, and one that runs longer than\n"
@@ -178,8 +198,10 @@ static const char cancel_details[] =
 
 static const char dead_details[] =
     "A queued call that did not succeed, and is not tried again by itself, becomes a dead letter.\n"
-    "Redriving queues the same argument for the function's newest version, as another call, and\n"
-    "removes the dead letter. Exit status: 0 done; 4 there is no such dead letter.\n";
+    "Redriving queues the same argument, as another call, for what was called (the newest "
+    "version,\n"
+    "NAME@N, NAME:ALIAS), and removes the dead letter. Exit status: 0 done; 4 there is no such "
+    "dead letter.\n";
 
 static const char up_details[] =
     "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
@@ -308,6 +330,15 @@ const struct cli_verb cli_verbs[] = {
      cli_build},
     {"list", "", "list your functions", NULL, 0, 0, cli_list_options, cli_list_functions},
     {"describe", "NAME", "show a function", NULL, 1, 1, NULL, cli_describe},
+    {"versions", "NAME", "list a function's versions", versions_details, 1, 1, NULL, cli_versions},
+    {"rollback", "NAME", "make an earlier version the newest", rollback_details, 1, 1,
+     cli_rollback_options, cli_rollback},
+    {"alias set", "NAME ALIAS VERSION[=WEIGHT]...", "name a version, or several with weights",
+     alias_details, 3, CLI_LIST_MAX, NULL, cli_alias_set},
+    {"alias list", "NAME", "list a function's aliases", alias_details, 1, 1, NULL, cli_alias_list},
+    {"alias remove", "NAME ALIAS", "remove an alias", alias_details, 2, 2, NULL, cli_alias_remove},
+    {"disable", "NAME", "refuse calls of a function", disable_details, 1, 1, NULL, cli_disable},
+    {"enable", "NAME", "let a function be called again", disable_details, 1, 1, NULL, cli_enable},
     {"invoke", "NAME [ARGUMENT]", "call a function, print what it wrote", invoke_details, 1, 2,
      cli_invoke_options, cli_invoke},
     {"bench", "NAME [ARGUMENT]", "call a function many times, show how long it takes",

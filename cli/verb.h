@@ -110,6 +110,15 @@ extern const struct cli_option cli_bench_options[];
 int cli_bench(const struct cli_args *args);
 /* completion.c */
 int cli_completion(const struct cli_args *args);
+/* versions.c */
+extern const struct cli_option cli_rollback_options[];
+int cli_versions(const struct cli_args *args);
+int cli_rollback(const struct cli_args *args);
+int cli_alias_set(const struct cli_args *args);
+int cli_alias_list(const struct cli_args *args);
+int cli_alias_remove(const struct cli_args *args);
+int cli_disable(const struct cli_args *args);
+int cli_enable(const struct cli_args *args);
 /* queued.c */
 extern const struct cli_option cli_result_options[];
 extern const struct cli_option cli_dead_options[];

@@ -125,6 +125,10 @@ static void send_attempt(struct invoke *inv)
         search_again(inv);
         return;
     }
+    if (inv->is_picked && owner->level < FAAS_LEVEL_VERSIONS) {
+        fail(inv, FAAS_UNAVAILABLE, INVOKE_OLDER);
+        return;
+    }
     memcpy(inv->owner.id, owner->id, sizeof inv->owner.id);
     memcpy(inv->owner.epoch, owner->epoch, sizeof inv->owner.epoch);
     inv->attempt++;

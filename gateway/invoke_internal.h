@@ -18,14 +18,19 @@ struct peer {
     char epoch[33]; /* "" until known */
 };
 
+#define INVOKE_OLDER                                                                               \
+    "the function's publisher is of an older release, which calls the newest version alone; "      \
+    "nothing "                                                                                     \
+    "was started, try again once it has been replaced"
+
 struct ask; /* a question under way, see invoke_ask.c */
 
 struct invoke {
     TAILQ_ENTRY(invoke) link;
     struct gateway *gw;
     http_exchange *x;
-    char name[FAAS_FUNCTION_NAME_MAX + 1];
     char key[FAAS_UUID_TEXT + FAAS_FUNCTION_NAME_MAX + 1]; /* whose owner is looked for */
+    bool is_picked;                                        /* a version or an alias was named */
     void *envelope;
     size_t envelope_len;
 

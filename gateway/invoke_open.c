@@ -48,14 +48,9 @@ static faas_code read_publish(const http_exchange *x, json_t **out_doc, struct i
     return FAAS_OK;
 }
 
-static faas_code read_path(const http_exchange *x, struct input *input, faas_err *err)
+static void read_path(const http_exchange *x, struct input *input)
 {
     *input = (struct input){x->match.params[0].value, x->body, x->body_len};
-    if (strpbrk(input->name, "@:") != NULL)
-        return faas_fail(err, FAAS_INVALID,
-                         "name: calling a version (NAME@N) or an alias (NAME:ALIAS) is not "
-                         "supported yet; NAME alone calls the newest version");
-    return FAAS_OK;
 }
 
 /* What only a queued call has. */
@@ -86,13 +81,13 @@ static faas_code check_fields(const http_exchange *x, faas_err *err)
     return gw_callback_check(x->fields[HTTP_CALLBACK], err);
 }
 
-static json_t *meta_of(const struct invoke *inv, int64_t timeout_ms)
+static json_t *meta_of(const struct invoke *inv, const char *function, int64_t timeout_ms)
 {
     const http_exchange *x = inv->x;
     const char *label = x->fields[HTTP_CALL_ID];
     FAAS_AUTO(json_t) *meta = json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:{}, s:s}", "v", 1, "kind", "exec", "function",
-        inv->name, "gateway", inv->gw->rt->id, "method", x->method, "path", "", "query",
+        function, "gateway", inv->gw->rt->id, "method", x->method, "path", "", "query",
         x->query != NULL ? x->query : "", "headers", "client_call_id", label != NULL ? label : "");
 
     if (meta == NULL || !add_queued(x, meta) ||
@@ -105,15 +100,16 @@ static faas_code pack(struct invoke *inv, const struct input *input, faas_err *e
 {
     const http_exchange *x = inv->x;
     FAAS_AUTO(json_t) *meta = NULL;
+    struct faas_function_ref ref;
     int64_t timeout_ms = 0;
 
     FAAS_TRY(check_fields(x, err));
     if (x->fields[HTTP_TIMEOUT] != NULL)
         FAAS_TRY(gw_timeout_parse(x->fields[HTTP_TIMEOUT], &timeout_ms, err));
-    FAAS_TRY(faas_function_name_check(input->name, err));
-    (void)snprintf(inv->name, sizeof inv->name, "%.*s", FAAS_FUNCTION_NAME_MAX, input->name);
-    (void)snprintf(inv->key, sizeof inv->key, "%s/%s", x->caller.tenant, inv->name);
-    meta = meta_of(inv, timeout_ms);
+    FAAS_TRY(faas_function_ref_parse(input->name, &ref, err));
+    (void)snprintf(inv->key, sizeof inv->key, "%s/%s", x->caller.tenant, ref.name);
+    inv->is_picked = ref.version != 0 || ref.alias[0] != '\0';
+    meta = meta_of(inv, input->name, timeout_ms);
     if (meta == NULL)
         return faas_fail_sys(err, ENOMEM, "encode a call");
     return faas_envelope_pack(meta, input->argument, input->argument_len, &inv->envelope,
@@ -138,7 +134,7 @@ faas_code invoke_new(struct gateway *gw, http_exchange *x, struct invoke **out_i
     if (x->match.route->what == GW_PUBLISH)
         FAAS_TRY(read_publish(x, &doc, &input, err));
     else
-        FAAS_TRY(read_path(x, &input, err));
+        read_path(x, &input);
     FAAS_TRY(pack(inv, &input, err));
     free(x->body); /* the envelope has a copy */
     x->body = NULL;

@@ -173,6 +173,10 @@ static void send(struct queued *q)
         search_again(q);
         return;
     }
+    if (q->inv->is_picked && owner->level < FAAS_LEVEL_VERSIONS) {
+        fail(q, FAAS_UNAVAILABLE, INVOKE_OLDER);
+        return;
+    }
     (void)snprintf(q->owner, sizeof q->owner, "%s", owner->id);
     (void)snprintf(q->epoch, sizeof q->epoch, "%s", owner->epoch);
     publish(q);

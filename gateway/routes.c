@@ -70,6 +70,11 @@ const struct gw_route gw_routes[] = {
     {"DELETE", "/v1/functions/{name}",                    GW_FORWARD,  R(DELETE),      GW_DEPLOY, QUERY,       WRITE_MS,   204, "name"},
     {"GET",    "/v1/functions/{name}/versions",           GW_FORWARD,  R(VERSIONS),    GW_READ,   QUERY,       READ_MS,    200, "name"},
     {"GET",    "/v1/functions/{name}/versions/{version}", GW_FORWARD,  R(VERSIONS),    GW_READ,   QUERY,       READ_MS,    200, "name"},
+    {"POST",   "/v1/functions/{name}/rollback",           GW_FORWARD,  R(ROLLBACK),    GW_DEPLOY, RECORD,      WRITE_MS,   200, "name"},
+    {"GET",    "/v1/functions/{name}/aliases",            GW_FORWARD,  R(ALIASES),     GW_READ,   QUERY,       READ_MS,    200, "name"},
+    {"GET",    "/v1/functions/{name}/aliases/{alias}",    GW_FORWARD,  R(ALIASES),     GW_READ,   QUERY,       READ_MS,    200, "name"},
+    {"PUT",    "/v1/functions/{name}/aliases/{alias}",    GW_FORWARD,  R(ALIAS),       GW_DEPLOY, RECORD,      WRITE_MS,   200, "name"},
+    {"DELETE", "/v1/functions/{name}/aliases/{alias}",    GW_FORWARD,  R(UNALIAS),     GW_DEPLOY, QUERY,       WRITE_MS,   204, "name"},
     {"POST",   "/v1/functions/{name}/refresh",            GW_FORWARD,  R(REFRESH),     GW_DEPLOY, RECORD,      RESOLVE_MS, 200, "name"},
 
     {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),       GW_READ,   QUERY,       READ_MS,    200, "function"},

@@ -40,9 +40,10 @@
 #define FAAS_PROTO         "1"
 /* What a program of this release understands beyond the first; its heartbeats say it, and whoever
  * must rely on it looks there (docs/PROTOCOL.md section 5). */
-#define FAAS_LEVEL       2
-#define FAAS_LEVEL_INBOX 1 /* of a spawner: it reads Faas-Inbox */
-#define FAAS_LEVEL_LOST  2 /* of a publisher: it reads Faas-Lost */
+#define FAAS_LEVEL          3
+#define FAAS_LEVEL_INBOX    1 /* of a spawner: it reads Faas-Inbox */
+#define FAAS_LEVEL_LOST     2 /* of a publisher: it reads Faas-Lost */
+#define FAAS_LEVEL_VERSIONS 3 /* of a publisher: it knows NAME@N, NAME:ALIAS, disabled functions */
 
 #define FAAS_QUEUE "q"
 
@@ -71,6 +72,10 @@
 #define FAAS_SUBJ_REGISTRY_DELETE      "faas.registry.delete"
 #define FAAS_SUBJ_REGISTRY_REFRESH     "faas.registry.refresh"
 #define FAAS_SUBJ_REGISTRY_VERSIONS    "faas.registry.versions"
+#define FAAS_SUBJ_REGISTRY_ROLLBACK    "faas.registry.rollback"
+#define FAAS_SUBJ_REGISTRY_ALIASES     "faas.registry.aliases"
+#define FAAS_SUBJ_REGISTRY_ALIAS       "faas.registry.alias"
+#define FAAS_SUBJ_REGISTRY_UNALIAS     "faas.registry.unalias"
 #define FAAS_SUBJ_REGISTRY_CALLS       "faas.registry.calls" /* {"items","next_cursor"} of records */
 #define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
 #define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
@@ -127,6 +132,9 @@
 #define FAAS_ENV_MAX          64            /* entries */
 #define FAAS_ENV_BYTES_MAX    (16 * 1024)   /* all names and values */
 #define FAAS_LABELS_MAX       32
+#define FAAS_ALIASES_MAX      32                  /* of one function */
+#define FAAS_ALIAS_PARTS_MAX  8                   /* versions that one alias names */
+#define FAAS_ALIAS_WEIGHT_MAX 1000000             /* of one of them */
 #define FAAS_LIST_MAX         10000               /* records of /registry/list */
 #define FAAS_LIST_BYTES_MAX   (256 * 1024 * 1024) /* of /registry/list */
 #define FAAS_TIMEOUT_MS       30000

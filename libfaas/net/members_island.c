@@ -1,7 +1,7 @@
 /* members_island.c - leaving a NATS server that is cut off from the others.
  * Sign      such a server answers its own clients, so its connections look sound; but of the members
  *           that were heard lately most fall silent at once, those of the other servers.  Whoever is
- *           with the greater part stays.
+ *           with the greater part stays; where the parts are equal, all do.
  * Lanes     beats are heard on CONTROL.  That DATA is on the same side is told by our own beats,
  *           which are listened to there, too.
  * Looks     are counted, not time: a process that was held up finds what came meanwhile first.
@@ -58,7 +58,7 @@ void faas_members_look_for_island(faas_members *members)
         members->back_ns > settled_ns)
         return;
     census = count(members, now);
-    is_island = census.silent >= SILENT_MIN && census.silent > census.fresh;
+    is_island = census.silent >= SILENT_MIN && census.silent > census.fresh + 1;
     is_apart = !is_island && census.is_own_fresh && faas_bus_lane_is_up(bus, FAAS_DATA) &&
                members->data_back_ns < settled_ns && members->data_heard_ns < settled_ns;
     members->island_looks = is_island ? members->island_looks + 1 : 0;

@@ -8,7 +8,7 @@
 #define BLOCK_BYTES     16 /* of malloc(3), for each of the three blocks of an entry, on average */
 
 struct cache_entry {
-    char key[RECORD_KEY_MAX]; /* first: the tree compares whole nodes as texts */
+    char key[RECORD_VERSION_KEY_MAX]; /* first: the tree compares whole nodes as texts */
     TAILQ_ENTRY(cache_entry) link;
     struct record *record;
     uint64_t revision;

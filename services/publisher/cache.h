@@ -1,6 +1,6 @@
 /* cache.h - function records in memory: bounded in count and bytes, least recently used leaves
  * first.
- * Keys      bucket keys of heads (record.h).  Values are counted references.
+ * Keys      bucket keys of heads and versions (record.h).  Values are counted references.
  * Threads   the loop thread.
  */
 #ifndef PUBLISHER_CACHE_H

@@ -85,11 +85,19 @@ static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
     drive(call, CALL_EV_FOUND);
 }
 
+struct resolve_want drive_want(const struct live *call)
+{
+    return (struct resolve_want){
+        .tenant = call->tenant, .ref = &call->ref, .call_id = call->page.id};
+}
+
 static void do_read(struct live *call)
 {
+    const struct resolve_want want = drive_want(call);
+
     call->look.done = on_looked_up;
     call->look.arg = call;
-    resolve_ask(&call->pub->resolve, call->tenant, call->name, &call->look);
+    resolve_ask(&call->pub->resolve, &want, &call->look);
 }
 
 /* ---- SEEKING ---- */

@@ -34,8 +34,7 @@ static faas_code fill_from_meta(struct live *call, const struct faas_envelope *e
     FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
     if (strcmp(meta.kind, "exec") != 0)
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
-    FAAS_TRY(faas_function_name_check(meta.function, err));
-    snprintf(call->name, sizeof call->name, "%s", meta.function);
+    FAAS_TRY(faas_function_ref_parse(meta.function, &call->ref, err));
     snprintf(call->gateway, sizeof call->gateway, "%s", meta.gateway);
     snprintf(call->history.client_call_id, sizeof call->history.client_call_id, "%s",
              meta.client_call_id);
@@ -119,7 +118,8 @@ static faas_code enter(struct live *call, const struct faas_ctx *ctx, faas_err *
 
 static void begin(struct live *call)
 {
-    struct record *rec = resolve_now(&call->pub->resolve, call->tenant, call->name);
+    const struct resolve_want want = drive_want(call);
+    struct record *rec = resolve_now(&call->pub->resolve, &want);
 
     drive_arm(call, &call->told, FAAS_TAKEN_AFTER_MS);
     if (rec == NULL) {

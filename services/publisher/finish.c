@@ -66,7 +66,7 @@ static void log_end(const struct live *call, const char *code)
 
     metric_time(M_CALL_TIME, now - call->taken_ns);
     FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", call->page.id), FAAS_LSTR("code", code),
-             FAAS_LSTR("tenant", call->tenant), FAAS_LSTR("name", call->name),
+             FAAS_LSTR("tenant", call->tenant), FAAS_LSTR("name", call->ref.name),
              FAAS_LSTR("function", call->rec != NULL ? call->rec->id : ""),
              FAAS_LINT("version", call->rec != NULL ? call->rec->version : 0),
              FAAS_LSTR("spawner", call->tries > 0 ? call->at.id : ""),

@@ -53,7 +53,7 @@ static void fill(struct history_note *note, const struct live *call)
     note->user = or_null(call->user);
     note->client_call_id = or_null(call->history.client_call_id);
     note->is_queued = call->history.is_queued;
-    note->function = call->name;
+    note->function = call->ref.name;
     note->function_id = call->rec != NULL ? call->rec->id : NULL;
     note->version = call->rec != NULL ? call->rec->version : 0;
     note->attempt = call->history.attempt > 0 ? call->history.attempt : call->attempt;

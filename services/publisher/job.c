@@ -60,15 +60,16 @@ bool job_subject_parse(const char *subject, char out_tenant[FAAS_UUID_TEXT],
 /* ---- the state ---- */
 
 struct stored { /* borrowed from the document */
-    const char *id, *tenant, *user, *name, *function, *run, *state, *owner, *epoch, *trace, *label,
-        *callback;
+    const char *id, *tenant, *user, *name, *pick, *function, *run, *state, *owner, *epoch, *trace,
+        *label, *callback;
     int64_t version, runs, queued_ms, asked_ms;
 };
 static const struct faas_json_field stored_fields[] = {
     FAAS_FIELD(STR, struct stored, id, "id", 36, 36, true),
     FAAS_FIELD(STR, struct stored, tenant, "tenant", 36, 36, true),
     FAAS_FIELD(STR, struct stored, user, "user", 0, 36, false),
-    FAAS_FIELD(STR, struct stored, name, "name", 1, FAAS_FUNCTION_NAME_MAX, true),
+    FAAS_FIELD(STR, struct stored, name, "name", 1, FAAS_FUNCTION_REF_MAX, true),
+    FAAS_FIELD(STR, struct stored, pick, "pick", 0, FAAS_FUNCTION_PICK_MAX, false),
     FAAS_FIELD(STR, struct stored, function, "function", 36, 36, true),
     FAAS_FIELD(STR, struct stored, run, "run", 36, 36, true),
     FAAS_FIELD(STR, struct stored, state, "state", 1, 32, true),
@@ -84,23 +85,47 @@ static const struct faas_json_field stored_fields[] = {
     FAAS_FIELD_END,
 };
 
-json_t *job_state_json(const struct job_state *state)
+static json_t *state_json(const struct job_state *state)
 {
+    const char *pick = state->pick[0] != '\0' ? state->pick : NULL;
+
     return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:s, "
-                     "s:s, s:s*}",
+                     "s:s, s:s*, s:s*}",
                      "v", 1, "id", state->id, "tenant", state->tenant, "user", state->user, "name",
                      state->name, "function", state->function, "run", state->run, "state",
                      state->is_started ? "started" : "waiting", "version",
                      (json_int_t)state->version, "runs", (json_int_t)state->runs, "queued_at",
                      (json_int_t)state->queued_ms, "timeout_ms", (json_int_t)state->asked_ms,
                      "owner", state->owner, "epoch", state->epoch, "traceparent", state->trace,
-                     "client_call_id", state->label, "callback", state->callback);
+                     "client_call_id", state->label, "callback", state->callback, "pick", pick);
+}
+
+json_t *job_state_letter(const struct job_state *state)
+{
+    json_t *doc = state_json(state);
+
+    if (doc != NULL && state->pick[0] != '\0' &&
+        (json_object_del(doc, "pick") != 0 ||
+         json_object_set_new(doc, "name", json_sprintf("%s%s", state->name, state->pick)) != 0)) {
+        json_decref(doc);
+        return NULL;
+    }
+    return doc;
+}
+
+void job_state_ref(const struct job_state *state, struct faas_function_ref *out_ref)
+{
+    char text[FAAS_FUNCTION_REF_MAX + 1];
+
+    (void)snprintf(text, sizeof text, "%s%s", state->name, state->pick);
+    if (faas_function_ref_parse(text, out_ref, NULL) != FAAS_OK)
+        *out_ref = (struct faas_function_ref){.version = 0}; /* no function has this name */
 }
 
 faas_code job_state_pack(const struct job_state *state, const void *arg, size_t len, void **out_msg,
                          size_t *out_len, faas_err *err)
 {
-    FAAS_AUTO(json_t) *doc = job_state_json(state);
+    FAAS_AUTO(json_t) *doc = state_json(state);
 
     if (doc == NULL)
         return faas_fail_sys(err, ENOMEM, "encode a queued call");
@@ -113,7 +138,8 @@ void job_state_done(struct job_state *state)
     state->callback = NULL;
 }
 
-static faas_code fill(const struct stored *got, struct job_state *out, faas_err *err)
+static faas_code fill(const struct stored *got, const struct faas_function_ref *ref,
+                      struct job_state *out, faas_err *err)
 {
     *out = (struct job_state){.version = got->version,
                               .runs = got->runs,
@@ -123,7 +149,8 @@ static faas_code fill(const struct stored *got, struct job_state *out, faas_err 
     (void)snprintf(out->id, sizeof out->id, "%s", got->id);
     (void)snprintf(out->tenant, sizeof out->tenant, "%s", got->tenant);
     (void)snprintf(out->user, sizeof out->user, "%s", got->user);
-    (void)snprintf(out->name, sizeof out->name, "%s", got->name);
+    memcpy(out->name, ref->name, sizeof out->name);
+    faas_function_ref_pick(ref, out->pick);
     (void)snprintf(out->function, sizeof out->function, "%s", got->function);
     (void)snprintf(out->run, sizeof out->run, "%s", got->run);
     (void)snprintf(out->owner, sizeof out->owner, "%s", got->owner);
@@ -137,15 +164,18 @@ static faas_code fill(const struct stored *got, struct job_state *out, faas_err 
 
 faas_code job_state_read(const json_t *doc, struct job_state *out_state, faas_err *err)
 {
+    char text[FAAS_FUNCTION_REF_MAX + FAAS_FUNCTION_PICK_MAX + 1];
+    struct faas_function_ref ref;
     struct stored got = {
-        .user = "", .owner = "", .epoch = "", .trace = "", .label = "", .callback = ""};
+        .user = "", .pick = "", .owner = "", .epoch = "", .trace = "", .label = "", .callback = ""};
 
     FAAS_TRY(faas_json_decode(doc, stored_fields, FAAS_JSON_TOLERANT, &got, err));
     if (!faas_uuid_is(got.id) || !faas_uuid_is(got.tenant) || !faas_uuid_is(got.function) ||
         !faas_uuid_is(got.run) || (got.user[0] != '\0' && !faas_uuid_is(got.user)))
         return faas_fail(err, FAAS_INVALID, "queued call: expected UUIDs");
-    FAAS_TRY(faas_function_name_check(got.name, err));
-    return fill(&got, out_state, err);
+    (void)snprintf(text, sizeof text, "%s%s", got.name, got.pick);
+    FAAS_TRY(faas_function_ref_parse(text, &ref, err));
+    return fill(&got, &ref, out_state, err);
 }
 
 faas_code job_state_open(const void *msg, size_t len, struct job_state *out_state,

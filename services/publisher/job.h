@@ -41,6 +41,7 @@ bool job_subject_parse(const char *subject, char out_tenant[FAAS_UUID_TEXT],
 struct job_state {
     char id[FAAS_UUID_TEXT], tenant[FAAS_UUID_TEXT], user[FAAS_UUID_TEXT];
     char name[FAAS_FUNCTION_NAME_MAX + 1], function[FAAS_UUID_TEXT];
+    char pick[FAAS_FUNCTION_PICK_MAX + 1]; /* what followed the name: "", "@N", ":ALIAS" */
     char run[FAAS_UUID_TEXT]; /* the newest run's id on the bus; the first has the job's */
     int64_t version;          /* of the function: fixed when the call was queued */
     bool is_started;          /* the newest run may have begun, and must not be repeated unasked */
@@ -58,7 +59,12 @@ FAAS_MUST_CHECK faas_code job_state_pack(const struct job_state *state, const vo
 /* *out_env keeps the argument's place in msg, and is the caller's (faas_envelope_done). */
 FAAS_MUST_CHECK faas_code job_state_open(const void *msg, size_t len, struct job_state *out_state,
                                          struct faas_envelope *out_env, faas_err *err);
-json_t *job_state_json(const struct job_state *state); /* NULL without memory */
+/* Of a dead letter, whose version is chosen anew when it is queued anew: `name` is NAME@N or NAME:ALIAS
+ * where the caller named one, so that a publisher which knows neither finds no such function, and does
+ * not call the newest version instead.  NULL without memory. */
+json_t *job_state_letter(const struct job_state *state);
+/* What the caller asked for. */
+void job_state_ref(const struct job_state *state, struct faas_function_ref *out_ref);
 FAAS_MUST_CHECK faas_code job_state_read(const json_t *doc, struct job_state *out_state,
                                          faas_err *err);
 

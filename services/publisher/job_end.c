@@ -246,7 +246,7 @@ static void keep_dead(struct job *job)
     struct faas_stream_put what = {.subject = subject, .expected = FAAS_STREAM_ANY};
     faas_err err = {0};
 
-    if (doc == NULL || json_object_set_new(doc, "job", job_state_json(&job->state)) != 0 ||
+    if (doc == NULL || json_object_set_new(doc, "job", job_state_letter(&job->state)) != 0 ||
         faas_envelope_pack(doc, job->arg, job->arg_len, &bytes, &what.len, &err) != FAAS_OK) {
         job_arm(job, AGAIN_MS, keep);
         return;

@@ -13,8 +13,9 @@
 #define STARVED_NS  (5 * FAAS_S_NS)
 #define STARVED_MAX 8 /* jobs that wait for a place although none is free */
 #define KEPT_PART   4 /* of the places one user's jobs leave to others */
-#define LOOK_MS     10000
 #define CAP_LOOK_MS 100
+/* Many jobs may wait so, and for long. */
+#define DISABLED_LOOK_MS 2000
 
 static void ready(struct job *job);
 
@@ -109,44 +110,27 @@ static void no_function(struct job *job)
     job_fail(job, FAAS_NOT_FOUND, "the function was deleted while the call waited in the queue");
 }
 
-static void on_version(void *arg, faas_code code, const struct faas_kv_entry *entry,
-                       const faas_err *err)
-{
-    struct job *job = arg;
-    char key[RECORD_VERSION_KEY_MAX];
-    faas_err why = {0};
+static void rest(struct job *job, int64_t ms);
 
-    (void)err;
-    job->is_busy = false;
-    if (job->jobs->is_stopped)
-        return;
-    record_version_key(job->state.tenant, job->state.function, job->state.version, key);
-    if (code == FAAS_NOT_FOUND)
-        no_function(job);
-    else if (code != FAAS_OK)
-        job_fail(job, FAAS_UNAVAILABLE, "the function's record could not be read");
-    else if (record_parse(key, entry->value, entry->len, &job->rec, &why) != FAAS_OK)
-        job_fail(job, FAAS_INTERNAL, "the function's record could not be read");
+/* It waits here, unmarked, where a change of the function still finds it; the letter of what waited
+ * for too long can be redriven. */
+static void wait_for_enabling(struct job *job)
+{
+    if (faas_wall_ms() - job->state.queued_ms >= JOB_AGE_MS)
+        job_fail(job, FAAS_UNAVAILABLE,
+                 "the function has been disabled for as long as a queued call may wait");
     else
-        ready(job);
+        rest(job, DISABLED_LOOK_MS);
 }
 
-/* The call runs the version that was the newest when it was queued. */
-static void take_record(struct job *job, struct record *head)
+static void take_record(struct job *job, struct record *rec)
 {
-    char key[RECORD_VERSION_KEY_MAX];
-
-    if (strcmp(head->id, job->state.function) != 0) {
-        no_function(job);
-    } else if (head->version == job->state.version) {
-        job->rec = record_ref(head);
-        ready(job);
-    } else {
-        record_version_key(job->state.tenant, job->state.function, job->state.version, key);
-        job->is_busy = true;
-        faas_kv_get_async(job->jobs->pub->resolve.kv, key, faas_deadline_in_ms(LOOK_MS), on_version,
-                          job);
+    if (strcmp(rec->id, job->state.function) != 0) {
+        no_function(job); /* another one has the name */
+        return;
     }
+    job->rec = record_ref(rec);
+    ready(job);
 }
 
 static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
@@ -158,15 +142,23 @@ static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
         take_record(job, rec);
     else if (err->code == FAAS_NOT_FOUND)
         no_function(job);
+    else if (err->code == FAAS_CONFLICT)
+        wait_for_enabling(job);
     else
         job_fail(job, err->code, err->msg);
 }
 
+/* The call runs the version that was chosen when it was queued. */
 static void find_record(struct job *job)
 {
     struct resolve *resolve = &job->jobs->pub->resolve;
-    struct record *rec = resolve_now(resolve, job->state.tenant, job->state.name);
+    const struct resolve_want want = {
+        .tenant = job->state.tenant, .ref = &job->ref, .call_id = job->state.id};
+    struct record *rec;
 
+    job->ref = (struct faas_function_ref){.version = job->state.version};
+    memcpy(job->ref.name, job->state.name, sizeof job->ref.name);
+    rec = resolve_now(resolve, &want);
     if (rec != NULL) {
         take_record(job, rec);
         return;
@@ -174,7 +166,7 @@ static void find_record(struct job *job)
     job->is_busy = true;
     job->look.done = on_looked_up;
     job->look.arg = job;
-    resolve_ask(resolve, job->state.tenant, job->state.name, &job->look);
+    resolve_ask(resolve, &want, &job->look);
 }
 
 /* ---- its frames ---- */
@@ -283,7 +275,7 @@ static struct live *live_new(struct job *job)
     memcpy(call->tenant, job->state.tenant, sizeof call->tenant);
     memcpy(call->user, job->state.user, sizeof call->user);
     memcpy(call->trace, job->state.trace, sizeof call->trace);
-    memcpy(call->name, job->state.name, sizeof call->name);
+    memcpy(call->ref.name, job->state.name, sizeof call->ref.name);
     call->history.is_queued = true;
     call->history.attempt = job->state.runs + 1;
     call->history.queued_ms = job->state.queued_ms;
@@ -348,7 +340,7 @@ static void run(struct job *job)
     drive(call, CALL_EV_FOUND); /* both may be gone afterwards */
 }
 
-static void after_cap(struct job *job)
+static void after_rest(struct job *job)
 {
     if (job->is_cancelled)
         job_cancel(job);
@@ -356,15 +348,13 @@ static void after_cap(struct job *job)
         job_line_up(job, true);
 }
 
-/* Its function is at its cap: it waits here, unmarked, where a change of the function still finds
- * it. */
-static void wait_for_cap(struct job *job)
+static void rest(struct job *job, int64_t ms)
 {
     record_unref(job->rec);
     job->rec = NULL;
     job_lines_rest(&job->jobs->lines, &job->item);
     job_set_phase(job, JOB_WAITING);
-    job_arm(job, CAP_LOOK_MS, after_cap);
+    job_arm(job, ms, after_rest);
 }
 
 static void ready(struct job *job)
@@ -374,7 +364,7 @@ static void ready(struct job *job)
     else if (job->rec == NULL)
         find_record(job);
     else if (!job->state.is_started && room_is_at_cap(job->jobs->pub, job->rec))
-        wait_for_cap(job);
+        rest(job, CAP_LOOK_MS); /* unmarked: a change of the function still finds it */
     else if (job->arg == NULL)
         job_need_argument(job, ready);
     else if (job->rec->retry.is_idempotent || job->state.is_started)

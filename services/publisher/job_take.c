@@ -163,6 +163,8 @@ static void on_end_looked_for(void *arg, faas_code code, const struct faas_strea
 {
     struct job *job = arg;
     struct publisher *pub = job->jobs->pub;
+    const struct resolve_want want = {
+        .tenant = job->state.tenant, .ref = &job->ref, .call_id = job->state.id};
     struct record *rec;
 
     (void)msg;
@@ -178,14 +180,15 @@ static void on_end_looked_for(void *arg, faas_code code, const struct faas_strea
         refuse(job, err);
         return;
     }
-    rec = resolve_now(&pub->resolve, job->state.tenant, job->state.name);
+    job_state_ref(&job->state, &job->ref);
+    rec = resolve_now(&pub->resolve, &want);
     if (rec != NULL) {
         check_argument(job, rec);
         return;
     }
     job->look.done = on_looked_up;
     job->look.arg = job;
-    resolve_ask(&pub->resolve, job->state.tenant, job->state.name, &job->look);
+    resolve_ask(&pub->resolve, &want, &job->look);
 }
 
 static void look_for_end(struct job *job)
@@ -244,6 +247,7 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
 {
     struct job_state *state = &job->state;
     struct meta meta = {.kind = "exec", .label = "", .callback = "", .key = ""};
+    struct faas_function_ref ref;
 
     if (ctx->id[0] == '\0' || ctx->tenant[0] == '\0')
         return faas_fail(err, FAAS_INVALID,
@@ -253,14 +257,15 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
         return faas_fail(err, FAAS_INVALID, "key: expected hex digits");
     if (strcmp(meta.kind, "exec") != 0)
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
-    FAAS_TRY(faas_function_name_check(meta.function, err));
+    FAAS_TRY(faas_function_ref_parse(meta.function, &ref, err));
     FAAS_TRY(jobs_check_room(job->jobs, ctx->tenant, env->len, err));
     memcpy(state->id, ctx->id, sizeof state->id);
     memcpy(state->run, ctx->id, sizeof state->run);
     memcpy(state->tenant, ctx->tenant, sizeof state->tenant);
     memcpy(state->user, ctx->user, sizeof state->user);
     memcpy(state->trace, ctx->traceparent, sizeof state->trace);
-    (void)snprintf(state->name, sizeof state->name, "%s", meta.function);
+    memcpy(state->name, ref.name, sizeof state->name);
+    faas_function_ref_pick(&ref, state->pick);
     (void)snprintf(state->label, sizeof state->label, "%s", meta.label);
     (void)snprintf(job->key, sizeof job->key, "%s", meta.key);
     job_own(job);

@@ -76,6 +76,7 @@ struct job {
 
     /* its run */
     struct record *rec;
+    struct faas_function_ref ref; /* what is looked up */
     struct resolve_wait look;
     struct live *live;
     uint32_t attempt; /* of the run's id */

@@ -97,7 +97,7 @@ struct live {              /* one call */
     char *inbox;
     char tenant[FAAS_UUID_TEXT], user[FAAS_UUID_TEXT], trace[56];
     char gateway[40];
-    char name[FAAS_FUNCTION_NAME_MAX + 1];
+    struct faas_function_ref ref; /* of a job's run the name alone */
     uint32_t attempt;
     int64_t age_ms, asked_ms; /* asked_ms: the caller's own timeout, 0: none */
 
@@ -143,6 +143,7 @@ void drive_check_late(struct publisher *pub);
 void drive_arm(struct live *call, ev_timer *timer, int64_t ms);
 void drive_timers_init(struct live *call);
 void drive_release_message(struct live *call);
+struct resolve_want drive_want(const struct live *call); /* borrows from it */
 int64_t drive_timeout_ms(const struct live *call); /* the function's, shortened by the caller */
 
 /* ---- room.c ---- */

@@ -15,7 +15,8 @@ struct head { /* the stored fields that matter here; borrowed from the document 
     double cpus;
     bool is_idempotent;
     int64_t attempts, backoff_ms;
-    json_t *command, *env, *secrets, *retry_on;
+    json_t *command, *env, *secrets, *retry_on, *aliases;
+    bool is_disabled;
 };
 
 static const struct faas_json_field digest_fields[] = {
@@ -55,6 +56,8 @@ static const struct faas_json_field head_fields[] = {
     FAAS_FIELD(LIST, struct head, command, "command", 0, 4096, false),
     FAAS_FIELD(MAP, struct head, env, "env", 0, 4096, false),
     FAAS_FIELD(LIST, struct head, secrets, "secrets", 0, 4096, false),
+    FAAS_FIELD(ANY, struct head, aliases, "aliases", 0, 0, false),
+    FAAS_FIELD(BOOL, struct head, is_disabled, "disabled", 0, 0, false),
     {"digest", FAAS_JSON_OBJECT, 0, 0, 0, false, digest_fields, SIZE_MAX},
     {"limits", FAAS_JSON_OBJECT, 0, 0, 0, false, limit_fields, SIZE_MAX},
     {"retry", FAAS_JSON_OBJECT, 0, 0, 0, false, retry_fields, SIZE_MAX},
@@ -151,6 +154,7 @@ static void record_fill(struct record *rec, const struct head *head, const char 
     rec->max_wait_ms = head->max_wait_ms;
     rec->concurrency = head->concurrency;
     rec->is_stdin = strcmp(head->input, "stdin") == 0;
+    rec->is_disabled = head->is_disabled;
     rec->retry = retry_of(head);
     snprintf(rec->affinity, sizeof rec->affinity, "%s/%s/%lld", rec->tenant, rec->id,
              (long long)rec->version);
@@ -164,6 +168,7 @@ static faas_code record_new(const struct head *head, const char *key, struct rec
     FAAS_AUTO(json_t) *spec = NULL;
     FAAS_AUTO(char) *text = NULL;
     struct record *rec;
+    faas_code rc;
 
     snprintf(tenant, sizeof tenant, "%.36s", key + 2);
     spec = spec_new(head, tenant);
@@ -176,6 +181,12 @@ static faas_code record_new(const struct head *head, const char *key, struct rec
     rec->spec_len = len - 1; /* without the brace that closes it */
     memcpy(rec->spec, text, rec->spec_len);
     record_fill(rec, head, tenant);
+    rc = alias_read(head->aliases, &rec->aliases, &rec->alias_count, err);
+    if (rc != FAAS_OK) {
+        record_unref(rec);
+        return rc;
+    }
+    rec->bytes += rec->alias_count * sizeof *rec->aliases;
     *out_record = rec;
     return FAAS_OK;
 }
@@ -207,7 +218,16 @@ void record_unref(struct record *rec)
 {
     if (rec == NULL || --rec->refs > 0)
         return;
+    free(rec->aliases);
     free(rec);
+}
+
+const struct alias *record_alias(const struct record *rec, const char *name)
+{
+    for (size_t i = 0; i < rec->alias_count; i++)
+        if (strcmp(rec->aliases[i].name, name) == 0)
+            return &rec->aliases[i];
+    return NULL;
 }
 
 faas_code record_check_argument(const struct record *rec, const void *arg, size_t len,

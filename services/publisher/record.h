@@ -1,6 +1,10 @@
-/* record.h - a function's head record (docs/PROTOCOL.md section 6) as the publisher uses it.
+/* record.h - a function's head, or one of its versions (docs/PROTOCOL.md section 6), as the publisher
+ * uses it.
+ * Own       of a version's entry what is the function's and not the version's (is_disabled, aliases)
+ *           means nothing, and concurrency is the head's: whoever looked it up puts it there.
  * Shape     stored JSON, read tolerantly: unknown fields are ignored, absent ones have defaults.
- * Memory    one block, text and not a document: about 1 kB for a function without an environment.
+ * Memory    one block, text and not a document: about 1 kB for a function without an environment;
+ *           and one for its aliases, if any.
  * Ownership reference counted: the cache holds one, each live call one; a call keeps the version it
  *           was taken with, whatever happens to the function meanwhile.
  * Errors    INTERNAL for a value that no registry of ours wrote.
@@ -13,6 +17,7 @@
 #include "base/json.h"
 #include "base/name.h"
 
+#include "alias.h"
 #include "job_policy.h"
 
 struct record {
@@ -22,8 +27,10 @@ struct record {
     char name[FAAS_FUNCTION_NAME_MAX + 1];
     char affinity[2 * FAAS_UUID_TEXT + 24]; /* "<tenant>/<id>/<version>" */
     int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
-    bool is_stdin;
+    bool is_stdin, is_disabled;
     struct job_retry retry;
+    struct alias *aliases; /* owned */
+    size_t alias_count;
     size_t spec_len;
     char spec[]; /* text of the part of a placement that is the same for each call, up to its '}' */
 };
@@ -44,6 +51,8 @@ struct record *record_ref(struct record *record);
 typedef struct record record;
 void record_unref(record *rec); /* NULL is fine */
 FAAS_DEFINE_AUTO(record, record_unref)
+
+const struct alias *record_alias(const struct record *record, const char *name); /* NULL: none */
 
 /* The argument fits the function's input: INVALID or TOO_LARGE naming what to change. */
 FAAS_MUST_CHECK faas_code record_check_argument(const struct record *record, const void *arg,

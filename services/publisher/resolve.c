@@ -16,7 +16,7 @@
 struct resolve_read { /* one question to the leader; owned by the kv request until its answer */
     TAILQ_ENTRY(resolve_read) link;
     struct resolve *res; /* NULL: stopped meanwhile */
-    char key[RECORD_KEY_MAX];
+    char key[RECORD_VERSION_KEY_MAX];
     TAILQ_HEAD(, resolve_wait) waits;
     /* What the feed said of the key while the question was out: */
     uint64_t news_seq;   /* 0: nothing */
@@ -138,12 +138,13 @@ void resolve_stop(struct resolve *res)
 
 /* ---- look-ups ---- */
 
-struct record *resolve_now(struct resolve *res, const char *tenant, const char *name)
+/* What is in memory of the head, as long as it counts. */
+static struct record *head_now(struct resolve *res, const struct resolve_want *want)
 {
     char key[RECORD_KEY_MAX];
     struct record *rec;
 
-    record_key(tenant, name, key);
+    record_key(want->tenant, want->ref->name, key);
     rec = cache_get(&res->cache, key);
     if (rec == NULL)
         return NULL;
@@ -157,26 +158,104 @@ struct record *resolve_now(struct resolve *res, const char *tenant, const char *
     return rec;
 }
 
+static faas_code choose(const struct resolve_want *want, const struct record *head,
+                        int64_t *out_version, faas_err *err)
+{
+    const struct alias *alias = record_alias(head, want->ref->alias);
+
+    if (alias == NULL)
+        return faas_fail(
+            err, FAAS_NOT_FOUND,
+            "the function has no alias \"%s\"; `faas alias list NAME` shows those it has",
+            want->ref->alias);
+    if (alias->total == 0)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the alias was set by a newer release than this publisher's; nothing was "
+                         "started");
+    *out_version = alias_choose(alias, want->call_id);
+    return FAAS_OK;
+}
+
+/* Which version the call runs, if any. */
+static faas_code pick(const struct resolve_want *want, const struct record *head,
+                      int64_t *out_version, faas_err *err)
+{
+    const struct faas_function_ref *ref = want->ref;
+
+    if (head->is_disabled)
+        return faas_fail(err, FAAS_CONFLICT,
+                         "the function is disabled; `faas enable %s` (PATCH {\"disabled\":false}) "
+                         "enables it",
+                         head->name);
+    if (ref->alias[0] != '\0' && strcmp(ref->alias, FAAS_ALIAS_LATEST) != 0)
+        return choose(want, head, out_version, err);
+    *out_version = ref->version != 0 ? ref->version : head->version;
+    return FAAS_OK;
+}
+
+/* A version's record bears the function's cap of the moment. */
+static struct record *version_now(struct resolve *res, const struct record *head, int64_t version)
+{
+    char key[RECORD_VERSION_KEY_MAX];
+    struct record *rec;
+
+    record_version_key(head->tenant, head->id, version, key);
+    rec = cache_get(&res->cache, key);
+    if (rec == NULL)
+        return NULL;
+    rec->concurrency = head->concurrency;
+    metric_count(M_HITS);
+    return rec;
+}
+
+struct record *resolve_now(struct resolve *res, const struct resolve_want *want)
+{
+    struct record *head = head_now(res, want);
+    int64_t version;
+
+    if (head == NULL || pick(want, head, &version, NULL) != FAAS_OK)
+        return NULL;
+    return version == head->version ? head : version_now(res, head, version);
+}
+
 static void read_free(struct resolve_read *read)
 {
     record_unref(read->news);
     free(read);
 }
 
+static bool is_of_version(const struct resolve_read *read)
+{
+    return read->key[0] == 'v';
+}
+
+static void go_on(struct resolve *res, struct record *head, struct resolve_wait *wait);
+
 /* The waiters' callbacks may do anything but end this read. */
-static void read_settle(struct resolve_read *read, struct record *rec, const faas_err *err)
+static void read_settle(struct resolve *res, struct resolve_read *read, struct record *rec,
+                        const faas_err *err)
 {
     struct resolve_wait *wait;
 
     while ((wait = TAILQ_FIRST(&read->waits)) != NULL) {
         TAILQ_REMOVE(&read->waits, wait, link);
         wait->read = NULL;
+        if (rec != NULL && !is_of_version(read)) {
+            go_on(res, rec, wait);
+            continue;
+        }
+        if (rec != NULL)
+            rec->concurrency = wait->concurrency;
         wait->done(wait->arg, rec, err);
     }
 }
 
-static faas_code not_found(faas_err *err)
+static faas_code not_found(const struct resolve_read *read, faas_err *err)
 {
+    if (is_of_version(read))
+        return faas_fail(err, FAAS_NOT_FOUND,
+                         "the function has no version %s; `faas versions NAME` lists them",
+                         strrchr(read->key, '.') + 1);
     return faas_fail(err, FAAS_NOT_FOUND, "you have no function of that name; register it first");
 }
 
@@ -190,14 +269,14 @@ static faas_code read_judge(struct resolve_read *read, faas_code code,
 
     if (read->news_seq > (entry != NULL ? entry->revision : 0)) {
         if (read->news == NULL)
-            return not_found(err);
+            return not_found(read, err);
         *out_rec = record_ref(read->news);
         return FAAS_OK;
     }
     if (code == FAAS_OK)
         return record_parse(read->key, entry->value, entry->len, out_rec, err);
     if (code == FAAS_NOT_FOUND)
-        return not_found(err);
+        return not_found(read, err);
     cached = cache_get(&res->cache, read->key);
     if (cached == NULL || !may_serve_stale(res))
         return faas_fail(err, FAAS_UNAVAILABLE,
@@ -265,7 +344,7 @@ static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry
                  FAAS_LSTR("msg", err.msg),
                  FAAS_LSTR("detail", kv_err != NULL ? kv_err->detail : ""));
     }
-    read_settle(read, rec, &err);
+    read_settle(res, read, rec, &err);
     read_free(read);
 }
 
@@ -298,15 +377,11 @@ static struct resolve_read *read_join(struct resolve *res, const char *key)
     return NULL;
 }
 
-void resolve_ask(struct resolve *res, const char *tenant, const char *name,
-                 struct resolve_wait *wait)
+static void ask(struct resolve *res, const char *key, struct resolve_wait *wait)
 {
-    char key[RECORD_KEY_MAX];
-    struct resolve_read *read;
+    struct resolve_read *read = read_join(res, key);
     faas_err err = {0};
 
-    record_key(tenant, name, key);
-    read = read_join(res, key);
     if (read == NULL)
         read = read_start(res, key);
     if (read == NULL) {
@@ -316,6 +391,39 @@ void resolve_ask(struct resolve *res, const char *tenant, const char *name,
     }
     wait->read = read;
     TAILQ_INSERT_TAIL(&read->waits, wait, link);
+}
+
+/* The head is known. */
+static void go_on(struct resolve *res, struct record *head, struct resolve_wait *wait)
+{
+    char key[RECORD_VERSION_KEY_MAX];
+    faas_err err = {0};
+    int64_t version;
+    struct record *rec = NULL;
+
+    if (pick(&wait->want, head, &version, &err) == FAAS_OK)
+        rec = version == head->version ? head : version_now(res, head, version);
+    if (rec != NULL || err.code != FAAS_OK) {
+        wait->done(wait->arg, rec, &err);
+        return;
+    }
+    wait->concurrency = head->concurrency;
+    record_version_key(head->tenant, head->id, version, key);
+    ask(res, key, wait);
+}
+
+void resolve_ask(struct resolve *res, const struct resolve_want *want, struct resolve_wait *wait)
+{
+    char key[RECORD_KEY_MAX];
+    struct record *head = head_now(res, want);
+
+    wait->want = *want;
+    if (head != NULL) {
+        go_on(res, head, wait);
+        return;
+    }
+    record_key(want->tenant, want->ref->name, key);
+    ask(res, key, wait);
 }
 
 void resolve_cancel(struct resolve_wait *wait)

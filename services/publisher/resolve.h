@@ -1,11 +1,15 @@
-/* resolve.h - function name -> record: memory kept up by the feed, else the store's leader.
+/* resolve.h - a call's function (NAME, NAME@N, NAME:ALIAS) -> the record of the version that it runs:
+ * memory kept up by the feed, else the store's leader.
+ * Order     the head first, always: it says whether the function is there and enabled, what its
+ *           aliases are and how many calls it may run.  Then, when that is another one, the version,
+ *           which never changes: once read it is served from memory.
  * Freshness a record in memory answers while the feed is under FAAS_FEED_FRESH_MS old.  Older, each
  *           look-up asks the leader; with no leader (an election) memory serves on until
  *           FAAS_FEED_STALE_MS, unless this process itself was late (DESIGN.md 3.4).
  * No leader and nothing in memory: any replica is taken at its word, but for "not found".
  * Negative  NOT_FOUND is never remembered: it always is the leader's word of this look-up.
  * Threads   the loop thread.
- * Errors    NOT_FOUND, UNAVAILABLE (no leader and nothing usable in memory), INTERNAL (bad record).
+ * Errors    NOT_FOUND, CONFLICT (the function is disabled), UNAVAILABLE (no leader and nothing usable in memory), INTERNAL (bad record).
  */
 #ifndef PUBLISHER_RESOLVE_H
 #define PUBLISHER_RESOLVE_H
@@ -20,11 +24,18 @@ struct resolve_read;
 /* rec is borrowed for the callback (record_ref to keep); NULL on failure. */
 typedef void resolve_done(void *arg, struct record *rec, const faas_err *err);
 
+struct resolve_want {   /* borrowed, for as long as somebody waits */
+    const char *tenant; /* UUID */
+    const struct faas_function_ref *ref;
+    const char *call_id; /* chooses among an alias's versions */
+};
 struct resolve_wait { /* embedded in the call that waits; zeroed: not waiting */
     TAILQ_ENTRY(resolve_wait) link;
     struct resolve_read *read;
     resolve_done *done;
     void *arg;
+    struct resolve_want want;
+    int64_t concurrency; /* of the head, while a version is read */
 };
 struct resolve {
     faas_kv *kv;
@@ -47,10 +58,10 @@ FAAS_MUST_CHECK faas_code resolve_start(struct resolve *res, const struct resolv
 /* Nobody may wait any more.  Reads that are still out end without a callback. */
 void resolve_stop(struct resolve *res);
 /* Borrowed; NULL: resolve_ask(). */
-struct record *resolve_now(struct resolve *res, const char *tenant, const char *name);
-/* wait->done runs once, unless cancelled: later, or before this returns when there is no memory. */
-void resolve_ask(struct resolve *res, const char *tenant, const char *name,
-                 struct resolve_wait *wait);
+struct record *resolve_now(struct resolve *res, const struct resolve_want *want);
+/* wait->done runs once, unless cancelled: later, or before this returns where nothing is to be
+ * read. */
+void resolve_ask(struct resolve *res, const struct resolve_want *want, struct resolve_wait *wait);
 void resolve_cancel(struct resolve_wait *wait); /* nothing happens when it does not wait */
 void resolve_was_late(struct resolve *res);
 int64_t resolve_age_ms(const struct resolve *res); /* of the feed; INT64_MAX before its first */

@@ -91,7 +91,7 @@ void wire_fail(struct publisher *pub, const struct wire_fail *fail)
 static int64_t taken_budget_ms(const struct live *call)
 {
     if (call->rec == NULL)
-        return RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS;
+        return 2 * RESOLVE_READ_MS + PLACE_BUDGET_MS + PLACE_SLACK_MS;
     if (call->accepted_ns != 0)
         return call->rec->start_timeout_ms + drive_timeout_ms(call) + RUN_SLACK_MS;
     return call->rec->max_wait_ms + PLACE_BUDGET_MS + PLACE_SLACK_MS;

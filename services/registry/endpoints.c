@@ -16,8 +16,7 @@
 #define QUERY_MAX      256 /* bytes of q */
 #define CURSOR_MAX     128
 
-/* Every record belongs to a tenant; a request without one did not come through the gateway. */
-static faas_code check_caller(const struct faas_call *call, faas_err *err)
+faas_code registry_check_caller(const struct faas_call *call, faas_err *err)
 {
     if (call->ctx->user[0] == '\0' || call->ctx->tenant[0] == '\0')
         return faas_fail(err, FAAS_UNAUTHENTICATED, "the request names no user");
@@ -27,7 +26,7 @@ static faas_code check_caller(const struct faas_call *call, faas_err *err)
 static faas_code read_want(const struct faas_call *call, enum function_verb verb,
                            struct function_want *out_want, faas_err *err)
 {
-    FAAS_TRY(check_caller(call, err));
+    FAAS_TRY(registry_check_caller(call, err));
     return function_read(call->body, verb, call->ctx, out_want, err);
 }
 
@@ -88,6 +87,12 @@ static faas_code give(const json_t *doc, json_t **out_reply, faas_err *err)
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode record");
 }
 
+static faas_code give_version(const json_t *doc, json_t **out_reply, faas_err *err)
+{
+    *out_reply = function_public_version(doc);
+    return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode record");
+}
+
 /* faas.registry.retrieve */
 static faas_code on_retrieve(void *state, const struct faas_call *call, json_t **out_reply,
                              faas_err *err)
@@ -126,7 +131,7 @@ static faas_code read_list(const struct faas_call *call, const struct faas_json_
     static const int64_t limits[2] = {1, PAGE_LIMIT_MAX}, versions[2] = {1, INT32_MAX};
     struct list_req req = {.q = "", .cursor = "", .limit_n = PAGE_LIMIT};
 
-    FAAS_TRY(check_caller(call, err));
+    FAAS_TRY(registry_check_caller(call, err));
     FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_STRICT, &req, err));
     FAAS_TRY(function_check_owner(req.uuid, req.uui, call->ctx, err));
     FAAS_TRY(function_read_number(req.limit, "limit", limits, &req.limit_n, err));
@@ -237,9 +242,9 @@ static faas_code one_version(struct registry *reg, const struct faas_call *call,
     FAAS_AUTO(json_t) *doc = NULL;
 
     if (version == function_version(head))
-        return give(head, out_reply, err);
+        return give_version(head, out_reply, err);
     FAAS_TRY(store_get_version(reg->functions, call->ctx, function_id(head), version, &doc, err));
-    return give(doc, out_reply, err);
+    return give_version(doc, out_reply, err);
 }
 
 /* The head, whose entry may not be written yet, begins the first page; rows of the read model follow
@@ -252,7 +257,7 @@ static faas_code begin_page(const json_t *head, struct catalog_versions_query *q
 
     if (query->before != INT64_MAX)
         return FAAS_OK;
-    FAAS_TRY(give(head, out_first, err));
+    FAAS_TRY(give_version(head, out_first, err));
     text = faas_json_text(*out_first, &len);
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "versions");
@@ -285,6 +290,7 @@ static faas_code list_versions(struct registry *reg, const struct faas_call *cal
     FAAS_TRY(begin_page(head, &query, &first, err));
     FAAS_TRY(follow_check(&reg->follow, call->ctx->deadline_ns, err));
     FAAS_TRY(catalog_versions(reg->follow.cat, &query, &items, &has_more, err));
+    function_hide_own(items);
     if (first != NULL && json_array_insert(items, 0, first) != 0)
         return faas_fail_sys(err, ENOMEM, "versions");
     if (has_more) {
@@ -344,6 +350,10 @@ const struct faas_endpoint registry_endpoints[] = {
     CHANGE("delete", FAAS_SUBJ_REGISTRY_DELETE, on_delete),
     CHANGE("refresh", FAAS_SUBJ_REGISTRY_REFRESH, on_refresh),
     ENDPOINT("versions", FAAS_SUBJ_REGISTRY_VERSIONS, on_versions),
+    CHANGE("rollback", FAAS_SUBJ_REGISTRY_ROLLBACK, registry_on_rollback),
+    ENDPOINT("aliases", FAAS_SUBJ_REGISTRY_ALIASES, registry_on_aliases),
+    CHANGE("alias", FAAS_SUBJ_REGISTRY_ALIAS, registry_on_alias),
+    CHANGE("unalias", FAAS_SUBJ_REGISTRY_UNALIAS, registry_on_unalias),
     ENDPOINT("calls", FAAS_SUBJ_REGISTRY_CALLS, registry_on_calls),
     ENDPOINT("call", FAAS_SUBJ_REGISTRY_CALL, registry_on_call),
     ENDPOINT("call_log", FAAS_SUBJ_REGISTRY_CALL_LOG, registry_on_call_log),

@@ -185,6 +185,18 @@ static faas_code reset_settings(json_t *doc, faas_err *err)
     return FAAS_OK;
 }
 
+static faas_code same_version(const json_t *doc, const struct function_want *want, json_t **out_doc,
+                              faas_err *err)
+{
+    FAAS_AUTO(json_t) *next = faas_json_deep_copy(doc);
+
+    if (next == NULL)
+        return no_memory(err);
+    FAAS_TRY(function_take_disabled(next, want->body, err));
+    *out_doc = FAAS_STEAL(next);
+    return FAAS_OK;
+}
+
 faas_code function_change(const json_t *doc, const struct function_want *want,
                           enum function_verb verb, json_t **out_doc, faas_err *err)
 {
@@ -194,10 +206,13 @@ faas_code function_change(const json_t *doc, const struct function_want *want,
         return faas_fail(err, FAAS_CONFLICT,
                          "version: the function is at version %lld now; read it again and decide",
                          (long long)function_version(doc));
+    if (!want->is_of_versions && verb == FUNCTION_UPDATE)
+        return same_version(doc, want, out_doc, err);
     FAAS_TRY(function_next(doc, &next, err));
     if (verb == FUNCTION_REPLACE)
         FAAS_TRY(reset_settings(next, err));
     FAAS_TRY(settle(next, want, err));
+    FAAS_TRY(function_take_disabled(next, want->body, err));
     *out_doc = FAAS_STEAL(next);
     return FAAS_OK;
 }
@@ -331,7 +346,7 @@ static json_t *time_text(const json_t *doc, const char *key)
 
 /* The public fields, in the order in which people read them; times are made apart.  One that is
  * missing was not known to the release that wrote the record. */
-json_t *function_public(const json_t *doc)
+json_t *function_public_version(const json_t *doc)
 {
     static const char *const shown[] = {
         "id",      "uuid",        "name",       "description", "payload",          "digest",

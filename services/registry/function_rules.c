@@ -35,6 +35,7 @@ struct body {
     const char *name, *uuid, *uui, *description, *payload;
     const char *input, *network, *reuse, *isolation;
     int64_t timeout_ms, start_timeout_ms, max_wait_ms, concurrency, version;
+    bool is_disabled;
     struct limits limits;
     struct retry retry;
     json_t *env, *secrets, *labels;
@@ -95,7 +96,9 @@ static const struct faas_json_field create_fields[] = {
     FAAS_FIELD_END,
 };
 static const struct faas_json_field update_fields[] = {
-    NAME_FIELDS, PAYLOAD_FIELD(false), VERSION_FIELD, SETTING_FIELDS, FAAS_FIELD_END,
+    NAME_FIELDS,    PAYLOAD_FIELD(false),
+    VERSION_FIELD,  MEMBER(BOOL, is_disabled, "disabled", 0, 0),
+    SETTING_FIELDS, FAAS_FIELD_END,
 };
 static const struct faas_json_field replace_fields[] = {
     NAME_FIELDS, PAYLOAD_FIELD(true), VERSION_FIELD, SETTING_FIELDS, FAAS_FIELD_END,
@@ -237,13 +240,13 @@ static faas_code check_payload(const char *payload, faas_err *err)
     return FAAS_OK;
 }
 
-static bool changes_nothing(const json_t *body)
+/* Nothing but fields of these words. */
+static bool has_only(const json_t *body, const char *const *words)
 {
-    static const char *const naming[] = {"name", "uuid", "uui", "version", NULL};
     void *at = json_object_iter((json_t *)(uintptr_t)body); /* jansson's iterator lacks const */
 
     for (; at != NULL; at = json_object_iter_next((json_t *)(uintptr_t)body, at))
-        if (!is_one_of(json_object_iter_key(at), naming))
+        if (!is_one_of(json_object_iter_key(at), words))
             return false;
     return true;
 }
@@ -284,6 +287,7 @@ faas_code function_read_number(const json_t *value, const char *field, const int
 faas_code function_read(const json_t *body, enum function_verb verb, const struct faas_ctx *caller,
                         struct function_want *out_want, faas_err *err)
 {
+    static const char *const own[] = {"disabled", "name", "uuid", "uui", "version", NULL};
     struct body got = {0};
 
     FAAS_TRY(faas_json_decode(body, tables[verb], FAAS_JSON_STRICT, &got, err));
@@ -299,7 +303,9 @@ faas_code function_read(const json_t *body, enum function_verb verb, const struc
         .name = got.name,
         .payload = got.payload,
         .version = got.version,
-        .is_empty = changes_nothing(body),
+        .is_empty = has_only(body, own + 1),
+        .is_of_versions = !has_only(body, own),
+        .is_disabling = got.is_disabled,
         .body = body,
     };
     return FAAS_OK;

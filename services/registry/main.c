@@ -58,6 +58,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         return faas_fail_sys(err, EIO, "libsodium");
     kept_init(&reg->kept);
     reg->members = rt->members;
+    reg->is_attached = true;
     reg->versions_max = conf.versions;
     reg->functions_max = conf.functions;
     reg->resolver = (struct resolver){.loop = rt->loop, .rpc = rt->rpc, .members = rt->members};
@@ -87,11 +88,24 @@ static bool is_healthy(void *state)
     return follow_is_led(&reg->follow);
 }
 
+static int64_t lowest_level(const faas_members *members)
+{
+    const struct faas_member *publisher;
+    int64_t lowest = FAAS_LEVEL;
+
+    for (size_t i = 0; (publisher = faas_members_at(members, "publisher", i)) != NULL; i++)
+        if (!publisher->is_dead && publisher->level < lowest)
+            lowest = publisher->level;
+    return lowest;
+}
+
 static void fill(void *state, struct faas_beat *beat)
 {
     struct registry *reg = state;
 
     follow_fill(&reg->follow, beat);
+    if (reg->is_attached) /* beats begin before the start has ended */
+        reg->publishers_level = lowest_level(reg->members);
 }
 
 static void stop(void *state)

@@ -20,12 +20,29 @@ struct registry {
     struct records_follow *calls; /* NULL until started */
     struct resolver resolver;
     struct kept kept;
-    int64_t versions_max;  /* of one function */
-    int64_t functions_max; /* of one tenant */
-    size_t reply_max;      /* bytes of records in one answer */
+    int64_t versions_max;             /* of one function */
+    int64_t functions_max;            /* of one tenant */
+    size_t reply_max;                 /* bytes of records in one answer */
+    _Atomic bool is_attached;         /* members is set */
+    _Atomic int64_t publishers_level; /* the lowest of those that live, as of the last beat; 0
+                                         before it */
 };
 
 extern const struct faas_endpoint registry_endpoints[];
+
+/* endpoints.c */
+/* Every record belongs to a tenant; a request without one did not come through the gateway. */
+FAAS_MUST_CHECK faas_code registry_check_caller(const struct faas_call *call, faas_err *err);
+
+/* picks.c: faas.registry.rollback, .aliases, .alias, .unalias */
+FAAS_MUST_CHECK faas_code registry_on_rollback(void *state, const struct faas_call *call,
+                                               json_t **out_reply, faas_err *err);
+FAAS_MUST_CHECK faas_code registry_on_aliases(void *state, const struct faas_call *call,
+                                              json_t **out_reply, faas_err *err);
+FAAS_MUST_CHECK faas_code registry_on_alias(void *state, const struct faas_call *call,
+                                            json_t **out_reply, faas_err *err);
+FAAS_MUST_CHECK faas_code registry_on_unalias(void *state, const struct faas_call *call,
+                                              json_t **out_reply, faas_err *err);
 
 /* calls.c: faas.registry.calls, .call, .call_log */
 FAAS_MUST_CHECK faas_code registry_on_calls(void *state, const struct faas_call *call,
@@ -46,6 +63,17 @@ FAAS_MUST_CHECK faas_code registry_change(struct registry *reg, const struct faa
 /* Resolves the image again; a new version only when it is another one. */
 FAAS_MUST_CHECK faas_code registry_refresh(struct registry *reg, const struct faas_ctx *caller,
                                            const char *name, json_t **out_record, faas_err *err);
+/* The content of an earlier version becomes the newest version; NOT_FOUND. */
+FAAS_MUST_CHECK faas_code registry_rollback(struct registry *reg, const struct faas_ctx *caller,
+                                            const char *name, int64_t version, json_t **out_record,
+                                            faas_err *err);
+/* parts: {"3":90,"4":10}, versions that must be there; NULL removes the alias. */
+struct registry_alias {
+    const char *function, *alias;
+    json_t *parts; /* borrowed */
+};
+FAAS_MUST_CHECK faas_code registry_alias(struct registry *reg, const struct faas_ctx *caller,
+                                         const struct registry_alias *want, faas_err *err);
 FAAS_MUST_CHECK faas_code registry_delete(struct registry *reg, const struct faas_ctx *caller,
                                           const char *name, faas_err *err);
 

@@ -17,16 +17,25 @@
 #define QUOTA_AGAIN_S 60    /* time does not help; something must be deleted */
 #define TAKEN         "name: you have a function of this name already; update it, or choose another"
 
+struct change;
+/* The head that is to be in place of this one; *out_next NULL: nothing is to be changed. */
+typedef faas_code change_build(struct change *change, const json_t *head, json_t **out_next,
+                               faas_err *err);
+
 /* One change of one function; several rounds when others change it at the same time. */
 struct change {
     struct registry *reg;
     const struct faas_ctx *caller;
-    const struct function_want *want; /* NULL for a refresh */
+    change_build *build;
+    const struct function_want *want; /* NULL but for a change by its fields */
     enum function_verb verb;
+    bool may_touch_image;
     const char *name;
-    json_t *resolved;   /* owned; what resolved_for means, asked once */
-    char *resolved_for; /* owned */
-    json_t *record;     /* owned; the public result */
+    int64_t version;                    /* of a rollback */
+    const struct registry_alias *alias; /* of a change of aliases */
+    json_t *resolved;                   /* owned; what resolved_for means, asked once */
+    char *resolved_for;                 /* owned */
+    json_t *record;                     /* owned; the public result */
 };
 
 static void change_done(struct change *change)
@@ -126,15 +135,17 @@ static void write_entry(struct registry *reg, const struct faas_ctx *caller,
         log_missing(function_id(write->doc), function_version(write->doc), &err);
 }
 
-/* doc becomes the head in place of the revision expected, and a version; then everybody sees it. */
+/* doc becomes the head in place of before (NULL: there was none), and a version where it is a new
+ * one; then everybody sees it. */
 static faas_code write_head(struct registry *reg, const struct faas_ctx *caller, json_t *doc,
-                            uint64_t expected, faas_err *err)
+                            const struct store_head *before, faas_err *err)
 {
-    struct store_write write = {.doc = doc, .expected = expected};
+    struct store_write write = {.doc = doc, .expected = before != NULL ? before->revision : 0};
     faas_code rc = store_put(reg->functions, caller, &write, err);
 
     if (rc == FAAS_OK) {
-        write_entry(reg, caller, &write);
+        if (before == NULL || function_version(before->doc) != function_version(doc))
+            write_entry(reg, caller, &write);
         rc = seen_everywhere(reg, caller, write.seq, err);
     }
     store_write_done(&write);
@@ -191,7 +202,7 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     image.is_needed = image.isolation != NULL;
     FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
-    rc = write_head(reg, caller, doc, 0, err);
+    rc = write_head(reg, caller, doc, NULL, err);
     if (rc == FAAS_CONFLICT)
         return faas_fail(err, FAAS_CONFLICT, TAKEN);
     FAAS_TRY(rc);
@@ -229,7 +240,17 @@ static bool is_moving(const struct function_want *want, const json_t *head)
     return wanted != NULL && strcmp(wanted, function_isolation(head)) != 0;
 }
 
-/* The next version, or *out_next NULL when there is nothing to change. */
+static faas_code check_count(const struct change *change, const json_t *next, faas_err *err)
+{
+    if (function_version(next) > change->reg->versions_max)
+        return faas_fail_busy(err, QUOTA_AGAIN_S,
+                              "the function has %lld versions, the most allowed; delete it and "
+                              "register it again",
+                              (long long)change->reg->versions_max);
+    return FAAS_OK;
+}
+
+/* The fields of a body, or another look for the image. */
 static faas_code build_next(struct change *change, const json_t *head, json_t **out_next,
                             faas_err *err)
 {
@@ -248,13 +269,9 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
     } else {
         FAAS_TRY(function_tell_isolation(next, err)); /* stays, where null asked for a default */
     }
-    if (change->want == NULL && function_same_image(head, next))
+    if (change->want == NULL ? function_same_image(head, next) : json_equal(head, next) != 0)
         return FAAS_OK;
-    if (function_version(next) > change->reg->versions_max)
-        return faas_fail_busy(err, QUOTA_AGAIN_S,
-                              "the function has %lld versions, the most allowed; delete it and "
-                              "register it again",
-                              (long long)change->reg->versions_max);
+    FAAS_TRY(check_count(change, next, err));
     *out_next = FAAS_STEAL(next);
     return FAAS_OK;
 }
@@ -266,7 +283,7 @@ static faas_code write_next(struct change *change, const struct store_head *head
     struct registry *reg = change->reg;
 
     FAAS_TRY(keep_version(reg, change->caller, head->doc, err));
-    FAAS_TRY(write_head(reg, change->caller, next, head->revision, err));
+    FAAS_TRY(write_head(reg, change->caller, next, head, err));
     return publish(next, &change->record, err);
 }
 
@@ -285,23 +302,17 @@ static faas_code find_head(const struct change *change, struct store_head *out_h
     return rc;
 }
 
-/* Beside finding an image, asking the leader takes no time; and an image is looked for once. */
-static bool may_touch_image(const struct change *change)
-{
-    return change->want == NULL || change->want->payload != NULL ||
-           wanted_isolation(change->want) != NULL;
-}
-
 /* Our read model nearly always has the newest head, which saves asking the leader for it.  It
- * decides nothing: either a write comes of it, which compares revisions, or CONFLICT. */
+ * decides nothing: either a write comes of it, which compares revisions, or CONFLICT.  Beside finding
+ * an image, asking the leader takes no time; and an image is looked for once. */
 static faas_code guess_round(struct change *change, faas_err *err)
 {
     struct store_head head = {0};
     FAAS_AUTO(json_t) *next = NULL;
-    faas_code rc = may_touch_image(change) ? FAAS_CONFLICT : find_head(change, &head);
+    faas_code rc = change->may_touch_image ? FAAS_CONFLICT : find_head(change, &head);
 
     if (rc == FAAS_OK)
-        rc = build_next(change, head.doc, &next, err);
+        rc = change->build(change, head.doc, &next, err);
     if (rc == FAAS_OK && next != NULL)
         rc = write_next(change, &head, next, err);
     else
@@ -315,7 +326,7 @@ static faas_code change_round(struct change *change, const struct store_head *he
 {
     FAAS_AUTO(json_t) *next = NULL;
 
-    FAAS_TRY(build_next(change, head->doc, &next, err));
+    FAAS_TRY(change->build(change, head->doc, &next, err));
     if (next == NULL)
         return publish(head->doc, &change->record, err);
     return write_next(change, head, next, err);
@@ -356,22 +367,109 @@ static faas_code run_change(struct change *change, json_t **out_record, faas_err
     return rc;
 }
 
+/* A publisher of an older release would call the function all the same. */
+static faas_code check_readers(struct registry *reg, faas_err *err)
+{
+    if (reg->publishers_level < FAAS_LEVEL_VERSIONS)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "a publisher of an older release is running, which would not heed it; "
+                         "replace it first");
+    return FAAS_OK;
+}
+
 faas_code registry_change(struct registry *reg, const struct faas_ctx *caller,
                           const struct function_want *want, enum function_verb verb,
                           json_t **out_record, faas_err *err)
 {
     struct change change = {
-        .reg = reg, .caller = caller, .want = want, .verb = verb, .name = want->name};
+        .reg = reg,
+        .caller = caller,
+        .build = build_next,
+        .want = want,
+        .verb = verb,
+        .may_touch_image = want->payload != NULL || wanted_isolation(want) != NULL,
+        .name = want->name,
+    };
 
+    if (want->is_disabling)
+        FAAS_TRY(check_readers(reg, err));
     return run_change(&change, out_record, err);
 }
 
 faas_code registry_refresh(struct registry *reg, const struct faas_ctx *caller, const char *name,
                            json_t **out_record, faas_err *err)
 {
-    struct change change = {.reg = reg, .caller = caller, .name = name};
+    struct change change = {
+        .reg = reg, .caller = caller, .build = build_next, .may_touch_image = true, .name = name};
 
     return run_change(&change, out_record, err);
+}
+
+/* ---- rollback, aliases ---- */
+
+static faas_code build_back(struct change *change, const json_t *head, json_t **out_next,
+                            faas_err *err)
+{
+    FAAS_AUTO(json_t) *version = NULL;
+    FAAS_AUTO(json_t) *next = NULL;
+
+    if (change->version == function_version(head))
+        return FAAS_OK;
+    FAAS_TRY(store_get_version(change->reg->functions, change->caller, function_id(head),
+                               change->version, &version, err));
+    FAAS_TRY(function_back(head, version, &next, err));
+    FAAS_TRY(check_count(change, next, err));
+    *out_next = FAAS_STEAL(next);
+    return FAAS_OK;
+}
+
+faas_code registry_rollback(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                            int64_t version, json_t **out_record, faas_err *err)
+{
+    struct change change = {
+        .reg = reg, .caller = caller, .build = build_back, .name = name, .version = version};
+
+    return run_change(&change, out_record, err);
+}
+
+static faas_code check_version(const struct change *change, const json_t *head, int64_t version,
+                               faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    if (version == function_version(head))
+        return FAAS_OK;
+    return store_get_version(change->reg->functions, change->caller, function_id(head), version,
+                             &doc, err);
+}
+
+static faas_code build_aliases(struct change *change, const json_t *head, json_t **out_next,
+                               faas_err *err)
+{
+    const struct registry_alias *want = change->alias;
+    FAAS_AUTO(json_t) *next = NULL;
+    const char *version;
+    json_t *weight;
+
+    json_object_foreach (want->parts, version, weight)
+        FAAS_TRY(check_version(change, head, strtoll(version, NULL, 10), err));
+    FAAS_TRY(function_set_alias(head, want->alias, want->parts, &next, err));
+    if (json_equal(head, next) == 0)
+        *out_next = FAAS_STEAL(next);
+    return FAAS_OK;
+}
+
+faas_code registry_alias(struct registry *reg, const struct faas_ctx *caller,
+                         const struct registry_alias *want, faas_err *err)
+{
+    struct change change = {.reg = reg,
+                            .caller = caller,
+                            .build = build_aliases,
+                            .name = want->function,
+                            .alias = want};
+    FAAS_AUTO(json_t) *record = NULL;
+
+    return run_change(&change, &record, err);
 }
 
 /* ---- delete ---- */

@@ -167,7 +167,7 @@ def test_the_command_line_shows_them(platform, user):
         call_id = user.call("fail", "stderr 70").headers["X-Call-Id"]
         finished(user, call_id)
         table = platform.run("calls", "--function", "fail", "--limit", "1")
-        assert table.returncode == 0 and table.stdout.splitlines()[0].split() == ["ID", "FUNCTION", "STATUS", "CODE", "RUN", "START", "CAME"], table
+        assert table.returncode == 0 and table.stdout.splitlines()[0].split() == ["ID", "FUNCTION", "VERSION", "STATUS", "CODE", "RUN", "START", "CAME"], table
         assert call_id in table.stdout and len(table.stdout.splitlines()) == 2
         shown = platform.run("call", call_id)
         assert shown.returncode == 0 and f"id                     {call_id}" in shown.stdout

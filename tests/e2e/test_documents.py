@@ -36,6 +36,15 @@ def test_the_commands_under_use_it(engine, tmp_path, where):
     assert "ABC" in done.stdout and "HELLO" in done.stdout
 
 
+def test_the_commands_of_the_page_on_versions(platform, client, tmp_path):
+    shell, http = re.findall(r"```sh\n(.*?)```", (conftest.ROOT / "docs/VERSIONS.md").read_text(), re.S)
+    env = {**platform.env, "PATH": f"{conftest.BIN}:{os.environ['PATH']}", "FAAS_URL": platform.url, "FAAS_TOKEN": client.token, "TOKEN": client.token}
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", shell + http.replace("curl", "curl -sS --fail-with-body")], env=env, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "HELLOhellogreet:live is version 1\nhellogreet:live is 1=90 2=10\n" in done.stdout, done.stdout
+    assert "is what version 1 was" in done.stdout and "enabled greet\nremoved greet:live\n" in done.stdout, done.stdout
+
+
 def test_the_two_commands_are_named_and_the_links_lead_somewhere():
     assert blocks("Two commands") == ["make demo\nmake test\n"]
     for target in re.findall(r"\]\(([^)]+)\)", README):

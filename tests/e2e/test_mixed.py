@@ -110,6 +110,7 @@ def work(users, seen):
         assert ok(users[0].put("/registry/update", {"name": name, "timeout_ms": 20000})).json["version"] == 3
         assert ok(users[1].get(f"/v1/functions/{name}/versions/2")).json["description"] == "later"
         assert ok(users[0].call(name, "again")).body == b"AGAIN"
+        pick(users, name)
     for user in users:
         names = {r["name"]: r for r in ok(user.get("/registry/list")).json}
         assert set(names) == {*functions, broken} and all(names[n]["timeout_ms"] == 20000 for n in functions)
@@ -120,6 +121,22 @@ def work(users, seen):
         assert doc["exit_code"] != 0, doc
     ok(users[0].delete(f"/registry/delete?name={broken}"), 204)
     users[1].call(broken, "x").problem(404, "not_found")
+
+
+def pick(users, name):
+    """Versions, aliases, disabling and the way back, each asked for at one door and felt at both; the newest version is as before in the end."""
+    ok(users[0].put(f"/v1/functions/{name}/aliases/live", {"versions": {"1": 1, "2": 1}}))
+    for user in users:
+        assert [ok(user.call(name + which, "picked")).body for which in ("@1", ":live", ":latest")] == [b"PICKED"] * 3
+        user.call(f"{name}@9", "x").problem(404, "not_found")
+    ok(users[1].request("PATCH", f"/v1/functions/{name}", {"disabled": True}))
+    for user in users:
+        user.call(f"{name}:live", "x").problem(409, "conflict")
+    assert ok(users[0].request("PATCH", f"/v1/functions/{name}", {"disabled": False})).json["version"] == 3
+    for user, version in zip(users, (1, 3)):
+        back = ok(user.post(f"/v1/functions/{name}/rollback", {"version": version})).json
+        assert back["aliases"] == {"live": {"1": 1, "2": 1}} and back["disabled"] is False, back
+    assert back["version"] == 5 and back["timeout_ms"] == 20000, back
 
 
 def both_answer(url, seen):

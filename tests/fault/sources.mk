@@ -20,7 +20,7 @@ $(eval $(call fault,base,))
 $(eval $(call fault,frames,))
 $(eval $(call fault,crypto,tests/support/forge.c))
 $(eval $(call fault,registry,$(REGISTRY_NOUNS) $(REGISTRY_CATALOG)))
-$(eval $(call fault,publisher,$(addprefix services/publisher/,record.c cache.c book.c place.c \
+$(eval $(call fault,publisher,$(addprefix services/publisher/,record.c alias.c cache.c book.c place.c \
     tally.c) $(addprefix services/auth/,account.c sessions.c throttle.c)))
 $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c image_registry.c keys.c logfile.c nats_conf.c \
     ports.c programs.c args.c output.c)))

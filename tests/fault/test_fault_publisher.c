@@ -24,7 +24,8 @@
     "{\"v\":1,\"op\":\"x\",\"id\":\"" FUNC "\",\"uuid\":\"" ANN "\",\"name\":\"upper\","           \
     "\"payload\":\"u\",\"digest\":{\"kind\":\"k\",\"value\":\"v\"},\"reference\":"                 \
     "\"registry.example/upper:1\",\"command\":[\"/bin/upper\"],\"version\":3,\"created_at\":1,"    \
-    "\"updated_at\":2,\"timeout_ms\":1000,\"env\":{\"KEY\":\"a value of some length\"}}"
+    "\"updated_at\":2,\"timeout_ms\":1000,\"env\":{\"KEY\":\"a value of some length\"},"           \
+    "\"aliases\":{\"live\":{\"versions\":{\"2\":1}}}}"
 
 /* ---- records ---- */
 
@@ -47,6 +48,7 @@ static faas_code place_record(void *state, faas_err *err)
     env = json_object_get(placement, "env");
     assert_string_equal(json_string_value(json_object_get(env, "KEY")), "a value of some length");
     assert_int_equal(rec->version, 3);
+    assert_int_equal(record_alias(rec, "live")->parts[0].version, 2);
     return FAAS_OK;
 }
 

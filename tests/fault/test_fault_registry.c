@@ -74,13 +74,48 @@ static faas_code register_function(void *state, faas_err *err)
     FAAS_TRY(function_parse(text, len, &again, err));
     fault_pause(true);
     assert_true(json_equal(doc, again));
-    assert_int_equal(json_object_size(public), 22);
+    assert_int_equal(json_object_size(public), 24);
     assert_int_equal(function_version(doc), 2);
     assert_string_equal(json_string_value(json_object_get(json_object_get(public, "env"), "KEY")),
                         "a value that is longer than sixteen bytes");
     assert_int_equal(
         json_integer_value(json_object_get(json_object_get(public, "limits"), "memory_mb")), 64);
     return FAAS_OK;
+}
+
+/* An alias is set whole, and going back keeps it. */
+static faas_code name_and_go_back(void *state, faas_err *err)
+{
+    const struct function_alias alias = {.name = "live",
+                                         .versions = json_object_get(state, "versions")};
+    FAAS_AUTO(json_t) *parts = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(json_t) *named = NULL;
+    FAAS_AUTO(json_t) *back = NULL;
+    FAAS_AUTO(json_t) *aliases = NULL;
+
+    FAAS_TRY(make(json_object_get(state, "image"), &doc, err));
+    FAAS_TRY(function_read_parts(&alias, &parts, err));
+    FAAS_TRY(function_set_alias(doc, "live", parts, &named, err));
+    FAAS_TRY(function_back(named, doc, &back, err));
+    aliases = function_aliases(back);
+    if (aliases == NULL)
+        return faas_fail_sys(err, ENOMEM, "encode");
+    fault_pause(true);
+    assert_int_equal(function_version(back), function_version(named) + 1);
+    assert_true(json_equal(json_object_get(aliases, "live"), alias.versions));
+    return FAAS_OK;
+}
+
+static void aliases_are_whole_or_refused(void **state)
+{
+    FAAS_AUTO(json_t) *given =
+        json_pack("{s:{s:i, s:i}, s:{s:{s:s, s:s}, s:s, s:[s], s:n}}", "versions", "1", 90, "2", 10,
+                  "image", "digest", "kind", "manifest", "value", "sha256:0123456789", "reference",
+                  "registry.example:5000/team/upper:1", "entrypoint", "/bin/upper", "cmd");
+
+    (void)state;
+    fault_each(name_and_go_back, given, 200);
 }
 
 static void references_are_read_or_memory_is_blamed(void **state)
@@ -265,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(references_are_read_or_memory_is_blamed),
         cmocka_unit_test(records_are_whole_or_refused),
+        cmocka_unit_test(aliases_are_whole_or_refused),
         cmocka_unit_test_setup_teardown(a_catalog_opens_or_says_why, make_shelf, remove_shelf),
         cmocka_unit_test_setup_teardown(a_batch_is_whole_or_fails, make_shelf, remove_shelf),
         cmocka_unit_test_setup_teardown(a_list_is_whole_or_fails, make_shelf, remove_shelf),

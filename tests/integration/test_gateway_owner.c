@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "contract.h"
 #include "tests/unit/unit.h"
 
 static struct gate gate;
@@ -168,6 +169,51 @@ static void nobody_listens_so_the_next_owner_gets_it(void **state)
     assert_int_equal(gate.publishers[1].attempt, 2);
 }
 
+/* ---- a publisher of an older release ---- */
+
+static int open_empty(void **state)
+{
+    (void)state;
+    gate_open(&gate, NULL);
+    return 0;
+}
+
+static void beat_as_older(void *arg)
+{
+    static int number;
+    char text[256];
+    struct faas_out out = {.subject = "faas.hb.publisher.old1", .data = text};
+    faas_err err = {0};
+
+    (void)arg;
+    out.len =
+        (size_t)snprintf(text, sizeof text,
+                         "{\"v\":1,\"epoch\":\"0123456789abcdef0123456789abcdef\",\"beat\":%d,"
+                         "\"state\":\"ready\",\"level\":%d}",
+                         ++number, FAAS_LEVEL_VERSIONS - 1);
+    if (faas_bus_publish(gate.auth.bus, FAAS_CONTROL, &out, &err) != FAAS_OK)
+        abort();
+}
+
+/* Once its beat is heard, the call is refused for that reason. */
+static bool is_told_of_it(void *arg)
+{
+    process_on_loop(&gate.auth, beat_as_older, NULL);
+    reply_done(&reply);
+    gate_ask(&gate, "POST", arg, NULL, "argument", &reply);
+    return reply.status == 503 && strstr(reply.body, "of an older release") != NULL;
+}
+
+static void an_older_publisher_is_not_asked_for_a_version(void **state)
+{
+    static char paths[][32] = {"/function/f@1", "/function/f:live", "/async-function/f@1"};
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(paths); i++)
+        wait_until(is_told_of_it, paths[i], 60000, "the older publisher is heard");
+    assert_false(is_told_of_it("/function/f")); /* the newest version it can call */
+}
+
 #define test(f) cmocka_unit_test_teardown(f, calm)
 
 int main(void)
@@ -184,7 +230,9 @@ int main(void)
         test(a_taken_call_whose_owner_forgot_it_is_lost),
     };
     const struct CMUnitTest deaf[] = {test(nobody_listens_so_the_next_owner_gets_it)};
+    const struct CMUnitTest older[] = {test(an_older_publisher_is_not_asked_for_a_version)};
     int failed = cmocka_run_group_tests_name("calls", calls, open_calls, close_gate);
 
+    failed += cmocka_run_group_tests_name("older", older, open_empty, close_gate);
     return failed + cmocka_run_group_tests_name("deaf", deaf, open_first_deaf, close_gate);
 }

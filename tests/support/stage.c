@@ -321,24 +321,56 @@ static void wait_applied(struct stage *stage, uint64_t seq)
                &err);
 }
 
-void stage_function(struct stage *stage, const char *name, int version, const char *more)
+struct stored { /* a record's text and the key of its function's head */
+    char key[128], id[FAAS_UUID_TEXT], text[2048];
+};
+
+static void make_record(const struct stage *stage, const char *name, int version, const char *more,
+                        struct stored *out)
 {
-    char key[128], op[33], text[2048];
+    char op[33];
+
+    function_key(stage, name, out->key);
+    faas_random_token(op);
+    snprintf(out->id, sizeof out->id, "0190a000-0000-7000-8000-%.12s", strrchr(out->key, '.') + 1);
+    snprintf(out->text, sizeof out->text,
+             "{\"v\":1,\"op\":\"%s\",\"id\":\"%s\",\"uuid\":\"" STAGE_USER
+             "\",\"name\":\"%s\",\"reference\":\"docker.io/library/x:latest\",%s"
+             "\"digest\":{\"kind\":\"docker-id\",\"value\":\"sha256:00\"},\"version\":%d}",
+             op, out->id, name, more != NULL ? more : "", version);
+}
+
+static uint64_t put_record(struct stage *stage, const char *key, const char *text)
+{
     uint64_t seq = 0;
     faas_err err = {0};
 
-    function_key(stage, name, key);
-    faas_random_token(op);
-    snprintf(
-        text, sizeof text,
-        "{\"v\":1,\"op\":\"%s\",\"id\":\"0190a000-0000-7000-8000-%.12s\",\"uuid\":\"" STAGE_USER
-        "\",\"name\":\"%s\",\"reference\":\"docker.io/library/x:latest\",%s"
-        "\"digest\":{\"kind\":\"docker-id\",\"value\":\"sha256:00\"},\"version\":%d}",
-        op, strrchr(key, '.') + 1, name, more != NULL ? more : "", version);
     stage_must(faas_kv_put(stage->functions, key, revision_of(stage, key), text, strlen(text),
                            faas_deadline_in_ms(5000), &seq, &err),
                &err);
-    wait_applied(stage, seq);
+    return seq;
+}
+
+void stage_function(struct stage *stage, const char *name, int version, const char *more)
+{
+    struct stored stored;
+
+    make_record(stage, name, version, more, &stored);
+    wait_applied(stage, put_record(stage, stored.key, stored.text));
+}
+
+void stage_version(struct stage *stage, const char *name, int version, const char *more)
+{
+    struct stored stored;
+
+    make_record(stage, name, version, more != NULL ? more : "", &stored);
+    snprintf(stored.key, sizeof stored.key, "v.%s.%s.%d", tenant_of(stage), stored.id, version);
+    if (more != NULL)
+        put_record(stage, stored.key, stored.text);
+    else
+        stage_must(faas_kv_delete(stage->functions, stored.key, revision_of(stage, stored.key),
+                                  faas_deadline_in_ms(5000), NULL, NULL),
+                   NULL);
 }
 
 void stage_function_delete(struct stage *stage, const char *name)

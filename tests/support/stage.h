@@ -103,6 +103,8 @@ int stage_ends(struct stage *stage, int which); /* ends that were acknowledged *
 
 /* Writes the function's head record; more is spliced into the JSON ("\"max_wait_ms\":500,"). */
 void stage_function(struct stage *stage, const char *name, int version, const char *more);
+/* Writes the entry of one version likewise; more NULL removes it. */
+void stage_version(struct stage *stage, const char *name, int version, const char *more);
 void stage_function_delete(struct stage *stage, const char *name);
 
 struct stage_call {

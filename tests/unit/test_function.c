@@ -103,6 +103,8 @@ static void a_new_record_has_every_default(void **state)
         {"retry", "{\"idempotent\":false,\"attempts\":3,\"backoff_ms\":200,\"on\":[]}"},
         {"isolation", "\"docker\""},
         {"labels", "{}"},
+        {"disabled", "false"},
+        {"aliases", "{}"},
     };
     FAAS_AUTO(json_t) *doc = made("{\"name\":\"Shout\",\"payload\":\"upper\"}");
     FAAS_AUTO(json_t) *public = function_public(doc);

@@ -8,6 +8,7 @@
 
 #include "services/publisher/job.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +92,7 @@ static void what_is_stored_is_read_back(void **state)
 static faas_code open_with(const char *key, json_t *take_value, faas_err *err)
 {
     struct job_state job = sample(), got = {.version = 0};
-    FAAS_AUTO(json_t) *doc = job_state_json(&job);
+    FAAS_AUTO(json_t) *doc = job_state_letter(&job);
     faas_code rc;
 
     if (take_value != NULL)
@@ -101,6 +102,43 @@ static faas_code open_with(const char *key, json_t *take_value, faas_err *err)
     rc = job_state_read(doc, &got, err);
     job_state_done(&got);
     return rc;
+}
+
+/* What was called is kept, and read back as it was from both forms. */
+static void the_version_or_alias_that_was_called_is_kept(void **state)
+{
+    static const char *const picks[] = {"", "@3", ":live"};
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(picks); i++) {
+        struct job_state job = sample(), got = {.version = 0}, redriven = {.version = 0};
+        struct faas_envelope env = {0};
+        struct faas_function_ref ref;
+        FAAS_AUTO(json_t) *letter = NULL;
+        FAAS_AUTO(void) *msg = NULL;
+        char name[32];
+        size_t len = 0;
+        faas_err err = {0};
+
+        (void)snprintf(job.pick, sizeof job.pick, "%s", picks[i]);
+        assert_int_equal(job_state_pack(&job, "", 0, &msg, &len, &err), FAAS_OK);
+        assert_int_equal(job_state_open(msg, len, &got, &env, &err), FAAS_OK);
+        assert_string_equal(got.name, "upper");
+        assert_string_equal(got.pick, picks[i]);
+        job_state_ref(&got, &ref);
+        assert_string_equal(ref.name, "upper");
+        assert_int_equal(ref.version, i == 1 ? 3 : 0);
+        assert_string_equal(ref.alias, i == 2 ? "live" : "");
+        letter = job_state_letter(&job);
+        (void)snprintf(name, sizeof name, "upper%s", picks[i]);
+        assert_string_equal(job_text(letter, "name"), name);
+        assert_int_equal(job_state_read(letter, &redriven, &err), FAAS_OK);
+        assert_string_equal(redriven.name, "upper");
+        assert_string_equal(redriven.pick, picks[i]);
+        job_state_done(&got);
+        job_state_done(&redriven);
+        faas_envelope_done(&env);
+    }
 }
 
 static void what_nobody_of_ours_wrote_is_refused(void **state)
@@ -121,7 +159,7 @@ static void what_nobody_of_ours_wrote_is_refused(void **state)
 static void unknown_fields_pass_and_an_unknown_state_counts_as_begun(void **state)
 {
     struct job_state job = sample(), got = {.version = 0};
-    FAAS_AUTO(json_t) *doc = job_state_json(&job);
+    FAAS_AUTO(json_t) *doc = job_state_letter(&job);
     faas_err err = {0};
 
     (void)state;
@@ -162,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(subjects_name_tenant_and_call_alone),
         cmocka_unit_test(what_is_stored_is_read_back),
+        cmocka_unit_test(the_version_or_alias_that_was_called_is_kept),
         cmocka_unit_test(what_nobody_of_ours_wrote_is_refused),
         cmocka_unit_test(unknown_fields_pass_and_an_unknown_state_counts_as_begun),
         cmocka_unit_test(an_end_holds_the_outcome_as_it_came),

@@ -62,6 +62,91 @@ static void function_names_outside_the_grammar_are_refused(void **state)
     }
 }
 
+static void an_alias_is_a_name_but_no_number(void **state)
+{
+    static const char *const bad[] = {
+        "", "1", "007", "-a", "_a", "a:b", "a@1", "a.b", "a b", "\xff", LONG_31 LONG_31 "xy"};
+
+    (void)state;
+    assert_ok(faas_alias_name_check("live", NULL));
+    assert_ok(faas_alias_name_check("1a", NULL));
+    assert_ok(faas_alias_name_check(LONG_31 LONG_31 "x", NULL));
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++) {
+        faas_err err = {0};
+
+        assert_int_equal(faas_alias_name_check(bad[i], &err), FAAS_INVALID);
+        assert_string_equal(err.msg,
+                            "alias: 1 to 63 of A-Z, a-z, 0-9, '_' and '-', beginning with "
+                            "a letter or digit, and not digits alone (a version is NAME@N)");
+    }
+}
+
+static void a_reference_names_the_newest_a_version_or_an_alias(void **state)
+{
+    struct faas_function_ref ref;
+    char pick[FAAS_FUNCTION_PICK_MAX + 1];
+
+    (void)state;
+    assert_ok(faas_function_ref_parse("f", &ref, NULL));
+    assert_string_equal(ref.name, "f");
+    assert_string_equal(ref.alias, "");
+    assert_int_equal(ref.version, 0);
+    faas_function_ref_pick(&ref, pick);
+    assert_string_equal(pick, "");
+    assert_ok(faas_function_ref_parse("f-1@2147483647", &ref, NULL));
+    assert_string_equal(ref.name, "f-1");
+    assert_int_equal(ref.version, INT32_MAX);
+    faas_function_ref_pick(&ref, pick);
+    assert_string_equal(pick, "@2147483647");
+    assert_ok(faas_function_ref_parse(LONG_31 LONG_31 "x:" LONG_31 LONG_31 "y", &ref, NULL));
+    assert_string_equal(ref.name, LONG_31 LONG_31 "x");
+    assert_string_equal(ref.alias, LONG_31 LONG_31 "y");
+    assert_int_equal(ref.version, 0);
+    faas_function_ref_pick(&ref, pick);
+    assert_string_equal(pick, ":" LONG_31 LONG_31 "y");
+}
+
+static void other_references_are_refused_with_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"", "name: 1 to 63"},
+        {"@1", "name: 1 to 63"},
+        {":a", "name: 1 to 63"},
+        {"a b@1", "name: 1 to 63"},
+        {"f@", "behind '@'"},
+        {"f@0", "behind '@'"},
+        {"f@01", "behind '@'"},
+        {"f@-1", "behind '@'"},
+        {"f@+1", "behind '@'"},
+        {"f@1 ", "behind '@'"},
+        {"f@1.0", "behind '@'"},
+        {"f@x", "behind '@'"},
+        {"f@1@2", "behind '@'"},
+        {"f@2147483648", "behind '@'"},
+        {"f@99999999999999999999", "behind '@'"},
+        {"f:", "alias: 1 to 63"},
+        {"f:1", "not digits alone"},
+        {"f:a:b", "alias: 1 to 63"},
+        {"f@1:x", "not both"},
+        {"f:x@1", "not both"},
+        {"f@:", "not both"},
+        {LONG_31 LONG_31 "xy@1", "name: 1 to 63"},
+        {"f:" LONG_31 LONG_31 "xy", "alias: 1 to 63"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++) {
+        struct faas_function_ref ref = {.version = 77};
+        faas_err err = {0};
+
+        assert_int_equal(faas_function_ref_parse(bad[i].text, &ref, &err), FAAS_INVALID);
+        assert_contains(err.msg, bad[i].part);
+        assert_int_equal(ref.version, 77);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -69,6 +154,9 @@ int main(void)
         cmocka_unit_test(user_names_outside_the_grammar_are_refused),
         cmocka_unit_test(function_names_keep_their_case),
         cmocka_unit_test(function_names_outside_the_grammar_are_refused),
+        cmocka_unit_test(an_alias_is_a_name_but_no_number),
+        cmocka_unit_test(a_reference_names_the_newest_a_version_or_an_alias),
+        cmocka_unit_test(other_references_are_refused_with_what_is_wrong),
     };
 
     return run_unit(tests);
