@@ -10,8 +10,10 @@
 #include "gateway/http_tls.h"
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
+#include "gateway/metrics.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
+#include "gateway/scrape.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
@@ -58,6 +60,9 @@ static const struct faas_option options[] = {
                  "so many seconds' worth of requests may come at once"),
     FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
                  "folder for results and lists over 1 MiB while they arrive"),
+    FAAS_OPT_STR(conf.metrics_listen, "GATEWAY_METRICS_LISTEN", "",
+                 "ADDRESS:PORT to serve GET /metrics on, for the operator's Prometheus alone: it "
+                 "names users' ids and functions, and asks for no token; empty: none"),
     FAAS_OPT_END,
 };
 
@@ -287,12 +292,19 @@ static void on_ready(void *arg, http_exchange *x)
     }
 }
 
+static void on_begin(void *arg)
+{
+    (void)arg;
+    metrics_begun();
+}
+
 /* Path only: a query may hold what a body holds. */
 static void on_done(void *arg, const http_exchange *x)
 {
     char path[PATH_LOG_MAX];
 
     (void)arg;
+    metrics_note(x);
     (void)snprintf(path, sizeof path, "%s", x->path);
     FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
              FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
@@ -343,6 +355,7 @@ static void start_on_loop(void *arg)
     status_start(&gw->status, gw->rt, gw->access);
     access_start(gw->access);
     http_start(gw->http);
+    scrape_start(gw->scrape);
     ev_timer_init(&gw->share, on_share, SHARE_S, SHARE_S);
     gw->share.data = gw;
     ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->share);
@@ -365,6 +378,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     const char *given = conf.listen[0] != '\0' ? conf.listen : conf.server_address;
     const struct http_conf http = {
         .listen = given[0] != '\0' ? given : LISTEN_DEFAULT,
+        .setting = "LISTEN_ADDR",
         .listen_tls = conf.listen_tls,
         .connections = conf.connections,
         .per_address = conf.per_address,
@@ -374,6 +388,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .read_ms = conf.read_ms,
         .loop = rt->loop,
         .constant = constant,
+        .on_begin = on_begin,
         .on_head = on_head,
         .on_too_large = on_too_large,
         .on_long_head = on_long_head,
@@ -392,6 +407,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     if (conf.listen_tls[0] != '\0')
         FAAS_TRY(http_tls_load(conf.cert_file, conf.key_file, err));
     FAAS_TRY(http_open(&http, &gw->http, err));
+    if (conf.metrics_listen[0] != '\0')
+        FAAS_TRY(scrape_open(rt, conf.metrics_listen, &gw->scrape, err));
     faas_loop_post(rt->loop, start_on_loop, gw);
     FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_REVOCATIONS, rt->replicas,
@@ -463,9 +480,11 @@ static void stop(void *state)
     listing_stop(gw);
     faas_gather_flush(&gw->credits);
     http_close_begin(gw->http);
+    scrape_stop(gw->scrape);
     faas_loop_stop(gw->rt->loop);
     faas_loop_run(gw->rt->loop);
     http_close(gw->http);
+    scrape_close(gw->scrape);
     http_tls_done();
     status_done(&gw->status);
     access_unfollow(gw->access);
@@ -489,8 +508,11 @@ int main(int argc, char **argv)
         .drain = drain,
         .stop = stop,
     };
+    faas_err err = {0};
     int exit_code;
 
+    if (metrics_add(&err) != FAAS_OK)
+        return 1;
     TAILQ_INIT(&gateway.forwards);
     TAILQ_INIT(&gateway.invokes);
     TAILQ_INIT(&gateway.listings);
@@ -498,6 +520,8 @@ int main(int argc, char **argv)
     TAILQ_INIT(&gateway.questions);
     TAILQ_INIT(&gateway.results);
     exit_code = faas_service_main(&service, argc, argv);
-    access_free(gateway.access); /* the bus's last replies have used it */
+    access_free(gateway.access); /* the bus's last replies have used it, and the next */
+    scrape_free(gateway.scrape);
+    metrics_done();
     return exit_code;
 }
