@@ -25,3 +25,5 @@ $(eval $(call integration,gateway_framing,tests/support/gate.c tests/support/gat
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_health,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway_metrics,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))
