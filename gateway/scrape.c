@@ -181,22 +181,41 @@ static bool is_word(const char *text)
                text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")] == '\0';
 }
 
+/* A change has two endpoints of one name, that of all instances and that of this one.  0: none of
+ * the name, or it was said already. */
+static size_t sum_named(const json_t *list, size_t first, const char *key, double *out_sum)
+{
+    const char *name = json_string_value(json_object_get(json_array_get(list, first), "name"));
+    const json_t *end;
+    size_t i, count = 0;
+
+    *out_sum = 0;
+    if (!is_word(name))
+        return 0;
+    json_array_foreach (list, i, end) {
+        const char *other = json_string_value(json_object_get(end, "name"));
+
+        if (other == NULL || strcmp(other, name) != 0)
+            continue;
+        if (i < first)
+            return 0;
+        *out_sum += json_number_value(json_object_get(end, key));
+        count++;
+    }
+    return count;
+}
+
 static void write_endpoints(FILE *out, const json_t *list, const char *family, const char *help,
                             const char *key)
 {
-    const json_t *end;
-    size_t i;
-    double scale = strcmp(key, "processing_time") == 0 ? 1e9 : 1;
+    double sum, scale = strcmp(key, "processing_time") == 0 ? 1e9 : 1;
 
     (void)fprintf(out, "# HELP %s %s\n# TYPE %s counter\n", family, help, family);
-    json_array_foreach (list, i, end) {
-        const char *name = json_string_value(json_object_get(end, "name"));
-        const json_t *value = json_object_get(end, key);
-
-        if (i < ENDPOINTS && is_word(name) && json_is_integer(value))
-            (void)fprintf(out, "%s{endpoint=\"%s\"} %.15g\n", family, name,
-                          (double)json_integer_value(value) / scale);
-    }
+    for (size_t i = 0; i < json_array_size(list) && i < ENDPOINTS; i++)
+        if (sum_named(list, i, key, &sum) > 0)
+            (void)fprintf(out, "%s{endpoint=\"%s\"} %.15g\n", family,
+                          json_string_value(json_object_get(json_array_get(list, i), "name")),
+                          sum / scale);
 }
 
 /* Requests that came over the bus, as ADR-32 counts them. */
