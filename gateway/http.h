@@ -64,6 +64,7 @@ struct http_exchange {
     size_t body_max; /* set by on_head */
     struct gw_match match;
     struct faas_token_claims caller;    /* user "" for anonymous */
+    bool is_trace_read;                 /* HTTP_TRACE is one, or NULL; set by on_head */
     bool is_key_unknown;                /* the token names a key that was not fetched yet */
     void *state;                        /* of whoever works on it */
     const char *code;                   /* slug of the outcome, for the log; static */

@@ -96,7 +96,6 @@ static const struct faas_member *next_owner(const struct invoke *inv, int64_t mi
 static faas_code publish(struct invoke *inv, faas_err *err)
 {
     const http_exchange *x = inv->x;
-    const char *trace = x->fields[HTTP_TRACE];
     char subject[FAAS_SUBJECT_MAX], reply[FAAS_INBOX_SUBJECT], attempt[12], age[24], left[24];
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
@@ -107,7 +106,7 @@ static faas_code publish(struct invoke *inv, faas_err *err)
         {FAAS_H_TIME_LEFT, left},
         {FAAS_H_USER, x->caller.user},
         {FAAS_H_TENANT, x->caller.tenant},
-        {FAAS_H_TRACE, trace != NULL && gw_traceparent_is(trace) ? trace : NULL},
+        {FAAS_H_TRACE, x->fields[HTTP_TRACE]},
         {NULL, NULL},
     };
     const struct faas_out out = {.subject = subject,

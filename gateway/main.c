@@ -229,12 +229,23 @@ static const http_constant *constant(void *arg, const char *method, const char *
     return status_constant(&gw->status);
 }
 
+/* In place: what is read is no longer than what came.  What is no trace goes no further. */
+static void read_trace(http_exchange *x)
+{
+    char *text = x->fields[HTTP_TRACE];
+
+    if (text != NULL && !faas_trace_read(text, text))
+        free(FAAS_STEAL(x->fields[HTTP_TRACE]));
+    x->is_trace_read = true;
+}
+
 static void on_head(void *arg, http_exchange *x)
 {
     struct gateway *gw = arg;
     faas_err err = {0};
     faas_code rc = gw_match_route(x->method, x->path, &x->match, &err);
 
+    read_trace(x);
     if (!is_address_in_rate(gw, x))
         return;
     if (rc == FAAS_METHOD && strcmp(x->method, "OPTIONS") == 0) {
@@ -301,14 +312,17 @@ static void on_begin(void *arg)
 /* Path only: a query may hold what a body holds. */
 static void on_done(void *arg, const http_exchange *x)
 {
-    char path[PATH_LOG_MAX];
+    const char *trace = x->fields[HTTP_TRACE];
+    char path[PATH_LOG_MAX], trace_id[FAAS_TRACE_ID];
 
     (void)arg;
     metrics_note(x);
+    faas_trace_id(trace != NULL && x->is_trace_read ? trace : "", trace_id);
     (void)snprintf(path, sizeof path, "%s", x->path);
     FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
              FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
-             FAAS_LSTR("request", x->id), FAAS_LSTR("user", x->caller.user),
+             FAAS_LSTR("request", x->id), FAAS_LSTR("trace", trace_id),
+             FAAS_LSTR("user", x->caller.user),
              FAAS_LINT("total_us", (int64_t)((faas_now_ns() - x->began_ns) / 1000)),
              FAAS_LINT("place_us", x->place_us), FAAS_LINT("start_us", x->start_us),
              FAAS_LINT("run_us", x->run_us), FAAS_LINT("bytes_in", (int64_t)x->guard.declared),

@@ -103,10 +103,13 @@ static void count_end(const struct live *call, const char *code, uint64_t now)
 static void log_end(const struct live *call, const char *code)
 {
     uint64_t now = faas_now_ns();
+    char trace_id[FAAS_TRACE_ID];
 
+    faas_trace_id(call->trace, trace_id);
     count_end(call, code, now);
     FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", call->page.id), FAAS_LSTR("code", code),
-             FAAS_LSTR("tenant", call->tenant), FAAS_LSTR("name", call->name),
+             FAAS_LSTR("trace", trace_id), FAAS_LSTR("tenant", call->tenant),
+             FAAS_LSTR("name", call->name),
              FAAS_LSTR("function", call->rec != NULL ? call->rec->id : ""),
              FAAS_LINT("version", call->rec != NULL ? call->rec->version : 0),
              FAAS_LSTR("spawner", call->tries > 0 ? call->at.id : ""),
