@@ -11,6 +11,7 @@
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
 #include "gateway/metrics.h"
+#include "gateway/openapi.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
 #include "gateway/scrape.h"
@@ -122,6 +123,9 @@ static void dispatch(http_exchange *x)
         break;
     case GW_HEALTHZ:
         status_answer(&gw->status, x);
+        break;
+    case GW_OPENAPI:
+        openapi_answer(x);
         break;
     }
 }

@@ -28,6 +28,7 @@ enum gw_what {
     GW_VALIDATE, /* who the token says the caller is */
     GW_HEALTH,   /* one service: alive and answering on subject */
     GW_HEALTHZ,  /* all services alive */
+    GW_OPENAPI,  /* docs/openapi.yaml */
 };
 enum gw_access { GW_PUBLIC, GW_USER };
 

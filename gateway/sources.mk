@@ -1,7 +1,8 @@
 $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c gateway/rate.c \
     gateway/http.c gateway/http_exchange.c gateway/http_constant.c gateway/http_conn.c gateway/http_linger.c gateway/http_tls.c gateway/problem.c gateway/access.c gateway/revoked.c gateway/status.c \
     gateway/forward.c gateway/listing.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
-    gateway/invoke_answer.c gateway/queued.c gateway/queued_state.c gateway/result.c gateway/metrics.c gateway/exposition.c gateway/scrape.c))
+    gateway/invoke_answer.c gateway/queued.c gateway/queued_state.c gateway/result.c gateway/metrics.c gateway/exposition.c gateway/scrape.c gateway/openapi.c))
+$(O)/gateway/openapi.o: docs/openapi.yaml
 $(eval $(call test,exposition,gateway/exposition.c))
 $(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
