@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.parse
 
 import pytest
 
@@ -175,11 +176,61 @@ def test_dashboard_and_alerts_name_what_there_is(platform, busy):
     there = Page(platform).names()
     named = set(re.findall(r"\bfaas_\w+", " ".join(expressions())))
     assert len(named) > 30 and named <= there, named - there
-    for expr in expressions()[:-1]:  # and Prometheus can read each
-        if "(" in expr or expr.startswith("faas_"):
-            rule = {"groups": [{"name": "g", "rules": [{"record": "r", "expr": expr.replace("$__rate_interval", "1m").replace("$function", ".*")}]}]}
-            if not expr.startswith("label_values"):
-                promtool("check", "rules", "/dev/stdin", input=json.dumps(rule))
+
+
+@pytest.fixture
+def prometheus(platform, tmp_path):
+    """A real one, with the configuration of deploy/ but for the target's port and a scrape a second; asks it."""
+    config = (DEPLOY / "prometheus.yml").read_text()
+    for printed, here in (("127.0.0.1:9464", platform.door.url.netloc), ("15s", "1s")):
+        assert printed in config
+        config = config.replace(printed, here)
+    (tmp_path / "prometheus.yml").write_text(config)
+    (tmp_path / "alerts.yml").write_text((DEPLOY / "alerts.yml").read_text())
+    asked = Client(f"http://127.0.0.1:{free_port()}")
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={asked.url.netloc}"],
+                                   cwd=tmp_path, stdout=log, stderr=log)
+
+    def query(expr):
+        answer = asked.get("/api/v1/query?" + urllib.parse.urlencode({"query": expr})).json
+        assert answer["status"] == "success", (expr, answer)
+        return answer["data"]["result"]
+
+    def is_there():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        try:
+            return asked.get("/-/ready").status == 200
+        except OSError:
+            return False
+    try:
+        wait_until(is_there, 30, "Prometheus listens")
+        yield query
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_prometheus_takes_the_page_and_answers_what_the_dashboard_asks(platform, busy, prometheus):
+    wait_until(lambda: len(prometheus("faas_instance_up == 1")) == 7, 30, "all instances are in it")
+    wait_until(lambda: len(prometheus("count_over_time(faas_instance_up[1m]) >= 3")) == 7, 30, "three scrapes, for rates")
+    assert prometheus("up")[0]["value"][1] == "1"
+    for expr in expressions()[:-1]:
+        if expr.startswith("faas_") or "(faas_" in expr and not expr.startswith("label_values"):
+            assert prometheus(expr.replace("$__rate_interval", "1m").replace("$function", ".*")), f"nothing is shown for {expr}"
+    assert prometheus('ALERTS{severity="critical"}') == []
+
+
+def test_the_commands_of_the_document_run(engine, tmp_path):
+    script, = re.findall(r"```sh\n(.*?)```", (conftest.ROOT / "docs/METRICS.md").read_text(), re.S)
+    for printed, here in (("build/release/bin", str(conftest.BIN)), ("127.0.0.1:9464", f"127.0.0.1:{free_port()}"),
+                          ("faas up", f"faas up --listen 127.0.0.1:{free_port()}")):
+        assert printed in script
+        script = script.replace(printed, here)
+    env = {**os.environ, "DOCKER_HOST": engine, "HOME": str(tmp_path)}
+    env.pop("XDG_CONFIG_HOME", None)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=conftest.ROOT, env=env, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0 and "\nfaas_instance_up{" in done.stdout, (done.stdout, done.stderr)
 
 
 def test_the_document_lists_every_metric(platform, busy):
