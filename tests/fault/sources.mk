@@ -26,7 +26,7 @@ $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c image_re
     ports.c programs.c args.c output.c)))
 $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) $(SPAWNER_DOCKER) \
     tests/support/answer.c))
-$(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c)))
+$(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c exposition.c)))
 $(eval $(call fault,image,$(SPAWNER_IMAGE)))
 
 # The networking half of libfaas, against a real nats-server: $(call fault_net,module); an integration test.

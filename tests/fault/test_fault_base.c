@@ -262,7 +262,7 @@ static void metrics_are_whole_or_absent(void **state)
     faas_metric_add(&calls);
     faas_metric_add(&times);
     faas_metric_observe_ns(&times, 5);
-    fault_each(render, NULL, 30);
+    fault_each(render, NULL, 7);
 }
 
 static faas_code write_line(void *state, faas_err *err)
