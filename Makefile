@@ -140,6 +140,7 @@ lint: ## format, layers, headers, sizes, scripts, documents
 	@scripts/check-layers
 	@scripts/check-headers
 	@scripts/check-size
+	@scripts/check-openapi
 	@scripts/check-gates
 	@scripts/check-model
 	@shellcheck $(shell git grep -lE '^#!/(usr/bin/env bash|bin/sh)' 2>/dev/null)

@@ -449,6 +449,8 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"SPAWNER_IMAGES", role == ROLE_SPAWNER ? images : NULL},
         {"SPAWNER_RUNTIME", role == ROLE_SPAWNER ? plan->runtime.name : NULL},
         {logins != NULL ? "REGISTRY_AUTH_FILE" : "NATS1_URL", logins}, /* else as it is */
+        {role == ROLE_GATEWAY && number > 1 ? "GATEWAY_METRICS_LISTEN" : "NATS1_URL",
+         NULL}, /* one address for one of them, whose page tells of all */
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {is_tls ? "LISTEN_TLS" : NULL, NULL},

@@ -346,7 +346,7 @@ void forward_fill_ctx(struct faas_ctx *ctx, const http_exchange *x)
     memcpy(ctx->id, x->id, sizeof ctx->id);
     memcpy(ctx->user, x->caller.user, sizeof ctx->user);
     memcpy(ctx->tenant, x->caller.tenant, sizeof ctx->tenant);
-    if (x->fields[HTTP_TRACE] != NULL && gw_traceparent_is(x->fields[HTTP_TRACE]))
+    if (x->fields[HTTP_TRACE] != NULL)
         memcpy(ctx->traceparent, x->fields[HTTP_TRACE], sizeof ctx->traceparent);
     ctx->deadline_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;
 }

@@ -231,6 +231,8 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
         return MHD_NO;
     *con_cls = x; /* freed in on_completed */
     atomic_fetch_add(&server->active, 1);
+    if (server->conf.on_begin != NULL)
+        server->conf.on_begin(server->conf.arg);
     http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(server->conf.read_ms));
     begin_whole(&reading.whole, x->own->conn, method, version);
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_field, &reading);
@@ -454,7 +456,7 @@ static faas_code open_doors(http_server *server, faas_err *err)
     bool has_tls = conf->listen_tls[0] != '\0';
 
     FAAS_TRY(http_allow_files(conf->connections * (has_tls ? 2 : 1), err));
-    FAAS_TRY(http_listen(conf->listen, "LISTEN_ADDR", &doors[HTTP_PLAIN].listener, err));
+    FAAS_TRY(http_listen(conf->listen, conf->setting, &doors[HTTP_PLAIN].listener, err));
     if (has_tls)
         FAAS_TRY(http_listen(conf->listen_tls, "LISTEN_TLS", &doors[HTTP_TLS].listener, err));
     for (int i = 0; i < HTTP_DOORS; i++) {

@@ -17,7 +17,7 @@
  *           the answer.  Exchanges that nobody watches are not affected.
  * Constants an answer that is the same for everybody is made once and needs no exchange: nothing is
  *           allocated, counted or logged for it.  Its request is guarded like any other.
- * Threads   constant, on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the
+ * Threads   constant, on_begin, on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the
  *           loop's; http_answer_*: whoever owns the exchange.
  */
 #ifndef GATEWAY_HTTP_H
@@ -66,6 +66,7 @@ struct http_exchange {
     struct faas_token_claims caller;    /* user "" for anonymous */
     struct gw_key *key;                 /* it came with an API key; owned */
     bool is_unsettled;                  /* access_settle() has the last word on the caller */
+    bool is_trace_read;                 /* HTTP_TRACE is one, or NULL; set by on_head */
     void *state;                        /* of whoever works on it */
     const char *code;                   /* slug of the outcome, for the log; static */
     int64_t place_us, start_us, run_us; /* of a call's parts, for the log */
@@ -75,6 +76,7 @@ struct http_exchange {
 
 struct http_conf {
     const char *listen;     /* "127.0.0.1:8080", "[::1]:8080", ":8080" */
+    const char *setting;    /* that names it, for the error */
     const char *listen_tls; /* the same; "": none.  http_tls_load() comes first */
     int64_t connections, per_address, threads, idle_s, read_ms;
     int64_t head_kb; /* of memory per connection, for the head of a request and that of its answer;
@@ -83,6 +85,7 @@ struct http_conf {
     /* The answer to a request without a body, or NULL: it becomes an exchange.  Target as received.
      * May be NULL. */
     const http_constant *(*constant)(void *arg, const char *method, const char *target);
+    void (*on_begin)(void *arg); /* an exchange, whose end is on_done.  May be NULL */
     void (*on_head)(void *arg, http_exchange *x);
     void (*on_too_large)(void *arg, http_exchange *x); /* more than body_max came; answers */
     void (*on_long_head)(void *arg,

@@ -65,7 +65,6 @@ static void wait_for_last_word(struct invoke *inv)
 static faas_code publish(struct invoke *inv, faas_err *err)
 {
     const http_exchange *x = inv->x;
-    const char *trace = x->fields[HTTP_TRACE];
     char subject[FAAS_SUBJECT_MAX], reply[FAAS_INBOX_SUBJECT], attempt[12], age[24], left[24];
     char lost[12];
     const struct faas_header headers[] = {
@@ -77,7 +76,7 @@ static faas_code publish(struct invoke *inv, faas_err *err)
         {FAAS_H_TIME_LEFT, left},
         {FAAS_H_USER, x->caller.user},
         {FAAS_H_TENANT, x->caller.tenant},
-        {FAAS_H_TRACE, trace != NULL && gw_traceparent_is(trace) ? trace : NULL},
+        {FAAS_H_TRACE, x->fields[HTTP_TRACE]},
         {FAAS_H_LOST, inv->losses > 0 ? lost : NULL},
         {NULL, NULL},
     };

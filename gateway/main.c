@@ -10,9 +10,12 @@
 #include "gateway/http_tls.h"
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
+#include "gateway/metrics.h"
+#include "gateway/openapi.h"
 #include "gateway/permit.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
+#include "gateway/scrape.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
@@ -62,6 +65,9 @@ static const struct faas_option options[] = {
                  "so many seconds' worth of requests may come at once"),
     FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
                  "folder for results and lists over 1 MiB while they arrive"),
+    FAAS_OPT_STR(conf.metrics_listen, "GATEWAY_METRICS_LISTEN", "",
+                 "ADDRESS:PORT to serve GET /metrics on, for the operator's Prometheus alone: it "
+                 "names users' ids and functions, and asks for no token; empty: none"),
     FAAS_OPT_END,
 };
 
@@ -129,6 +135,9 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         break;
     case GW_HEALTHZ:
         status_answer(&gw->status, x);
+        break;
+    case GW_OPENAPI:
+        openapi_answer(x);
         break;
     }
 }
@@ -258,12 +267,23 @@ static const http_constant *constant(void *arg, const char *method, const char *
     return status_constant(&gw->status);
 }
 
+/* In place: what is read is no longer than what came.  What is no trace goes no further. */
+static void read_trace(http_exchange *x)
+{
+    char *text = x->fields[HTTP_TRACE];
+
+    if (text != NULL && !faas_trace_read(text, text))
+        free(FAAS_STEAL(x->fields[HTTP_TRACE]));
+    x->is_trace_read = true;
+}
+
 static void on_head(void *arg, http_exchange *x)
 {
     struct gateway *gw = arg;
     faas_err err = {0};
     faas_code rc = gw_match_route(x->method, x->path, &x->match, &err);
 
+    read_trace(x);
     if (!is_address_in_rate(gw, x))
         return;
     if (rc == FAAS_METHOD && strcmp(x->method, "OPTIONS") == 0) {
@@ -321,18 +341,27 @@ static void on_ready(void *arg, http_exchange *x)
     }
 }
 
+static void on_begin(void *arg)
+{
+    (void)arg;
+    metrics_begun();
+}
+
 /* Path only: a query may hold what a body holds. */
 static void on_done(void *arg, const http_exchange *x)
 {
-    char path[PATH_LOG_MAX];
+    const char *trace = x->fields[HTTP_TRACE];
+    char path[PATH_LOG_MAX], trace_id[FAAS_TRACE_ID];
 
     (void)arg;
+    metrics_note(x);
+    faas_trace_id(trace != NULL && x->is_trace_read ? trace : "", trace_id);
     (void)snprintf(path, sizeof path, "%s", x->path);
     faas_apikey_mask(path); /* somebody may have taken it for its id */
     FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
              FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
-             FAAS_LSTR("request", x->id), FAAS_LSTR("user", x->caller.user),
-             FAAS_LSTR("key", x->key != NULL ? x->key->id : ""),
+             FAAS_LSTR("request", x->id), FAAS_LSTR("trace", trace_id),
+             FAAS_LSTR("user", x->caller.user), FAAS_LSTR("key", x->key != NULL ? x->key->id : ""),
              FAAS_LINT("total_us", (int64_t)((faas_now_ns() - x->began_ns) / 1000)),
              FAAS_LINT("place_us", x->place_us), FAAS_LINT("start_us", x->start_us),
              FAAS_LINT("run_us", x->run_us), FAAS_LINT("bytes_in", (int64_t)x->guard.declared),
@@ -380,6 +409,7 @@ static void start_on_loop(void *arg)
     status_start(&gw->status, gw->rt, gw->access);
     access_start(gw->access);
     http_start(gw->http);
+    scrape_start(gw->scrape);
     ev_timer_init(&gw->share, on_share, SHARE_S, SHARE_S);
     gw->share.data = gw;
     ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->share);
@@ -402,6 +432,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     const char *given = conf.listen[0] != '\0' ? conf.listen : conf.server_address;
     const struct http_conf http = {
         .listen = given[0] != '\0' ? given : LISTEN_DEFAULT,
+        .setting = "LISTEN_ADDR",
         .listen_tls = conf.listen_tls,
         .connections = conf.connections,
         .per_address = conf.per_address,
@@ -411,6 +442,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .read_ms = conf.read_ms,
         .loop = rt->loop,
         .constant = constant,
+        .on_begin = on_begin,
         .on_head = on_head,
         .on_too_large = on_too_large,
         .on_long_head = on_long_head,
@@ -430,6 +462,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     if (conf.listen_tls[0] != '\0')
         FAAS_TRY(http_tls_load(conf.cert_file, conf.key_file, err));
     FAAS_TRY(http_open(&http, &gw->http, err));
+    if (conf.metrics_listen[0] != '\0')
+        FAAS_TRY(scrape_open(rt, conf.metrics_listen, &gw->scrape, err));
     faas_loop_post(rt->loop, start_on_loop, gw);
     FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_REVOCATIONS, rt->replicas,
@@ -501,9 +535,11 @@ static void stop(void *state)
     listing_stop(gw);
     faas_gather_flush(&gw->credits);
     http_close_begin(gw->http);
+    scrape_stop(gw->scrape);
     faas_loop_stop(gw->rt->loop);
     faas_loop_run(gw->rt->loop);
     http_close(gw->http);
+    scrape_close(gw->scrape);
     http_tls_done();
     status_done(&gw->status);
     access_unfollow(gw->access);
@@ -527,8 +563,11 @@ int main(int argc, char **argv)
         .drain = drain,
         .stop = stop,
     };
+    faas_err err = {0};
     int exit_code;
 
+    if (metrics_add(&err) != FAAS_OK)
+        return 1;
     TAILQ_INIT(&gateway.forwards);
     TAILQ_INIT(&gateway.invokes);
     TAILQ_INIT(&gateway.listings);
@@ -536,7 +575,9 @@ int main(int argc, char **argv)
     TAILQ_INIT(&gateway.questions);
     TAILQ_INIT(&gateway.results);
     exit_code = faas_service_main(&service, argc, argv);
-    access_free(gateway.access); /* the bus's last replies have used it */
+    access_free(gateway.access); /* the bus's last replies have used it, and the next */
+    scrape_free(gateway.scrape);
+    metrics_done();
     rate_free(gateway.bad_keys);
     return exit_code;
 }

@@ -263,17 +263,3 @@ faas_code gw_callback_check(const char *text, faas_err *err)
                          "X-Callback-Url: a user or password in it is not supported");
     return FAAS_OK;
 }
-
-bool gw_traceparent_is(const char *text)
-{
-    static const char shape[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
-
-    if (strlen(text) != sizeof shape - 1)
-        return false;
-    for (size_t i = 0; i < sizeof shape - 1; i++) {
-        if (shape[i] == 'x' ? hex(text[i]) < 0 || (text[i] >= 'A' && text[i] <= 'F')
-                            : text[i] != shape[i])
-            return false;
-    }
-    return true;
-}

@@ -48,7 +48,5 @@ FAAS_MUST_CHECK faas_code gw_key_hash(const char *text, char out_hash[FAAS_HASH_
 /* X-Callback-Url: http:// or https://, a host, no user and password, printable ASCII without blanks, at
  * most FAAS_CALLBACK_MAX bytes.  Where it leads is checked when it is used. */
 FAAS_MUST_CHECK faas_code gw_callback_check(const char *text, faas_err *err);
-/* Version 00 of the W3C format; others are ignored by whoever asks. */
-bool gw_traceparent_is(const char *text);
 
 #endif

@@ -82,6 +82,7 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/calls/{id}/logs",                     GW_LOG,      R(CALL_LOG),    GW_READ,   QUERY,       READ_MS,    200, NULL},
 
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
+    {"GET",    "/openapi.yaml",                           GW_OPENAPI,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {.method = NULL},
 };
 /* clang-format on */

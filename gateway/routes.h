@@ -28,6 +28,7 @@ enum gw_what {
     GW_VALIDATE, /* who the token says the caller is */
     GW_HEALTH,   /* one service: alive and answering on subject */
     GW_HEALTHZ,  /* all services alive */
+    GW_OPENAPI,  /* docs/openapi.yaml */
 };
 /* Who may.  A person's token may everything but what is GW_PUBLIC to all; an API key what its verbs
  * say.  A row that says nothing is closed to keys. */

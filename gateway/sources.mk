@@ -1,7 +1,9 @@
 $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c gateway/rate.c \
     gateway/http.c gateway/http_exchange.c gateway/http_constant.c gateway/http_conn.c gateway/http_linger.c gateway/http_tls.c gateway/problem.c gateway/access.c gateway/access_key.c gateway/apikeys.c gateway/credential.c gateway/permit.c gateway/revoked.c gateway/status.c \
     gateway/forward.c gateway/listing.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_owner.c gateway/invoke_ask.c \
-    gateway/invoke_answer.c gateway/queued.c gateway/queued_state.c gateway/result.c))
+    gateway/invoke_answer.c gateway/queued.c gateway/queued_state.c gateway/result.c gateway/metrics.c gateway/exposition.c gateway/scrape.c gateway/openapi.c))
+$(O)/gateway/openapi.o: docs/openapi.yaml
+$(eval $(call test,exposition,gateway/exposition.c))
 $(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))
@@ -26,4 +28,6 @@ $(eval $(call integration,gateway_framing,tests/support/gate.c tests/support/gat
 $(eval $(call integration,gateway_health,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_apikeys,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway_metrics,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))

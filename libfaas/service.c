@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "contract.h"
 #include "net/rpc_internal.h"
 #include "service_health.h"
@@ -53,6 +54,8 @@ struct skeleton {
     bool is_closed; /* starter and pool have ended */
 };
 static struct skeleton sk;
+static faas_metric_writer write_pool;
+static struct faas_metric_source pool_figures = {.write = write_pool};
 
 /* ---- health and heartbeats ---- */
 
@@ -249,6 +252,24 @@ static void on_signal(struct ev_loop *ev, ev_signal *signal, int events)
         drain();
 }
 
+/* ---- figures ---- */
+
+static void write_pool(void *arg, FILE *out)
+{
+    struct faas_pool_state pool;
+
+    (void)arg;
+    faas_pool_look(sk.rt.pool, &pool);
+    (void)fprintf(out,
+                  "# HELP faas_pool_threads threads that run requests\n"
+                  "# TYPE faas_pool_threads gauge\nfaas_pool_threads %d\n"
+                  "# HELP faas_pool_threads_busy of them: at work\n"
+                  "# TYPE faas_pool_threads_busy gauge\nfaas_pool_threads_busy %d\n"
+                  "# HELP faas_pool_jobs_waiting requests that wait for one of them\n"
+                  "# TYPE faas_pool_jobs_waiting gauge\nfaas_pool_jobs_waiting %d\n",
+                  pool.threads, pool.busy, pool.waiting);
+}
+
 /* ---- starting ---- */
 
 static void log_start_failure(const faas_err *err)
@@ -415,6 +436,7 @@ static faas_code open_all(faas_err *err)
     FAAS_TRY(faas_loop_new(&sk.rt.loop, err));
     FAAS_TRY(faas_pool_start((int)sk.conf.threads, (int)sk.conf.threads * QUEUE_PER_THREAD,
                              &sk.rt.pool, err));
+    faas_metric_add_source(&pool_figures);
     FAAS_TRY(open_bus(err));
     FAAS_TRY(open_rpc(err));
     if (sk.conf.health_socket[0] != '\0')

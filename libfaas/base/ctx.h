@@ -11,13 +11,14 @@
 #include <stdint.h>
 
 #include "base/id.h"
+#include "base/trace.h"
 
 struct faas_ctx {
-    char id[FAAS_UUID_TEXT];     /* request or call id; "" when there is none */
-    char user[FAAS_UUID_TEXT];   /* caller; "" for anonymous */
-    char tenant[FAAS_UUID_TEXT]; /* "" for anonymous */
-    char traceparent[56];        /* W3C; "" when there is none */
-    uint64_t deadline_ns;        /* faas_now_ns() instant; UINT64_MAX: none */
+    char id[FAAS_UUID_TEXT];           /* request or call id; "" when there is none */
+    char user[FAAS_UUID_TEXT];         /* caller; "" for anonymous */
+    char tenant[FAAS_UUID_TEXT];       /* "" for anonymous */
+    char traceparent[FAAS_TRACE_TEXT]; /* "" when there is none */
+    uint64_t deadline_ns;              /* faas_now_ns() instant; UINT64_MAX: none */
 };
 
 #endif

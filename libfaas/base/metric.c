@@ -3,20 +3,30 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/process.h"
 
+#define LABELS_MAX      64               /* of one in the table */
 #define FIRST_BUCKET_NS UINT64_C(100000) /* 0.1 ms */
 
 /* Grows before threads start, immutable afterwards. */
 static struct faas_metric *first, **last = &first;
+static struct faas_metric_source *sources, **last_source = &sources;
 
 void faas_metric_add(struct faas_metric *m)
 {
     m->next = NULL;
     *last = m;
     last = &m->next;
+}
+
+void faas_metric_add_source(struct faas_metric_source *source)
+{
+    source->next = NULL;
+    *last_source = source;
+    last_source = &source->next;
 }
 
 void faas_metric_inc(struct faas_metric *m, int64_t by)
@@ -60,7 +70,7 @@ static bool is_same_family(const struct faas_metric *a, const struct faas_metric
     return len == family_len(b->name) && strncmp(a->name, b->name, (size_t)len) == 0;
 }
 
-static void render_head(FILE *out, const struct faas_metric *m)
+void faas_metric_write_head(FILE *out, const struct faas_metric *m)
 {
     static const char *const kinds[] = {
         [FAAS_COUNTER] = "counter", [FAAS_GAUGE] = "gauge", [FAAS_HISTOGRAM] = "histogram"};
@@ -71,18 +81,33 @@ static void render_head(FILE *out, const struct faas_metric *m)
 }
 
 /* Updates may land between the reads: the count is never below its buckets. */
-static void render_histogram(FILE *out, const struct faas_metric *m)
+void faas_metric_write_histogram(FILE *out, const struct faas_metric *m, const char *labels)
 {
+    const char *comma = labels[0] != '\0' ? "," : "", *open = labels[0] != '\0' ? "{" : "",
+               *close = labels[0] != '\0' ? "}" : "";
+    int len = family_len(m->name);
     uint64_t bound = FIRST_BUCKET_NS;
     int64_t sum_ns = load(&m->sum_ns), total = load(&m->value), below = 0;
 
     for (int i = 0; i < FAAS_METRIC_BUCKETS; i++, bound *= 2) {
         below += load(&m->buckets[i]);
-        fprintf(out, "%s_bucket{le=\"%g\"} %" PRId64 "\n", m->name, (double)bound / 1e9, below);
+        fprintf(out, "%.*s_bucket{%s%sle=\"%g\"} %" PRId64 "\n", len, m->name, labels, comma,
+                (double)bound / 1e9, below);
     }
     total = total > below ? total : below;
-    fprintf(out, "%s_bucket{le=\"+Inf\"} %" PRId64 "\n%s_sum %.9f\n%s_count %" PRId64 "\n", m->name,
-            total, m->name, (double)sum_ns / 1e9, m->name, total);
+    fprintf(out, "%.*s_bucket{%s%sle=\"+Inf\"} %" PRId64 "\n", len, m->name, labels, comma, total);
+    fprintf(out, "%.*s_sum%s%s%s %.9f\n", len, m->name, open, labels, close, (double)sum_ns / 1e9);
+    fprintf(out, "%.*s_count%s%s%s %" PRId64 "\n", len, m->name, open, labels, close, total);
+}
+
+static void render_histogram(FILE *out, const struct faas_metric *m)
+{
+    const char *brace = strchr(m->name, '{');
+    char labels[LABELS_MAX] = "";
+
+    if (brace != NULL)
+        (void)snprintf(labels, sizeof labels, "%.*s", (int)strcspn(brace + 1, "}"), brace + 1);
+    faas_metric_write_histogram(out, m, labels);
 }
 
 char *faas_metrics_render(void)
@@ -97,45 +122,19 @@ char *faas_metrics_render(void)
         return NULL;
     for (const struct faas_metric *m = first; m != NULL; before = m, m = m->next) {
         if (before == NULL || !is_same_family(before, m))
-            render_head(out, m);
+            faas_metric_write_head(out, m);
         if (m->kind == FAAS_HISTOGRAM)
             render_histogram(out, m);
         else
             fprintf(out, "%s %" PRId64 "\n", m->name, load(&m->value));
     }
+    for (const struct faas_metric_source *source = sources; source != NULL; source = source->next)
+        source->write(source->arg, out);
+    faas_process_write(out);
     is_whole = ferror(out) == 0;
     if (fclose(out) != 0 || !is_whole) {
         free(text);
         return NULL;
     }
     return text;
-}
-
-static json_t *histogram_json(const struct faas_metric *m)
-{
-    FAAS_AUTO(json_t) *buckets = json_array();
-
-    for (int i = 0; i < FAAS_METRIC_BUCKETS; i++)
-        if (json_array_append_new(buckets, json_integer(load(&m->buckets[i]))) != 0)
-            return NULL;
-    return json_pack("{s:I, s:f, s:O}", "count", (json_int_t)load(&m->value), "sum_s",
-                     (double)load(&m->sum_ns) / 1e9, "buckets", buckets);
-}
-
-json_t *faas_metrics_json(void)
-{
-    json_t *all = json_object();
-    bool is_whole = all != NULL;
-
-    for (const struct faas_metric *m = first; is_whole && m != NULL; m = m->next) {
-        json_t *value =
-            m->kind == FAAS_HISTOGRAM ? histogram_json(m) : json_integer(load(&m->value));
-
-        is_whole = json_object_set_new(all, m->name, value) == 0;
-    }
-    if (!is_whole) {
-        json_decref(all);
-        return NULL;
-    }
-    return all;
 }

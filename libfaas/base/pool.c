@@ -29,6 +29,7 @@ struct faas_pool {
     bool is_stopping; /* guarded by mu */
     int queue_max;    /* immutable */
     int thread_count; /* the owner's; 0 once finished */
+    int threads;      /* immutable: what it started with */
     struct worker workers[];
 };
 
@@ -133,6 +134,7 @@ faas_code faas_pool_start(int threads, int queue_max, faas_pool **out_pool, faas
             return faas_fail_sys(err, errnum, "start pool thread");
         }
     }
+    pool->threads = threads;
     *out_pool = pool;
     return FAAS_OK;
 }
@@ -168,6 +170,17 @@ faas_code faas_pool_submit(faas_pool *pool, faas_job *run, void *arg, faas_err *
     if (rc != FAAS_OK)
         free(job);
     return rc;
+}
+
+void faas_pool_look(faas_pool *pool, struct faas_pool_state *out_state)
+{
+    const struct worker *worker;
+
+    pthread_mutex_lock(&pool->mu);
+    *out_state = (struct faas_pool_state){pool->threads, pool->threads, pool->queued};
+    SLIST_FOREACH (worker, &pool->idle, link)
+        out_state->busy--;
+    pthread_mutex_unlock(&pool->mu);
 }
 
 void faas_pool_finish(faas_pool *pool)

@@ -20,6 +20,11 @@ FAAS_MUST_CHECK faas_code faas_pool_start(int threads, int queue_max, faas_pool 
                                           faas_err *err);
 FAAS_MUST_CHECK faas_code faas_pool_submit(faas_pool *pool, faas_job *job, void *arg,
                                            faas_err *err);
+/* For the figures: a moment's numbers.  Any thread, until faas_pool_stop(). */
+struct faas_pool_state {
+    int threads, busy, waiting; /* busy: threads with a job; waiting: jobs */
+};
+void faas_pool_look(faas_pool *pool, struct faas_pool_state *out_state);
 void faas_pool_finish(faas_pool *pool);
 void faas_pool_stop(faas_pool *pool);
 

@@ -27,23 +27,6 @@ static void copy_uuid(char out_text[FAAS_UUID_TEXT], const char *text)
         memcpy(out_text, text, FAAS_UUID_TEXT);
 }
 
-/* Version 00: 2-32-16-2 hex digits (W3C trace context). */
-static bool is_traceparent(const char *text)
-{
-    static const char shape[] = "00-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx-xxxxxxxxxxxxxxxx-xx";
-
-    if (strlen(text) != sizeof shape - 1)
-        return false;
-    for (size_t i = 0; shape[i] != '\0'; i++) {
-        bool fits =
-            shape[i] == 'x' ? strchr("0123456789abcdef", text[i]) != NULL : text[i] == shape[i];
-
-        if (!fits)
-            return false;
-    }
-    return true;
-}
-
 void faas_ctx_from_msg(const faas_msg *msg, int64_t default_ms, struct faas_ctx *out_ctx)
 {
     const char *trace = faas_msg_header(msg, FAAS_H_TRACE);
@@ -53,8 +36,8 @@ void faas_ctx_from_msg(const faas_msg *msg, int64_t default_ms, struct faas_ctx 
     copy_uuid(out_ctx->id, faas_msg_header(msg, FAAS_H_ID));
     copy_uuid(out_ctx->user, faas_msg_header(msg, FAAS_H_USER));
     copy_uuid(out_ctx->tenant, faas_msg_header(msg, FAAS_H_TENANT));
-    if (trace != NULL && is_traceparent(trace))
-        memcpy(out_ctx->traceparent, trace, strlen(trace) + 1);
+    if (trace != NULL)
+        (void)faas_trace_read(trace, out_ctx->traceparent);
     if (left < 0 || left > TIME_LEFT_MAX_MS)
         left = default_ms;
     /* Time since the message may have arrived counts. */

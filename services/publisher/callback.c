@@ -196,6 +196,7 @@ static bool add_headers(struct callback_call *call, const struct job *job, bool 
            add_header(call, "X-Function-Status", status) &&
            add_header(call, "X-Duration-Seconds", seconds) &&
            (is_whole || add_header(call, "X-Result-Path", path)) &&
+           (job->state.trace[0] == '\0' || add_header(call, "traceparent", job->state.trace)) &&
            add_header(call, "Content-Type", type) && add_header(call, "Expect", "") &&
            add_header(call, "User-Agent", "faas");
 }

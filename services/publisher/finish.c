@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MS_MAX 1e9 /* more is no time that a call took */
+
 /* A call that ended before its accept was told: a beat since its placing counts it as running. */
 static void note_unseen_end(struct live *call)
 {
@@ -60,13 +62,54 @@ static int64_t ms_between(uint64_t from, uint64_t to)
     return from != 0 && to > from ? (int64_t)((to - from) / FAAS_MS_NS) : 0;
 }
 
+/* What the spawner says of its part. */
+static void count_run(const struct live *call)
+{
+    static const struct {
+        const char *key;
+        enum publisher_metric metric;
+    } parts[] = {{"place", M_PLACE_TIME}, {"start", M_START_TIME}, {"run", M_RUN_TIME}},
+      starts[] = {{"cold", M_COLD}, {"prewarmed", M_PREWARMED}, {"warm", M_WARM}};
+    const json_t *times = json_object_get(call->end, "times_ms");
+    const char *start = json_string_value(json_object_get(call->end, "start"));
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(parts); i++) {
+        const json_t *value = json_object_get(times, parts[i].key);
+        double ms = json_is_number(value) ? json_number_value(value) : -1;
+
+        if (ms >= 0 && ms < MS_MAX)
+            metric_time(parts[i].metric, (uint64_t)(ms * FAAS_MS_NS));
+    }
+    for (size_t i = 0; start != NULL && i < FAAS_ARRAY_LEN(starts); i++)
+        if (strcmp(start, starts[i].key) == 0)
+            metric_count(starts[i].metric);
+}
+
+static void count_end(const struct live *call, const char *code, uint64_t now)
+{
+    const struct series_call seen = {.tenant = call->tenant,
+                                     .function = call->ref.name,
+                                     .code = faas_code_from_slug(code),
+                                     .took_ns = now - call->taken_ns,
+                                     .now_ns = now};
+
+    metric_time(M_CALL_TIME, seen.took_ns);
+    if (call->rec != NULL) /* a function that there is, not any name */
+        series_note(call->pub->series, &seen);
+    if (call->end != NULL)
+        count_run(call);
+}
+
 static void log_end(const struct live *call, const char *code)
 {
     uint64_t now = faas_now_ns();
+    char trace_id[FAAS_TRACE_ID];
 
-    metric_time(M_CALL_TIME, now - call->taken_ns);
+    faas_trace_id(call->trace, trace_id);
+    count_end(call, code, now);
     FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", call->page.id), FAAS_LSTR("code", code),
-             FAAS_LSTR("tenant", call->tenant), FAAS_LSTR("name", call->ref.name),
+             FAAS_LSTR("trace", trace_id), FAAS_LSTR("tenant", call->tenant),
+             FAAS_LSTR("name", call->ref.name),
              FAAS_LSTR("function", call->rec != NULL ? call->rec->id : ""),
              FAAS_LINT("version", call->rec != NULL ? call->rec->version : 0),
              FAAS_LSTR("spawner", call->tries > 0 ? call->at.id : ""),

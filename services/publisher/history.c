@@ -52,6 +52,7 @@ static void fill(struct history_note *note, const struct live *call)
     note->tenant = call->tenant;
     note->user = or_null(call->user);
     note->client_call_id = or_null(call->history.client_call_id);
+    note->trace = call->trace;
     note->is_queued = call->history.is_queued;
     note->function = call->ref.name;
     note->function_id = call->rec != NULL ? call->rec->id : NULL;

@@ -65,6 +65,7 @@ struct history_note {
     const char *id, *tenant; /* required, UUIDs */
     const char *user;
     const char *client_call_id;
+    const char *trace;                           /* its traceparent */
     bool is_queued;                              /* it came through the queue */
     const char *function, *function_id;          /* name, UUID */
     int64_t version;                             /* of the function */

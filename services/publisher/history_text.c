@@ -1,6 +1,7 @@
 #include "history_text.h"
 
 #include "base/text.h"
+#include "base/trace.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -144,6 +145,14 @@ static void put_times(struct writer *w, const struct history_note *note)
     put_text(w, "}");
 }
 
+static void put_trace(struct writer *w, const char *trace)
+{
+    char id[FAAS_TRACE_ID];
+
+    faas_trace_id(trace != NULL ? trace : "", id);
+    put_str(w, "trace_id", id);
+}
+
 static void put_whose(struct writer *w, const struct history_note *note)
 {
     put_text(w, "{\"v\":1");
@@ -153,6 +162,7 @@ static void put_whose(struct writer *w, const struct history_note *note)
     put_str(w, "status", history_status_text(note->status));
     put_str(w, "user", note->user);
     put_str(w, "client_call_id", note->client_call_id);
+    put_trace(w, note->trace);
     put_true(w, "queued", note->is_queued);
     put_str(w, "function", note->function);
     put_str(w, "function_id", note->function_id);

@@ -28,6 +28,7 @@ void job_note_queued(const struct job *job)
     note.status = HISTORY_IS_QUEUED;
     note.user = job->state.user[0] != '\0' ? job->state.user : NULL;
     note.client_call_id = job->state.label[0] != '\0' ? job->state.label : NULL;
+    note.trace = job->state.trace;
     note.function = job->state.name;
     note.function_id = job->state.function;
     note.version = job->state.version;

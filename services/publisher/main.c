@@ -57,6 +57,10 @@ static const struct faas_option options[] = {
                  "records of calls that the store keeps, in MB; counts when they are first kept"),
     FAAS_OPT_INT(publisher.conf.stream_h, "RECORDS_HOURS", "168", 1, 87600,
                  "how long it keeps them, in hours; likewise"),
+    FAAS_OPT_INT(
+        publisher.conf.metrics_functions, "PUBLISHER_METRICS_FUNCTIONS", "100", 0, 500,
+        "functions with figures of their own, of one user at most half of them; the others "
+        "share a row"),
     FAAS_OPT_END,
 };
 
@@ -92,6 +96,7 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
                                 .arg = pub};
     struct ev_loop *ev = faas_loop_ev(rt->loop);
 
+    FAAS_TRY(series_new((size_t)pub->conf.metrics_functions, &pub->series, err));
     FAAS_TRY(resolve_start(&pub->resolve, &conf, err));
     book_init(&pub->book);
     usage_init(&pub->usage);
@@ -315,6 +320,7 @@ static void stop(void *state)
     history_stop(pub->history);
     pub->history = NULL;
     pub->rt = NULL;
+    series_free(FAAS_STEAL(pub->series));
     faas_inbox_close(FAAS_STEAL(pub->unheard));
     resolve_stop(&pub->resolve);
     book_done(&pub->book);
@@ -328,8 +334,17 @@ static void stop(void *state)
     functions = NULL;
 }
 
+static void write_series(void *arg, FILE *out)
+{
+    const struct publisher *pub = arg;
+
+    if (pub->series != NULL)
+        series_write(pub->series, out);
+}
+
 int main(int argc, char **argv)
 {
+    static struct faas_metric_source functions_seen = {.write = write_series, .arg = &publisher};
     static const struct faas_service service = {
         .name = "publisher",
         .description = "places calls and owns their fate",
@@ -347,6 +362,7 @@ int main(int argc, char **argv)
     };
 
     metrics_add();
+    faas_metric_add_source(&functions_seen);
     if (!callbacks_init())
         return 1;
     return faas_service_main(&service, argc, argv);

@@ -46,8 +46,14 @@
     X(RECORDS_SENT, COUNTER, "records_sent_total", "of them: confirmed by the stream")             \
     X(RECORDS_DROPPED, COUNTER, "records_dropped_total", "of them: lost, for lack of room")        \
     X(SPOOL_BYTES, GAUGE, "spool_bytes", "records in files that the stream has not confirmed")     \
-    X(ACCEPT_TIME, HISTOGRAM, "accept_seconds", "from taken to accepted")                          \
-    X(CALL_TIME, HISTOGRAM, "call_seconds", "from taken to the end")
+    X(ACCEPT_TIME, HISTOGRAM, "accept_duration_seconds", "from taken to accepted: the queue")      \
+    X(CALL_TIME, HISTOGRAM, "call_duration_seconds", "from taken to the end")                      \
+    X(PLACE_TIME, HISTOGRAM, "place_duration_seconds", "finding a spawner, as the spawner says")   \
+    X(START_TIME, HISTOGRAM, "start_duration_seconds", "making a sandbox or container, likewise")  \
+    X(RUN_TIME, HISTOGRAM, "run_duration_seconds", "the function's own time, likewise")            \
+    X(COLD, COUNTER, "starts_total{start=\"cold\"}", "calls that ended at a spawner, by start")    \
+    X(PREWARMED, COUNTER, "starts_total{start=\"prewarmed\"}", "")                                 \
+    X(WARM, COUNTER, "starts_total{start=\"warm\"}", "")
 
 #define X(name, kind, text, help) M_##name,
 enum publisher_metric { PUBLISHER_METRICS(X) M_END };

@@ -16,6 +16,7 @@
 #include "metrics.h"
 #include "place.h"
 #include "resolve.h"
+#include "series.h"
 #include "tally.h"
 #include "usage.h"
 
@@ -44,6 +45,7 @@ struct publisher_conf {
     int64_t queue_max, queue_tenant_max;
     int64_t cache_len, cache_mb;
     int64_t records_mb, stream_mb, stream_h; /* records_mb 0: no records of calls */
+    int64_t metrics_functions;
 };
 struct jobs;
 struct job;
@@ -57,6 +59,7 @@ struct publisher {
     faas_inbox *unheard; /* reply subjects of placements */
     struct book book;
     struct history *history; /* NULL: calls are not recorded */
+    struct series *series;   /* from attach to stop */
     struct faas_fair fair;
     struct usage usage;
     struct tally by_function, waiting_by_function;

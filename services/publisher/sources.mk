@@ -1,5 +1,5 @@
 PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c events.c drive.c finish.c ask.c unheard.c wire.c \
-	resolve.c record.c alias.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c \
+	resolve.c record.c alias.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c series.c \
 	history.c history_send.c history_text.c spool.c spool_file.c jobs.c job.c job_lines.c job_policy.c \
 	job_store.c job_take.c job_run.c job_end.c job_scan.c job_ask.c job_send.c \
 	job_note.c job_key.c dead.c callback.c callback_guard.c)
@@ -9,6 +9,7 @@ $(eval $(call test,place,services/publisher/place.c))
 $(eval $(call test,fair,))
 $(eval $(call test,usage,services/publisher/usage.c))
 $(eval $(call test,book,services/publisher/book.c services/publisher/tally.c))
+$(eval $(call test,series,services/publisher/series.c))
 $(eval $(call test,spool,services/publisher/spool.c services/publisher/spool_file.c))
 $(eval $(call test,history_text,services/publisher/history_text.c))
 $(eval $(call test,publisher_record,services/publisher/record.c services/publisher/alias.c))

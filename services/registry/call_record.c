@@ -62,7 +62,8 @@ void call_note_done(struct call_note *note)
 /* ---- merging ---- */
 
 /* What a later attempt's note need not say again. */
-static const char *const kept[] = {"client_call_id", "user", "argument_bytes", "queued"};
+static const char *const kept[] = {"client_call_id", "trace_id", "user", "argument_bytes",
+                                   "queued"};
 
 static int keep_from(json_t *stored, json_t *note)
 {
@@ -108,19 +109,15 @@ static const struct {
     const char *name;
     bool is_time; /* stored as milliseconds */
 } fields[] = {
-    {"id", false},           {"client_call_id", false},
-    {"function", false},     {"function_id", false},
-    {"version", false},      {"status", false},
-    {"code", false},         {"detail", false},
-    {"queued", false},       {"attempt", false},
-    {"tries", false},        {"queued_at", true},
-    {"placed_at", true},     {"started_at", true},
-    {"ended_at", true},      {"times_ms", false},
-    {"start", false},        {"exit_code", false},
-    {"signal", false},       {"oom", false},
-    {"may_have_run", false}, {"argument_bytes", false},
-    {"result_bytes", false}, {"result_hash", false},
-    {"stderr_bytes", false}, {"log_bytes", false},
+    {"id", false},           {"client_call_id", false}, {"trace_id", false},
+    {"function", false},     {"function_id", false},    {"version", false},
+    {"status", false},       {"code", false},           {"detail", false},
+    {"queued", false},       {"attempt", false},        {"tries", false},
+    {"queued_at", true},     {"placed_at", true},       {"started_at", true},
+    {"ended_at", true},      {"times_ms", false},       {"start", false},
+    {"exit_code", false},    {"signal", false},         {"oom", false},
+    {"may_have_run", false}, {"argument_bytes", false}, {"result_bytes", false},
+    {"result_hash", false},  {"stderr_bytes", false},   {"log_bytes", false},
     {"publisher", false},    {"spawner", false},
 };
 

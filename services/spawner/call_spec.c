@@ -1,10 +1,12 @@
 #include "call_spec.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "contract.h"
 
+#define TRACE_ENV         "TRACEPARENT"
 #define MIB               (1024 * 1024)
 #define MEMORY_MB_MAX     (1024 * 1024)
 #define PIDS_MAX          32768
@@ -86,6 +88,7 @@ faas_code call_spec_head(const faas_msg *msg, struct call_spec *out_spec, faas_e
 {
     const char *id = faas_msg_header(msg, FAAS_H_ID);
     const char *publisher = faas_msg_header(msg, FAAS_H_PUBLISHER);
+    const char *trace = faas_msg_header(msg, FAAS_H_TRACE);
     int64_t place = faas_msg_header_int(msg, FAAS_H_PLACE, -1);
 
     if (id == NULL || !faas_uuid_is(id))
@@ -103,6 +106,8 @@ faas_code call_spec_head(const faas_msg *msg, struct call_spec *out_spec, faas_e
     out_spec->epoch = faas_msg_header(msg, FAAS_H_EPOCH);
     out_spec->beat = faas_msg_header_int(msg, FAAS_H_BEAT, -1);
     out_spec->place = (uint32_t)place;
+    if (trace != NULL)
+        (void)faas_trace_read(trace, out_spec->trace);
     out_spec->age_ms = (double)faas_msg_header_int(msg, FAAS_H_AGE, -1);
     return FAAS_OK;
 }
@@ -143,6 +148,22 @@ static faas_code check(const struct body *body, faas_err *err)
     return FAAS_OK;
 }
 
+/* The function goes on with its caller's trace, unless its own environment says another. */
+static faas_code add_trace(const struct call_spec *spec, struct body *body, json_t *meta,
+                           faas_err *err)
+{
+    if (spec->trace[0] == '\0' || json_object_get(body->env, TRACE_ENV) != NULL)
+        return FAAS_OK;
+    if (body->env == NULL) {
+        body->env = json_object();
+        if (json_object_set_new(meta, "env", body->env) != 0)
+            return faas_fail_sys(err, ENOMEM, "a call's environment");
+    }
+    if (json_object_set_new(body->env, TRACE_ENV, json_string(spec->trace)) != 0)
+        return faas_fail_sys(err, ENOMEM, "a call's environment");
+    return FAAS_OK;
+}
+
 faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec, faas_err *err)
 {
     struct rt_spec run;
@@ -166,6 +187,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
                          .last_stderr = FAAS_STDERR_TAIL};
     FAAS_TRY(faas_json_decode(env->meta, body_fields, FAAS_JSON_TOLERANT, &body, err));
     FAAS_TRY(check(&body, err));
+    FAAS_TRY(add_trace(spec, &body, env->meta, err));
     spec->isolation = body.isolation;
     spec->stderr_max = body.last_stderr;
     snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);

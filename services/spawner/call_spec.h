@@ -8,6 +8,7 @@
 
 #include "base/envelope.h"
 #include "base/id.h"
+#include "base/trace.h"
 #include "net/bus.h"
 #include "runtime.h"
 
@@ -15,9 +16,10 @@ struct call_spec {
     char id[FAAS_UUID_TEXT];
     char tenant[FAAS_UUID_TEXT], function[FAAS_UUID_TEXT]; /* "": not said */
     char publisher[33];
-    const char *inbox; /* of the caller */
-    const char *epoch; /* the sender's idea of ours; NULL: it has none */
-    int64_t beat;      /* newest beat of ours the sender knew; -1: not said */
+    const char *inbox;           /* of the caller */
+    const char *epoch;           /* the sender's idea of ours; NULL: it has none */
+    int64_t beat;                /* newest beat of ours the sender knew; -1: not said */
+    char trace[FAAS_TRACE_TEXT]; /* traceparent; "": none */
     uint32_t place;
     double age_ms; /* since the call's first sending; -1: not said */
     const char *isolation;

@@ -372,6 +372,7 @@ static void on_end(void *arg, const struct rt_outcome *told)
                                     .spawner = self->host->spawner,
                                     .place_ms = self->spec.age_ms};
     FAAS_AUTO(json_t) *end = NULL;
+    char trace_id[FAAS_TRACE_ID];
     faas_err err = {0};
 
     adjust(self, &outcome);
@@ -386,8 +387,9 @@ static void on_end(void *arg, const struct rt_outcome *told)
                  FAAS_LSTR("why", err.msg));
         self->is_frames_done = true;
     }
+    faas_trace_id(self->spec.trace, trace_id);
     if (outcome.code != FAAS_OK) /* without detail: it may show the argument */
-        FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", self->spec.id),
+        FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", self->spec.id), FAAS_LSTR("trace", trace_id),
                  FAAS_LSTR("code", faas_code_slug(outcome.code)),
                  FAAS_LINT("exit_code", outcome.exit_code));
     answer_cancels(self, outcome.code);

@@ -248,14 +248,11 @@ static struct faas_metric times = {
 static faas_code render(void *state, faas_err *err)
 {
     FAAS_AUTO(char) *text = faas_metrics_render();
-    FAAS_AUTO(json_t) *doc = faas_metrics_json();
 
     (void)state;
-    if (text == NULL || doc == NULL)
+    if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "metrics");
     assert_contains(text, "faas_t_time_seconds_count 1\n");
-    assert_int_equal(json_array_size(json_object_get(json_object_get(doc, times.name), "buckets")),
-                     FAAS_METRIC_BUCKETS);
     return FAAS_OK;
 }
 
@@ -265,7 +262,7 @@ static void metrics_are_whole_or_absent(void **state)
     faas_metric_add(&calls);
     faas_metric_add(&times);
     faas_metric_observe_ns(&times, 5);
-    fault_each(render, NULL, 30);
+    fault_each(render, NULL, 7);
 }
 
 static faas_code write_line(void *state, faas_err *err)

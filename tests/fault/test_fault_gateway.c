@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "gateway/exposition.h"
 #include "gateway/params.h"
 #include "gateway/rate.h"
 #include "gateway/revoked.h"
@@ -97,12 +98,45 @@ static void a_limit_holds_or_there_is_no_gateway(void **state)
     fault_each(limit, NULL, 2);
 }
 
+static faas_code gather(void *state, faas_err *err)
+{
+    static const char page[] = "# HELP a_total what\n# TYPE a_total counter\na_total 3\n"
+                               "# HELP b what\n# TYPE b gauge\nb{c=\"d\"} 4\n";
+    struct exposition *exposition = NULL;
+    char *text;
+    size_t len;
+
+    (void)state;
+    FAAS_TRY(exposition_new(&exposition, err));
+    exposition_add(exposition, "auth", "a1", page);
+    exposition_add(exposition, "auth", "a2", page);
+    text = exposition_text(exposition, &len);
+    exposition_free(exposition);
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "figures");
+    assert_string_equal(text, "# HELP a_total what\n# TYPE a_total counter\n"
+                              "a_total{service=\"auth\",id=\"a1\"} 3\n"
+                              "a_total{service=\"auth\",id=\"a2\"} 3\n"
+                              "# HELP b what\n# TYPE b gauge\n"
+                              "b{service=\"auth\",id=\"a1\",c=\"d\"} 4\n"
+                              "b{service=\"auth\",id=\"a2\",c=\"d\"} 4\n");
+    free(text);
+    return FAAS_OK;
+}
+
+static void a_page_of_figures_is_whole_or_there_is_none(void **state)
+{
+    (void)state;
+    fault_each(gather, NULL, 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_whole_or_memory_is_blamed),
         cmocka_unit_test(what_is_revoked_stays_revoked),
         cmocka_unit_test(a_limit_holds_or_there_is_no_gateway),
+        cmocka_unit_test(a_page_of_figures_is_whole_or_there_is_none),
     };
 
     return run_unit(tests);

@@ -3,6 +3,7 @@
  * label that passes is printable ASCII of bounded length; a trace is exactly of its shape; and what a
  * path's text decodes to has no control characters and, escaped again, decodes to the same. */
 #include "contract.h"
+#include "base/trace.h"
 #include "gateway/params.h"
 #include "tests/fuzz/claim.h"
 
@@ -36,10 +37,14 @@ static void claim_label(const char *text)
 
 static void claim_trace(const char *text)
 {
-    if (!gw_traceparent_is(text))
+    char trace[FAAS_TRACE_TEXT], again[FAAS_TRACE_TEXT];
+
+    if (!faas_trace_read(text, trace))
         return;
-    CLAIM(strlen(text) == 55 && strspn(text, "0123456789abcdef-") == 55);
-    CLAIM(text[2] == '-' && text[35] == '-' && text[52] == '-' && strncmp(text, "00", 2) == 0);
+    CLAIM(strlen(trace) == 55 && strspn(trace, "0123456789abcdef-") == 55);
+    CLAIM(trace[2] == '-' && trace[35] == '-' && trace[52] == '-' && strncmp(trace, "00", 2) == 0);
+    CLAIM(strncmp(text + 2, trace + 2, 53) == 0);
+    CLAIM(faas_trace_read(trace, again) && strcmp(trace, again) == 0);
 }
 
 static void claim_path(const char *text, size_t len)

@@ -14,6 +14,9 @@
 #include "tests/support/program.h"
 #include "tests/unit/unit.h"
 
+#define GATEWAY_PORTS 20000
+#define PORTS         3000 /* two programs of a test run get different ones by their number */
+
 static void must(faas_code rc, const faas_err *err)
 {
     if (rc != FAAS_OK)
@@ -463,18 +466,18 @@ void gate_name(int owner, char out_name[16])
 
 /* ---- the gateway ---- */
 
-static int free_port(void)
+int gate_free_port(int from)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port;
 
     assert_true(fd >= 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    for (port = 20000 + getpid() % 9000;; port++) {
+    for (port = from + getpid() % PORTS;; port++) {
         at.sin_port = htons((uint16_t)port);
         if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0)
             break;
-        assert_true(port < 32000);
+        assert_true(port < from + 2 * PORTS);
     }
     close(fd);
     return port;
@@ -529,7 +532,7 @@ void gate_open(struct gate *gate, const char *const *settings)
     auth.urls = nats_urls(gate->nats);
     process_start(&gate->auth, &auth);
     start_spawner(gate);
-    gate->port = free_port();
+    gate->port = gate_free_port(GATEWAY_PORTS);
     start_gateway(gate, settings);
 }
 

@@ -74,6 +74,7 @@ struct reply {
     size_t len;
 };
 
+int gate_free_port(int from); /* the gateway's own is from 20000 on */
 /* settings: further "NAME=value" of the gateway, NULL ends. */
 void gate_open(struct gate *gate, const char *const *settings);
 void gate_close(struct gate *gate);

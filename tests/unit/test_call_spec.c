@@ -119,6 +119,38 @@ static void what_cannot_be_run_is_refused_by_name(void **state)
     }
 }
 
+static faas_code decode_traced(const char *json, struct call_spec *out_spec, json_t **out_doc)
+{
+    struct faas_envelope env = {.bytes = "arg", .len = 3};
+
+    memset(out_spec, 0, sizeof *out_spec);
+    assert_true(faas_trace_read("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                out_spec->trace));
+    *out_doc = env.meta = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(env.meta);
+    return call_spec_body(&env, out_spec, &err);
+}
+
+static void a_trace_is_a_variable_unless_the_function_has_one(void **state)
+{
+    static const char *const rows[][2] = {
+        {"{\"v\":1," IMAGE "}", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+        {"{\"v\":1," IMAGE ",\"env\":{\"A\":\"b\"}}",
+         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+        {"{\"v\":1," IMAGE ",\"env\":{\"TRACEPARENT\":\"own\"}}", "own"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(rows); i++) {
+        FAAS_AUTO(json_t) *doc = NULL;
+        struct call_spec spec;
+
+        assert_ok(decode_traced(rows[i][0], &spec, &doc));
+        assert_string_equal(json_string_value(json_object_get(spec.run.env, "TRACEPARENT")),
+                            rows[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +158,7 @@ int main(void)
         cmocka_unit_test(every_field_is_taken_and_unknown_ones_are_let_be),
         cmocka_unit_test(a_slot_is_of_one_function_of_one_user),
         cmocka_unit_test(what_cannot_be_run_is_refused_by_name),
+        cmocka_unit_test(a_trace_is_a_variable_unless_the_function_has_one),
     };
 
     return run_unit(tests);

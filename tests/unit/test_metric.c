@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/metric.h"
+#include "version.h"
 
 #define ADDS 50000
 
@@ -91,22 +93,82 @@ static void a_family_has_one_heading_and_buckets_add_up(void **state)
     free(text);
 }
 
-static void the_same_is_there_as_json(void **state)
+static struct faas_metric took_cold = {
+    .name = "faas_t_starts_seconds{start=\"cold\"}", .help = "starts", .kind = FAAS_HISTOGRAM};
+static struct faas_metric took_warm = {
+    .name = "faas_t_starts_seconds{start=\"warm\"}", .help = "starts", .kind = FAAS_HISTOGRAM};
+
+static void a_histogram_has_its_labels_in_each_row(void **state)
 {
-    json_t *all, *histogram;
+    char *text;
 
     (void)state;
-    forget_histogram();
-    faas_metric_set(&slots, 12);
-    faas_metric_observe_ns(&took, 500000000);
-    all = faas_metrics_json();
-    assert_non_null(all);
-    assert_int_equal(json_integer_value(json_object_get(all, "faas_t_slots")), 12);
-    histogram = json_object_get(all, "faas_t_took_seconds");
-    assert_int_equal(json_integer_value(json_object_get(histogram, "count")), 1);
-    assert_true(json_real_value(json_object_get(histogram, "sum_s")) == 0.5);
-    assert_int_equal(json_array_size(json_object_get(histogram, "buckets")), FAAS_METRIC_BUCKETS);
-    json_decref(all);
+    faas_metric_add(&took_cold);
+    faas_metric_add(&took_warm);
+    faas_metric_observe_ns(&took_warm, 1500000);
+    text = faas_metrics_render();
+    assert_non_null(text);
+    assert_contains(text, "# TYPE faas_t_starts_seconds histogram\n"
+                          "faas_t_starts_seconds_bucket{start=\"cold\",le=\"0.0001\"} 0\n");
+    assert_contains(text, "faas_t_starts_seconds_bucket{start=\"warm\",le=\"0.0016\"} 1\n");
+    assert_contains(text, "faas_t_starts_seconds_sum{start=\"warm\"} 0.001500000\n"
+                          "faas_t_starts_seconds_count{start=\"warm\"} 1\n");
+    free(text);
+}
+
+static void write_some(void *arg, FILE *out)
+{
+    fprintf(out, "faas_t_some %s\n", (const char *)arg);
+}
+
+static void sources_and_the_process_itself_follow_the_table(void **state)
+{
+    static char value[] = "17";
+    static struct faas_metric_source source = {.write = write_some, .arg = value};
+    const char *memory;
+    char *text;
+
+    (void)state;
+    faas_metric_add_source(&source);
+    text = faas_metrics_render();
+    assert_non_null(text);
+    assert_contains(text, "\nfaas_t_some 17\n");
+    assert_contains(text, "# TYPE faas_process_cpu_seconds_total counter\n");
+    assert_contains(text, "\nfaas_process_threads 1\n");
+    assert_contains(text, "\nfaas_build_info{version=\"" FAAS_VERSION "\"} 1\n");
+    memory = strstr(text, "\nfaas_process_resident_memory_bytes ");
+    assert_non_null(memory);
+    assert_true(strtod(strchr(memory, ' '), NULL) > 65536);
+    free(text);
+}
+
+static long open_files(void)
+{
+    static const char name[] = "\nfaas_process_open_fds ";
+    char *text = faas_metrics_render(), *row;
+    long files;
+
+    assert_non_null(text);
+    row = strstr(text, name);
+    assert_non_null(row);
+    files = strtol(row + strlen(name), NULL, 10);
+    free(text);
+    return files;
+}
+
+/* Three more files are three more descriptors, and a look leaves none open. */
+static void open_files_are_counted(void **state)
+{
+    long before = open_files();
+    int fds[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        fds[i] = dup(0);
+    assert_int_equal(open_files(), before + 3);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+    assert_int_equal(open_files(), before);
 }
 
 int main(void)
@@ -114,7 +176,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_lose_no_addition),
         cmocka_unit_test(a_family_has_one_heading_and_buckets_add_up),
-        cmocka_unit_test(the_same_is_there_as_json),
+        cmocka_unit_test(a_histogram_has_its_labels_in_each_row),
+        cmocka_unit_test(sources_and_the_process_itself_follow_the_table),
+        cmocka_unit_test(open_files_are_counted),
     };
 
     return cmocka_run_group_tests(tests, register_all, NULL);

@@ -223,16 +223,6 @@ static void labels_are_short_printable_ascii(void **state)
     assert_string_equal(err.msg, "X-Call-Id: expected 1 to 128 printable ASCII characters");
 }
 
-static void only_well_formed_traces_are_passed_on(void **state)
-{
-    (void)state;
-    assert_true(gw_traceparent_is("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-    assert_false(gw_traceparent_is("00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-    assert_false(gw_traceparent_is("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-    assert_false(gw_traceparent_is("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"));
-    assert_false(gw_traceparent_is(""));
-}
-
 static void keys_are_printable_and_travel_as_hashes(void **state)
 {
     char hash[FAAS_HASH_TEXT], again[FAAS_HASH_TEXT], text[GW_KEY_MAX + 2];
@@ -292,7 +282,6 @@ int main(void)
         cmocka_unit_test(timeouts_are_milliseconds_or_durations),
         cmocka_unit_test(malformed_timeouts_are_invalid),
         cmocka_unit_test(labels_are_short_printable_ascii),
-        cmocka_unit_test(only_well_formed_traces_are_passed_on),
         cmocka_unit_test(keys_are_printable_and_travel_as_hashes),
         cmocka_unit_test(callbacks_are_web_addresses_without_secrets),
     };
