@@ -508,27 +508,27 @@ void access_unfollow(struct access *access)
 
 /* ---- life ---- */
 
-faas_code access_open(faas_rpc *rpc, size_t entries, struct rate *bad_keys,
-                      struct access **out_access, faas_err *err)
+faas_code access_open(faas_rpc *rpc, const struct apikeys_conf *conf, struct access **out_access,
+                      faas_err *err)
 {
     struct access *access = calloc(1, sizeof *access);
     faas_code rc;
 
     if (access == NULL)
         return faas_fail_sys(err, errno, "allocate access");
-    access->cache = calloc(entries, sizeof *access->cache);
+    access->cache = calloc(conf->entries, sizeof *access->cache);
     if (access->cache == NULL) {
         free(access);
         return faas_fail_sys(err, ENOMEM, "allocate the token cache");
     }
-    rc = apikeys_open(rpc, &access->revoked, bad_keys, entries, &access->apikeys, err);
+    rc = apikeys_open(rpc, &access->revoked, conf, &access->apikeys, err);
     if (rc != FAAS_OK) {
         free(access->cache);
         free(access);
         return rc;
     }
     access->rpc = rpc;
-    access->entries = entries;
+    access->entries = conf->entries;
     randombytes_buf(access->hash_key, sizeof access->hash_key);
     pthread_rwlock_init(&access->lock, NULL);
     pthread_mutex_init(&access->mu, NULL);

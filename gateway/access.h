@@ -23,8 +23,8 @@
 
 struct access;
 
-/* entries: of each cache.  bad_keys: as apikeys_open(). */
-FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, size_t entries, struct rate *bad_keys,
+/* conf->entries: of each cache. */
+FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, const struct apikeys_conf *conf,
                                       struct access **out_access, faas_err *err);
 void access_start(struct access *access);
 /* Follow the revocations in kv (borrowed); on_applied(arg) on the loop thread after each batch. */

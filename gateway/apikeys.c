@@ -54,8 +54,7 @@ struct ask { /* one question on its way */
 struct apikeys {
     faas_rpc *rpc;
     struct revoked *revoked;
-    struct rate *bad;
-    size_t entries;
+    struct apikeys_conf conf;
 
     pthread_mutex_t mu;   /* guards what follows */
     struct known **known; /* by the hash's first digits */
@@ -82,7 +81,7 @@ static uint64_t index_of(const char *hash)
 
 static struct known **place_of(struct apikeys *keys, const char *hash)
 {
-    return &keys->known[index_of(hash) % keys->entries];
+    return &keys->known[index_of(hash) % keys->conf.entries];
 }
 
 static bool is_same(const char *a, const char *b)
@@ -95,7 +94,8 @@ static void make_due(struct apikeys *keys, struct known *known, uint64_t now_ns)
 {
     struct due *due;
 
-    if (now_ns < known->asked_ns + APIKEYS_FRESH_MS * FAAS_MS_NS || keys->due_count == DUE_MAX)
+    if (now_ns < known->asked_ns + (uint64_t)keys->conf.fresh_ms * FAAS_MS_NS ||
+        keys->due_count == DUE_MAX)
         return;
     due = &keys->due[keys->due_count++];
     memcpy(due->id, known->id, sizeof due->id);
@@ -276,7 +276,8 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
     if (reply->code == FAAS_UNAUTHENTICATED && reply->msg != NULL) {
         forget(keys, ask->hash);
         if (!STAILQ_EMPTY(&ask->waiting) && ask->address_len > 0) {
-            int64_t wait_s = rate_take(keys->bad, ask->address, ask->address_len, faas_now_ns());
+            int64_t wait_s =
+                rate_take(keys->conf.bad, ask->address, ask->address_len, faas_now_ns());
 
             (void)wait_s; /* the next one hears of it */
         }
@@ -342,7 +343,7 @@ static faas_code begin(struct apikeys *keys, const struct apikeys_question *ques
     if (keys->is_stopped)
         return faas_fail(err, FAAS_UNAVAILABLE, "the gateway is shutting down");
     if (question->address_len > 0)
-        wait_s = rate_wait(keys->bad, question->address, question->address_len, faas_now_ns());
+        wait_s = rate_wait(keys->conf.bad, question->address, question->address_len, faas_now_ns());
     if (wait_s > 0)
         return faas_fail_busy(err, (int)wait_s,
                               "too many wrong API keys came from this address; try again in %lld s",
@@ -406,22 +407,21 @@ static struct ev_loop *loop_of(const struct apikeys *keys)
     return faas_loop_ev(faas_bus_loop(faas_rpc_bus(keys->rpc)));
 }
 
-faas_code apikeys_open(faas_rpc *rpc, struct revoked *revoked, struct rate *bad, size_t entries,
+faas_code apikeys_open(faas_rpc *rpc, struct revoked *revoked, const struct apikeys_conf *conf,
                        struct apikeys **out_keys, faas_err *err)
 {
     struct apikeys *keys = calloc(1, sizeof *keys);
 
     if (keys == NULL)
         return faas_fail_sys(err, errno, "allocate API keys");
-    keys->known = calloc(entries, sizeof(struct known *));
+    keys->known = calloc(conf->entries, sizeof(struct known *));
     if (keys->known == NULL) {
         free(keys);
         return faas_fail_sys(err, ENOMEM, "allocate the cache of API keys");
     }
     keys->rpc = rpc;
     keys->revoked = revoked;
-    keys->bad = bad;
-    keys->entries = entries;
+    keys->conf = *conf;
     pthread_mutex_init(&keys->mu, NULL);
     TAILQ_INIT(&keys->asks);
     ev_timer_init(&keys->timer, on_due, DUE_S, DUE_S);
@@ -458,7 +458,7 @@ void apikeys_free(struct apikeys *keys)
 {
     if (keys == NULL)
         return;
-    for (size_t i = 0; i < keys->entries; i++)
+    for (size_t i = 0; i < keys->conf.entries; i++)
         free(keys->known[i]);
     free(keys->known);
     pthread_mutex_destroy(&keys->mu);

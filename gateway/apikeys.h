@@ -1,7 +1,7 @@
 /* apikeys.h - what this gateway knows of API keys, and asking auth for the rest.
  * Known     a key that auth has vouched for is remembered, as many as there are tokens; a newer one
  *           takes the place of an older one.  One that is used is asked for again every
- *           APIKEYS_FRESH_MS, behind the requests; no answer leaves it known, so that an auth that is
+ *           fresh_ms, behind the requests; no answer leaves it known, so that an auth that is
  *           away breaks no key in use.
  * Ended     the feed of the revocations counts how often keys of a user were ended; what is known
  *           from before that is asked for anew, and an answer of before it is asked for again.
@@ -20,8 +20,7 @@
 #include "gateway/revoked.h"
 #include "net/rpc.h"
 
-#define APIKEYS_FRESH_MS 300000
-#define APIKEYS_ASKS     64
+#define APIKEYS_ASKS 64
 
 struct apikeys;
 struct gw_key { /* of a request that came with one */
@@ -37,9 +36,15 @@ struct apikeys_question {
 typedef void apikeys_done(void *arg, faas_code code, const struct faas_token_claims *caller,
                           struct gw_key *take_key, const faas_err *err);
 
-/* revoked and bad (how many wrong ones a client may send; NULL: any number) are borrowed. */
-FAAS_MUST_CHECK faas_code apikeys_open(faas_rpc *rpc, struct revoked *revoked, struct rate *bad,
-                                       size_t entries, struct apikeys **out_keys, faas_err *err);
+struct apikeys_conf {
+    size_t entries;   /* remembered */
+    int64_t fresh_ms; /* until one is asked for again */
+    struct rate *bad; /* how many wrong ones a client may send; borrowed */
+};
+/* revoked is borrowed. */
+FAAS_MUST_CHECK faas_code apikeys_open(faas_rpc *rpc, struct revoked *revoked,
+                                       const struct apikeys_conf *conf, struct apikeys **out_keys,
+                                       faas_err *err);
 void apikeys_start(struct apikeys *keys);
 void apikeys_stop(struct apikeys *keys); /* whoever waits hears UNAVAILABLE */
 void apikeys_free(struct apikeys *keys); /* after the bus's calls have ended */

@@ -53,6 +53,8 @@ static const struct faas_option options[] = {
                  "longest time to send a request's head, and again its body, in milliseconds"),
     FAAS_OPT_INT(conf.token_cache, "GATEWAY_TOKEN_CACHE", "8192", 1, 1000000,
                  "verified tokens remembered, and as many API keys"),
+    FAAS_OPT_INT(conf.key_fresh_s, "GATEWAY_KEY_FRESH_S", "300", 1, 86400,
+                 "seconds until auth is asked again, behind the requests, for an API key in use"),
     FAAS_OPT_INT(conf.rate_user, "RATE_USER", "500", 0, 1000000,
                  "requests a second of one user, at all gateways together; 0: no limit"),
     FAAS_OPT_INT(conf.rate_address, "RATE_ADDRESS", "0", 0, 1000000,
@@ -426,6 +428,16 @@ static void on_applied(void *arg)
         faas_members_applied(gw->rt->members, "auth", FAAS_BUCKET_REVOCATIONS, seq);
 }
 
+static faas_code open_access(struct gateway *gw, faas_err *err)
+{
+    struct apikeys_conf keys = {.entries = (size_t)conf.token_cache,
+                                .fresh_ms = conf.key_fresh_s * 1000};
+
+    FAAS_TRY(rate_new(conf.rate_bad_keys, conf.rate_burst_s, RATE_ENTRIES, &gw->bad_keys, err));
+    keys.bad = gw->bad_keys;
+    return access_open(gw->rt->rpc, &keys, &gw->access, err);
+}
+
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
     struct gateway *gw = state;
@@ -455,8 +467,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     gw->rt = rt;
     faas_gather_init(&gw->credits, gw->rt->bus);
     FAAS_TRY(status_init(&gw->status, err));
-    FAAS_TRY(rate_new(conf.rate_bad_keys, conf.rate_burst_s, RATE_ENTRIES, &gw->bad_keys, err));
-    FAAS_TRY(access_open(rt->rpc, (size_t)conf.token_cache, gw->bad_keys, &gw->access, err));
+    FAAS_TRY(open_access(gw, err));
     FAAS_TRY(rate_new(conf.rate_user, conf.rate_burst_s, RATE_ENTRIES, &gw->users, err));
     FAAS_TRY(rate_new(conf.rate_address, conf.rate_burst_s, RATE_ENTRIES, &gw->addresses, err));
     if (conf.listen_tls[0] != '\0')

@@ -27,7 +27,7 @@ static struct {
     _Atomic int checks;
     _Atomic int64_t ends, life_s;
     _Atomic bool is_gone, is_held;
-    const char *verbs, *functions; /* set while no request is under way */
+    _Atomic(const char *) verbs, functions;
 } says;
 
 static faas_code on_check(void *state, const struct faas_call *call, json_t **out_reply,
@@ -46,8 +46,8 @@ static faas_code on_check(void *state, const struct faas_call *call, json_t **ou
     *out_reply = json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:[s], s:[s], s:s}", "v", 1, "user",
                            GATE_USER, "tenant", GATE_TENANT, "username", "ann", "expires_at",
                            (json_int_t)(faas_wall_ms() / 1000 + atomic_load(&says.life_s)), "ends",
-                           (json_int_t)atomic_load(&says.ends), "verbs", says.verbs, "functions",
-                           says.functions, "later", "ignored");
+                           (json_int_t)atomic_load(&says.ends), "verbs", atomic_load(&says.verbs),
+                           "functions", atomic_load(&says.functions), "later", "ignored");
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, 12, "encode reply");
 }
 
@@ -68,12 +68,10 @@ static void start_auth(void)
                                                 .endpoints = endpoints});
 }
 
-static int open_gate(void **state)
+static int open_with(const char *const *settings)
 {
-    static const char *const settings[] = {"RATE_BAD_KEYS=5", "RATE_USER=0", NULL};
     faas_err err = {0};
 
-    (void)state;
     gate_open(&gate, settings);
     gate_serve_registry(&gate);
     gate_join(&gate, 0, false);
@@ -83,6 +81,23 @@ static int open_gate(void **state)
                         &revocations, &err) == FAAS_OK
                ? 0
                : -1;
+}
+
+static int open_gate(void **state)
+{
+    static const char *const settings[] = {"RATE_BAD_KEYS=5", "RATE_USER=0", NULL};
+
+    (void)state;
+    return open_with(settings);
+}
+
+/* Where a key is asked for again after a second. */
+static int open_eager_gate(void **state)
+{
+    static const char *const settings[] = {"GATEWAY_KEY_FRESH_S=1", "RATE_USER=0", NULL};
+
+    (void)state;
+    return open_with(settings);
 }
 
 static int close_gate(void **state)
@@ -104,8 +119,8 @@ static int begin(void **state)
     atomic_store(&says.checks, 0);
     atomic_store(&says.life_s, 1000);
     atomic_store(&says.is_gone, false);
-    says.verbs = "*";
-    says.functions = "*";
+    atomic_store(&says.verbs, "*");
+    atomic_store(&says.functions, "*");
     return 0;
 }
 
@@ -253,8 +268,8 @@ static void an_expired_key_says_so(void **state)
 static void a_key_does_what_it_is_for_and_is_told_what_it_lacks(void **state)
 {
     (void)state;
-    says.verbs = "read";
-    says.functions = "ci-*";
+    atomic_store(&says.verbs, "read");
+    atomic_store(&says.functions, "ci-*");
     ask_with(key, "GET", "/registry/retrieve?name=ci-a", NULL);
     assert_int_equal(reply.status, 200);
     ask_with(key, "GET", "/registry/retrieve?name=other", NULL);
@@ -362,6 +377,54 @@ static void an_auth_that_is_away_breaks_no_key_in_use(void **state)
     assert_int_equal(status_with(unknown), 401);
 }
 
+/* ---- asked for again ---- */
+
+static bool has_three_checks(void *arg)
+{
+    assert_int_equal(status_with(arg), 200);
+    return atomic_load(&says.checks) >= 3;
+}
+
+/* Also without any word of an end: what auth says now counts from then on. */
+static void a_key_in_use_is_asked_for_again_and_again(void **state)
+{
+    (void)state;
+    wait_until(has_three_checks, key, BOUND_MS, "the key is asked for again");
+    atomic_store(&says.is_gone, true);
+    wait_until(is_refused, key, BOUND_MS, "the gateway has asked again");
+    assert_reason("invalid");
+}
+
+static bool has_new_scope(void *arg)
+{
+    ask_with(arg, "DELETE", "/registry/delete?name=x", NULL);
+    return reply.status == 403;
+}
+
+static void what_a_key_is_for_may_change(void **state)
+{
+    (void)state;
+    assert_int_equal(status_with(key), 200);
+    atomic_store(&says.verbs, "read");
+    wait_until(has_new_scope, key, BOUND_MS, "the gateway has asked again");
+}
+
+/* One question is sent at most seven times before it is given up. */
+static bool was_asked_twice_in_vain(void *arg)
+{
+    assert_int_equal(status_with(arg), 200);
+    return atomic_load(&says.checks) > 1 + 2 * 7;
+}
+
+static void a_question_that_fails_takes_no_key_away(void **state)
+{
+    (void)state;
+    assert_int_equal(status_with(key), 200);
+    atomic_store(&says.is_held, true);
+    wait_until(was_asked_twice_in_vain, key, BOUND_MS, "the key is asked for again");
+    atomic_store(&says.is_held, false);
+}
+
 /* ---- many wrong ones ---- */
 
 static void who_sends_many_wrong_keys_waits_and_good_ones_pass(void **state)
@@ -451,5 +514,13 @@ int main(void)
         test(who_sends_many_wrong_keys_waits_and_good_ones_pass),
     };
 
-    return cmocka_run_group_tests(tests, open_gate, close_gate);
+    const struct CMUnitTest eager[] = {
+        test(a_key_in_use_is_asked_for_again_and_again),
+        test(what_a_key_is_for_may_change),
+        test(a_question_that_fails_takes_no_key_away),
+    };
+    int failed = cmocka_run_group_tests(tests, open_gate, close_gate);
+
+    atomic_store(&says.ends, 0);
+    return failed + cmocka_run_group_tests(eager, open_eager_gate, close_gate);
 }
