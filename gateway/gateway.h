@@ -25,7 +25,7 @@ struct result;
 struct gateway {
     struct {
         char *listen, *server_address, *spill_dir, *listen_tls, *cert_file, *key_file;
-        int64_t connections, per_address, threads, head_kb, idle_s, read_ms, token_cache;
+        int64_t connections, per_address, threads, head_kb, idle_s, stall_s, read_ms, token_cache;
         int64_t rate_user, rate_address, rate_burst_s;
     } conf;
     const struct faas_runtime *rt;

@@ -1,7 +1,7 @@
 $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/params.c gateway/guard.c gateway/rate.c \
-    gateway/http.c gateway/http_exchange.c gateway/http_constant.c gateway/http_conn.c gateway/http_linger.c gateway/http_tls.c gateway/problem.c gateway/access.c gateway/revoked.c gateway/status.c \
+    gateway/http.c gateway/http_exchange.c gateway/http_stream.c gateway/sse.c gateway/http_constant.c gateway/http_conn.c gateway/http_linger.c gateway/http_tls.c gateway/problem.c gateway/access.c gateway/revoked.c gateway/status.c \
     gateway/forward.c gateway/listing.c gateway/invoke.c gateway/invoke_open.c gateway/invoke_ask.c \
-    gateway/invoke_answer.c gateway/queued.c gateway/queued_state.c gateway/result.c))
+    gateway/invoke_answer.c gateway/invoke_stream.c gateway/queued.c gateway/queued_state.c gateway/result.c))
 $(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))

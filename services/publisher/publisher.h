@@ -100,6 +100,7 @@ struct live {              /* one call */
     char name[FAAS_FUNCTION_NAME_MAX + 1];
     uint32_t attempt;
     int64_t age_ms, asked_ms; /* asked_ms: the caller's own timeout, 0: none */
+    const char *stream;       /* constant, a word of contract.h: what it streams; NULL: nothing */
 
     /* where it stands */
     struct record *rec; /* NULL before FOUND */

@@ -42,7 +42,8 @@ static record *parse(const char *text)
 static json_t *placement(const record *rec, int64_t timeout_ms, bool is_pull)
 {
     size_t len = 0;
-    FAAS_AUTO(char) *text = record_placement(rec, timeout_ms, is_pull, &len);
+    FAAS_AUTO(char) *text = record_placement(
+        rec, &(struct record_run){.timeout_ms = timeout_ms, .is_pull = is_pull}, &len);
     json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 
     assert_int_equal(strlen(text), len);
