@@ -58,6 +58,16 @@ static size_t put_escaped(char *out, uint8_t byte)
     }
 }
 
+/* Text of control characters alone would become six times as long. */
+static bool is_text(const uint8_t *data, size_t len)
+{
+    size_t controls = 0;
+
+    for (size_t i = 0; i < len; i++)
+        controls += data[i] < 0x20 && data[i] != '\n' && data[i] != '\r' && data[i] != '\t';
+    return controls * 8 <= len && faas_utf8_is((const char *)data, len);
+}
+
 static size_t put_begin(char *out, enum sse_stream stream, const char *member)
 {
     size_t len = put(out, "event: ");
@@ -95,7 +105,7 @@ size_t sse_write(struct sse *sse, enum sse_stream stream, const void *data, size
     memcpy(bytes, sse->held[stream], held);
     memcpy(bytes + held, data, len);
     cut = cut_len(bytes, all);
-    if (!faas_utf8_is((const char *)bytes, all - cut)) {
+    if (!is_text(bytes, all - cut)) {
         sse->held_len[stream] = 0;
         return put_base64(out, stream, bytes, all);
     }

@@ -1,7 +1,7 @@
 /* sse.h - a function's output as server-sent events.
  * Event     "event: stdout" or "event: stderr", and one data line: {"text": ...} for a piece that is
- *           valid UTF-8, {"base64": ...} for any other.  The bytes of one stream, piece after
- *           piece, are what the function wrote.
+ *           valid UTF-8 and mostly no control characters, {"base64": ...} for any other.  The bytes of
+ *           one stream, piece after piece, are what the function wrote.
  * Borders   a character that is cut by the end of a piece is held back until its rest comes, so text
  *           stays text however it arrives.
  * Last      "event: end", data: a JSON object.
