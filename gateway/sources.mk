@@ -4,6 +4,8 @@ $(eval $(call program,faas-gateway,gateway/main.c gateway/routes.c gateway/param
     gateway/invoke_answer.c gateway/invoke_stream.c gateway/queued.c gateway/queued_state.c gateway/result.c))
 $(eval $(call test,frame_codec,))
 $(eval $(call test,frames,))
+$(eval $(call test,frames_stream,))
+$(eval $(call test,sse,gateway/sse.c))
 $(eval $(call test,routes,gateway/routes.c gateway/params.c))
 $(eval $(call test,params,gateway/routes.c gateway/params.c))
 $(eval $(call test,guard,gateway/guard.c))
