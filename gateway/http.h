@@ -17,7 +17,8 @@
  *           the answer.  Exchanges that nobody watches are not affected.
  * Streams   an answer whose length nobody knows yet: the loop writes, libmicrohttpd's thread reads,
  *           suspending the connection while there is nothing.  A client that reads nothing for
- *           stall_s is cut.
+ *           stall_s is cut, as is one for which bytes always wait and that takes less than 16 KiB a
+ *           second of them.
  * Constants an answer that is the same for everybody is made once and needs no exchange: nothing is
  *           allocated, counted or logged for it.  Its request is guarded like any other.
  * Threads   constant, on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the

@@ -262,9 +262,14 @@ static void add_headers(struct MHD_Response *response, const http_exchange *x)
         (void)MHD_add_response_header(response, "Connection", "close");
 }
 
+uint64_t http_send_ns(size_t len)
+{
+    return SEND_MS * FAAS_MS_NS + len * SEND_BYTE_NS;
+}
+
 enum MHD_Result http_send(http_exchange *x)
 {
-    uint64_t send_ns = SEND_MS * FAAS_MS_NS + x->own->answer.len * SEND_BYTE_NS;
+    uint64_t send_ns = http_send_ns(x->own->answer.len);
     struct MHD_Response *response =
         x->own->stream != NULL ? http_stream_response(x) : make_response(&x->own->answer);
     enum MHD_Result result;

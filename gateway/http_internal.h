@@ -71,6 +71,8 @@ struct http_server {
 http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *connection,
                                  const char *method);
 void http_exchange_free(http_exchange *x);
+/* How long a client may take for so many bytes. */
+uint64_t http_send_ns(size_t len);
 /* libmicrohttpd's thread: queue the answer of an exchange that has one. */
 enum MHD_Result http_send(http_exchange *x);
 void http_add_common_headers(struct MHD_Response *response, const char *type); /* NULL: none */

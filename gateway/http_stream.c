@@ -48,6 +48,8 @@ struct http_stream {
     char *text; /* events on their way: SSE_ROOM */
     size_t text_at, text_len;
     uint64_t sent;
+    uint64_t behind_ns,
+        behind_bytes; /* since when bytes wait for it, and how many it took; 0: none */
 };
 
 static void drop_first(http_stream *s)
@@ -166,6 +168,7 @@ static bool pause_or_end(http_exchange *x, ssize_t *out_result)
     if (is_empty && s->state == OPEN) {
         *out_result = 0;
         s->is_asleep = true;
+        s->behind_ns = s->behind_bytes = 0;
         http_conn_set_deadline(x->own->conn, UINT64_MAX);
         MHD_suspend_connection(x->own->connection);
     } else if (is_empty && s->state == BROKEN && x->own->is_http10) {
@@ -173,6 +176,21 @@ static bool pause_or_end(http_exchange *x, ssize_t *out_result)
     }
     pthread_mutex_unlock(&s->mu);
     return is_empty;
+}
+
+/* Until when the client is to have taken what it was given last: it may pause, but not be slow for
+ * ever while there is more. */
+static uint64_t next_deadline_ns(http_exchange *x, size_t len)
+{
+    http_stream *s = x->own->stream;
+    uint64_t now = faas_now_ns(), pause = now + (uint64_t)x->own->server->conf.stall_s * FAAS_S_NS;
+    uint64_t end;
+
+    if (s->behind_ns == 0)
+        s->behind_ns = now;
+    s->behind_bytes += len;
+    end = s->behind_ns + http_send_ns(s->behind_bytes);
+    return pause < end ? pause : end;
 }
 
 /* Called again when the bytes of the time before have left: each call is a client that reads. */
@@ -190,7 +208,7 @@ static ssize_t read_some(void *cls, uint64_t pos, char *buf, size_t max)
     } while (n == 0 && !pause_or_end(x, &result));
     if (n == 0)
         return result;
-    http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(x->own->server->conf.stall_s * 1000));
+    http_conn_set_deadline(x->own->conn, next_deadline_ns(x, n));
     s->sent += n;
     return (ssize_t)n;
 }

@@ -12,8 +12,7 @@
 #include "outcome.h"
 
 #define BUDGET_SLACK_MS 10000 /* kill, last frames */
-#define RESUME_BELOW    (JOB_PENDING_MAX / 2)
-#define TOGETHER_MAX    4096 /* bytes: no more than that may be in a heartbeat's way */
+#define TOGETHER_MAX    4096  /* bytes: no more than that may be in a heartbeat's way */
 #define END_TRY_MS      300
 #define END_DIRECT_MS   900 /* three tries */
 #define END_ANYBODY_MS  10000
@@ -253,6 +252,11 @@ static void on_stall(struct ev_loop *ev, ev_timer *timer, int events)
         self->host->runtime->ops->cancel(self->run);
 }
 
+static size_t pending_max(const job *self)
+{
+    return self->spec.stream != CALL_STREAM_NONE ? JOB_STREAM_MAX : JOB_PENDING_MAX;
+}
+
 /* False: take no more for now. */
 static bool put(job *self, enum faas_frame_type type, const void *data, size_t len)
 {
@@ -265,7 +269,7 @@ static bool put(job *self, enum faas_frame_type type, const void *data, size_t l
         self->host->runtime->ops->cancel(self->run);
         return true;
     }
-    if (faas_frames_out_pending(self->frames) < JOB_PENDING_MAX)
+    if (faas_frames_out_pending(self->frames) < pending_max(self))
         return true;
     ev_timer_again(faas_loop_ev(self->host->loop), &self->stall);
     return false;
@@ -362,7 +366,7 @@ static void resume(job *self)
 {
     if (!ev_is_active(&self->stall))
         return;
-    if (faas_frames_out_pending(self->frames) >= RESUME_BELOW) {
+    if (faas_frames_out_pending(self->frames) >= pending_max(self) / 2) {
         ev_timer_again(faas_loop_ev(self->host->loop), &self->stall);
         return;
     }

@@ -7,7 +7,8 @@
  * Memory    stdout is not read from the runtime while JOB_PENDING_MAX bytes wait for credit; a
  *           receiver that gives none for JOB_STALL_MS has left.
  * Streams   what the call asks to have streamed leaves when it is read; stderr then waits for credit
- *           like stdout.
+ *           like stdout, and no more than JOB_STREAM_MAX is kept: what an ended call leaves waits for
+ *           a client here, in a place that others may need.
  * Hooks     ended: nothing of it runs any more; gone: the job is about to be freed.
  * Threads   loop thread.
  */
@@ -21,6 +22,7 @@
 #include "runtime.h"
 
 #define JOB_PENDING_MAX (4 * 1024 * 1024)
+#define JOB_STREAM_MAX  (512 * 1024)
 #define JOB_STALL_MS    15000
 #define JOB_GIVE_UP_MS  10000 /* END without any sign of its receiver */
 
