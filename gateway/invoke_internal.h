@@ -91,7 +91,7 @@ void invoke_answer_err(struct invoke *inv, const faas_err *err, bool may_have_ru
 /* ---- invoke_stream.c ---- */
 void invoke_stream_start(struct invoke *inv);
 void invoke_stream_stop(struct invoke *inv);
-bool invoke_stream_is_full(const struct invoke *inv);
+bool invoke_stream_is_full(struct invoke *inv);
 /* The sink of the frames. */
 bool invoke_stream_take(void *arg, enum faas_frame_type type, const void *data, size_t len);
 void invoke_stream_credit(struct invoke *inv, const char *reply);

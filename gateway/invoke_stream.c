@@ -35,7 +35,7 @@ void invoke_stream_stop(struct invoke *inv)
         ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->remind);
 }
 
-bool invoke_stream_is_full(const struct invoke *inv)
+bool invoke_stream_is_full(struct invoke *inv)
 {
     return inv->shape != GW_WHOLE && ev_is_active(&inv->remind);
 }
