@@ -96,10 +96,11 @@ static bool on_out(void *arg, const void *data, size_t len)
     return true;
 }
 
-static void on_err(void *arg, const void *data, size_t len)
+static bool on_err(void *arg, const void *data, size_t len)
 {
     (void)arg;
     fprintf(stderr, "%.*s\n", (int)len, (const char *)data);
+    return true;
 }
 
 static void on_end(void *arg, const struct rt_outcome *outcome)

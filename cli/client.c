@@ -25,7 +25,7 @@ struct cli_client {
 struct transfer {
     struct client_answer *answer;
     CURL *curl;
-    FILE *sink;
+    const struct client_request *request;
     size_t room;
     bool is_too_large, has_sink_failed;
 };
@@ -134,13 +134,15 @@ static bool keep(struct transfer *transfer, const char *data, size_t len)
 static size_t on_body(char *data, size_t size, size_t count, void *arg)
 {
     struct transfer *transfer = arg;
+    const struct client_request *request = transfer->request;
     size_t len = size * count;
     long status = 0;
 
     curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (transfer->sink == NULL || status < 200 || status > 299)
+    if ((request->sink == NULL && request->take == NULL) || status < 200 || status > 299)
         return keep(transfer, data, len) ? len : 0;
-    if (fwrite(data, 1, len, transfer->sink) != len) {
+    if (request->take != NULL ? !request->take(request->take_arg, data, len)
+                              : fwrite(data, 1, len, request->sink) != len) {
         transfer->has_sink_failed = true;
         return 0;
     }
@@ -166,6 +168,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     size_t len = size * count;
 
     keep_header(line, len, "X-Call-Id", answer->call_id, sizeof answer->call_id);
+    keep_header(line, len, "Content-Type", answer->type, sizeof answer->type);
     keep_header(line, len, "X-Start", answer->start, sizeof answer->start);
     keep_header(line, len, "X-Duration-Ms", answer->duration_ms, sizeof answer->duration_ms);
     keep_header(line, len, "X-Served-By", answer->served_by, sizeof answer->served_by);
@@ -207,6 +210,8 @@ static bool make_headers(const cli_client *client, const struct client_request *
     bool is_made;
 
     if (request->body != NULL && !add_header(out_list, "Content-Type", type))
+        return false;
+    if (request->take != NULL && !add_header(out_list, "Accept", "text/event-stream"))
         return false;
     if ((request->callback_url != NULL &&
          !add_header(out_list, "X-Callback-Url", request->callback_url)) ||
@@ -332,28 +337,37 @@ static faas_code fail_unauthenticated(const cli_client *client, const json_t *pr
                      when[0] != '\0' ? " at " : "", when);
 }
 
+faas_code client_problem(const struct client_answer *answer, faas_err *err)
+{
+    const json_t *problem = answer->problem;
+    const char *slug = json_string_value(json_object_get(problem, "code"));
+    const char *detail = json_string_value(json_object_get(problem, "detail"));
+    const char *component = json_string_value(json_object_get(problem, "component"));
+    faas_code code = slug != NULL ? faas_code_from_slug(slug) : FAAS_INTERNAL;
+
+    return faas_fail(err, code, "%s (%s, %s%s%s)", detail != NULL ? detail : faas_code_title(code),
+                     faas_code_slug(code), component != NULL ? component : "platform",
+                     answer->call_id[0] != '\0' ? ", " : "", answer->call_id);
+}
+
 static faas_code fail_from_answer(const cli_client *client, const struct client_request *request,
                                   struct client_answer *answer, faas_err *err)
 {
-    const char *slug, *detail, *component;
     const json_t *problem;
+    const char *slug;
     faas_code code;
 
     if (answer->body != NULL)
         answer->problem = faas_json_load(answer->body, answer->len, JSON_REJECT_DUPLICATES);
     problem = answer->problem;
     slug = json_string_value(json_object_get(problem, "code"));
-    detail = json_string_value(json_object_get(problem, "detail"));
-    component = json_string_value(json_object_get(problem, "component"));
     code = slug != NULL ? faas_code_from_slug(slug) : code_of_status(answer->status);
     if (code == FAAS_UNAUTHENTICATED && !request->is_public)
         return fail_unauthenticated(client, problem, err);
     if (slug == NULL)
         return faas_fail(err, code, "HTTP status %ld from %s, without the platform's explanation",
                          answer->status, client->credential.server);
-    return faas_fail(err, code, "%s (%s, %s%s%s)", detail != NULL ? detail : faas_code_title(code),
-                     slug, component != NULL ? component : "platform",
-                     answer->call_id[0] != '\0' ? ", " : "", answer->call_id);
+    return client_problem(answer, err);
 }
 
 /* ---- the exchange ---- */
@@ -382,7 +396,7 @@ static faas_code perform(cli_client *client, const struct client_request *reques
 faas_code client_send(cli_client *client, const struct client_request *request,
                       struct client_answer *out_answer, faas_err *err)
 {
-    struct transfer transfer = {.answer = out_answer, .curl = client->curl, .sink = request->sink};
+    struct transfer transfer = {.answer = out_answer, .curl = client->curl, .request = request};
     uint64_t begin_ns = faas_now_ns();
     faas_code code;
 

@@ -1,6 +1,6 @@
 /* client.h - one HTTP request to the platform, on libcurl.
  * Bodies    an answer's body is kept in memory up to CLIENT_BODY_MAX; the body of a successful
- *           answer goes to `sink` instead when there is one, byte for byte as it arrives.
+ *           answer goes to `sink` or `take` instead when there is one, as it arrives.
  * Errors    problem+json becomes code and "detail (code, component, call id)"; 401 with an expired
  *           token names the time and `faas login`; no connection, a cut answer and silence are
  *           UNAVAILABLE or TIMEOUT naming the server.
@@ -23,16 +23,20 @@
 #define CLIENT_TIMEOUT_MS 60000
 
 typedef struct cli_client cli_client;
+/* Bytes of an answer's body as they come; false ends the exchange. */
+typedef bool client_take(void *arg, const char *data, size_t len);
 
 struct client_request {
     const char *method;
     const char *path; /* begins with '/', already encoded */
     const void *body; /* NULL: none */
     size_t body_len;
-    const char *content_type;                   /* NULL: application/json */
-    bool is_public;                             /* no token needed, none sent */
-    int64_t timeout_ms;                         /* whole exchange; 0: CLIENT_TIMEOUT_MS */
-    FILE *sink;                                 /* or NULL */
+    const char *content_type; /* NULL: application/json */
+    bool is_public;           /* no token needed, none sent */
+    int64_t timeout_ms;       /* whole exchange; 0: CLIENT_TIMEOUT_MS */
+    FILE *sink;               /* or NULL */
+    client_take *take;        /* or NULL: instead of sink; asks for events */
+    void *take_arg;
     const char *callback_url, *idempotency_key; /* header fields of a call; NULL: none */
 };
 
@@ -41,7 +45,7 @@ struct client_answer {
     char *body;  /* owned, NUL after the last byte; NULL when it went to the sink */
     size_t len;
     json_t *problem; /* owned; the problem object of a failure, or NULL */
-    char call_id[64], start[16], duration_ms[24], served_by[64]; /* "" when absent */
+    char call_id[64], start[16], duration_ms[24], served_by[64], type[64]; /* "" when absent */
 };
 
 FAAS_MUST_CHECK faas_code client_open(const struct cli_common *common, cli_client **out_client,
@@ -55,6 +59,8 @@ const struct credential *client_credential(const cli_client *client);
 /* out_answer is filled as far as known on failure too: client_answer_done() in every case. */
 FAAS_MUST_CHECK faas_code client_send(cli_client *client, const struct client_request *request,
                                       struct client_answer *out_answer, faas_err *err);
+/* The failure that answer->problem tells; INTERNAL when that says none. */
+faas_code client_problem(const struct client_answer *answer, faas_err *err);
 void client_answer_done(struct client_answer *answer);
 /* Sends doc (NULL: no body); *out_doc is the answer's JSON, a new reference (NULL when empty;
  * out_doc may be NULL).  answer as in client_send. */

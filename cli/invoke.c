@@ -6,6 +6,7 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/stream.h"
 
 #define STDIN_MAX         (64 * 1024 * 1024) /* far above the platform's limit, which answers 413 */
 #define SILENCE_MS        3000
@@ -14,12 +15,14 @@
 
 static int64_t timeout_s = CALL_TIMEOUT_S;
 static const char *content_type, *callback_url, *idempotency_key;
-static bool is_async;
+static bool is_async, is_stream;
 
 const struct cli_option cli_invoke_options[] = {
     {"timeout-s", CLI_INT, &timeout_s, "N", CALL_TIMEOUT_TEXT, 1, 100000, NULL},
     {"content-type", CLI_TEXT, &content_type, "TYPE", "of the argument (application/octet-stream)",
      0, 0, NULL},
+    {"stream", CLI_FLAG, &is_stream, NULL,
+     "show what the function writes, standard error too, as it writes it", 0, 0, NULL},
     {"async", CLI_FLAG, &is_async, NULL, "queue the call, print its id", 0, 0, NULL},
     {"callback", CLI_TEXT, &callback_url, "URL",
      "with --async: where the platform posts the result once the call has ended", 0, 0, NULL},
@@ -96,12 +99,15 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
     FAAS_AUTO(char) *path =
         client_path(is_async ? "/async-function/" : "/function/", args->rest.items[0]);
     struct bytes argument = {0};
+    struct stream stream = {.answer = answer};
     struct client_request request = {
         .method = "POST",
         .path = path,
         .content_type = content_type != NULL ? content_type : "application/octet-stream",
         .timeout_ms = timeout_s * 1000,
         .sink = is_async ? NULL : stdout,
+        .take = is_stream ? stream_take : NULL,
+        .take_arg = &stream,
         .callback_url = callback_url,
         .idempotency_key = idempotency_key,
     };
@@ -109,12 +115,19 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
 
     if (path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    if (is_stream && (is_async || idempotency_key != NULL))
+        return faas_fail(err, FAAS_INVALID,
+                         "--stream: not with --async or --idempotency-key, whose result is kept "
+                         "before anybody gets it");
     FAAS_TRY(client_require_login(client, err)); /* before standard input is read */
     code = get_argument(args, &argument, err);
     request.body = argument.data;
     request.body_len = argument.len;
     if (code == FAAS_OK)
         code = client_send(client, &request, answer, err);
+    if (code == FAAS_OK && is_stream)
+        code = stream_outcome(&stream, answer, err);
+    stream_done(&stream);
     free(argument.data);
     return code;
 }
@@ -162,7 +175,7 @@ int cli_invoke(const struct cli_args *args)
         print_id(&answer, args->common.is_json);
     if (code != FAAS_OK) {
         status = client_report(&err, &answer, &args->common);
-        if (!args->common.is_json)
+        if (!args->common.is_json && !stream_is_events(&answer)) /* it was shown */
             show_stderr_tail(answer.problem);
     } else if (args->common.is_verbose) {
         output_note("call %s: %s start, %s ms, by %s", answer.call_id, answer.start,

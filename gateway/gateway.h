@@ -27,7 +27,7 @@ struct gateway {
     struct {
         char *listen, *server_address, *spill_dir, *listen_tls, *cert_file, *key_file,
             *metrics_listen;
-        int64_t connections, per_address, threads, head_kb, idle_s, read_ms, token_cache,
+        int64_t connections, per_address, threads, head_kb, idle_s, stall_s, read_ms, token_cache,
             key_fresh_s;
         int64_t rate_user, rate_address, rate_bad_keys, rate_burst_s;
     } conf;

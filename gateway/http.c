@@ -131,9 +131,9 @@ static bool is_whole(const struct whole *whole, struct MHD_Connection *connectio
 static enum MHD_Result take_field(void *arg, enum MHD_ValueKind kind, const char *name,
                                   size_t name_len, const char *value, size_t value_len)
 {
-    static const char *const kept[HTTP_FIELDS] = {"Authorization",   "X-Call-Id",
-                                                  "X-Timeout",       "traceparent",
-                                                  "Idempotency-Key", "X-Callback-Url"};
+    static const char *const kept[HTTP_FIELDS] = {
+        "Authorization",  "X-Call-Id", "X-Timeout", "traceparent",    "Idempotency-Key",
+        "X-Callback-Url", "Accept",    "X-Stream",  "X-On-Disconnect"};
     struct reading *reading = arg;
     http_exchange *x = reading->x;
 
@@ -234,6 +234,7 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
     if (server->conf.on_begin != NULL)
         server->conf.on_begin(server->conf.arg);
     http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(server->conf.read_ms));
+    x->own->is_http10 = strcmp(version, "HTTP/1.0") == 0;
     begin_whole(&reading.whole, x->own->conn, method, version);
     (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take_field, &reading);
     if (reading.is_out_of_memory)
@@ -346,6 +347,22 @@ static void note_ended(http_server *server)
     pthread_mutex_unlock(&server->defer_mu);
 }
 
+static void complete(http_server *server, http_exchange *x, bool is_sent)
+{
+    bool is_deferred = x->own->is_deferred;
+
+    if (x->own->stream != NULL) {
+        http_stream_over(x, is_sent); /* x may be gone */
+    } else {
+        x->own->is_sent = is_sent;
+        server->conf.on_done(server->conf.arg, x);
+        http_exchange_free(x);
+    }
+    if (is_deferred)
+        note_ended(server);
+    atomic_fetch_sub(&server->active, 1);
+}
+
 static void on_completed(void *cls, struct MHD_Connection *connection, void **con_cls,
                          enum MHD_RequestTerminationCode end)
 {
@@ -361,12 +378,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **co
     }
     if (x == NULL)
         return;
-    x->own->is_sent = end == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    server->conf.on_done(server->conf.arg, x);
-    if (x->own->is_deferred)
-        note_ended(server);
-    http_exchange_free(x);
-    atomic_fetch_sub(&server->active, 1);
+    complete(server, x, end == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 }
 
 /* ---- the server ---- */
@@ -480,6 +492,7 @@ faas_code http_open(const struct http_conf *conf, http_server **out_server, faas
     server->doors[HTTP_PLAIN].listener = server->doors[HTTP_TLS].listener = -1;
     pthread_mutex_init(&server->defer_mu, NULL);
     pthread_cond_init(&server->ended, NULL);
+    STAILQ_INIT(&server->left);
     http_lingers_init(&server->lingers, conf->loop);
     rc = http_conns_init(&server->conns, conf->loop, err);
     if (rc == FAAS_OK)
@@ -553,6 +566,7 @@ void http_close(http_server *server)
     wait_for_answers(server);
     for (size_t i = 0; i < HTTP_DOORS; i++)
         close_door(server, &server->doors[i]);
+    http_streams_close(server);
     http_conns_done(&server->conns);
     http_lingers_done(&server->lingers);
     pthread_cond_destroy(&server->ended);

@@ -15,6 +15,10 @@
  *           http_watch() tells.  A client that only closed its sending side looks the same until
  *           something is sent to it, so it counts as gone too (DESIGN.md 4.10); it can still read
  *           the answer.  Exchanges that nobody watches are not affected.
+ * Streams   an answer whose length nobody knows yet: the loop writes, libmicrohttpd's thread reads,
+ *           suspending the connection while there is nothing.  A client that reads nothing for
+ *           stall_s is cut, as is one for which bytes always wait and that takes less than 16 KiB a
+ *           second of them.
  * Constants an answer that is the same for everybody is made once and needs no exchange: nothing is
  *           allocated, counted or logged for it.  Its request is guarded like any other.
  * Threads   constant, on_begin, on_head, on_ready, on_done: libmicrohttpd's; deferred exchanges and http_watch: the
@@ -40,6 +44,9 @@ enum http_field {
     HTTP_TRACE,
     HTTP_KEY,
     HTTP_CALLBACK,
+    HTTP_ACCEPT,
+    HTTP_STREAM,
+    HTTP_ON_LEAVING,
     HTTP_FIELDS
 };
 
@@ -79,6 +86,7 @@ struct http_conf {
     const char *setting;    /* that names it, for the error */
     const char *listen_tls; /* the same; "": none.  http_tls_load() comes first */
     int64_t connections, per_address, threads, idle_s, read_ms;
+    int64_t stall_s; /* a streamed answer may stay unread so long */
     int64_t head_kb; /* of memory per connection, for the head of a request and that of its answer;
                         libmicrohttpd clears it for each request */
     faas_loop *loop;
@@ -128,6 +136,34 @@ bool http_is_answered(const http_exchange *x);
  * len is 0. */
 void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len);
 void http_answer_file(http_exchange *x, int status, const char *type, int take_fd, size_t len);
+
+/* ---- an answer that is made while it leaves ---- */
+#define HTTP_STREAM_MAX   (1024 * 1024) /* bytes that wait for one client; its writer holds to it */
+#define HTTP_STREAM_BLOCK (16 * 1024)
+
+struct http_stream_conf {
+    int status;
+    const char *type; /* static */
+    bool is_events;   /* what is written leaves as server-sent events (sse.h) */
+    /* Loop thread: half of HTTP_STREAM_MAX is free again, after http_stream_room() said less. */
+    void (*room)(http_exchange *x);
+    /* Loop thread, once: the client left, or was cut since it did not read.  x is still its owner's,
+     * what is written is dropped. */
+    void (*gone)(http_exchange *x);
+};
+/* Loop thread, of a deferred exchange: the head leaves.  From now on x is the owner's to look at
+ * until http_stream_end() or _break(). */
+FAAS_MUST_CHECK faas_code http_stream_begin(http_exchange *x, const struct http_stream_conf *conf,
+                                            faas_err *err);
+/* False: no memory. */
+FAAS_MUST_CHECK bool http_stream_write(http_exchange *x, bool is_stderr, const void *data,
+                                       size_t len);
+size_t http_stream_room(http_exchange *x); /* bytes of HTTP_STREAM_MAX that are free */
+/* The answer is whole, after `last` (bytes that leave as they are; len 0: none). */
+void http_stream_end(http_exchange *x, const char *last, size_t len);
+/* It is not: what was written leaves, then the connection is closed so that nobody takes it for
+ * whole: chunks without the last one, a reset where there are no chunks (HTTP/1.0). */
+void http_stream_break(http_exchange *x);
 
 /* 200 with that text; type is static.  Borrowed by the server until http_close(). */
 FAAS_MUST_CHECK faas_code http_constant_new(const char *type, const char *text,

@@ -202,18 +202,27 @@ void http_watch_add(struct http_conns *conns, struct http_watch *watch, int fd)
 {
     struct epoll_event want = {.events = EPOLLRDHUP, .data.ptr = watch};
 
+    bool is_active;
+
     watch->fd = fd;
-    watch->is_active = epoll_ctl(conns->epoll, EPOLL_CTL_ADD, fd, &want) == 0;
-    if (!watch->is_active)
+    pthread_mutex_lock(&conns->mu);
+    is_active = watch->is_active = epoll_ctl(conns->epoll, EPOLL_CTL_ADD, fd, &want) == 0;
+    pthread_mutex_unlock(&conns->mu);
+    if (!is_active)
         FAAS_LOG(WARN, "cannot watch a client", FAAS_LSTR("detail", strerror(errno)));
 }
 
-void http_watch_remove(struct http_conns *conns, struct http_watch *watch)
+bool http_watch_remove(struct http_conns *conns, struct http_watch *watch)
 {
-    if (!watch->is_active)
-        return;
+    bool was_active;
+
+    pthread_mutex_lock(&conns->mu);
+    was_active = watch->is_active;
     watch->is_active = false;
-    (void)epoll_ctl(conns->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+    if (was_active)
+        (void)epoll_ctl(conns->epoll, EPOLL_CTL_DEL, watch->fd, NULL);
+    pthread_mutex_unlock(&conns->mu);
+    return was_active;
 }
 
 static void on_gone(struct ev_loop *ev, ev_io *io, int events)
@@ -227,8 +236,8 @@ static void on_gone(struct ev_loop *ev, ev_io *io, int events)
     for (int i = 0; i < GONE_PER_TURN && epoll_wait(conns->epoll, &got, 1, 0) == 1; i++) {
         struct http_watch *watch = got.data.ptr;
 
-        http_watch_remove(conns, watch);
-        watch->gone(watch->x);
+        if (http_watch_remove(conns, watch))
+            watch->gone(watch->x);
     }
 }
 

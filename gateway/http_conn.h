@@ -44,7 +44,7 @@ struct http_watch {
     http_exchange *x;
     void (*gone)(http_exchange *x);
     int fd;
-    bool is_active;
+    bool is_active; /* guarded by mu of http_conns */
 };
 
 /* setting: its name, for messages. */
@@ -67,6 +67,7 @@ void http_conn_set_target(struct http_conn *conn, const char *raw_target);
 void http_conn_set_deadline(struct http_conn *conn, uint64_t deadline_ns);
 
 void http_watch_add(struct http_conns *conns, struct http_watch *watch, int fd);
-void http_watch_remove(struct http_conns *conns, struct http_watch *watch);
+/* Any thread, while the descriptor is open.  True: it was active. */
+bool http_watch_remove(struct http_conns *conns, struct http_watch *watch);
 
 #endif

@@ -26,6 +26,8 @@ void http_exchange_free(http_exchange *x)
         if (x->own->answer.fd >= 0)
             close(x->own->answer.fd);
     }
+    if (x->own != NULL)
+        http_stream_free(x->own->stream);
     for (size_t i = 0; i < HTTP_FIELDS; i++)
         free(x->fields[i]);
     free(x->key);
@@ -100,6 +102,7 @@ http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *con
     if (x->own == NULL)
         return NULL;
     x->own->answer.fd = -1;
+    x->own->x = x;
     x->own->server = server;
     x->own->connection = connection;
     x->own->conn = http_conn_of(connection);
@@ -194,9 +197,10 @@ static void hand_back(http_exchange *x)
     struct http_private *own = x->own;
 
     own->is_answered = true;
-    http_watch_remove(&own->server->conns, &own->watch);
-    if (own->is_deferred)
+    if (own->is_deferred) {
+        (void)http_watch_remove(&own->server->conns, &own->watch);
         MHD_resume_connection(own->connection);
+    }
 }
 
 void http_answer_bytes(http_exchange *x, int status, const char *type, void *take_body, size_t len)
@@ -259,10 +263,16 @@ static void add_headers(struct MHD_Response *response, const http_exchange *x)
         (void)MHD_add_response_header(response, "Connection", "close");
 }
 
+uint64_t http_send_ns(size_t len)
+{
+    return SEND_MS * FAAS_MS_NS + len * SEND_BYTE_NS;
+}
+
 enum MHD_Result http_send(http_exchange *x)
 {
-    uint64_t send_ns = SEND_MS * FAAS_MS_NS + x->own->answer.len * SEND_BYTE_NS;
-    struct MHD_Response *response = make_response(&x->own->answer);
+    uint64_t send_ns = http_send_ns(x->own->answer.len);
+    struct MHD_Response *response =
+        x->own->stream != NULL ? http_stream_response(x) : make_response(&x->own->answer);
     enum MHD_Result result;
 
     if (response == NULL)

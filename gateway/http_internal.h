@@ -7,6 +7,7 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include "gateway/http_conn.h"
 #include "gateway/http_linger.h"
@@ -26,18 +27,24 @@ struct http_reply {
     size_t count;
 };
 
+typedef struct http_stream http_stream;
+
 struct http_private {
+    http_exchange *x;
     http_server *server;
     struct MHD_Connection *connection;
     struct http_conn *conn;
     void (*task)(http_exchange *x);
     struct http_watch watch;
     struct http_reply answer;
-    size_t room;    /* of body */
-    size_t dropped; /* bytes of a body that was refused */
+    http_stream *stream;             /* the answer is one; owned */
+    STAILQ_ENTRY(http_private) left; /* on server->left */
+    size_t room;                     /* of body */
+    size_t dropped;                  /* bytes of a body that was refused */
     bool is_answered, is_ready_told, is_deferred;
     bool is_closing; /* the connection ends with this answer */
     bool is_sent;
+    bool is_http10; /* as its client said */
 };
 
 struct http_door {
@@ -57,17 +64,29 @@ struct http_server {
     bool is_closing;          /* guarded by defer_mu */
     size_t deferred;          /* exchanges that were and have not ended; guarded by defer_mu */
     pthread_cond_t ended;     /* one of them did */
+    STAILQ_HEAD(, http_private) left; /* streams that ended after the loop; guarded by defer_mu */
 };
 
 /* NULL without memory, or without the connection's target. */
 http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *connection,
                                  const char *method);
 void http_exchange_free(http_exchange *x);
+/* How long a client may take for so many bytes. */
+uint64_t http_send_ns(size_t len);
 /* libmicrohttpd's thread: queue the answer of an exchange that has one. */
 enum MHD_Result http_send(http_exchange *x);
 void http_add_common_headers(struct MHD_Response *response, const char *type); /* NULL: none */
 /* libmicrohttpd's thread. */
 enum MHD_Result http_constant_send(const http_constant *constant,
                                    struct MHD_Connection *connection);
+
+/* ---- http_stream.c ---- */
+void http_stream_free(http_stream *stream);
+/* libmicrohttpd's thread: the answer of an exchange that is a stream. */
+struct MHD_Response *http_stream_response(http_exchange *x);
+/* libmicrohttpd's thread: it is done with x, which is the loop's to free. */
+void http_stream_over(http_exchange *x, bool is_sent);
+/* The loop and libmicrohttpd have stopped: what was over after that. */
+void http_streams_close(http_server *server);
 
 #endif

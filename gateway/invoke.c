@@ -31,6 +31,7 @@ static void arm(struct invoke *inv, int64_t ms)
 static void end(struct invoke *inv)
 {
     ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->timer);
+    invoke_stream_stop(inv);
     invoke_forget_asks(inv);
     TAILQ_REMOVE(&inv->gw->invokes, inv, link);
     inv->gw->running--;
@@ -178,7 +179,9 @@ static bool begin_anew(struct invoke *inv, uint32_t given_up_try)
  * next owner knows the function: it runs an idempotent one again, and says `lost` of any other. */
 static void follow(struct invoke *inv)
 {
-    if (inv->losses == INVOKE_LOSSES || !begin_anew(inv, 0)) {
+    bool is_shown = inv->has_begun && !inv->is_left; /* a part of its output: not twice */
+
+    if (is_shown || inv->losses == INVOKE_LOSSES || !begin_anew(inv, 0)) {
         lose(inv);
         return;
     }
@@ -202,8 +205,13 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         break;
     case INVOKE_SENT:
     case INVOKE_TAKEN:
-    case INVOKE_RUNNING:
         invoke_ask_state(inv);
+        break;
+    case INVOKE_RUNNING:
+        if (invoke_stream_is_full(inv))
+            arm(inv, ASK_AGAIN_MS); /* nothing can come: it is the client that is waited for */
+        else
+            invoke_ask_state(inv);
         break;
     case INVOKE_LOST:
         follow(inv);
@@ -282,6 +290,9 @@ static void on_taken(struct invoke *inv, const struct faas_frame *frame)
     budget_ms = take_words(inv, frame);
     if (budget_ms < 0)
         return; /* as if it had not come: silence is asked about */
+    inv->is_torn = is_again && inv->has_begun && !inv->is_left;
+    if (inv->is_torn)
+        return;
     if (is_again && !begin_anew(inv, frame->place & 255))
         return; /* likewise */
     inv->phase = INVOKE_TAKEN;
@@ -301,6 +312,13 @@ static void on_accept(struct invoke *inv, const struct faas_frame *frame)
     arm(inv, budget_ms + SLACK_MS);
 }
 
+void invoke_await_frames(struct invoke *inv)
+{
+    if (inv->phase == INVOKE_RUNNING &&
+        ev_timer_remaining(faas_loop_ev(inv->gw->rt->loop), &inv->timer) < FRAMES_MS / 1000.0)
+        arm(inv, FRAMES_MS);
+}
+
 /* True when the call has ended. */
 static bool on_stream(struct invoke *inv, const struct faas_frame *frame)
 {
@@ -312,10 +330,7 @@ static bool on_stream(struct invoke *inv, const struct faas_frame *frame)
     case FAAS_FRAMES_OPEN:
         break;
     }
-    /* A long result may outlast the budget: while it comes, it is waited for. */
-    if (inv->phase == INVOKE_RUNNING &&
-        ev_timer_remaining(faas_loop_ev(inv->gw->rt->loop), &inv->timer) < FRAMES_MS / 1000.0)
-        arm(inv, FRAMES_MS);
+    invoke_await_frames(inv); /* a long result may outlast the budget */
     return false;
 }
 
@@ -333,7 +348,7 @@ static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
     return (frame->place & 255) > inv->given_up_try || inv->given_up_try == 0;
 }
 
-enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED, UNTAKEN };
+enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED, UNTAKEN, TORN };
 
 static enum outcome on_fail(const struct faas_frame *frame)
 {
@@ -353,7 +368,7 @@ static enum outcome on_frame(struct invoke *inv, const struct faas_frame *frame)
     switch (frame->type) {
     case FAAS_FRAME_TAKEN:
         on_taken(inv, frame);
-        return GOES_ON;
+        return inv->is_torn ? TORN : GOES_ON;
     case FAAS_FRAME_ACCEPT:
         on_accept(inv, frame);
         return GOES_ON;
@@ -386,7 +401,10 @@ static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
             break;
         outcome = on_frame(inv, out_last);
     }
-    faas_frames_in_credit(inv->in, faas_msg_reply(msg));
+    if (inv->shape != GW_WHOLE)
+        invoke_stream_credit(inv, faas_msg_reply(msg));
+    else
+        faas_frames_in_credit(inv->in, faas_msg_reply(msg));
     return outcome;
 }
 
@@ -428,6 +446,10 @@ static void on_message(void *arg, faas_msg *take_msg)
     case UNTAKEN:
         on_untaken(inv);
         return;
+    case TORN: /* its first part cannot be taken back */
+        (void)invoke_cancel(inv);
+        lose(inv);
+        return;
     case BROKEN:
         (void)invoke_cancel(inv); /* its answer is not waited for */
         fail(inv, FAAS_UNAVAILABLE,
@@ -457,6 +479,7 @@ faas_code invoke_receive(struct invoke *inv, faas_err *err)
 {
     struct faas_frames_in_conf conf = {.spill_dir = inv->gw->conf.spill_dir,
                                        .credit = send_credit,
+                                       .sink = inv->shape != GW_WHOLE ? invoke_stream_take : NULL,
                                        .arg = inv,
                                        .is_batched = true};
     faas_frames_in *in;
@@ -497,7 +520,7 @@ void invoke_on_member(struct gateway *gw, const struct faas_member *member,
     }
 }
 
-static void on_client_gone(http_exchange *x)
+void invoke_on_client_gone(http_exchange *x)
 {
     struct invoke *inv = x->state;
 
@@ -525,6 +548,7 @@ static void start(http_exchange *x)
 
     ev_init(&inv->timer, on_timer);
     inv->timer.data = inv;
+    invoke_stream_start(inv);
     inv->phase = INVOKE_SEARCH;
     inv->asks_left = ASKS;
     inv->sent_ns = faas_now_ns();
@@ -543,7 +567,8 @@ static void start(http_exchange *x)
         end(inv);
         return;
     }
-    http_watch(x, on_client_gone);
+    if (!inv->is_going_on)
+        http_watch(x, invoke_on_client_gone);
     send_attempt(inv);
 }
 

@@ -23,6 +23,16 @@ static double ms_in(const json_t *times, const char *key)
     return json_is_number(value) && json_number_value(value) > 0 ? json_number_value(value) : 0;
 }
 
+/* For the log. */
+static void note_times(struct invoke *inv, const json_t *end)
+{
+    const json_t *times = json_object_get(end, "times_ms");
+
+    inv->x->place_us = (int64_t)(ms_in(times, "place") * 1e3);
+    inv->x->start_us = (int64_t)(ms_in(times, "start") * 1e3);
+    inv->x->run_us = (int64_t)(ms_in(times, "run") * 1e3);
+}
+
 static void add_timing(struct invoke *inv, const json_t *end)
 {
     const json_t *times = json_object_get(end, "times_ms");
@@ -39,9 +49,7 @@ static void add_timing(struct invoke *inv, const json_t *end)
     http_header(inv->x, "Server-Timing",
                 "queue;dur=%.3f, place;dur=%.3f, start;dur=%.3f, run;dur=%.3f",
                 queue > 0 ? queue : 0, place, start, run);
-    inv->x->place_us = (int64_t)(place * 1e3);
-    inv->x->start_us = (int64_t)(start * 1e3);
-    inv->x->run_us = (int64_t)(run * 1e3);
+    note_times(inv, end);
 }
 
 static void add_headers(struct invoke *inv, const json_t *end)
@@ -102,6 +110,12 @@ static void copy(json_t *extra, const char *name, const json_t *end, const char 
         (void)json_object_set(extra, name, value);
 }
 
+static void give_problem(struct invoke *inv, const json_t *end, const struct problem *problem)
+{
+    if (!invoke_stream_close(inv, end, problem))
+        problem_answer(inv->x, problem);
+}
+
 static void answer_problem(struct invoke *inv, const json_t *end, faas_code code)
 {
     FAAS_AUTO(json_t) *extra = json_object();
@@ -116,7 +130,7 @@ static void answer_problem(struct invoke *inv, const json_t *end, faas_code code
         copy(extra, "oom", end, "oom");
     if (text_in(end, "stderr_tail")[0] != '\0' || code == FAAS_FAILED)
         copy(extra, "stderr", end, "stderr_tail");
-    problem_answer(inv->x, &problem);
+    give_problem(inv, end, &problem);
 }
 
 void invoke_answer_end(struct invoke *inv)
@@ -124,11 +138,14 @@ void invoke_answer_end(struct invoke *inv)
     const json_t *end = faas_frames_in_end(inv->in);
     const char *slug = text_in(end, "code");
 
-    add_headers(inv, end);
-    if (strcmp(slug, "ok") == 0)
-        answer_result(inv);
+    if (inv->has_begun) /* its headers have left */
+        note_times(inv, end);
     else
+        add_headers(inv, end);
+    if (strcmp(slug, "ok") != 0)
         answer_problem(inv, end, faas_code_from_slug(slug));
+    else if (!invoke_stream_close(inv, end, NULL))
+        answer_result(inv);
 }
 
 /* The publisher's last word. */
@@ -154,7 +171,7 @@ void invoke_answer_fail(struct invoke *inv, const struct faas_frame *frame)
         text_in(doc, "component")[0] != '\0' ? text_in(doc, "component") : "publisher";
     for (size_t i = 0; problem.extra != NULL && i < FAAS_ARRAY_LEN(own); i++)
         (void)json_object_del(problem.extra, own[i]);
-    problem_answer(inv->x, &problem);
+    give_problem(inv, NULL, &problem);
     json_decref(problem.extra);
 }
 
@@ -166,5 +183,5 @@ void invoke_answer_err(struct invoke *inv, const faas_err *err, bool may_have_ru
     if (err->detail[0] != '\0')
         FAAS_LOG(ERROR, "call failed", FAAS_LSTR("call", inv->x->id),
                  FAAS_LSTR("code", faas_code_slug(err->code)), FAAS_LSTR("detail", err->detail));
-    problem_answer(inv->x, &problem);
+    give_problem(inv, NULL, &problem);
 }

@@ -1,6 +1,7 @@
 /* invoke_internal.h - one call inside the gateway, shared by invoke*.c.
- * Files     invoke.c moves a call along; invoke_owner.c chooses its publisher; invoke_open.c makes it from a request; invoke_ask.c asks
- *           and cancels; invoke_answer.c turns its outcome into an HTTP answer.
+ * Files     invoke.c moves a call along; invoke_owner.c chooses its publisher; invoke_open.c makes it
+ *           from a request; invoke_ask.c asks and cancels; invoke_answer.c turns its outcome into an
+ *           HTTP answer; invoke_stream.c hands on its output as it comes.
  */
 #ifndef GATEWAY_INVOKE_INTERNAL_H
 #define GATEWAY_INVOKE_INTERNAL_H
@@ -8,6 +9,8 @@
 #include "base/name.h"
 #include "contract.h"
 #include "gateway/invoke.h"
+#include "gateway/params.h"
+#include "gateway/problem.h"
 #include "net/frames.h"
 
 #define INVOKE_TRIED  8 /* owners remembered as not listening */
@@ -58,6 +61,14 @@ struct invoke {
     uint64_t search_until_ns;
     int asks_left; /* before a silent peer's call counts as lost */
     TAILQ_HEAD(, ask) asks;
+
+    bool is_going_on;     /* when its client has left */
+    enum gw_stream shape; /* of the answer; what follows is for the other ones than GW_WHOLE */
+    bool has_begun;       /* the head of the answer has left */
+    bool is_left;         /* by its client; the call goes on */
+    bool is_torn;         /* it would begin anew after a part of its output has left */
+    ev_timer remind;      /* active: the client's room is used up */
+    char credit_to[FAAS_SUBJECT_MAX];
 };
 
 /* ---- invoke_open.c ---- */
@@ -71,6 +82,8 @@ enum invoke_state { INVOKE_NEVER, INVOKE_GOING_ON, INVOKE_DONE, INVOKE_NO_WORD }
 FAAS_MUST_CHECK faas_code invoke_receive(struct invoke *inv, faas_err *err);
 void invoke_on_state(struct invoke *inv, enum invoke_state state); /* the answer to a fence */
 void invoke_on_cancelled(struct invoke *inv);                      /* all cancels were answered */
+void invoke_on_client_gone(http_exchange *x);
+void invoke_await_frames(struct invoke *inv); /* they may come again */
 
 /* ---- invoke_owner.c ---- */
 const struct faas_member *invoke_next_owner(const struct invoke *inv); /* NULL: nobody now */
@@ -85,5 +98,16 @@ void invoke_forget_asks(struct invoke *inv);
 void invoke_answer_end(struct invoke *inv);
 void invoke_answer_fail(struct invoke *inv, const struct faas_frame *frame);
 void invoke_answer_err(struct invoke *inv, const faas_err *err, bool may_have_run);
+
+/* ---- invoke_stream.c ---- */
+void invoke_stream_start(struct invoke *inv);
+void invoke_stream_stop(struct invoke *inv);
+bool invoke_stream_is_full(struct invoke *inv);
+/* The sink of the frames. */
+bool invoke_stream_take(void *arg, enum faas_frame_type type, const void *data, size_t len);
+void invoke_stream_credit(struct invoke *inv, const char *reply);
+/* The call has ended: with END (NULL: there is none), badly with a problem.  False: nothing of an
+ * answer has left, so it is made as of any call. */
+bool invoke_stream_close(struct invoke *inv, const json_t *end, const struct problem *problem);
 
 #endif

@@ -65,6 +65,23 @@ static bool add_queued(const http_exchange *x, json_t *meta)
            json_object_set_new(meta, "callback", json_string(x->fields[HTTP_CALLBACK])) == 0;
 }
 
+/* What the answer is to be like, and whether it is waited for. */
+static faas_code read_manner(struct invoke *inv, faas_err *err)
+{
+    const http_exchange *x = inv->x;
+    bool is_queued = x->match.route->what == GW_ASYNC || x->fields[HTTP_KEY] != NULL;
+
+    FAAS_TRY(gw_stream_parse(x->fields[HTTP_ACCEPT], x->fields[HTTP_STREAM], &inv->shape, err));
+    FAAS_TRY(gw_leaving_parse(x->fields[HTTP_ON_LEAVING], &inv->is_going_on, err));
+    if (x->fields[HTTP_STREAM] != NULL && inv->shape != GW_WHOLE && is_queued)
+        return faas_fail(err, FAAS_INVALID,
+                         "X-Stream: not of queued calls and those with an Idempotency-Key, whose "
+                         "result is kept first");
+    if (is_queued || strcmp(x->method, "HEAD") == 0)
+        inv->shape = GW_WHOLE;
+    return FAAS_OK;
+}
+
 static faas_code check_fields(const http_exchange *x, faas_err *err)
 {
     char hash[FAAS_HASH_TEXT];
@@ -91,7 +108,12 @@ static json_t *meta_of(const struct invoke *inv, const char *function, int64_t t
         x->query != NULL ? x->query : "", "headers", "client_call_id", label != NULL ? label : "");
 
     if (meta == NULL || !add_queued(x, meta) ||
-        (timeout_ms > 0 && json_object_set_new(meta, "timeout_ms", json_integer(timeout_ms)) != 0))
+        (timeout_ms > 0 &&
+         json_object_set_new(meta, "timeout_ms", json_integer(timeout_ms)) != 0) ||
+        (inv->shape != GW_WHOLE &&
+         json_object_set_new(
+             meta, "stream",
+             json_string(inv->shape == GW_EVENTS ? FAAS_STREAMED_ALL : FAAS_STREAMED_STDOUT)) != 0))
         return NULL;
     return FAAS_STEAL(meta);
 }
@@ -104,6 +126,7 @@ static faas_code pack(struct invoke *inv, const struct input *input, faas_err *e
     int64_t timeout_ms = 0;
 
     FAAS_TRY(check_fields(x, err));
+    FAAS_TRY(read_manner(inv, err));
     if (x->fields[HTTP_TIMEOUT] != NULL)
         FAAS_TRY(gw_timeout_parse(x->fields[HTTP_TIMEOUT], &timeout_ms, err));
     FAAS_TRY(faas_function_ref_parse(input->name, &ref, err));

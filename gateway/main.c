@@ -49,6 +49,10 @@ static const struct faas_option options[] = {
         "kept for the answer's, and more of it costs time in every request"),
     FAAS_OPT_INT(conf.idle_s, "GATEWAY_IDLE_S", "10", 1, 3600,
                  "seconds after which a silent connection is closed"),
+    FAAS_OPT_INT(
+        conf.stall_s, "GATEWAY_STALL_S", "30", 1, 3600,
+        "seconds a client may leave a streamed output unread before it is cut and its call "
+        "cancelled"),
     FAAS_OPT_INT(conf.read_ms, "GATEWAY_READ_MS", "30000", 100, 3600000,
                  "longest time to send a request's head, and again its body, in milliseconds"),
     FAAS_OPT_INT(conf.token_cache, "GATEWAY_TOKEN_CACHE", "8192", 1, 1000000,
@@ -452,6 +456,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .head_kb = conf.head_kb,
         .idle_s = conf.idle_s,
         .read_ms = conf.read_ms,
+        .stall_s = conf.stall_s,
         .loop = rt->loop,
         .constant = constant,
         .on_begin = on_begin,

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 #include "contract.h"
@@ -213,6 +214,44 @@ faas_code gw_timeout_parse(const char *text, int64_t *out_ms, faas_err *err)
         return faas_fail(err, FAAS_INVALID, "X-Timeout: expected at least 1 ms");
     *out_ms = sum < FAAS_TIMEOUT_MS_MAX ? (int64_t)ceil(sum) : FAAS_TIMEOUT_MS_MAX;
     return FAAS_OK;
+}
+
+/* One media range, whatever its parameters: whoever would take something else as well gets what
+ * everybody gets. */
+static bool is_event_stream(const char *accept)
+{
+    static const char type[] = "text/event-stream";
+    const char *at = accept + strspn(accept, " \t");
+
+    if (strncasecmp(at, type, sizeof type - 1) != 0 || strchr(at, ',') != NULL)
+        return false;
+    at += sizeof type - 1;
+    at += strspn(at, " \t");
+    return *at == '\0' || *at == ';';
+}
+
+faas_code gw_stream_parse(const char *accept, const char *stream, enum gw_stream *out_stream,
+                          faas_err *err)
+{
+    bool is_events = accept != NULL && is_event_stream(accept);
+
+    if (stream != NULL && strcmp(stream, "true") != 0 && strcmp(stream, "false") != 0)
+        return faas_fail(err, FAAS_INVALID, "X-Stream: expected true or false");
+    if (stream != NULL && strcmp(stream, "false") == 0)
+        *out_stream = GW_WHOLE;
+    else if (is_events)
+        *out_stream = GW_EVENTS;
+    else
+        *out_stream = stream != NULL ? GW_BYTES : GW_WHOLE;
+    return FAAS_OK;
+}
+
+faas_code gw_leaving_parse(const char *text, bool *out_goes_on, faas_err *err)
+{
+    *out_goes_on = text != NULL && strcmp(text, "continue") == 0;
+    if (text == NULL || *out_goes_on || strcmp(text, "cancel") == 0)
+        return FAAS_OK;
+    return faas_fail(err, FAAS_INVALID, "X-On-Disconnect: expected cancel or continue");
 }
 
 faas_code gw_label_check(const char *text, faas_err *err)

@@ -48,5 +48,15 @@ FAAS_MUST_CHECK faas_code gw_key_hash(const char *text, char out_hash[FAAS_HASH_
 /* X-Callback-Url: http:// or https://, a host, no user and password, printable ASCII without blanks, at
  * most FAAS_CALLBACK_MAX bytes.  Where it leads is checked when it is used. */
 FAAS_MUST_CHECK faas_code gw_callback_check(const char *text, faas_err *err);
+enum gw_stream {           /* a call's answer */
+                 GW_WHOLE, /* when the call has ended */
+                 GW_BYTES, /* standard output as it is written */
+                 GW_EVENTS /* standard output, standard error and the end, as events */
+};
+/* Accept that names text/event-stream and nothing else; X-Stream: "true" or "false".  Each may be NULL. */
+FAAS_MUST_CHECK faas_code gw_stream_parse(const char *accept, const char *stream,
+                                          enum gw_stream *out_stream, faas_err *err);
+/* X-On-Disconnect: "cancel" (also NULL) or "continue". */
+FAAS_MUST_CHECK faas_code gw_leaving_parse(const char *text, bool *out_goes_on, faas_err *err);
 
 #endif

@@ -10,7 +10,7 @@ static int status_of(const struct problem *problem)
     return problem->status != 0 ? problem->status : faas_code_status(problem->code);
 }
 
-static json_t *document(const http_exchange *x, const struct problem *problem)
+json_t *problem_document(const http_exchange *x, const struct problem *problem)
 {
     const char *slug = faas_code_slug(problem->code);
     const char *detail = problem->detail != NULL && problem->detail[0] != '\0'
@@ -54,7 +54,7 @@ static void add_headers(http_exchange *x, const struct problem *problem)
 
 void problem_answer(http_exchange *x, const struct problem *problem)
 {
-    FAAS_AUTO(json_t) *doc = document(x, problem);
+    FAAS_AUTO(json_t) *doc = problem_document(x, problem);
     char *text = NULL;
     size_t len = 0;
 

@@ -20,6 +20,8 @@ struct problem {
     int64_t retry_after_s; /* 0: not said */
     const char *reason; /* of a 401: missing, invalid, expired, revoked; NULL: not about a token */
 };
+/* The document alone, a new reference; NULL without memory. */
+json_t *problem_document(const http_exchange *x, const struct problem *problem);
 void problem_answer(http_exchange *x, const struct problem *problem);
 /* err's code and message; component NULL: "gateway". */
 void problem_from_err(http_exchange *x, const faas_err *err, const char *component);

@@ -119,6 +119,10 @@
 #define FAAS_STREAM_KEYS    "KEYS"
 #define FAAS_BUCKET_RECORDS "records" /* of calls: a log, read by registries */
 
+/* "stream" of a call's and a placement's JSON: what leaves as it is written. */
+#define FAAS_STREAMED_STDOUT "stdout"
+#define FAAS_STREAMED_ALL    "all" /* stderr, too */
+
 #define FAAS_KEY_SIGNING "keys" /* in the revocations: the public keys of tokens */
 
 #define FAAS_SUBJECT_MAX 256

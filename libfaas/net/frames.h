@@ -9,10 +9,15 @@
  * Sizes     a payload is at most FAAS_FRAME_MAX; a message at most FAAS_FRAME_MAX plus headers.
  * Sender    keeps frames until credit passes them; sends at most `window` beyond the newest credit;
  *           sends again from the credited frame when a credit repeats, or after 300 ms of silence;
- *           END repeats until acknowledged (credit = END's number + 1) or give-up.
+ *           END repeats until acknowledged (credit = END's number + 1) or give-up.  A window of 0
+ *           holds it: only after 3 s without any credit one frame goes out, in case one was lost.
+ *           An eager one begins with a window of FAAS_FRAME_WINDOW_EAGER, and sends what was written while the window has room, and lets it grow into
+ *           larger frames while it has none.
  * Receiver  accepts frames of one (call id, place) in order, drops the rest, answers with credit;
- *           holds stdout in memory up to 1 MiB, then in an unlinked file; the first complete END
- *           wins.  The END's count and BLAKE2b-128 hash of stdout are checked.
+ *           takes no frame beyond what its credits let come;
+ *           holds stdout in memory up to 1 MiB, then in an unlinked file, or hands stdout and stderr
+ *           on as they come; the first complete END wins.  The END's count and BLAKE2b-128 hash of
+ *           stdout are checked.
  * Threads   all state belongs to the loop thread.
  */
 #ifndef FAAS_FRAMES_H
@@ -22,10 +27,11 @@
 #include "base/json.h"
 #include "base/loop.h"
 
-#define FAAS_FRAME_MAX    (256 * 1024)
-#define FAAS_FRAME_HEAD   32
-#define FAAS_FRAME_WINDOW 16
-#define FAAS_FRAME_HASH   33 /* text of BLAKE2b-128, with NUL */
+#define FAAS_FRAME_MAX          (256 * 1024)
+#define FAAS_FRAME_HEAD         32
+#define FAAS_FRAME_WINDOW       16
+#define FAAS_FRAME_WINDOW_EAGER 4  /* where bytes are handed on as they come */
+#define FAAS_FRAME_HASH         33 /* text of BLAKE2b-128, with NUL */
 
 enum faas_frame_type {
     FAAS_FRAME_HEAD_INFO = 1,
@@ -71,6 +77,7 @@ struct faas_frames_out_conf {
     /* Without credit for so long the first unacknowledged message is sent again; 0: 300. */
     int64_t silence_ms;
     int64_t repeat_ms; /* a repeated credit sends nothing again that left so lately; 0: 30 */
+    bool is_eager;     /* bytes leave as they are written, as far as the window allows */
 };
 FAAS_MUST_CHECK faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf,
                                               faas_frames_out **out, faas_err *err);
@@ -85,8 +92,8 @@ FAAS_MUST_CHECK faas_code faas_frames_out_write(faas_frames_out *out, enum faas_
 FAAS_MUST_CHECK faas_code faas_frames_out_end(faas_frames_out *out, json_t *end, faas_err *err);
 void faas_frames_out_flush(faas_frames_out *out);
 void faas_frames_out_credit(faas_frames_out *out, const struct faas_frame *credit);
-/* Bytes kept that are not acknowledged yet: the writer stops reading its source above its own
- * bound. */
+/* Bytes kept that are not acknowledged yet, a small frame counted as the memory it takes: the writer
+ * stops reading its source above its own bound. */
 size_t faas_frames_out_pending(const faas_frames_out *out);
 
 /* ---- receiver ---- */
@@ -105,6 +112,9 @@ struct faas_frames_in_conf {
                               last frame of each message */
     void (*credit)(void *arg, const char *reply, const void *msg,
                    size_t len); /* send credit to reply */
+    /* Takes the bytes of STDOUT and STDERR in order, instead of their being kept here; false: no
+     * memory, the stream is broken.  NULL: stdout is kept, stderr dropped. */
+    bool (*sink)(void *arg, enum faas_frame_type type, const void *data, size_t len);
     void *arg;
 };
 FAAS_MUST_CHECK faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf,
@@ -117,6 +127,10 @@ enum faas_frames_state faas_frames_in_take(faas_frames_in *in, const struct faas
                                            const char *reply);
 /* With is_batched: send the credit that the frames taken since the last one ask for, if any. */
 void faas_frames_in_credit(faas_frames_in *in, const char *reply);
+/* How many frames the next credits let come; 0: none but those let come before, which are taken. */
+void faas_frames_in_set_window(faas_frames_in *in, uint32_t window);
+/* Sends a credit now, whether one is due or not. */
+void faas_frames_in_remind(faas_frames_in *in, const char *reply);
 const json_t *faas_frames_in_end(const faas_frames_in *in);  /* borrowed; NULL before COMPLETE */
 const json_t *faas_frames_in_head(const faas_frames_in *in); /* borrowed; NULL before it came */
 size_t faas_frames_in_bytes(const faas_frames_in *in);       /* stdout received */

@@ -17,9 +17,12 @@ struct faas_frames_in {
     uint32_t place, next; /* the placement listened to, once next > 0; next frame wanted */
     bool is_end_taken;    /* the stream is over, well or badly */
     bool is_credit_due;
+    uint32_t window;
+    uint32_t limit; /* the first frame that no credit has let come */
     json_t *head, *end;
 
-    struct faas_spill out; /* stdout */
+    struct faas_spill out; /* stdout, unless there is a sink */
+    uint64_t bytes;        /* of stdout */
     crypto_generichash_state hash;
 
     bool is_text;      /* UTF-8 so far */
@@ -40,6 +43,7 @@ faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf, faas_frames
     faas_spill_init(&in->out, conf->memory_max != 0 ? conf->memory_max : MEMORY_MAX,
                     conf->spill_dir != NULL ? conf->spill_dir : "/tmp");
     in->is_text = true;
+    in->window = in->limit = conf->sink != NULL ? FAAS_FRAME_WINDOW_EAGER : FAAS_FRAME_WINDOW;
     crypto_generichash_init(&in->hash, NULL, 0, HASH_BYTES);
     *out_in = in;
     return FAAS_OK;
@@ -72,7 +76,7 @@ bool faas_frames_in_is_text(const faas_frames_in *in)
 
 size_t faas_frames_in_bytes(const faas_frames_in *in)
 {
-    return in->out.len;
+    return (size_t)in->bytes;
 }
 
 /* ---- keeping stdout ---- */
@@ -105,9 +109,11 @@ static bool keep(faas_frames_in *in, const void *data, size_t len)
 {
     if (len == 0)
         return true;
-    if (len > in->conf.stdout_max - in->out.len ||
-        faas_spill_add(&in->out, data, len, NULL) != FAAS_OK)
+    if (in->conf.sink != NULL ? !in->conf.sink(in->conf.arg, FAAS_FRAME_STDOUT, data, len)
+                              : len > in->conf.stdout_max - in->out.len ||
+                                    faas_spill_add(&in->out, data, len, NULL) != FAAS_OK)
         return false;
+    in->bytes += len;
     crypto_generichash_update(&in->hash, data, len);
     check_text(in, data, len);
     return true;
@@ -124,7 +130,7 @@ static bool is_whole(faas_frames_in *in)
 
     crypto_generichash_final(&in->hash, hash, sizeof hash);
     sodium_bin2hex(mine, sizeof mine, hash, sizeof hash);
-    return json_is_integer(bytes) && json_integer_value(bytes) == (json_int_t)in->out.len &&
+    return json_is_integer(bytes) && json_integer_value(bytes) == (json_int_t)in->bytes &&
            json_is_string(text) && strcmp(json_string_value(text), mine) == 0;
 }
 
@@ -143,7 +149,12 @@ static enum faas_frames_state take_next(faas_frames_in *in, const struct faas_fr
         if (faas_json_parse(frame->payload, frame->len, false, &in->end, NULL) != FAAS_OK)
             return FAAS_FRAMES_BROKEN;
         return is_whole(in) ? FAAS_FRAMES_COMPLETE : FAAS_FRAMES_BROKEN;
-    default: /* stderr is not kept here */
+    case FAAS_FRAME_STDERR:
+        if (in->conf.sink != NULL && frame->len > 0 &&
+            !in->conf.sink(in->conf.arg, FAAS_FRAME_STDERR, frame->payload, frame->len))
+            return FAAS_FRAMES_BROKEN;
+        return FAAS_FRAMES_OPEN;
+    default:
         return FAAS_FRAMES_OPEN;
     }
 }
@@ -163,7 +174,7 @@ enum faas_frames_state faas_frames_in_take(faas_frames_in *in, const struct faas
         in->place = frame->place;
     if (frame->place != in->place)
         return in->state;
-    if (frame->number == in->next && !in->is_end_taken) {
+    if (frame->number == in->next && frame->number < in->limit && !in->is_end_taken) {
         in->next++;
         if (in->state == FAAS_FRAMES_OPEN)
             in->state = take_next(in, frame);
@@ -175,9 +186,20 @@ enum faas_frames_state faas_frames_in_take(faas_frames_in *in, const struct faas
     return in->state;
 }
 
+void faas_frames_in_set_window(faas_frames_in *in, uint32_t window)
+{
+    in->window = window;
+}
+
+void faas_frames_in_remind(faas_frames_in *in, const char *reply)
+{
+    in->is_credit_due = true;
+    faas_frames_in_credit(in, reply);
+}
+
 void faas_frames_in_credit(faas_frames_in *in, const char *reply)
 {
-    uint32_t window = htobe32(FAAS_FRAME_WINDOW);
+    uint32_t window = htobe32(in->window);
     uint8_t msg[FAAS_FRAME_HEAD + sizeof window];
     struct faas_frame credit = {
         .type = FAAS_FRAME_CREDIT,
@@ -190,6 +212,8 @@ void faas_frames_in_credit(faas_frames_in *in, const char *reply)
     if (!in->is_credit_due || reply == NULL)
         return;
     in->is_credit_due = false;
+    if (in->limit < in->next + in->window)
+        in->limit = in->next + in->window;
     memcpy(credit.id, in->conf.id, sizeof credit.id);
     in->conf.credit(in->conf.arg, reply, msg, faas_frame_write(&credit, msg));
 }

@@ -11,7 +11,8 @@
 #define SILENCE_MS   300
 #define REPEAT_MS    30
 #define OPEN_MIN     512
-#define WINDOW_LIMIT 256 /* frames a receiver may ask for at most */
+#define WINDOW_LIMIT 256                 /* frames a receiver may ask for at most */
+#define HELD_NS      (3000 * FAAS_MS_NS) /* without a word from a receiver whose window is 0 */
 #define HASH_BYTES   16
 
 struct kept { /* one frame in wire form */
@@ -31,7 +32,7 @@ struct faas_frames_out {
     bool is_ended, is_done;
     uint64_t base_sent_ns; /* when frame `credited` last left */
     uint64_t heard_ns;     /* newest credit, or when END was queued */
-    size_t pending;        /* payload bytes kept, the open frame included */
+    size_t pending;        /* bytes kept (cost()), the open frame included */
 
     struct kept *open; /* frame being filled; not numbered yet */
     size_t open_room;
@@ -56,7 +57,7 @@ faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf, faas_fram
         self->conf.silence_ms = SILENCE_MS;
     if (self->conf.repeat_ms == 0)
         self->conf.repeat_ms = REPEAT_MS;
-    self->window = FAAS_FRAME_WINDOW;
+    self->window = conf->is_eager ? FAAS_FRAME_WINDOW_EAGER : FAAS_FRAME_WINDOW;
     TAILQ_INIT(&self->kept);
     crypto_generichash_init(&self->hash, NULL, 0, HASH_BYTES);
     ev_init(&self->timer, on_timer);
@@ -65,12 +66,18 @@ faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf, faas_fram
     return FAAS_OK;
 }
 
+/* What a closed frame counts for: many of a byte each are not to pass for nothing. */
+static size_t cost(const struct kept *frame)
+{
+    return frame->len < OPEN_MIN ? OPEN_MIN : frame->len;
+}
+
 static void drop_first(faas_frames_out *out)
 {
     struct kept *first = TAILQ_FIRST(&out->kept);
 
     TAILQ_REMOVE(&out->kept, first, link);
-    out->pending -= first->len;
+    out->pending -= cost(first);
     free(first);
 }
 
@@ -88,6 +95,39 @@ void faas_frames_out_free(faas_frames_out *out)
 size_t faas_frames_out_pending(const faas_frames_out *out)
 {
     return out->pending;
+}
+
+/* ---- numbering ---- */
+
+/* Give the open frame its number and header. */
+static void close_open(faas_frames_out *out)
+{
+    struct kept *frame = out->open;
+    struct faas_frame head;
+
+    if (frame == NULL)
+        return;
+    frame->number = out->count++;
+    head = (struct faas_frame){
+        .type = out->open_type,
+        .place = out->conf.place,
+        .number = frame->number,
+        .payload = frame->wire + FAAS_FRAME_HEAD,
+        .len = frame->len,
+    };
+    memcpy(head.id, out->conf.id, sizeof head.id);
+    (void)faas_frame_write(&head, frame->wire);
+    TAILQ_INSERT_TAIL(&out->kept, frame, link);
+    out->pending += cost(frame) - frame->len;
+    out->open = NULL;
+    out->open_room = 0;
+}
+
+/* What was written leaves as soon as the receiver has room for one frame more. */
+static void close_if_eager(faas_frames_out *out)
+{
+    if (out->conf.is_eager && out->count - out->credited < out->window)
+        close_open(out);
 }
 
 /* ---- sending ---- */
@@ -174,6 +214,21 @@ static void finish(faas_frames_out *out, bool is_acknowledged)
     out->conf.done(out->conf.arg, is_acknowledged);
 }
 
+/* A single message: who lost more says so with its next credit. */
+static void repeat_one(faas_frames_out *out)
+{
+    bool is_held = out->window == 0;
+
+    if (is_held && faas_now_ns() < out->heard_ns + HELD_NS)
+        return;
+    if (is_held)
+        out->window = 1;
+    out->next = out->credited;
+    (void)send_one(out);
+    if (is_held)
+        out->window = 0;
+}
+
 static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
 {
     faas_frames_out *out = timer->data;
@@ -186,9 +241,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         finish(out, false);
         return;
     }
-    /* A single message: who lost more says so with its next credit. */
-    out->next = out->credited;
-    (void)send_one(out);
+    repeat_one(out);
     left_ms = out->is_ended ? faas_left_ms(give_up_ns) : out->conf.silence_ms;
     arm(out, left_ms < out->conf.silence_ms ? left_ms : out->conf.silence_ms);
 }
@@ -212,6 +265,7 @@ static void on_repeat(faas_frames_out *out)
 void faas_frames_out_credit(faas_frames_out *out, const struct faas_frame *credit)
 {
     uint32_t window, ahead = credit->number - out->credited;
+    bool was_held;
 
     if (out->is_done || credit->type != FAAS_FRAME_CREDIT || credit->place != out->conf.place ||
         strcmp(credit->id, out->conf.id) != 0 || credit->len < sizeof window)
@@ -220,9 +274,10 @@ void faas_frames_out_credit(faas_frames_out *out, const struct faas_frame *credi
         return; /* older than the newest one, or beyond what exists */
     memcpy(&window, credit->payload, sizeof window);
     window = be32toh(window);
-    out->window = window == 0 ? 1 : window > WINDOW_LIMIT ? WINDOW_LIMIT : window;
+    was_held = out->window == 0;
+    out->window = window > WINDOW_LIMIT ? WINDOW_LIMIT : window;
     out->heard_ns = faas_now_ns();
-    if (ahead == 0) {
+    if (ahead == 0 && !was_held) {
         on_repeat(out);
         return;
     }
@@ -236,34 +291,12 @@ void faas_frames_out_credit(faas_frames_out *out, const struct faas_frame *credi
         finish(out, true);
         return;
     }
+    close_if_eager(out);
     arm(out, out->conf.silence_ms);
     send_all(out);
 }
 
 /* ---- filling ---- */
-
-/* Give the open frame its number and header. */
-static void close_open(faas_frames_out *out)
-{
-    struct kept *frame = out->open;
-    struct faas_frame head;
-
-    if (frame == NULL)
-        return;
-    frame->number = out->count++;
-    head = (struct faas_frame){
-        .type = out->open_type,
-        .place = out->conf.place,
-        .number = frame->number,
-        .payload = frame->wire + FAAS_FRAME_HEAD,
-        .len = frame->len,
-    };
-    memcpy(head.id, out->conf.id, sizeof head.id);
-    (void)faas_frame_write(&head, frame->wire);
-    TAILQ_INSERT_TAIL(&out->kept, frame, link);
-    out->open = NULL;
-    out->open_room = 0;
-}
 
 /* Room for at least one more byte in the open frame of this type, and as many of `want` as a frame
  * may hold; false without memory. */
@@ -345,8 +378,9 @@ faas_code faas_frames_out_write(faas_frames_out *out, enum faas_frame_type type,
     uint32_t before = out->count;
 
     FAAS_TRY(append(out, type, data, len, err));
+    close_if_eager(out);
     if (out->count != before)
-        send_all(out); /* a frame became full */
+        send_all(out); /* a frame became full, or need not */
     return FAAS_OK;
 }
 

@@ -15,7 +15,7 @@
 /* ---- a call ---- */
 
 struct meta { /* the envelope's JSON; borrowed */
-    const char *kind, *function, *gateway, *client_call_id;
+    const char *kind, *function, *gateway, *client_call_id, *stream;
     int64_t timeout_ms;
 };
 static const struct faas_json_field meta_fields[] = {
@@ -24,12 +24,13 @@ static const struct faas_json_field meta_fields[] = {
     FAAS_FIELD(STR, struct meta, gateway, "gateway", 0, 39, false),
     FAAS_FIELD(STR, struct meta, client_call_id, "client_call_id", 0, FAAS_LABEL_MAX, false),
     FAAS_FIELD(INT, struct meta, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
+    FAAS_FIELD(STR, struct meta, stream, "stream", 0, 32, false),
     FAAS_FIELD_END,
 };
 
 static faas_code fill_from_meta(struct live *call, const struct faas_envelope *env, faas_err *err)
 {
-    struct meta meta = {.kind = "exec", .gateway = "", .client_call_id = ""};
+    struct meta meta = {.kind = "exec", .gateway = "", .client_call_id = "", .stream = ""};
 
     FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
     if (strcmp(meta.kind, "exec") != 0)
@@ -39,6 +40,10 @@ static faas_code fill_from_meta(struct live *call, const struct faas_envelope *e
     snprintf(call->history.client_call_id, sizeof call->history.client_call_id, "%s",
              meta.client_call_id);
     call->asked_ms = meta.timeout_ms;
+    if (strcmp(meta.stream, FAAS_STREAMED_STDOUT) == 0)
+        call->stream = FAAS_STREAMED_STDOUT;
+    else if (strcmp(meta.stream, FAAS_STREAMED_ALL) == 0)
+        call->stream = FAAS_STREAMED_ALL;
     call->arg = env->bytes;
     call->arg_len = env->len;
     return FAAS_OK;

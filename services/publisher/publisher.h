@@ -103,6 +103,7 @@ struct live {              /* one call */
     struct faas_function_ref ref; /* of a job's run the name alone */
     uint32_t attempt;
     int64_t age_ms, asked_ms; /* asked_ms: the caller's own timeout, 0: none */
+    const char *stream;       /* constant, a word of contract.h: what it streams; NULL: nothing */
 
     /* where it stands */
     struct record *rec; /* NULL before FOUND */

@@ -250,11 +250,14 @@ faas_code record_check_argument(const struct record *rec, const void *arg, size_
     return FAAS_OK;
 }
 
-char *record_placement(const struct record *rec, int64_t timeout_ms, bool is_pull, size_t *out_len)
+char *record_placement(const struct record *rec, const struct record_run *run, size_t *out_len)
 {
+    const char *stream = run->stream != NULL ? run->stream : "";
     char *text;
-    int len = asprintf(&text, "%.*s,\"timeout_ms\":%lld,\"pull\":%s}", (int)rec->spec_len,
-                       rec->spec, (long long)timeout_ms, is_pull ? "true" : "false");
+    int len =
+        asprintf(&text, "%.*s,\"timeout_ms\":%lld%s%s%s,\"pull\":%s}", (int)rec->spec_len,
+                 rec->spec, (long long)run->timeout_ms, run->stream != NULL ? ",\"stream\":\"" : "",
+                 stream, run->stream != NULL ? "\"" : "", run->is_pull ? "true" : "false");
 
     if (len < 0)
         return NULL;

@@ -195,8 +195,10 @@ static faas_code publish_call(struct live *call, const void *data, size_t len, f
 faas_code wire_place(struct live *call, faas_err *err)
 {
     struct faas_envelope_parts parts = {.bytes = call->arg, .len = call->arg_len};
-    FAAS_AUTO(char) *meta =
-        record_placement(call->rec, drive_timeout_ms(call), call->round.is_pull, &parts.json_len);
+    const struct record_run run = {.timeout_ms = drive_timeout_ms(call),
+                                   .is_pull = call->round.is_pull,
+                                   .stream = call->stream};
+    FAAS_AUTO(char) *meta = record_placement(call->rec, &run, &parts.json_len);
     FAAS_AUTO(void) *msg = NULL;
     size_t len = 0;
 

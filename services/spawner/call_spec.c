@@ -20,7 +20,7 @@ struct body {
     json_t *command, *env, *secrets;
     double cpus;
     int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr;
-    const char *isolation;
+    const char *isolation, *stream;
     bool may_pull;
 };
 
@@ -59,6 +59,7 @@ static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(STR, struct body, isolation, "isolation", 1, 64, false),
     FAAS_FIELD(BOOL, struct body, may_pull, "pull", 0, 0, false),
     FAAS_FIELD(INT, struct body, last_stderr, "last_stderr", 0, FAAS_STDERR_TAIL, false),
+    FAAS_FIELD(STR, struct body, stream, "stream", 0, 32, false),
     FAAS_FIELD_END,
 };
 
@@ -164,6 +165,14 @@ static faas_code add_trace(const struct call_spec *spec, struct body *body, json
     return FAAS_OK;
 }
 
+/* Of a word we do not know nothing leaves early, which is never wrong. */
+static enum call_stream stream_of(const struct body *body)
+{
+    if (strcmp(body->stream, FAAS_STREAMED_ALL) == 0)
+        return CALL_STREAM_ALL;
+    return strcmp(body->stream, FAAS_STREAMED_STDOUT) == 0 ? CALL_STREAM_STDOUT : CALL_STREAM_NONE;
+}
+
 faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec, faas_err *err)
 {
     struct rt_spec run;
@@ -177,6 +186,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
                          .reuse = "fresh",
                          .function = "",
                          .isolation = "docker",
+                         .stream = "",
                          .cpus = run.cpus,
                          .memory_mb = run.memory_mb,
                          .pids = run.pids,
@@ -190,6 +200,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     FAAS_TRY(add_trace(spec, &body, env->meta, err));
     spec->isolation = body.isolation;
     spec->stderr_max = body.last_stderr;
+    spec->stream = stream_of(&body);
     snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);
     snprintf(spec->function, sizeof spec->function, "%s", body.function);
     spec->run = (struct rt_spec){

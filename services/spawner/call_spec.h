@@ -12,6 +12,9 @@
 #include "net/bus.h"
 #include "runtime.h"
 
+/* What goes to the caller as it is written, besides stdout at the end. */
+enum call_stream { CALL_STREAM_NONE, CALL_STREAM_STDOUT, CALL_STREAM_ALL };
+
 struct call_spec {
     char id[FAAS_UUID_TEXT];
     char tenant[FAAS_UUID_TEXT], function[FAAS_UUID_TEXT]; /* "": not said */
@@ -24,6 +27,7 @@ struct call_spec {
     double age_ms; /* since the call's first sending; -1: not said */
     const char *isolation;
     int64_t stderr_max;
+    enum call_stream stream;
     struct rt_spec run;
 };
 /* From headers alone: id, place, publisher, inbox, epoch, beat.  INVALID: it cannot be answered. */

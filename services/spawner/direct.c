@@ -52,9 +52,10 @@ static bool on_out(void *arg, const void *data, size_t len)
     return true;
 }
 
-static void on_err(void *arg, const void *data, size_t len)
+static bool on_err(void *arg, const void *data, size_t len)
 {
     (void)arg, (void)data, (void)len; /* errors are logged, and logs hold no output */
+    return true;
 }
 
 static void answer(struct run *run, const struct rt_outcome *outcome)

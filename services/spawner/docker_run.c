@@ -31,7 +31,8 @@ static void on_slice(void *arg, enum stream_kind kind, const uint8_t *data, size
     struct rt_call *call = arg;
 
     if (kind == STREAM_STDERR) {
-        call->sink.err(call->sink.arg, data, len);
+        if (!call->sink.err(call->sink.arg, data, len) && call->facts.stop == STOP_NONE)
+            call->is_paused = true;
         return;
     }
     if (kind != STREAM_STDOUT || call->facts.stop != STOP_NONE)
@@ -360,6 +361,7 @@ static faas_code copy_order(struct rt_call *call, const struct rt_spec *spec, fa
     call->facts.start_timeout_ms = spec->start_timeout_ms;
     call->facts.memory_mb = spec->memory_mb;
     call->facts.output_bytes = spec->output_bytes;
+    call->facts.is_stream = spec->is_stream;
     return FAAS_OK;
 }
 

@@ -12,8 +12,7 @@
 #include "outcome.h"
 
 #define BUDGET_SLACK_MS 10000 /* kill, last frames */
-#define RESUME_BELOW    (JOB_PENDING_MAX / 2)
-#define TOGETHER_MAX    4096 /* bytes: no more than that may be in a heartbeat's way */
+#define TOGETHER_MAX    4096  /* bytes: no more than that may be in a heartbeat's way */
 #define END_TRY_MS      300
 #define END_DIRECT_MS   900 /* three tries */
 #define END_ANYBODY_MS  10000
@@ -44,59 +43,6 @@ struct job {
 };
 
 /* ---- what is told ---- */
-
-static json_t *event_json(const struct job_host *host, uint32_t place, const char *name)
-{
-    return json_pack("{s:i,s:s,s:I,s:s,s:s}", "v", 1, "event", name, "place", (json_int_t)place,
-                     "spawner", host->spawner, "epoch", faas_members_epoch(host->members));
-}
-
-static bool event_subject(char out_subject[FAAS_SUBJECT_MAX], const struct call_spec *spec)
-{
-    int n =
-        snprintf(out_subject, FAAS_SUBJECT_MAX, "faas.call.%s.%s.ev", spec->publisher, spec->id);
-
-    return n > 0 && n < FAAS_SUBJECT_MAX;
-}
-
-/* Lost events are no loss of fate: the publisher asks (fence). */
-static void tell_event(const struct job_host *host, const struct call_spec *spec,
-                       const json_t *event)
-{
-    char subject[FAAS_SUBJECT_MAX];
-    const struct faas_header headers[] = {
-        {FAAS_H_PROTO, FAAS_PROTO}, {FAAS_H_ID, spec->id}, {NULL, NULL}};
-    struct faas_out out = {.subject = subject, .headers = headers};
-    FAAS_AUTO(char) *text = event != NULL ? faas_json_text(event, &out.len) : NULL;
-    faas_err err = {0};
-
-    out.data = text;
-    if (text == NULL || !event_subject(subject, spec))
-        return;
-    if (faas_bus_publish(faas_rpc_bus(host->rpc), FAAS_CONTROL, &out, &err) != FAAS_OK)
-        FAAS_LOG(WARN, "event not sent", FAAS_LSTR("call", spec->id), FAAS_LSTR("why", err.msg));
-}
-
-void job_tell_busy(const struct job_host *host, const struct call_spec *head, const char *reason,
-                   const char *detail)
-{
-    FAAS_AUTO(json_t) *event = event_json(host, head->place, "busy");
-
-    if (event == NULL || json_object_set_new(event, "reason", json_string(reason)) != 0 ||
-        json_object_set_new(event, "detail", json_string(detail)) != 0)
-        return;
-    FAAS_LOG(DEBUG, "call refused", FAAS_LSTR("call", head->id), FAAS_LSTR("reason", reason),
-             FAAS_LSTR("detail", detail));
-    tell_event(host, head, event);
-}
-
-void job_answer_state(const struct job_host *host, const faas_msg *msg, const char *state)
-{
-    FAAS_AUTO(json_t) *doc = json_pack("{s:i,s:s,s:s}", "v", 1, "state", state, "epoch",
-                                       faas_members_epoch(host->members));
-
-    faas_rpc_answer_json(host->rpc, msg, doc);
-}
 
 static void send_to_caller(void *arg, const void *msg, size_t len)
 {
@@ -138,9 +84,9 @@ static void send_accept_frame(job *self)
 
 static void tell_named_event(job *self, const char *name)
 {
-    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, name);
+    FAAS_AUTO(json_t) *event = job_event_json(self->host, self->spec.place, name);
 
-    tell_event(self->host, &self->spec, event);
+    job_tell_event(self->host, &self->spec, event);
 }
 
 void job_tell_accept(job *self)
@@ -265,7 +211,7 @@ static void on_end_told(void *arg, const struct faas_rpc_reply *reply)
 
 static void tell_end_event(job *self, json_t *end)
 {
-    FAAS_AUTO(json_t) *event = event_json(self->host, self->spec.place, "end");
+    FAAS_AUTO(json_t) *event = job_event_json(self->host, self->spec.place, "end");
     const struct faas_member *publisher =
         faas_members_find(self->host->members, "publisher", self->spec.publisher);
     char subject[FAAS_SUBJECT_MAX];
@@ -274,7 +220,7 @@ static void tell_end_event(job *self, json_t *end)
         json_object_set_new(event, "id", json_string(self->spec.id)) != 0 ||
         outcome_add_record(event, self->spec.tenant, self->spec.function, &self->tail) != 0 ||
         (self->end_text = faas_json_text(event, &self->end_len)) == NULL ||
-        !event_subject(subject, &self->spec)) {
+        !job_event_subject(subject, &self->spec)) {
         FAAS_LOG(ERROR, "the end of a call could not be told", FAAS_LSTR("call", self->spec.id));
         self->is_event_done = true;
     } else if (publisher != NULL && publisher->is_dead) {
@@ -306,29 +252,43 @@ static void on_stall(struct ev_loop *ev, ev_timer *timer, int events)
         self->host->runtime->ops->cancel(self->run);
 }
 
-static bool on_out(void *arg, const void *data, size_t len)
+static size_t pending_max(const job *self)
 {
-    job *self = arg;
+    return self->spec.stream != CALL_STREAM_NONE ? JOB_STREAM_MAX : JOB_PENDING_MAX;
+}
+
+/* False: take no more for now. */
+static bool put(job *self, enum faas_frame_type type, const void *data, size_t len)
+{
     faas_err err;
 
     if (self->is_out_of_memory || self->is_frames_done)
         return true;
-    if (faas_frames_out_write(self->frames, FAAS_FRAME_STDOUT, data, len, &err) != FAAS_OK) {
+    if (faas_frames_out_write(self->frames, type, data, len, &err) != FAAS_OK) {
         self->is_out_of_memory = true;
         self->host->runtime->ops->cancel(self->run);
         return true;
     }
-    if (faas_frames_out_pending(self->frames) < JOB_PENDING_MAX)
+    if (faas_frames_out_pending(self->frames) < pending_max(self))
         return true;
     ev_timer_again(faas_loop_ev(self->host->loop), &self->stall);
     return false;
 }
 
-static void on_err(void *arg, const void *data, size_t len)
+static bool on_out(void *arg, const void *data, size_t len)
+{
+    return put(arg, FAAS_FRAME_STDOUT, data, len);
+}
+
+static bool on_err(void *arg, const void *data, size_t len)
 {
     job *self = arg;
 
     stderr_tail_add(&self->tail, data, len);
+    if (self->spec.stream != CALL_STREAM_ALL ||
+        self->tail.total > (uint64_t)self->host->stream_bytes)
+        return true;
+    return put(self, FAAS_FRAME_STDERR, data, len);
 }
 
 /* Stopped by us for reasons the runtime does not know. */
@@ -408,7 +368,7 @@ static void resume(job *self)
 {
     if (!ev_is_active(&self->stall))
         return;
-    if (faas_frames_out_pending(self->frames) >= RESUME_BELOW) {
+    if (faas_frames_out_pending(self->frames) >= pending_max(self) / 2) {
         ev_timer_again(faas_loop_ev(self->host->loop), &self->stall);
         return;
     }
@@ -440,7 +400,8 @@ static faas_code open_ways(job *self, faas_err *err)
                                         .send = send_to_caller,
                                         .done = on_frames_done,
                                         .arg = self,
-                                        .give_up_ms = JOB_GIVE_UP_MS};
+                                        .give_up_ms = JOB_GIVE_UP_MS,
+                                        .is_eager = self->spec.stream != CALL_STREAM_NONE};
     FAAS_AUTO(json_t) *head =
         json_pack("{s:i,s:s,s:s}", "v", 1, "kind", "exec", "spawner", self->host->spawner);
 
@@ -506,7 +467,11 @@ static faas_code decode(job *self, faas_err *err)
 {
     FAAS_TRY(
         faas_envelope_open(faas_msg_data(self->msg), faas_msg_len(self->msg), &self->env, err));
-    return call_spec_body(&self->env, &self->spec, err);
+    FAAS_TRY(call_spec_body(&self->env, &self->spec, err));
+    self->spec.run.is_stream = self->spec.stream != CALL_STREAM_NONE;
+    if (self->spec.run.is_stream)
+        self->spec.run.output_bytes = self->host->stream_bytes;
+    return FAAS_OK;
 }
 
 void job_judge(job *self)

@@ -6,6 +6,9 @@
  *           to any publisher (PROTOCOL.md 4.3).
  * Memory    stdout is not read from the runtime while JOB_PENDING_MAX bytes wait for credit; a
  *           receiver that gives none for JOB_STALL_MS has left.
+ * Streams   what the call asks to have streamed leaves when it is read; stderr then waits for credit
+ *           like stdout, and no more than JOB_STREAM_MAX is kept: what an ended call leaves waits for
+ *           a client here, in a place that others may need.
  * Hooks     ended: nothing of it runs any more; gone: the job is about to be freed.
  * Threads   loop thread.
  */
@@ -13,11 +16,13 @@
 #define SPAWNER_JOB_H
 
 #include "call_spec.h"
+#include "contract.h"
 #include "net/frames.h"
 #include "net/members.h"
 #include "runtime.h"
 
 #define JOB_PENDING_MAX (4 * 1024 * 1024)
+#define JOB_STREAM_MAX  (512 * 1024)
 #define JOB_STALL_MS    15000
 #define JOB_GIVE_UP_MS  10000 /* END without any sign of its receiver */
 
@@ -31,7 +36,8 @@ struct job_host { /* the same for all jobs of a process */
     const char *spawner; /* instance id */
     faas_inbox *credits; /* of all jobs: its owner hands them to job_credit() */
     struct runtime *runtime;
-    bool is_stopping; /* calls that are stopped now were not cancelled by anybody */
+    int64_t stream_bytes; /* limit of a streamed output, in place of the function's */
+    bool is_stopping;     /* calls that are stopped now were not cancelled by anybody */
     void (*ended)(void *arg, job *ended);
     void (*gone)(void *arg, job *gone);
     void *arg;
@@ -56,6 +62,10 @@ void job_credit(job *self, const struct faas_frame *credit);
 /* Answers the message once nothing of the call runs any more. */
 void job_cancel(job *self, faas_msg *take_msg);
 
+/* ---- job_event.c ---- */
+json_t *job_event_json(const struct job_host *host, uint32_t place, const char *name);
+bool job_event_subject(char out_subject[FAAS_SUBJECT_MAX], const struct call_spec *spec);
+void job_tell_event(const struct job_host *host, const struct call_spec *spec, const json_t *event);
 /* A refusal that needs no job. */
 void job_tell_busy(const struct job_host *host, const struct call_spec *head, const char *reason,
                    const char *detail);

@@ -23,7 +23,7 @@
 
 static struct {
     char *runtime, *docker_host, *cluster, *allowed, *auth_file, *images, *run_dir, *dns;
-    int64_t slots, max_containers, pulls, starts, pull_timeout_ms, lane_idle_ms;
+    int64_t slots, stream_mb, max_containers, pulls, starts, pull_timeout_ms, lane_idle_ms;
     bool is_direct, is_parked, is_outbound;
 } conf;
 
@@ -75,6 +75,9 @@ static const struct faas_option options[] = {
     FAAS_OPT_STR(conf.docker_host, "DOCKER_HOST", "unix:///var/run/docker.sock",
                  "the Docker Engine: unix:///PATH or tcp://HOST:PORT"),
     FAAS_OPT_INT(conf.slots, "SPAWNER_SLOTS", "64", 1, 4096, "calls that may run at once"),
+    FAAS_OPT_INT(conf.stream_mb, "SPAWNER_STREAM_MB", "1024", 1, 1048576,
+                 "most MiB of standard output, and again of standard error, of a call whose output "
+                 "is streamed; limits.output_mb is for the others"),
     FAAS_OPT_INT(conf.max_containers, "MAX_CONTAINERS", "0", 0, 4096,
                  "older name of SPAWNER_SLOTS; counts when it is not 0"),
     FAAS_OPT_STR(conf.cluster, "CLUSTER", "default",
@@ -311,7 +314,8 @@ static faas_code check_cluster(faas_err *err)
 
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
-    struct worker_conf work = {.rt = rt, .beats = &app.beats, .slots = slots()};
+    struct worker_conf work = {
+        .rt = rt, .beats = &app.beats, .slots = slots(), .stream_mb = conf.stream_mb};
 
     (void)state;
     FAAS_TRY(check_cluster(err));

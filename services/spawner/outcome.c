@@ -34,7 +34,9 @@ static void decide_stopped(const struct run_facts *f, struct rt_outcome *out)
         break;
     case STOP_OUTPUT:
         snprintf(text, sizeof text,
-                 "killed: more than %lld bytes on stdout; raise limits.output_mb (1..64)",
+                 f->is_stream
+                     ? "killed: more than %lld bytes on stdout, the most this platform streams"
+                     : "killed: more than %lld bytes on stdout; raise limits.output_mb (1..64)",
                  (long long)f->output_bytes);
         say(out, FAAS_OUTPUT_TOO_LARGE, text);
         break;

@@ -36,6 +36,7 @@ struct run_facts {
     int exit_code;           /* when it ran */
     bool was_oom_killed;     /* as the engine says */
     int64_t timeout_ms, start_timeout_ms, memory_mb, output_bytes; /* for the messages */
+    bool is_stream;                                                /* likewise */
 };
 /* Fills code, exit_code, is_oom, may_have_run, detail; leaves the times. */
 void outcome_decide(const struct run_facts *facts, struct rt_outcome *out_outcome);

@@ -38,8 +38,9 @@ struct rt_spec { /* borrowed for the length of call() */
     bool is_stdin;     /* the argument goes to standard input instead of argv */
     const json_t *env; /* object of strings, or NULL */
     bool has_network;
-    bool is_slot;  /* its sandbox may have served, and may serve, other calls of this function */
-    bool may_pull; /* fetch a missing image within start_timeout_ms */
+    bool is_slot;   /* its sandbox may have served, and may serve, other calls of this function */
+    bool may_pull;  /* fetch a missing image within start_timeout_ms */
+    bool is_stream; /* for the message about too much output: whose limit it is */
     double cpus;
     int64_t memory_mb, pids, tmp_mb, output_bytes;
     int64_t timeout_ms, start_timeout_ms;
@@ -57,9 +58,10 @@ struct rt_outcome {
 
 struct rt_sink {
     void (*started)(void *arg);
-    /* false: take no more stdout until resume(). */
+    /* false: take no more stdout until resume(); of err: neither of the two, unless the call is being
+     * stopped. */
     bool (*out)(void *arg, const void *data, size_t len);
-    void (*err)(void *arg, const void *data, size_t len);
+    bool (*err)(void *arg, const void *data, size_t len);
     void (*end)(void *arg, const struct rt_outcome *outcome);
     void *arg;
 };

@@ -24,6 +24,7 @@ struct worker_conf {
     struct runtime *runtime;
     const struct beats *beats; /* of this process */
     int64_t slots;
+    int64_t stream_mb; /* most of stdout, and again of stderr, of a call whose output is streamed */
 };
 FAAS_MUST_CHECK faas_code worker_new(const struct worker_conf *conf, worker **out_worker,
                                      faas_err *err);

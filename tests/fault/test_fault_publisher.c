@@ -39,7 +39,7 @@ static faas_code place_record(void *state, faas_err *err)
 
     (void)state;
     FAAS_TRY(record_parse(KEY, RECORD, strlen(RECORD), &rec, err));
-    text = record_placement(rec, 500, true, &len);
+    text = record_placement(rec, &(struct record_run){.timeout_ms = 500, .is_pull = true}, &len);
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "placement");
     FAAS_TRY(faas_json_parse(text, len, false, &placement, err));

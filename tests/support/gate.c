@@ -442,12 +442,13 @@ void gate_calm(struct gate *gate)
     for (int i = 0; i < 2; i++) {
         struct puppet *p = &gate->publishers[i];
 
+        if (p->process.loop != NULL) { /* a repeated question may still be on its way to it */
+            process_on_loop(&p->process, calm_one, p);
+            continue;
+        }
         p->gate = gate;
         (void)snprintf(p->id, sizeof p->id, "p%d", i + 1);
-        if (p->process.loop != NULL) /* a repeated question may still be on its way to it */
-            process_on_loop(&p->process, calm_one, p);
-        else
-            calm_one(p);
+        calm_one(p);
     }
     gate->spawner_cancels = gate->spawner_fences = gate->registry_calls = 0;
 }

@@ -292,7 +292,7 @@ static bool on_out(void *arg, const void *data, size_t len)
     return call->on_out == NULL || call->on_out(call);
 }
 
-static void on_err(void *arg, const void *data, size_t len)
+static bool on_err(void *arg, const void *data, size_t len)
 {
     struct sandbox_call *call = arg;
     size_t room = sizeof call->err - 1 - call->err_len;
@@ -302,6 +302,7 @@ static void on_err(void *arg, const void *data, size_t len)
     memcpy(call->err + call->err_len, data, len);
     call->err_len += len;
     call->err[call->err_len] = '\0';
+    return true;
 }
 
 static void on_end(void *arg, const struct rt_outcome *outcome)

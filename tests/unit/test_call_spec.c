@@ -72,6 +72,26 @@ static void every_field_is_taken_and_unknown_ones_are_let_be(void **state)
     assert_string_equal(json_string_value(json_object_get(spec.run.env, "A")), "b");
 }
 
+static enum call_stream stream_of(const char *word)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct call_spec spec;
+    char text[512];
+
+    (void)snprintf(text, sizeof text, "{" IMAGE ",\"stream\":\"%s\"}", word);
+    assert_ok(decode(text, &spec, &doc));
+    return spec.stream;
+}
+
+static void an_unknown_word_about_streaming_streams_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(stream_of(""), CALL_STREAM_NONE);
+    assert_int_equal(stream_of("stdout"), CALL_STREAM_STDOUT);
+    assert_int_equal(stream_of("all"), CALL_STREAM_ALL);
+    assert_int_equal(stream_of("later"), CALL_STREAM_NONE);
+}
+
 static void a_slot_is_of_one_function_of_one_user(void **state)
 {
     FAAS_AUTO(json_t) *doc = NULL;
@@ -156,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bare_placement_has_the_documented_defaults),
         cmocka_unit_test(every_field_is_taken_and_unknown_ones_are_let_be),
+        cmocka_unit_test(an_unknown_word_about_streaming_streams_nothing),
         cmocka_unit_test(a_slot_is_of_one_function_of_one_user),
         cmocka_unit_test(what_cannot_be_run_is_refused_by_name),
         cmocka_unit_test(a_trace_is_a_variable_unless_the_function_has_one),

@@ -205,6 +205,48 @@ static void malformed_timeouts_are_invalid(void **state)
     assert_int_equal(ms, 77);
 }
 
+static enum gw_stream shape(const char *accept, const char *stream)
+{
+    enum gw_stream got = GW_WHOLE;
+
+    assert_int_equal(gw_stream_parse(accept, stream, &got, &err), FAAS_OK);
+    return got;
+}
+
+static void an_output_is_streamed_where_nothing_else_would_do(void **state)
+{
+    (void)state;
+    assert_int_equal(shape(NULL, NULL), GW_WHOLE);
+    assert_int_equal(shape(NULL, "true"), GW_BYTES);
+    assert_int_equal(shape("*/*", "true"), GW_BYTES);
+    assert_int_equal(shape(NULL, "false"), GW_WHOLE);
+    assert_int_equal(shape("text/event-stream", NULL), GW_EVENTS);
+    assert_int_equal(shape(" Text/Event-Stream ; charset=utf-8", "true"), GW_EVENTS);
+    assert_int_equal(shape("text/event-stream", "false"), GW_WHOLE);
+    assert_int_equal(shape("text/event-streams", NULL), GW_WHOLE);
+    assert_int_equal(shape("application/json, text/event-stream", NULL), GW_WHOLE);
+    assert_int_equal(shape("text/event-stream, application/json", NULL), GW_WHOLE);
+    assert_int_equal(shape("", NULL), GW_WHOLE);
+}
+
+static void other_words_about_streams_are_invalid(void **state)
+{
+    enum gw_stream got;
+    bool goes_on = true;
+
+    (void)state;
+    assert_int_equal(gw_stream_parse(NULL, "1", &got, &err), FAAS_INVALID);
+    assert_string_equal(err.msg, "X-Stream: expected true or false");
+    assert_int_equal(gw_leaving_parse("", &goes_on, &err), FAAS_INVALID);
+    assert_string_equal(err.msg, "X-On-Disconnect: expected cancel or continue");
+    assert_int_equal(gw_leaving_parse("continue", &goes_on, &err), FAAS_OK);
+    assert_true(goes_on);
+    assert_int_equal(gw_leaving_parse("cancel", &goes_on, &err), FAAS_OK);
+    assert_false(goes_on);
+    assert_int_equal(gw_leaving_parse(NULL, &goes_on, &err), FAAS_OK);
+    assert_false(goes_on);
+}
+
 static void labels_are_short_printable_ascii(void **state)
 {
     char longest[GW_LABEL_MAX + 2];
@@ -281,6 +323,8 @@ int main(void)
         cmocka_unit_test(a_body_that_must_be_changed_must_be_an_object),
         cmocka_unit_test(timeouts_are_milliseconds_or_durations),
         cmocka_unit_test(malformed_timeouts_are_invalid),
+        cmocka_unit_test(an_output_is_streamed_where_nothing_else_would_do),
+        cmocka_unit_test(other_words_about_streams_are_invalid),
         cmocka_unit_test(labels_are_short_printable_ascii),
         cmocka_unit_test(keys_are_printable_and_travel_as_hashes),
         cmocka_unit_test(callbacks_are_web_addresses_without_secrets),

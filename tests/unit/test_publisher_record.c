@@ -42,7 +42,8 @@ static record *parse(const char *text)
 static json_t *placement(const record *rec, int64_t timeout_ms, bool is_pull)
 {
     size_t len = 0;
-    FAAS_AUTO(char) *text = record_placement(rec, timeout_ms, is_pull, &len);
+    FAAS_AUTO(char) *text = record_placement(
+        rec, &(struct record_run){.timeout_ms = timeout_ms, .is_pull = is_pull}, &len);
     json_t *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
 
     assert_int_equal(strlen(text), len);
@@ -81,6 +82,19 @@ static void a_placement_carries_everything_the_spawner_needs(void **state)
     assert_int_equal(rec->max_wait_ms, 250);
     assert_int_equal(rec->concurrency, 9);
     assert_string_equal(rec->affinity, TENANT "/" ID "/3");
+}
+
+static void a_placement_says_what_its_call_streams(void **state)
+{
+    FAAS_AUTO(record) *rec = parse(least);
+    const struct record_run run = {.timeout_ms = 5, .stream = FAAS_STREAMED_ALL};
+    size_t len = 0;
+    FAAS_AUTO(char) *text = record_placement(rec, &run, &len);
+    FAAS_AUTO(json_t) *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(doc, "stream")), "all");
+    assert_int_equal(json_integer_value(json_object_get(doc, "timeout_ms")), 5);
 }
 
 static void absent_fields_have_the_documented_defaults(void **state)
@@ -207,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_hold_the_tenant_and_half_a_hash),
         cmocka_unit_test(a_placement_carries_everything_the_spawner_needs),
+        cmocka_unit_test(a_placement_says_what_its_call_streams),
         cmocka_unit_test(absent_fields_have_the_documented_defaults),
         cmocka_unit_test(images_of_the_store_run_in_sandboxes),
         cmocka_unit_test(texts_of_a_record_are_never_syntax),

@@ -196,6 +196,15 @@ static void take_out(struct rt_call *call, const char *data, size_t len)
     }
 }
 
+static void take_err(struct rt_call *call, const char *data, size_t len)
+{
+    if (call->sink.err(call->sink.arg, data, len) || call->facts.stop != STOP_NONE)
+        return;
+    call->is_paused = true;
+    ev_io_stop(call->nt->ev, &call->out_io);
+    ev_io_stop(call->nt->ev, &call->err_io);
+}
+
 /* One piece; false: there is none, now or ever. */
 static bool read_out(struct rt_call *call)
 {
@@ -219,7 +228,7 @@ static bool read_err(struct rt_call *call)
         return false;
     len = read(call->err, call->nt->buffer, sizeof call->nt->buffer);
     if (len > 0)
-        call->sink.err(call->sink.arg, call->nt->buffer, (size_t)len);
+        take_err(call, call->nt->buffer, (size_t)len);
     else if (len == 0 || errno != EAGAIN)
         stop_io(call, &call->err_io, &call->err);
     return len > 0;
@@ -260,6 +269,8 @@ void native_resume(struct rt_call *call)
     call->is_paused = false;
     if (call->out >= 0)
         ev_io_start(call->nt->ev, &call->out_io);
+    if (call->err >= 0)
+        ev_io_start(call->nt->ev, &call->err_io);
     if (call->has_exited)
         end_later(call);
 }
@@ -272,7 +283,7 @@ static void maybe_end(struct rt_call *call)
 {
     while (!call->is_paused && read_out(call))
         ;
-    while (read_err(call))
+    while (!call->is_paused && read_err(call))
         ;
     if (!call->is_paused)
         tell_end(call);
@@ -507,7 +518,8 @@ static void call_init(struct rt_call *call, const struct rt_spec *spec)
     call->facts = (struct run_facts){.timeout_ms = spec->timeout_ms,
                                      .start_timeout_ms = spec->start_timeout_ms,
                                      .memory_mb = spec->memory_mb,
-                                     .output_bytes = spec->output_bytes};
+                                     .output_bytes = spec->output_bytes,
+                                     .is_stream = spec->is_stream};
     ev_timer_init(&call->start_timer, on_start_timer, (double)spec->start_timeout_ms / 1000.0, 0.0);
     ev_timer_init(&call->run_timer, on_run_timer, (double)spec->timeout_ms / 1000.0, 0.0);
     ev_timer_init(&call->later, on_later, 0.0, 0.0);
