@@ -83,6 +83,7 @@ static void dispatch(http_exchange *x)
 
     switch (x->match.route->what) {
     case GW_FORWARD:
+    case GW_SET:
     case GW_RECORD:
         if (queued_is_wait(x))
             queued_state_begin(gw, x);

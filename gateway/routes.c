@@ -10,6 +10,7 @@
 #define KiB         1024
 #define CREDENTIALS (8 * KiB)
 #define RECORD      FAAS_CONTROL_BODY_MAX
+#define SECRET      FAAS_SECRET_BODY_MAX
 #define QUERY       (4 * KiB)
 #define CALL        FAAS_BODY_MAX
 /* Resolving an image may pull it; a write waits until every reader has applied it. */
@@ -72,6 +73,11 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),     GW_USER,   QUERY,       READ_MS,    200},
     {"GET",    "/v1/calls/{id}",                          GW_RECORD,   R(CALL),      GW_USER,   QUERY,       WAIT_MS,    200},
     {"GET",    "/v1/calls/{id}/logs",                     GW_LOG,      R(CALL_LOG),  GW_USER,   QUERY,       READ_MS,    200},
+
+    {"GET",    "/v1/secrets",                             GW_FORWARD,  R(SECRETS),   GW_USER,   QUERY,       READ_MS,    200},
+    {"POST",   "/v1/secrets",                             GW_SET,      R(SECRET_SET), GW_USER,  SECRET,      WRITE_MS,   201},
+    {"PUT",    "/v1/secrets/{name}",                      GW_SET,      R(SECRET_SET), GW_USER,  SECRET,      WRITE_MS,   201},
+    {"DELETE", "/v1/secrets/{name}",                      GW_FORWARD,  R(SECRET_DROP), GW_USER, QUERY,       WRITE_MS,   204},
 
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,         GW_PUBLIC, 0,           0,          200},
     {.method = NULL},

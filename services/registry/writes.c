@@ -191,6 +191,7 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     image.is_needed = image.isolation != NULL;
     FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
+    FAAS_TRY(secrets_check(&reg->secrets, caller, doc, true, err));
     rc = write_head(reg, caller, doc, 0, err);
     if (rc == FAAS_CONFLICT)
         return faas_fail(err, FAAS_CONFLICT, TAKEN);
@@ -229,6 +230,11 @@ static bool is_moving(const struct function_want *want, const json_t *head)
     return wanted != NULL && strcmp(wanted, function_isolation(head)) != 0;
 }
 
+static bool names_secrets(const struct function_want *want)
+{
+    return want != NULL && json_object_get(want->body, "secrets") != NULL;
+}
+
 /* The next version, or *out_next NULL when there is nothing to change. */
 static faas_code build_next(struct change *change, const json_t *head, json_t **out_next,
                             faas_err *err)
@@ -250,6 +256,8 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
     }
     if (change->want == NULL && function_same_image(head, next))
         return FAAS_OK;
+    FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, names_secrets(change->want),
+                           err));
     if (function_version(next) > change->reg->versions_max)
         return faas_fail_busy(err, QUOTA_AGAIN_S,
                               "the function has %lld versions, the most allowed; delete it and "
