@@ -1,6 +1,6 @@
 include services/spawner/image/sources.mk
 CLI_CLIENT := cli/main.c cli/args.c cli/output.c cli/file.c cli/credentials.c cli/client.c \
-    cli/account.c cli/calls.c cli/queued.c cli/functions.c cli/deploy.c cli/invoke.c
+    cli/account.c cli/prompt.c cli/secret.c cli/calls.c cli/queued.c cli/functions.c cli/deploy.c cli/invoke.c
 CLI_UP := cli/up.c cli/down.c cli/status.c cli/plan.c cli/programs.c cli/datadir.c cli/ports.c \
     cli/image_registry.c cli/keys.c cli/keys_tls.c cli/nats_conf.c cli/supervisor.c cli/process.c cli/logfile.c cli/state.c \
     cli/watchdog.c cli/ready.c cli/session.c cli/rotate.c cli/invite.c cli/init.c cli/engine_probe.c cli/runtime.c \

@@ -31,7 +31,8 @@ static void settle(faas_sealed_key *key)
 
 faas_code faas_sealed_key_new(faas_sealed_key **out_key, faas_err *err)
 {
-    faas_sealed_key *key = sodium_malloc(sizeof *key);
+    /* Without it libsodium knows no page size. */
+    faas_sealed_key *key = sodium_init() >= 0 ? sodium_malloc(sizeof *key) : NULL;
 
     if (key == NULL)
         return faas_fail_sys(err, ENOMEM, "key");
@@ -125,32 +126,54 @@ static faas_code encode(const unsigned char *box, size_t len, char **out_text, f
     return FAAS_OK;
 }
 
+static faas_code read_public(const char *text, unsigned char out_key[crypto_box_PUBLICKEYBYTES],
+                             faas_err *err)
+{
+    size_t got = 0;
+
+    return sodium_hex2bin(out_key, crypto_box_PUBLICKEYBYTES, text, strlen(text), NULL, &got,
+                          NULL) == 0 &&
+                   got == crypto_box_PUBLICKEYBYTES
+               ? FAAS_OK
+               : faas_fail(err, FAAS_INVALID, "public_key: expected %d hex digits",
+                           FAAS_SEALED_PUBLIC - 1);
+}
+
+/* plain and box are apart: a sealed box begins with what it needs while it is made. */
+static faas_code make_box(const unsigned char *open, const struct faas_sealed_value *value,
+                          char **out_text, faas_err *err)
+{
+    size_t label = strlen(value->label) + 1, len = label + value->len;
+    unsigned char *plain = sodium_malloc(len), *box = malloc(len + crypto_box_SEALBYTES);
+    faas_code rc = FAAS_OK;
+
+    if (plain == NULL || box == NULL) {
+        rc = faas_fail_sys(err, ENOMEM, "sealed value");
+    } else {
+        memcpy(plain, value->label, label);
+        if (value->len > 0)
+            memcpy(plain + label, value->bytes, value->len);
+        rc = crypto_box_seal(box, plain, len, open) == 0
+                 ? encode(box, len + crypto_box_SEALBYTES, out_text, err)
+                 : faas_fail(err, FAAS_INVALID, "public_key: not a key");
+    }
+    sodium_free(plain);
+    free(box);
+    return rc;
+}
+
 faas_code faas_seal(const char *public_key, const struct faas_sealed_value *value, char **out_text,
                     faas_err *err)
 {
-    unsigned char open[crypto_box_PUBLICKEYBYTES], *box;
-    size_t label = strlen(value->label) + 1, len = label + value->len, got = 0;
-    faas_code rc = FAAS_OK;
+    unsigned char open[crypto_box_PUBLICKEYBYTES];
 
-    if (sodium_hex2bin(open, sizeof open, public_key, strlen(public_key), NULL, &got, NULL) != 0 ||
-        got != sizeof open)
-        return faas_fail(err, FAAS_INVALID, "public_key: %zu hex digits", 2 * sizeof open);
-    if (label > FAAS_SEALED_LABEL_MAX || value->len > FAAS_SEALED_MAX)
+    if (sodium_init() < 0)
+        return faas_fail_sys(err, EIO, "libsodium");
+    FAAS_TRY(read_public(public_key, open, err));
+    if (strlen(value->label) >= FAAS_SEALED_LABEL_MAX || value->len > FAAS_SEALED_MAX)
         return faas_fail(err, FAAS_TOO_LARGE, "a sealed value is at most %d bytes",
                          FAAS_SEALED_MAX);
-    box = malloc(len + crypto_box_SEALBYTES);
-    if (box == NULL)
-        return faas_fail_sys(err, ENOMEM, "sealed value");
-    memcpy(box, value->label, label);
-    if (value->len > 0)
-        memcpy(box + label, value->bytes, value->len);
-    if (crypto_box_seal(box, box, len, open) != 0) /* in place, as libsodium allows */
-        rc = faas_fail(err, FAAS_INVALID, "public_key: not a key");
-    if (rc == FAAS_OK)
-        rc = encode(box, len + crypto_box_SEALBYTES, out_text, err);
-    sodium_memzero(box, len + crypto_box_SEALBYTES);
-    free(box);
-    return rc;
+    return make_box(open, value, out_text, err);
 }
 
 static faas_code decode(const char *text, unsigned char **out_box, size_t *out_len, faas_err *err)

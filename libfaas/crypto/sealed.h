@@ -6,7 +6,7 @@
  * Values    any bytes, up to FAAS_SEALED_MAX; opened ones lie in memory of that kind.
  * Errors    INVALID (the file is no key, or not fit for a secret; the box was made for another key
  *           or label, or is damaged), INTERNAL (no memory).
- * Threads   any; sodium_init() has run.
+ * Threads   any.
  */
 #ifndef FAAS_SEALED_H
 #define FAAS_SEALED_H

@@ -508,9 +508,7 @@ static faas_code reseal(const struct secrets *secrets, const struct question *qu
     rc = faas_unseal(secrets->key, key, stored->bytes, &bytes, &value.len, &why);
     if (rc == FAAS_INVALID) {
         (void)faas_fail(err, FAAS_UNAVAILABLE,
-                        "secret %s cannot be opened: the registry has another key than when it "
-                        "was set; set it again",
-                        question->name);
+                        "it was sealed to another key than the registry's of now; set it again");
         return faas_err_detail(err, "%s", why.msg);
     }
     if (rc != FAAS_OK) {

@@ -22,6 +22,7 @@ struct call_spec {
     double age_ms; /* since the call's first sending; -1: not said */
     const char *isolation;
     int64_t stderr_max;
+    const json_t *secrets; /* names; NULL: none */
     struct rt_spec run;
 };
 /* From headers alone: id, place, publisher, inbox, epoch, beat.  INVALID: it cannot be answered. */

@@ -32,6 +32,9 @@ struct job {
     char *inbox; /* of the caller */
     faas_frames_out *frames;
     struct rt_call *run;
+    secrets_wait
+        *secrets; /* while they are asked for: accepted, and the runtime knows nothing yet */
+    uint64_t asked_ns;
     struct stderr_tail tail;
     ev_timer stall;
     ev_timer tell; /* accept and started, of a call that has not ended by then */
@@ -178,6 +181,9 @@ static void drop_message(job *self)
     self->spec.run.image = (struct rt_image){.reference = NULL};
     self->spec.run.command = self->spec.run.env = NULL;
     self->spec.run.argument = NULL;
+    self->spec.secrets = NULL;
+    secret_set_unref(self->spec.run.secrets);
+    self->spec.run.secrets = NULL;
 }
 
 void job_free(job *self)
@@ -193,6 +199,7 @@ void job_free(job *self)
     }
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
+    secrets_cancel(self->secrets);
     faas_frames_out_free(self->frames);
     drop_message(self);
     stderr_tail_done(&self->tail);
@@ -449,25 +456,92 @@ static faas_code open_ways(job *self, faas_err *err)
     return faas_frames_out_head(self->frames, head, err);
 }
 
-static void accept(job *self)
+/* Most calls' end says it in time.  When this process dies before, the call is lost either way: a
+ * publisher takes "nobody listens" for no answer. */
+static void be_running(job *self)
+{
+    self->stage = JOB_RUNNING;
+    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
+}
+
+static faas_code run(job *self, faas_err *err)
 {
     struct runtime *runtime = self->host->runtime;
     const struct rt_sink sink = {
         .started = on_started, .out = on_out, .err = on_err, .end = on_end, .arg = self};
+
+    return runtime->ops->call(runtime, &self->spec.run, &sink, &self->run, err);
+}
+
+/* The job is accepted, and ends without having begun. */
+static void end_unbegun(job *self, faas_code code, const char *why)
+{
+    struct rt_outcome outcome = {.code = code, .exit_code = -1};
+
+    snprintf(outcome.detail, sizeof outcome.detail, "%s", why);
+    drop_message(self);
+    on_end(self, &outcome);
+}
+
+/* What asking took counts as a part of the start. */
+static void on_secrets(void *arg, struct secret_set *take_set, const faas_err *why)
+{
+    job *self = arg;
+    int64_t took_ms = (int64_t)((faas_now_ns() - self->asked_ns) / FAAS_MS_NS);
+    int64_t *start_ms = &self->spec.run.start_timeout_ms;
     faas_err err = {0};
+
+    self->secrets = NULL;
+    self->spec.run.secrets = take_set;
+    if (take_set == NULL) {
+        end_unbegun(self, why->code, why->msg);
+        return;
+    }
+    *start_ms = *start_ms > took_ms ? *start_ms - took_ms : 1;
+    if (run(self, &err) == FAAS_OK)
+        drop_message(self);
+    else
+        end_unbegun(self, FAAS_UNAVAILABLE, err.msg);
+}
+
+/* *out_is_asked: on_secrets() follows, and begins the call. */
+static faas_code get_secrets(job *self, bool *out_is_asked, faas_err *err)
+{
+    const struct secrets_want want = {.tenant = self->spec.tenant,
+                                      .names = self->spec.secrets,
+                                      .time_ms = self->spec.run.start_timeout_ms,
+                                      .done = on_secrets,
+                                      .arg = self};
+
+    *out_is_asked = false;
+    if (self->spec.secrets == NULL)
+        return FAAS_OK;
+    self->spec.run.secrets = secrets_kept(self->host->secrets, &want);
+    if (self->spec.run.secrets != NULL)
+        return FAAS_OK;
+    self->asked_ns = faas_now_ns();
+    self->secrets = secrets_ask(self->host->secrets, &want);
+    *out_is_asked = self->secrets != NULL;
+    return *out_is_asked ? FAAS_OK : faas_fail_sys(err, ENOMEM, "secrets of a call");
+}
+
+static void accept(job *self)
+{
+    faas_err err = {0};
+    bool is_asked = false;
     faas_code rc = open_ways(self, &err);
 
     if (rc == FAAS_OK)
-        rc = runtime->ops->call(runtime, &self->spec.run, &sink, &self->run, &err);
+        rc = get_secrets(self, &is_asked, &err);
+    if (rc == FAAS_OK && !is_asked)
+        rc = run(self, &err);
     if (rc != FAAS_OK) {
         refuse(self, rc == FAAS_UNAVAILABLE ? "engine" : "invalid", err.msg);
         return;
     }
-    self->stage = JOB_RUNNING;
-    /* Most calls' end says it in time.  When this process dies before, the call is lost either way: a
-     * publisher takes "nobody listens" for no answer. */
-    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
-    drop_message(self); /* the runtime has copied what it needs */
+    be_running(self);
+    if (!is_asked)
+        drop_message(self); /* the runtime has copied what it needs */
 }
 
 static void on_checked(void *arg, faas_code code, const faas_err *err)
@@ -520,6 +594,8 @@ void job_judge(job *self)
         snprintf(err.msg, sizeof err.msg, "this spawner runs calls with isolation \"%s\" only",
                  runtime->ops->isolation);
         refuse(self, "isolation", err.msg);
+    } else if (self->spec.secrets != NULL && runtime->ops->secret_changed == NULL) {
+        refuse(self, "isolation", "functions with secrets cannot run on this spawner");
     } else if (runtime->ops->usable(runtime, &err) != FAAS_OK) {
         refuse(self, "engine", err.msg);
     } else {
@@ -590,5 +666,11 @@ void job_cancel(job *self, faas_msg *take_msg)
         cancel->msg = take_msg;
         SLIST_INSERT_HEAD(&self->cancels, cancel, link);
     }
-    self->host->runtime->ops->cancel(self->run);
+    if (self->secrets == NULL) {
+        self->host->runtime->ops->cancel(self->run);
+        return;
+    }
+    secrets_cancel(self->secrets);
+    self->secrets = NULL;
+    end_unbegun(self, FAAS_CLIENT_GONE, "cancelled before it began");
 }

@@ -16,6 +16,7 @@
 #include "net/frames.h"
 #include "net/members.h"
 #include "runtime.h"
+#include "secrets.h"
 
 #define JOB_PENDING_MAX (4 * 1024 * 1024)
 #define JOB_STALL_MS    15000
@@ -31,6 +32,7 @@ struct job_host { /* the same for all jobs of a process */
     const char *spawner; /* instance id */
     faas_inbox *credits; /* of all jobs: its owner hands them to job_credit() */
     struct runtime *runtime;
+    secrets *secrets; /* NULL: the runtime gives calls none */
     bool is_stopping; /* calls that are stopped now were not cancelled by anybody */
     void (*ended)(void *arg, job *ended);
     void (*gone)(void *arg, job *gone);

@@ -400,6 +400,7 @@ faas_code worker_new(const struct worker_conf *conf, worker **out_worker, faas_e
                                    .members = conf->rt->members,
                                    .spawner = conf->rt->id,
                                    .runtime = conf->runtime,
+                                   .secrets = conf->secrets,
                                    .ended = on_ended,
                                    .gone = on_gone,
                                    .arg = self};
