@@ -170,7 +170,7 @@ static const char keys_details[] =
 
 static const char backup_details[] =
     "Of the platform that `faas up` runs with the same --data: users, functions with all their\n"
-    "versions, revoked tokens, the keys that sign tokens and serve HTTPS, and the images of this\n"
+    "versions, revoked tokens, secrets, the keys of these, and the images of this\n"
     "machine. Every write that was acknowledged before it began is in it. FILE is replaced when\n"
     "the backup is complete, and is 0600; - is standard output. It holds password hashes and\n"
     "private keys. docs/BACKUP.md says what is not in it. With --nats-url it is made of a "

@@ -107,7 +107,7 @@
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
 #define FAAS_BUCKET_SECRETS     "secrets"     /* sealed; spawners hear what has changed */
 
-#define FAAS_AWAITED_SECRETS    "s."
+#define FAAS_AWAITED_SECRETS "s."
 
 #define FAAS_STREAM_JOBS    "JOBS"
 #define FAAS_STREAM_RESULTS "RESULTS"

@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
-#include "net/frames.h"
+#include "job_internal.h"
 #include "outcome.h"
 
 #define BUDGET_SLACK_MS 10000 /* kill, last frames */
@@ -17,34 +16,6 @@
 #define END_TRY_MS      300
 #define END_DIRECT_MS   900 /* three tries */
 #define END_ANYBODY_MS  10000
-
-struct cancel {
-    faas_msg *msg;
-    SLIST_ENTRY(cancel) link;
-};
-
-struct job {
-    struct job_host *host;
-    enum job_stage stage;
-    struct call_spec spec; /* points into msg and env until the call was handed over */
-    faas_msg *msg;
-    struct faas_envelope env;
-    char *inbox; /* of the caller */
-    faas_frames_out *frames;
-    struct rt_call *run;
-    secrets_wait
-        *secrets; /* while they are asked for: accepted, and the runtime knows nothing yet */
-    uint64_t asked_ns;
-    struct stderr_tail tail;
-    ev_timer stall;
-    ev_timer tell; /* accept and started, of a call that has not ended by then */
-    SLIST_HEAD(, cancel) cancels;
-    char *end_text; /* the end event, while it is being told */
-    size_t end_len;
-    bool is_started, is_told;
-    bool has_sent; /* something to the caller */
-    bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
-};
 
 /* ---- what is told ---- */
 
@@ -101,7 +72,7 @@ void job_answer_state(const struct job_host *host, const faas_msg *msg, const ch
     faas_rpc_answer_json(host->rpc, msg, doc);
 }
 
-static void send_to_caller(void *arg, const void *msg, size_t len)
+void job_send(void *arg, const void *msg, size_t len)
 {
     job *self = arg;
     const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
@@ -136,7 +107,7 @@ static void send_accept_frame(job *self)
         return;
     memcpy(frame.id, self->spec.id, sizeof frame.id);
     frame.payload = text;
-    send_to_caller(self, wire, faas_frame_write(&frame, wire));
+    job_send(self, wire, faas_frame_write(&frame, wire));
 }
 
 static void tell_named_event(job *self, const char *name)
@@ -171,7 +142,7 @@ static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
 
 /* ---- the end of a job ---- */
 
-static void drop_message(job *self)
+void job_drop_message(job *self)
 {
     faas_envelope_done(&self->env);
     memset(&self->env, 0, sizeof self->env);
@@ -201,14 +172,14 @@ void job_free(job *self)
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
     secrets_cancel(self->secrets);
     faas_frames_out_free(self->frames);
-    drop_message(self);
+    job_drop_message(self);
     stderr_tail_done(&self->tail);
     free(self->end_text);
     free(self->inbox);
     free(self);
 }
 
-static void leave(job *self)
+void job_leave(job *self)
 {
     self->host->gone(self->host->arg, self);
     job_free(self);
@@ -217,10 +188,10 @@ static void leave(job *self)
 static void leave_if_done(job *self)
 {
     if (self->is_frames_done && self->is_event_done)
-        leave(self);
+        job_leave(self);
 }
 
-static void on_frames_done(void *arg, bool is_acknowledged)
+void job_on_frames_done(void *arg, bool is_acknowledged)
 {
     job *self = arg;
 
@@ -369,7 +340,7 @@ static void answer_cancels(job *self, faas_code code)
     }
 }
 
-static void on_end(void *arg, const struct rt_outcome *told)
+void job_on_end(void *arg, const struct rt_outcome *told)
 {
     job *self = arg;
     struct rt_outcome outcome = *told;
@@ -406,7 +377,11 @@ static void on_end(void *arg, const struct rt_outcome *told)
     leave_if_done(self);
 }
 
-/* ---- the beginning ---- */
+struct rt_sink job_sink(job *self)
+{
+    return (struct rt_sink){
+        .started = on_started, .out = on_out, .err = on_err, .end = job_on_end, .arg = self};
+}
 
 /* A credit came: the receiver is there, and perhaps took enough to go on. */
 static void resume(job *self)
@@ -430,177 +405,6 @@ void job_credit(job *self, const struct faas_frame *credit)
     faas_frames_out_credit(self->frames, credit);
     if (is_running) /* else self may be gone: the sender tells its end in here */
         resume(self);
-}
-
-static void refuse(job *self, const char *reason, const char *detail)
-{
-    job_tell_busy(self->host, &self->spec, reason, detail);
-    leave(self);
-}
-
-static faas_code open_ways(job *self, faas_err *err)
-{
-    struct faas_frames_out_conf conf = {.loop = self->host->loop,
-                                        .place = self->spec.place,
-                                        .send = send_to_caller,
-                                        .done = on_frames_done,
-                                        .arg = self,
-                                        .give_up_ms = JOB_GIVE_UP_MS};
-    FAAS_AUTO(json_t) *head =
-        json_pack("{s:i,s:s,s:s}", "v", 1, "kind", "exec", "spawner", self->host->spawner);
-
-    if (head == NULL)
-        return faas_fail_sys(err, ENOMEM, "head frame");
-    memcpy(conf.id, self->spec.id, sizeof conf.id);
-    FAAS_TRY(faas_frames_out_new(&conf, &self->frames, err));
-    return faas_frames_out_head(self->frames, head, err);
-}
-
-/* Most calls' end says it in time.  When this process dies before, the call is lost either way: a
- * publisher takes "nobody listens" for no answer. */
-static void be_running(job *self)
-{
-    self->stage = JOB_RUNNING;
-    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
-}
-
-static faas_code run(job *self, faas_err *err)
-{
-    struct runtime *runtime = self->host->runtime;
-    const struct rt_sink sink = {
-        .started = on_started, .out = on_out, .err = on_err, .end = on_end, .arg = self};
-
-    return runtime->ops->call(runtime, &self->spec.run, &sink, &self->run, err);
-}
-
-/* The job is accepted, and ends without having begun. */
-static void end_unbegun(job *self, faas_code code, const char *why)
-{
-    struct rt_outcome outcome = {.code = code, .exit_code = -1};
-
-    snprintf(outcome.detail, sizeof outcome.detail, "%s", why);
-    drop_message(self);
-    on_end(self, &outcome);
-}
-
-/* What asking took counts as a part of the start. */
-static void on_secrets(void *arg, struct secret_set *take_set, const faas_err *why)
-{
-    job *self = arg;
-    int64_t took_ms = (int64_t)((faas_now_ns() - self->asked_ns) / FAAS_MS_NS);
-    int64_t *start_ms = &self->spec.run.start_timeout_ms;
-    faas_err err = {0};
-
-    self->secrets = NULL;
-    self->spec.run.secrets = take_set;
-    if (take_set == NULL) {
-        end_unbegun(self, why->code, why->msg);
-        return;
-    }
-    *start_ms = *start_ms > took_ms ? *start_ms - took_ms : 1;
-    if (run(self, &err) == FAAS_OK)
-        drop_message(self);
-    else
-        end_unbegun(self, FAAS_UNAVAILABLE, err.msg);
-}
-
-/* *out_is_asked: on_secrets() follows, and begins the call. */
-static faas_code get_secrets(job *self, bool *out_is_asked, faas_err *err)
-{
-    const struct secrets_want want = {.tenant = self->spec.tenant,
-                                      .names = self->spec.secrets,
-                                      .time_ms = self->spec.run.start_timeout_ms,
-                                      .done = on_secrets,
-                                      .arg = self};
-
-    *out_is_asked = false;
-    if (self->spec.secrets == NULL)
-        return FAAS_OK;
-    self->spec.run.secrets = secrets_kept(self->host->secrets, &want);
-    if (self->spec.run.secrets != NULL)
-        return FAAS_OK;
-    self->asked_ns = faas_now_ns();
-    self->secrets = secrets_ask(self->host->secrets, &want);
-    *out_is_asked = self->secrets != NULL;
-    return *out_is_asked ? FAAS_OK : faas_fail_sys(err, ENOMEM, "secrets of a call");
-}
-
-static void accept(job *self)
-{
-    faas_err err = {0};
-    bool is_asked = false;
-    faas_code rc = open_ways(self, &err);
-
-    if (rc == FAAS_OK)
-        rc = get_secrets(self, &is_asked, &err);
-    if (rc == FAAS_OK && !is_asked)
-        rc = run(self, &err);
-    if (rc != FAAS_OK) {
-        refuse(self, rc == FAAS_UNAVAILABLE ? "engine" : "invalid", err.msg);
-        return;
-    }
-    be_running(self);
-    if (!is_asked)
-        drop_message(self); /* the runtime has copied what it needs */
-}
-
-static void on_checked(void *arg, faas_code code, const faas_err *err)
-{
-    job *self = arg;
-
-    if (self->is_withdrawn) {
-        job_free(self);
-        return;
-    }
-    if (code == FAAS_OK) {
-        accept(self);
-    } else if (code == FAAS_NOT_FOUND) {
-        self->host->runtime->ops->prepare(self->host->runtime, &self->spec.run.image, true, NULL,
-                                          NULL);
-        refuse(self, "no_image", err->msg);
-    } else {
-        refuse(self, code == FAAS_INVALID ? "invalid" : "engine", err->msg);
-    }
-}
-
-static void check(job *self)
-{
-    struct runtime *runtime = self->host->runtime;
-
-    if (self->spec.run.may_pull ||
-        runtime->ops->presence(runtime, &self->spec.run.image) == RT_HERE)
-        accept(self);
-    else
-        runtime->ops->prepare(runtime, &self->spec.run.image, false, on_checked, self);
-}
-
-static faas_code decode(job *self, faas_err *err)
-{
-    FAAS_TRY(
-        faas_envelope_open(faas_msg_data(self->msg), faas_msg_len(self->msg), &self->env, err));
-    return call_spec_body(&self->env, &self->spec, err);
-}
-
-void job_judge(job *self)
-{
-    struct runtime *runtime = self->host->runtime;
-    faas_err err = {0};
-
-    if (decode(self, &err) != FAAS_OK) {
-        FAAS_LOG(ERROR, "a call cannot be understood", FAAS_LSTR("call", self->spec.id),
-                 FAAS_LSTR("why", err.msg));
-        refuse(self, err.code == FAAS_UNSUPPORTED ? "isolation" : "invalid", err.msg);
-    } else if (strcmp(self->spec.isolation, runtime->ops->isolation) != 0) {
-        snprintf(err.msg, sizeof err.msg, "this spawner runs calls with isolation \"%s\" only",
-                 runtime->ops->isolation);
-        refuse(self, "isolation", err.msg);
-    } else if (self->spec.secrets != NULL && runtime->ops->secret_changed == NULL) {
-        refuse(self, "isolation", "functions with secrets cannot run on this spawner");
-    } else if (runtime->ops->usable(runtime, &err) != FAAS_OK) {
-        refuse(self, "engine", err.msg);
-    } else {
-        check(self);
-    }
 }
 
 job *job_new(struct job_host *host, const struct call_spec *head, faas_msg *take_msg)
@@ -672,5 +476,5 @@ void job_cancel(job *self, faas_msg *take_msg)
     }
     secrets_cancel(self->secrets);
     self->secrets = NULL;
-    end_unbegun(self, FAAS_CLIENT_GONE, "cancelled before it began");
+    job_end_unbegun(self, FAAS_CLIENT_GONE, "cancelled before it began");
 }

@@ -11,7 +11,7 @@ SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
 
 $(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c fetch.c) $(SPAWNER_UNPACK)))
 
-$(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c \
+$(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c $(SPAWNER)/job_begin.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c $(SPAWNER)/secrets.c \
 	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE) \
 	$(SPAWNER)/native/check.c))
@@ -23,6 +23,7 @@ $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c l
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c $(SPAWNER)/image/volumes.c))
 
+$(eval $(call test,secret_set,$(SPAWNER)/secret_set.c))
 $(eval $(call test,stream,$(SPAWNER)/stream.c))
 $(eval $(call test,outcome,$(SPAWNER)/outcome.c))
 $(eval $(call test,spawner_memory,$(SPAWNER)/known.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c))
