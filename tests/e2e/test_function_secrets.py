@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 import conftest
-from support import Client, stat_of, unique, wait_until
+from support import Client, Platform, free_port, stat_of, unique, wait_until
 from test_image import is_root
 from test_native_images import Native
 
@@ -281,3 +281,23 @@ def test_the_commands_of_the_page_do_what_it_says(native, tmp_path):
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=env, text=True, capture_output=True, timeout=60)
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert value in done.stdout and "db-password" in done.stdout.split(value)[1] and value not in done.stdout.split(value, 1)[1], done.stdout
+
+
+def test_a_backup_has_them_and_a_restored_platform_gives_them(native, user, tmp_path):
+    value = unique("BACKEDUP")
+    put(user, "db", value)
+    name = user.register("test/sh:1", secrets=["db"])
+    made = native.plat.run("backup", str(tmp_path / "file"), "--data", native.plat.data, "--json")
+    assert made.returncode == 0 and json.loads(made.stdout)["secrets"] >= 1, (made.stdout, made.stderr)
+    assert value.encode() not in (tmp_path / "file").read_bytes()
+    assert native.plat.run("restore", str(tmp_path / "file"), "--data", str(tmp_path / "data")).returncode == 0
+    assert (tmp_path / "data/keys/secrets.key").stat().st_mode & 0o777 == 0o600
+    other = Platform(conftest.BIN, str(tmp_path / "data"), free_port(), {}, "unix:///nowhere", {"SPAWNER_RUNTIME": "native"})
+    other.up()
+    try:
+        there = Client(other.url, user.token, user.username, user.id)
+        assert [i["name"] for i in there.get("/v1/secrets").json["items"]] == ["db"]
+        assert run(there, name, "b cat /run/secrets/db") == value.encode()
+    finally:
+        other.down()
+    other.check_logs()

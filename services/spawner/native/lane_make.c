@@ -155,13 +155,13 @@ static faas_code check_image(const struct lane *lane, faas_err *err)
 /* *out_fd: a mount for the lane, -1 where it has none. */
 static faas_code make_secrets(const struct lane *lane, int *out_fd, faas_err *err)
 {
-    const struct image_config *config = &lane->image->config;
     uint32_t first = lane->nt->share.first_id + lane->slot * ZY_IDS;
 
     *out_fd = -1;
-    return lane->secrets != NULL ? secret_files_mount(lane->secrets, first + config->uid,
-                                                      first + config->gid, out_fd, err)
-                                 : FAAS_OK;
+    if (lane->secrets == NULL) /* and perhaps no image either */
+        return FAAS_OK;
+    return secret_files_mount(lane->secrets, first + lane->image->config.uid,
+                              first + lane->image->config.gid, out_fd, err);
 }
 
 static faas_code order_lane(struct lane *lane, int control, faas_err *err)
