@@ -1,22 +1,18 @@
 /* account.c - register, login, logout, whoami. */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <sodium.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/client.h"
 #include "cli/file.h"
 #include "cli/output.h"
+#include "cli/prompt.h"
 
 #define PASSWORD_MAX 1024 /* bytes; the platform's own limit */
 
 static bool is_password_on_stdin;
-static volatile sig_atomic_t was_interrupted;
-
 static const char *invitation_file;
 
 const struct cli_option cli_register_options[] = {
@@ -34,77 +30,22 @@ const struct cli_option cli_password_options[] = {
 
 /* ---- passwords ---- */
 
-/* Reads one line without its newline into out (PASSWORD_MAX + 1 bytes). */
-static faas_code read_line(int fd, char *out, faas_err *err)
-{
-    size_t len = 0;
-    char c = 0;
-
-    for (;;) {
-        ssize_t n = read(fd, &c, 1);
-
-        if (n < 0 && errno == EINTR && !was_interrupted)
-            continue;
-        if (n < 0)
-            return faas_fail(err, FAAS_INVALID,
-                             was_interrupted ? "interrupted" : "the password cannot be read");
-        if (n == 0 || c == '\n')
-            break;
-        if (c == '\0' || len == PASSWORD_MAX)
-            return faas_fail(err, FAAS_INVALID, "a password has at most %d bytes, none of them NUL",
-                             PASSWORD_MAX);
-        out[len++] = c;
-    }
-    if (len > 0 && out[len - 1] == '\r')
-        len--;
-    out[len] = '\0';
-    return len > 0 ? FAAS_OK : faas_fail(err, FAAS_INVALID, "the password is empty");
-}
-
-static void on_interrupt(int signal_number)
-{
-    (void)signal_number;
-    was_interrupted = 1;
-}
-
-/* Asks on the terminal without echo.  An interrupt must not leave the terminal silent. */
-static faas_code prompt(const char *question, char *out, faas_err *err)
-{
-    struct sigaction action = {.sa_handler = on_interrupt}, default_action;
-    struct termios before, silent;
-    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
-    faas_code code;
-
-    if (tty < 0 || tcgetattr(tty, &before) != 0) {
-        if (tty >= 0)
-            close(tty);
-        return faas_fail(err, FAAS_INVALID,
-                         "no terminal to ask for the password; use --password-stdin");
-    }
-    silent = before;
-    silent.c_lflag &= ~(tcflag_t)ECHO;
-    sigaction(SIGINT, &action, &default_action);
-    tcsetattr(tty, TCSAFLUSH, &silent); /* drops what was typed before the question */
-    dprintf(tty, "%s: ", question);
-    code = read_line(tty, out, err);
-    tcsetattr(tty, TCSAFLUSH, &before);
-    sigaction(SIGINT, &default_action, NULL);
-    dprintf(tty, "\n");
-    close(tty);
-    return code;
-}
-
 static faas_code get_password(bool ask_twice, char out[PASSWORD_MAX + 1], faas_err *err)
 {
+    struct prompt prompt = {.what = "password",
+                            .question = "Password",
+                            .instead = "use --password-stdin",
+                            .max = PASSWORD_MAX};
     char again[PASSWORD_MAX + 1];
     faas_code code;
 
     if (is_password_on_stdin)
-        return read_line(STDIN_FILENO, out, err);
-    FAAS_TRY(prompt("Password", out, err));
+        return prompt_line(&prompt, STDIN_FILENO, out, err);
+    FAAS_TRY(prompt_terminal(&prompt, out, err));
     if (!ask_twice)
         return FAAS_OK;
-    code = prompt("The same again", again, err);
+    prompt.question = "The same again";
+    code = prompt_terminal(&prompt, again, err);
     if (code == FAAS_OK && strcmp(out, again) != 0)
         code = faas_fail(err, FAAS_INVALID, "the two passwords differ");
     sodium_memzero(again, sizeof again);

@@ -235,10 +235,11 @@ static void say(const struct backup *backup, const char *to, bool is_json)
         output_json(backup->said, stdout);
         return;
     }
-    output_say("%s: %llu bytes; entries of functions %lld, users %lld, revocations %lld; images "
-               "%lld",
+    output_say("%s: %llu bytes; entries of functions %lld, users %lld, revocations %lld, secrets "
+               "%lld; images %lld",
                to, (unsigned long long)backup->out.bytes, said(backup, "functions"),
-               said(backup, "users"), said(backup, "revocations"), said(backup, "images"));
+               said(backup, "users"), said(backup, "revocations"), said(backup, "secrets"),
+               said(backup, "images"));
 }
 
 int cli_backup(const struct cli_args *args)

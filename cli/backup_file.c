@@ -16,11 +16,13 @@ static const char magic[] = MAGIC_NAME "1\n"; /* BACKUP_VERSION */
 #define MAGIC_LEN (sizeof magic - 1)
 
 const char *const backup_files[] = {"keys/token-1.pem", "keys/tls-key.pem", "keys/tls.pem",
-                                    "runtime.json", NULL};
-/* Each is read after the one before: a function's owner is there, and so is the revocation that
- * belongs to a new password. */
+                                    "runtime.json",     "keys/secrets.key", NULL};
+/* Each is read after the one before: a function's owner is there, and so are the revocation that
+ * belongs to a new password and the secrets that a function names. */
 const char *const backup_buckets[] = {FAAS_BUCKET_FUNCTIONS, FAAS_BUCKET_USERS,
-                                      FAAS_BUCKET_REVOCATIONS, NULL};
+                                      FAAS_BUCKET_REVOCATIONS, FAAS_BUCKET_SECRETS, NULL};
+
+#define BUCKETS_LEAST 3 /* a release without secrets wrote no fourth */
 
 static void hash_start(crypto_generichash_state *hash)
 {
@@ -381,7 +383,7 @@ static faas_code take_end(struct backup_in *in, faas_err *err)
         return refuse(in, "the file is damaged (its checksum is another)", err);
     if (fgetc(in->from) != EOF)
         return refuse(in, "something follows its end", err);
-    if (backup_buckets[in->buckets] != NULL)
+    if (in->buckets < BUCKETS_LEAST)
         return refuse(in, "a part of it is missing", err);
     return FAAS_OK;
 }

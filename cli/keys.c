@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/file.h"
+#include "crypto/sealed.h"
 
 static faas_code keys_path(const char *data_dir, const char *name, const char *suffix,
                            char **out_path, faas_err *err)
@@ -88,6 +89,34 @@ faas_code keys_token_replace(const char *data_dir, char out_kid[FAAS_KID_TEXT], 
     FAAS_TRY(faas_ec_key_load(path, &key, err));
     memcpy(out_kid, key.kid, sizeof key.kid);
     faas_ec_key_done(&key);
+    return FAAS_OK;
+}
+
+static faas_code make_secrets_key(const char *path, faas_err *err)
+{
+    char text[FAAS_SEALED_KEY_TEXT + 1];
+    faas_code code;
+
+    faas_sealed_key_text(text);
+    text[FAAS_SEALED_KEY_TEXT] = '\n';
+    code = file_write(path, text, sizeof text, 0600, err);
+    sodium_memzero(text, sizeof text);
+    return code;
+}
+
+faas_code keys_secrets(const char *data_dir, char **out_path, faas_err *err)
+{
+    FAAS_AUTO(char) *path = NULL;
+    faas_sealed_key *key = NULL;
+    bool is_there;
+
+    FAAS_TRY(keys_path(data_dir, "secrets", ".key", &path, err));
+    FAAS_TRY(look(path, &is_there, err));
+    if (!is_there)
+        FAAS_TRY(make_secrets_key(path, err));
+    FAAS_TRY(faas_sealed_key_read(path, &key, err));
+    faas_sealed_key_free(key);
+    *out_path = FAAS_STEAL(path);
     return FAAS_OK;
 }
 

@@ -206,6 +206,13 @@ static const char dead_details[] =
     "NAME@N, NAME:ALIAS), and removes the dead letter. Exit status: 0 done; 4 there is no such "
     "dead letter.\n";
 
+static const char secret_details[] =
+    "The value is standard input to its end, what FILE holds, or a line typed on the terminal,\n"
+    "which does not show it; never an argument. It can be replaced, and nobody can read it back:\n"
+    "functions deployed with --secret NAME find it in /run/secrets/NAME. 64 KiB of any bytes at\n"
+    "most, kept as they come, a last newline, too.\n"
+    "Exit status: 0 set; 2 wrong name or too long; 3 not logged in; 5 not set.\n";
+
 static const char up_details[] =
     "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
     "The services' own settings (docs/CONFIGURATION.md) are taken from the environment.\n"
@@ -242,7 +249,7 @@ static const char keys_details[] =
 
 static const char backup_details[] =
     "Of the platform that `faas up` runs with the same --data: users, functions with all their\n"
-    "versions, revoked tokens, the keys that sign tokens and serve HTTPS, and the images of this\n"
+    "versions, revoked tokens, secrets, the keys of these, and the images of this\n"
     "machine. Every write that was acknowledged before it began is in it. FILE is replaced when\n"
     "the backup is complete, and is 0600; - is standard output. It holds password hashes and\n"
     "private keys. docs/BACKUP.md says what is not in it. With --nats-url it is made of a "
@@ -358,6 +365,11 @@ const struct cli_verb cli_verbs[] = {
      cli_dead_show},
     {"dead redrive", "ID", "queue it anew", dead_details, 1, 1, NULL, cli_dead_redrive},
     {"remove", "NAME...", "remove functions", NULL, 1, CLI_LIST_MAX, NULL, cli_remove},
+    {"secret set", "NAME", "keep a value for functions to read", secret_details, 1, 1,
+     cli_secret_options, cli_secret_set},
+    {"secret list", "", "list your secrets, without their values", NULL, 0, 0, NULL,
+     cli_secret_list},
+    {"secret remove", "NAME...", "remove secrets", NULL, 1, CLI_LIST_MAX, NULL, cli_secret_remove},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},
     {"image pull", "IMAGE", "take in an image from a registry", pull_details, 1, 1,

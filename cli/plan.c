@@ -123,6 +123,7 @@ static const char *bus_user(int role)
 static faas_code make_keys(struct plan *plan, faas_err *err)
 {
     FAAS_TRY(keys_token(plan->dir.path, &plan->token_key_path, err));
+    FAAS_TRY(keys_secrets(plan->dir.path, &plan->secrets_key_path, err));
     for (int role = 0; role < ROLE_COUNT; role++) {
         const char *user = bus_user(role);
 
@@ -452,6 +453,7 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {role == ROLE_GATEWAY && number > 1 ? "GATEWAY_METRICS_LISTEN" : "NATS1_URL",
          NULL}, /* one address for one of them, whose page tells of all */
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
+        {"REGISTRY_SECRETS_KEY_FILE", role == ROLE_REGISTRY ? plan->secrets_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {is_tls ? "LISTEN_TLS" : NULL, NULL},
         {"TLS_CERT_FILE", plan->tls.cert_path},
@@ -589,6 +591,7 @@ void plan_done(struct plan *plan)
     free(plan->state_path);
     free(plan->log_dir);
     free(plan->token_key_path);
+    free(plan->secrets_key_path);
     free(plan->nats_program);
     free(plan->bin_dir);
     datadir_close(&plan->dir);

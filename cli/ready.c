@@ -19,7 +19,7 @@
 #define READY_KEY "ready.up"
 
 static const char *const buckets[] = {FAAS_BUCKET_USERS, FAAS_BUCKET_FUNCTIONS,
-                                      FAAS_BUCKET_REVOCATIONS};
+                                      FAAS_BUCKET_REVOCATIONS, FAAS_BUCKET_SECRETS};
 
 struct ready {
     struct ready_conf conf;

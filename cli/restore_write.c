@@ -115,9 +115,10 @@ static faas_code put_change(struct bucket *bucket, const struct backup_record *r
 static faas_code open_bucket(const struct restore_write *write, const char *name,
                              struct bucket *bucket, faas_err *err)
 {
-    bool is_functions = strcmp(name, FAAS_BUCKET_FUNCTIONS) == 0;
-    const char *user = is_functions ? "registry" : "auth";
-    const char *seed = write->plan->seed_paths[is_functions ? ROLE_REGISTRY : ROLE_AUTH];
+    bool is_registrys =
+        strcmp(name, FAAS_BUCKET_FUNCTIONS) == 0 || strcmp(name, FAAS_BUCKET_SECRETS) == 0;
+    const char *user = is_registrys ? "registry" : "auth";
+    const char *seed = write->plan->seed_paths[is_registrys ? ROLE_REGISTRY : ROLE_AUTH];
 
     *bucket = (struct bucket){.mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER};
     snprintf(bucket->name, sizeof bucket->name, "%s", name);

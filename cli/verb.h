@@ -145,6 +145,11 @@ extern const struct cli_option cli_backup_options[];
 extern const struct cli_option cli_restore_options[];
 int cli_backup(const struct cli_args *args);
 int cli_restore(const struct cli_args *args);
+/* secret.c */
+extern const struct cli_option cli_secret_options[];
+int cli_secret_set(const struct cli_args *args);
+int cli_secret_list(const struct cli_args *args);
+int cli_secret_remove(const struct cli_args *args);
 /* image.c */
 extern const struct cli_option cli_image_options[];
 extern const struct cli_option cli_image_import_options[];

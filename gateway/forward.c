@@ -38,6 +38,8 @@ struct forward {
 
 static void forward_free(struct forward *f)
 {
+    if (f->body != NULL) /* a password or a secret may be in it */
+        sodium_memzero(f->body, f->len);
     free(f->body);
     free(f);
 }
@@ -121,6 +123,18 @@ static void answer_log(struct forward *f, const struct faas_rpc_reply *reply)
                       len);
 }
 
+static int status_of(const struct gw_route *route, const struct faas_rpc_reply *reply)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    if (route->what == GW_SET &&
+        faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc, NULL) ==
+            FAAS_OK &&
+        json_is_true(json_object_get(doc, "replaced")))
+        return 200;
+    return route->status;
+}
+
 static void answer_success(struct forward *f, const struct faas_rpc_reply *reply)
 {
     const struct gw_route *route = f->x->match.route;
@@ -147,7 +161,7 @@ static void answer_success(struct forward *f, const struct faas_rpc_reply *reply
         return;
     }
     memcpy(copy, faas_msg_data(reply->msg), len);
-    http_answer_bytes(f->x, route->status, "application/json", copy, len);
+    http_answer_bytes(f->x, status_of(route, reply), "application/json", copy, len);
 }
 
 static void send(struct forward *f);

@@ -107,6 +107,7 @@ static void carry_out(struct gateway *gw, http_exchange *x)
 {
     switch (x->match.route->what) {
     case GW_FORWARD:
+    case GW_SET:
     case GW_RECORD:
         if (queued_is_wait(x))
             queued_state_begin(gw, x);

@@ -150,6 +150,7 @@ faas_code gw_request_json(const struct gw_input *in, char **out_text, size_t *ou
     for (size_t i = 0; i < in->match->count; i++)
         FAAS_TRY(add_param(doc, &in->match->params[i], err));
     *out_text = faas_json_text(doc, out_len);
+    faas_json_wipe(doc);
     return *out_text != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode request");
 }
 

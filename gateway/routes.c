@@ -10,6 +10,7 @@
 #define KiB         1024
 #define CREDENTIALS (8 * KiB)
 #define RECORD      FAAS_CONTROL_BODY_MAX
+#define SECRET      FAAS_SECRET_BODY_MAX
 #define QUERY       (4 * KiB)
 #define CALL        FAAS_BODY_MAX
 /* Resolving an image may pull it; a write waits until every reader has applied it. */
@@ -80,6 +81,11 @@ const struct gw_route gw_routes[] = {
     {"GET",    "/v1/calls",                               GW_FORWARD,  R(CALLS),       GW_READ,   QUERY,       READ_MS,    200, "function"},
     {"GET",    "/v1/calls/{id}",                          GW_RECORD,   R(CALL),        GW_READ,   QUERY,       WAIT_MS,    200, NULL},
     {"GET",    "/v1/calls/{id}/logs",                     GW_LOG,      R(CALL_LOG),    GW_READ,   QUERY,       READ_MS,    200, NULL},
+
+    {"GET",    "/v1/secrets",                             GW_FORWARD,  R(SECRETS),     GW_READ,   QUERY,       READ_MS,    200, NULL},
+    {"POST",   "/v1/secrets",                             GW_SET,      R(SECRET_SET),  GW_DEPLOY, SECRET,      WRITE_MS,   201, NULL},
+    {"PUT",    "/v1/secrets/{name}",                      GW_SET,      R(SECRET_SET),  GW_DEPLOY, SECRET,      WRITE_MS,   201, NULL},
+    {"DELETE", "/v1/secrets/{name}",                      GW_FORWARD,  R(SECRET_DROP), GW_DEPLOY, QUERY,       WRITE_MS,   204, NULL},
 
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {"GET",    "/openapi.yaml",                           GW_OPENAPI,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},

@@ -17,6 +17,7 @@
 
 enum gw_what {
     GW_FORWARD,  /* one bus request; its JSON reply is the answer */
+    GW_SET,      /* the same; 200 where the reply says that something was replaced */
     GW_RECORD,   /* the same, about one call: a record that is on its way is waited for */
     GW_LOG,      /* likewise; the bytes in the reply are the answer */
     GW_LIST,     /* pages of subject, joined */

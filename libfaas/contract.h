@@ -79,6 +79,10 @@
 #define FAAS_SUBJ_REGISTRY_CALLS       "faas.registry.calls" /* {"items","next_cursor"} of records */
 #define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
 #define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
+#define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets"  /* {"items","next_cursor"} */
+#define FAAS_SUBJ_REGISTRY_SECRET_SET  "faas.registry.secret_set"
+#define FAAS_SUBJ_REGISTRY_SECRET_DROP "faas.registry.secret_remove"
+#define FAAS_SUBJ_REGISTRY_SECRET      "faas.registry.spawner.secret" /* not a gateway's */
 #define FAAS_SUBJ_REGISTRY_HEALTH      "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH     "faas.publisher.health"
 #define FAAS_SUBJ_PUBLISHER_CALL       "faas.publisher.i.%s.call"
@@ -112,6 +116,9 @@
 #define FAAS_BUCKET_FUNCTIONS   "functions"
 #define FAAS_AWAITED_FUNCTIONS  "f."          /* keys whose writers wait for every reader: heads */
 #define FAAS_BUCKET_REVOCATIONS "revocations" /* read by gateways, so apart from the passwords */
+#define FAAS_BUCKET_SECRETS     "secrets"     /* sealed; spawners hear what has changed */
+
+#define FAAS_AWAITED_SECRETS "s."
 
 #define FAAS_STREAM_JOBS    "JOBS"
 #define FAAS_STREAM_RESULTS "RESULTS"
@@ -131,6 +138,9 @@
 #define FAAS_ARGUMENT_MAX     131071        /* bytes, argv input; Linux MAX_ARG_STRLEN - 1 */
 #define FAAS_BODY_MAX         (1024 * 1024) /* bytes, any call body */
 #define FAAS_CONTROL_BODY_MAX (64 * 1024)   /* bytes, control requests */
+#define FAAS_SECRET_MAX       (64 * 1024)   /* bytes of a secret's value */
+#define FAAS_SECRET_BODY_MAX  (128 * 1024)  /* bytes, a request that brings one */
+#define FAAS_SECRETS_MAX      32            /* names in a function's list */
 #define FAAS_DESCRIPTION_MAX  1024          /* bytes */
 #define FAAS_IMAGE_REF_MAX    512           /* bytes */
 #define FAAS_ENV_MAX          64            /* entries */

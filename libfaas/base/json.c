@@ -353,3 +353,17 @@ char *faas_json_text(const json_t *doc, size_t *out_len)
     /* 15 digits give back what people and our own %.3f wrote: 0.1, not 0.10000000000000001. */
     return faas_json_dump(doc, JSON_COMPACT | JSON_REAL_PRECISION(15), out_len);
 }
+
+void faas_json_wipe(json_t *doc)
+{
+    const char *name;
+    json_t *value;
+    size_t i;
+
+    if (json_is_string(doc))
+        explicit_bzero((void *)(uintptr_t)json_string_value(doc), json_string_length(doc));
+    json_object_foreach (doc, name, value)
+        faas_json_wipe(value);
+    json_array_foreach (doc, i, value)
+        faas_json_wipe(value);
+}

@@ -81,6 +81,9 @@ FAAS_MUST_CHECK faas_code faas_json_decode(const json_t *doc, const struct faas_
 /* Compact text, keys in insertion order, reals with 15 digits; the caller frees.  NULL only without memory (a doc of NULL
  * has none either).  out_len may be NULL. */
 char *faas_json_text(const json_t *doc, size_t *out_len);
+/* Overwrites every string in it, names of members aside, before it is let go: one may be a secret.
+ * Nothing reads doc afterwards. */
+void faas_json_wipe(json_t *doc);
 /* The same with jansson's flags. */
 char *faas_json_dump(const json_t *doc, size_t flags, size_t *out_len);
 

@@ -93,6 +93,8 @@ int64_t faas_msg_header_int(const faas_msg *msg, const char *name,
                             int64_t absent);         /* absent also when malformed */
 bool faas_msg_is_no_responders(const faas_msg *msg); /* status 503 without body */
 void faas_msg_free(faas_msg *msg);
+/* Overwrites the data, which held a secret; the owner alone reads the message. */
+void faas_msg_wipe(const faas_msg *msg);
 FAAS_DEFINE_AUTO(faas_msg, faas_msg_free)
 
 #endif

@@ -306,6 +306,12 @@ const char *faas_msg_reply(const faas_msg *msg)
     return reply != NULL && reply[0] != '\0' ? reply : NULL;
 }
 
+void faas_msg_wipe(const faas_msg *msg)
+{
+    if (faas_msg_len(msg) > 0)
+        explicit_bzero((void *)(uintptr_t)faas_msg_data(msg), faas_msg_len(msg));
+}
+
 const void *faas_msg_data(const faas_msg *msg)
 {
     const char *data = natsMsg_GetData(msg->nm);

@@ -11,7 +11,6 @@
 
 #define LABEL_NAME_MAX  63
 #define LABEL_VALUE_MAX 255
-#define SECRETS_MAX     32
 #define HOUR_MS         3600000
 
 /* Bounds of what one call may ask for; what a machine really has is the spawner's to say. */
@@ -79,7 +78,7 @@ static const struct faas_json_field retry_fields[] = {
         MEMBER(INT, concurrency, "concurrency", 0, 10000),                                         \
         MEMBER(STR, input, "input", 0, FAAS_CONTROL_BODY_MAX),                                     \
         MEMBER(MAP, env, "env", 0, FAAS_ENV_MAX),                                                  \
-        MEMBER(LIST, secrets, "secrets", 0, SECRETS_MAX),                                          \
+        MEMBER(LIST, secrets, "secrets", 0, FAAS_SECRETS_MAX),                                     \
         MEMBER(STR, network, "network", 0, FAAS_CONTROL_BODY_MAX),                                 \
         MEMBER(STR, reuse, "reuse", 0, FAAS_CONTROL_BODY_MAX), NESTED(retry_fields, "retry"),      \
         MEMBER(STR, isolation, "isolation", 0, FAAS_CONTROL_BODY_MAX),                             \
@@ -220,12 +219,20 @@ static faas_code check_retry(const json_t *on, faas_err *err)
     return FAAS_OK;
 }
 
-/* What is well-formed but cannot be had from this release. */
-static faas_code check_offered(const struct body *body, faas_err *err)
+/* Names that can be files below /run/secrets, each once.  Whether they exist is not asked here. */
+static faas_code check_secrets(const json_t *secrets, faas_err *err)
 {
-    if (json_array_size(body->secrets) > 0)
-        return faas_fail(err, FAAS_UNPROCESSABLE,
-                         "secrets: there is no secret of that name; this release has no secrets");
+    json_t *name;
+    size_t i;
+
+    json_array_foreach (secrets, i, name) {
+        if (faas_function_name_check(json_string_value(name), NULL) != FAAS_OK)
+            return faas_fail(err, FAAS_INVALID,
+                             "secrets: a name is [A-Za-z0-9][A-Za-z0-9_-]{0,62}");
+        for (size_t j = 0; j < i; j++)
+            if (json_equal(json_array_get(secrets, j), name))
+                return faas_fail(err, FAAS_INVALID, "secrets: a name is there twice");
+    }
     return FAAS_OK;
 }
 
@@ -298,7 +305,7 @@ faas_code function_read(const json_t *body, enum function_verb verb, const struc
     FAAS_TRY(check_env(got.env, err));
     FAAS_TRY(check_labels(got.labels, err));
     FAAS_TRY(check_retry(got.retry.on, err));
-    FAAS_TRY(check_offered(&got, err));
+    FAAS_TRY(check_secrets(got.secrets, err));
     *out_want = (struct function_want){
         .name = got.name,
         .payload = got.payload,

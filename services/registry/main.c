@@ -13,7 +13,8 @@
 #define REPLY_SPARE   (64 * 1024) /* of a message, for what stands around the records */
 
 static struct {
-    int64_t versions, functions;
+    int64_t versions, functions, secrets;
+    char *secrets_key;
     int64_t stream_mb, stream_h, calls, tenant_calls, logs_mb;
 } conf;
 
@@ -22,6 +23,10 @@ static const struct faas_option options[] = {
                  "versions a function may have"),
     FAAS_OPT_INT(conf.functions, "REGISTRY_FUNCTIONS", "10000", 1, 1000000,
                  "functions a user may have"),
+    FAAS_OPT_INT(conf.secrets, "REGISTRY_SECRETS", "100", 0, 1000, "secrets a user may have"),
+    FAAS_OPT_STR(conf.secrets_key, "REGISTRY_SECRETS_KEY_FILE", "",
+                 "file with the key that secrets are sealed to, 64 hex digits, mode 0600; without "
+                 "one none can be set or used"),
     FAAS_OPT_INT(conf.calls, "REGISTRY_CALLS", "1000000", 1, 1000000000,
                  "records of calls that can be listed; the oldest go first"),
     FAAS_OPT_INT(conf.tenant_calls, "REGISTRY_CALLS_TENANT", "200000", 1, 1000000000,
@@ -49,6 +54,14 @@ static faas_code start_calls(struct registry *reg, const struct faas_runtime *rt
     return records_follow_start(&calls, &reg->calls, err);
 }
 
+static faas_code start_secrets(struct registry *reg, const struct faas_runtime *rt, faas_err *err)
+{
+    const struct secrets_conf secrets = {
+        .rt = rt, .key_file = conf.secrets_key, .max = conf.secrets};
+
+    return secrets_start(&reg->secrets, &secrets, err);
+}
+
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
     struct registry *reg = state;
@@ -67,6 +80,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     payload = faas_bus_max_payload(rt->bus);
     reg->reply_max = payload > 2 * REPLY_SPARE ? payload - REPLY_SPARE : payload / 2;
     FAAS_TRY(start_calls(reg, rt, err));
+    FAAS_TRY(start_secrets(reg, rt, err));
     reg->follow.loop = rt->loop;
     reg->follow.kv = reg->functions;
     reg->follow.members = rt->members;
@@ -106,6 +120,7 @@ static void fill(void *state, struct faas_beat *beat)
     follow_fill(&reg->follow, beat);
     if (reg->is_attached) /* beats begin before the start has ended */
         reg->publishers_level = lowest_level(reg->members);
+    secrets_fill(&reg->secrets, beat);
 }
 
 static void stop(void *state)
@@ -114,6 +129,7 @@ static void stop(void *state)
 
     follow_stop(&reg->follow);
     records_follow_stop(reg->calls);
+    secrets_stop(&reg->secrets);
     reg->calls = NULL;
     faas_kv_close(reg->functions);
 }

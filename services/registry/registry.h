@@ -12,6 +12,7 @@
 #include "kept.h"
 #include "records_follow.h"
 #include "resolver.h"
+#include "secrets.h"
 
 struct registry {
     faas_kv *functions;
@@ -20,6 +21,7 @@ struct registry {
     struct records_follow *calls; /* NULL until started */
     struct resolver resolver;
     struct kept kept;
+    struct secrets secrets;
     int64_t versions_max;             /* of one function */
     int64_t functions_max;            /* of one tenant */
     size_t reply_max;                 /* bytes of records in one answer */

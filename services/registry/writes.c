@@ -202,6 +202,7 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     image.is_needed = image.isolation != NULL;
     FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
+    FAAS_TRY(secrets_check(&reg->secrets, caller, doc, true, err));
     rc = write_head(reg, caller, doc, NULL, err);
     if (rc == FAAS_CONFLICT)
         return faas_fail(err, FAAS_CONFLICT, TAKEN);
@@ -250,6 +251,11 @@ static faas_code check_count(const struct change *change, const json_t *next, fa
     return FAAS_OK;
 }
 
+static bool names_secrets(const struct function_want *want)
+{
+    return want != NULL && json_object_get(want->body, "secrets") != NULL;
+}
+
 /* The fields of a body, or another look for the image. */
 static faas_code build_next(struct change *change, const json_t *head, json_t **out_next,
                             faas_err *err)
@@ -271,6 +277,8 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
     }
     if (change->want == NULL ? function_same_image(head, next) : json_equal(head, next) != 0)
         return FAAS_OK;
+    FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, names_secrets(change->want),
+                           err));
     FAAS_TRY(check_count(change, next, err));
     *out_next = FAAS_STEAL(next);
     return FAAS_OK;

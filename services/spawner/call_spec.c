@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/name.h"
 #include "contract.h"
 
 #define TRACE_ENV         "TRACEPARENT"
@@ -49,7 +50,7 @@ static const struct faas_json_field body_fields[] = {
     {"image", FAAS_JSON_OBJECT, 0, 0, 0, true, image_fields, SIZE_MAX},
     FAAS_FIELD(STR, struct body, input, "input", 1, 16, false),
     FAAS_FIELD(MAP, struct body, env, "env", 0, FAAS_ENV_MAX, false),
-    FAAS_FIELD(LIST, struct body, secrets, "secrets", 0, 1024, false),
+    FAAS_FIELD(LIST, struct body, secrets, "secrets", 0, FAAS_SECRETS_MAX, false),
     {"limits", FAAS_JSON_OBJECT, 0, 0, 0, false, limit_fields, SIZE_MAX},
     FAAS_FIELD(INT, struct body, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD(INT, struct body, start_timeout_ms, "start_timeout_ms", 1, START_TIMEOUT_MAX, false),
@@ -134,12 +135,24 @@ static bool is_slot(const struct body *body)
     return strcmp(body->reuse, "slot") == 0;
 }
 
+static faas_code check_secrets(const struct body *body, faas_err *err)
+{
+    json_t *name;
+    size_t i;
+
+    json_array_foreach (body->secrets, i, name)
+        if (faas_function_name_check(json_string_value(name), NULL) != FAAS_OK)
+            return faas_fail(err, FAAS_INVALID, "secrets: expected names");
+    if (i > 0 && !faas_uuid_is(body->tenant))
+        return faas_fail(err, FAAS_INVALID, "secrets: need a tenant");
+    return FAAS_OK;
+}
+
 static faas_code check(const struct body *body, faas_err *err)
 {
     if (strcmp(body->kind, "exec") != 0)
         return faas_fail(err, FAAS_UNSUPPORTED, "calls of this kind cannot run here");
-    if (json_array_size(body->secrets) > 0)
-        return faas_fail(err, FAAS_UNSUPPORTED, "functions with secrets cannot run here");
+    FAAS_TRY(check_secrets(body, err));
     if (strcmp(body->input, "argv") != 0 && strcmp(body->input, "stdin") != 0)
         return faas_fail(err, FAAS_INVALID, "input: expected argv or stdin");
     if (strcmp(body->network, "none") != 0 && strcmp(body->network, "outbound") != 0)
@@ -201,6 +214,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->isolation = body.isolation;
     spec->stderr_max = body.last_stderr;
     spec->stream = stream_of(&body);
+    spec->secrets = json_array_size(body.secrets) > 0 ? body.secrets : NULL;
     snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);
     snprintf(spec->function, sizeof spec->function, "%s", body.function);
     spec->run = (struct rt_spec){

@@ -28,6 +28,7 @@ struct call_spec {
     const char *isolation;
     int64_t stderr_max;
     enum call_stream stream;
+    const json_t *secrets; /* names; NULL: none */
     struct rt_spec run;
 };
 /* From headers alone: id, place, publisher, inbox, epoch, beat.  INVALID: it cannot be answered. */

@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
-#include "net/frames.h"
+#include "job_internal.h"
 #include "outcome.h"
 
 #define BUDGET_SLACK_MS 10000 /* kill, last frames */
@@ -17,34 +16,9 @@
 #define END_DIRECT_MS   900 /* three tries */
 #define END_ANYBODY_MS  10000
 
-struct cancel {
-    faas_msg *msg;
-    SLIST_ENTRY(cancel) link;
-};
-
-struct job {
-    struct job_host *host;
-    enum job_stage stage;
-    struct call_spec spec; /* points into msg and env until the call was handed over */
-    faas_msg *msg;
-    struct faas_envelope env;
-    char *inbox; /* of the caller */
-    faas_frames_out *frames;
-    struct rt_call *run;
-    struct stderr_tail tail;
-    ev_timer stall;
-    ev_timer tell; /* accept and started, of a call that has not ended by then */
-    SLIST_HEAD(, cancel) cancels;
-    char *end_text; /* the end event, while it is being told */
-    size_t end_len;
-    bool is_started, is_told;
-    bool has_sent; /* something to the caller */
-    bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
-};
-
 /* ---- what is told ---- */
 
-static void send_to_caller(void *arg, const void *msg, size_t len)
+void job_send(void *arg, const void *msg, size_t len)
 {
     job *self = arg;
     const struct faas_header headers[] = {{FAAS_H_PROTO, FAAS_PROTO}, {NULL, NULL}};
@@ -79,7 +53,7 @@ static void send_accept_frame(job *self)
         return;
     memcpy(frame.id, self->spec.id, sizeof frame.id);
     frame.payload = text;
-    send_to_caller(self, wire, faas_frame_write(&frame, wire));
+    job_send(self, wire, faas_frame_write(&frame, wire));
 }
 
 static void tell_named_event(job *self, const char *name)
@@ -114,7 +88,7 @@ static void on_tell(struct ev_loop *ev, ev_timer *timer, int events)
 
 /* ---- the end of a job ---- */
 
-static void drop_message(job *self)
+void job_drop_message(job *self)
 {
     faas_envelope_done(&self->env);
     memset(&self->env, 0, sizeof self->env);
@@ -124,6 +98,9 @@ static void drop_message(job *self)
     self->spec.run.image = (struct rt_image){.reference = NULL};
     self->spec.run.command = self->spec.run.env = NULL;
     self->spec.run.argument = NULL;
+    self->spec.secrets = NULL;
+    secret_set_unref(self->spec.run.secrets);
+    self->spec.run.secrets = NULL;
 }
 
 void job_free(job *self)
@@ -139,15 +116,16 @@ void job_free(job *self)
     }
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
+    secrets_cancel(self->secrets);
     faas_frames_out_free(self->frames);
-    drop_message(self);
+    job_drop_message(self);
     stderr_tail_done(&self->tail);
     free(self->end_text);
     free(self->inbox);
     free(self);
 }
 
-static void leave(job *self)
+void job_leave(job *self)
 {
     self->host->gone(self->host->arg, self);
     job_free(self);
@@ -156,10 +134,10 @@ static void leave(job *self)
 static void leave_if_done(job *self)
 {
     if (self->is_frames_done && self->is_event_done)
-        leave(self);
+        job_leave(self);
 }
 
-static void on_frames_done(void *arg, bool is_acknowledged)
+void job_on_frames_done(void *arg, bool is_acknowledged)
 {
     job *self = arg;
 
@@ -322,7 +300,7 @@ static void answer_cancels(job *self, faas_code code)
     }
 }
 
-static void on_end(void *arg, const struct rt_outcome *told)
+void job_on_end(void *arg, const struct rt_outcome *told)
 {
     job *self = arg;
     struct rt_outcome outcome = *told;
@@ -361,7 +339,11 @@ static void on_end(void *arg, const struct rt_outcome *told)
     leave_if_done(self);
 }
 
-/* ---- the beginning ---- */
+struct rt_sink job_sink(job *self)
+{
+    return (struct rt_sink){
+        .started = on_started, .out = on_out, .err = on_err, .end = job_on_end, .arg = self};
+}
 
 /* A credit came: the receiver is there, and perhaps took enough to go on. */
 static void resume(job *self)
@@ -385,113 +367,6 @@ void job_credit(job *self, const struct faas_frame *credit)
     faas_frames_out_credit(self->frames, credit);
     if (is_running) /* else self may be gone: the sender tells its end in here */
         resume(self);
-}
-
-static void refuse(job *self, const char *reason, const char *detail)
-{
-    job_tell_busy(self->host, &self->spec, reason, detail);
-    leave(self);
-}
-
-static faas_code open_ways(job *self, faas_err *err)
-{
-    struct faas_frames_out_conf conf = {.loop = self->host->loop,
-                                        .place = self->spec.place,
-                                        .send = send_to_caller,
-                                        .done = on_frames_done,
-                                        .arg = self,
-                                        .give_up_ms = JOB_GIVE_UP_MS,
-                                        .is_eager = self->spec.stream != CALL_STREAM_NONE};
-    FAAS_AUTO(json_t) *head =
-        json_pack("{s:i,s:s,s:s}", "v", 1, "kind", "exec", "spawner", self->host->spawner);
-
-    if (head == NULL)
-        return faas_fail_sys(err, ENOMEM, "head frame");
-    memcpy(conf.id, self->spec.id, sizeof conf.id);
-    FAAS_TRY(faas_frames_out_new(&conf, &self->frames, err));
-    return faas_frames_out_head(self->frames, head, err);
-}
-
-static void accept(job *self)
-{
-    struct runtime *runtime = self->host->runtime;
-    const struct rt_sink sink = {
-        .started = on_started, .out = on_out, .err = on_err, .end = on_end, .arg = self};
-    faas_err err = {0};
-    faas_code rc = open_ways(self, &err);
-
-    if (rc == FAAS_OK)
-        rc = runtime->ops->call(runtime, &self->spec.run, &sink, &self->run, &err);
-    if (rc != FAAS_OK) {
-        refuse(self, rc == FAAS_UNAVAILABLE ? "engine" : "invalid", err.msg);
-        return;
-    }
-    self->stage = JOB_RUNNING;
-    /* Most calls' end says it in time.  When this process dies before, the call is lost either way: a
-     * publisher takes "nobody listens" for no answer. */
-    ev_timer_start(faas_loop_ev(self->host->loop), &self->tell);
-    drop_message(self); /* the runtime has copied what it needs */
-}
-
-static void on_checked(void *arg, faas_code code, const faas_err *err)
-{
-    job *self = arg;
-
-    if (self->is_withdrawn) {
-        job_free(self);
-        return;
-    }
-    if (code == FAAS_OK) {
-        accept(self);
-    } else if (code == FAAS_NOT_FOUND) {
-        self->host->runtime->ops->prepare(self->host->runtime, &self->spec.run.image, true, NULL,
-                                          NULL);
-        refuse(self, "no_image", err->msg);
-    } else {
-        refuse(self, code == FAAS_INVALID ? "invalid" : "engine", err->msg);
-    }
-}
-
-static void check(job *self)
-{
-    struct runtime *runtime = self->host->runtime;
-
-    if (self->spec.run.may_pull ||
-        runtime->ops->presence(runtime, &self->spec.run.image) == RT_HERE)
-        accept(self);
-    else
-        runtime->ops->prepare(runtime, &self->spec.run.image, false, on_checked, self);
-}
-
-static faas_code decode(job *self, faas_err *err)
-{
-    FAAS_TRY(
-        faas_envelope_open(faas_msg_data(self->msg), faas_msg_len(self->msg), &self->env, err));
-    FAAS_TRY(call_spec_body(&self->env, &self->spec, err));
-    self->spec.run.is_stream = self->spec.stream != CALL_STREAM_NONE;
-    if (self->spec.run.is_stream)
-        self->spec.run.output_bytes = self->host->stream_bytes;
-    return FAAS_OK;
-}
-
-void job_judge(job *self)
-{
-    struct runtime *runtime = self->host->runtime;
-    faas_err err = {0};
-
-    if (decode(self, &err) != FAAS_OK) {
-        FAAS_LOG(ERROR, "a call cannot be understood", FAAS_LSTR("call", self->spec.id),
-                 FAAS_LSTR("why", err.msg));
-        refuse(self, err.code == FAAS_UNSUPPORTED ? "isolation" : "invalid", err.msg);
-    } else if (strcmp(self->spec.isolation, runtime->ops->isolation) != 0) {
-        snprintf(err.msg, sizeof err.msg, "this spawner runs calls with isolation \"%s\" only",
-                 runtime->ops->isolation);
-        refuse(self, "isolation", err.msg);
-    } else if (runtime->ops->usable(runtime, &err) != FAAS_OK) {
-        refuse(self, "engine", err.msg);
-    } else {
-        check(self);
-    }
 }
 
 job *job_new(struct job_host *host, const struct call_spec *head, faas_msg *take_msg)
@@ -557,5 +432,11 @@ void job_cancel(job *self, faas_msg *take_msg)
         cancel->msg = take_msg;
         SLIST_INSERT_HEAD(&self->cancels, cancel, link);
     }
-    self->host->runtime->ops->cancel(self->run);
+    if (self->secrets == NULL) {
+        self->host->runtime->ops->cancel(self->run);
+        return;
+    }
+    secrets_cancel(self->secrets);
+    self->secrets = NULL;
+    job_end_unbegun(self, FAAS_CLIENT_GONE, "cancelled before it began");
 }

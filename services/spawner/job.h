@@ -20,6 +20,7 @@
 #include "net/frames.h"
 #include "net/members.h"
 #include "runtime.h"
+#include "secrets.h"
 
 #define JOB_PENDING_MAX (4 * 1024 * 1024)
 #define JOB_STREAM_MAX  (512 * 1024)
@@ -36,6 +37,7 @@ struct job_host { /* the same for all jobs of a process */
     const char *spawner; /* instance id */
     faas_inbox *credits; /* of all jobs: its owner hands them to job_credit() */
     struct runtime *runtime;
+    secrets *secrets;     /* NULL: the runtime gives calls none */
     int64_t stream_bytes; /* limit of a streamed output, in place of the function's */
     bool is_stopping;     /* calls that are stopped now were not cancelled by anybody */
     void (*ended)(void *arg, job *ended);

@@ -23,7 +23,8 @@
 
 static struct {
     char *runtime, *docker_host, *cluster, *allowed, *auth_file, *images, *run_dir, *dns;
-    int64_t slots, stream_mb, max_containers, pulls, starts, pull_timeout_ms, lane_idle_ms;
+    int64_t secrets_mb, slots, stream_mb, max_containers, pulls, starts, pull_timeout_ms,
+        lane_idle_ms;
     bool is_direct, is_parked, is_outbound;
 } conf;
 
@@ -41,6 +42,7 @@ static struct {
     const struct kind *kind;
     struct image_store *store; /* of the native runtime, like its puller */
     puller *images;
+    secrets *secrets;        /* NULL: the runtime gives none */
     struct runtime *runtime; /* set by the starter, before begin() is posted */
     worker *made;            /* the same */
     /* loop thread */
@@ -63,6 +65,9 @@ static const struct faas_option options[] = {
     FAAS_OPT_INT(conf.lane_idle_ms, "SPAWNER_LANE_IDLE_MS", "60000", 100, 86400000,
                  "native: longest time a function's sandbox is kept without a call, in "
                  "milliseconds"),
+    FAAS_OPT_INT(
+        conf.secrets_mb, "SPAWNER_SECRETS_MB", "16", 1, 1024,
+        "native: secrets kept in memory for the next call, in MB, as long as sandboxes are"),
     FAAS_OPT_BOOL(conf.is_parked, "SPAWNER_PARKED", "true",
                   "native: make the next call's sandbox as soon as one call has ended"),
     FAAS_OPT_BOOL(
@@ -312,6 +317,24 @@ static faas_code check_cluster(faas_err *err)
     return FAAS_OK;
 }
 
+/* Feed and answers come on the loop thread, and the runtime is there by then. */
+static void on_secret_changed(void *arg, const char *tenant)
+{
+    (void)arg;
+    app.runtime->ops->secret_changed(app.runtime, tenant);
+}
+
+static faas_code open_secrets(const struct faas_runtime *rt, faas_err *err)
+{
+    const struct secrets_conf wanted = {.rt = rt,
+                                        .max_bytes = conf.secrets_mb * 1024 * 1024,
+                                        .keep_ms = conf.lane_idle_ms,
+                                        .changed = on_secret_changed};
+
+    return app.runtime->ops->secret_changed != NULL ? secrets_new(&wanted, &app.secrets, err)
+                                                    : FAAS_OK;
+}
+
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
 {
     struct worker_conf work = {
@@ -322,7 +345,9 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(find_kind(err));
     app.rt = rt;
     FAAS_TRY(app.kind->open(rt, err));
+    FAAS_TRY(open_secrets(rt, err));
     work.runtime = app.runtime;
+    work.secrets = app.secrets;
     FAAS_TRY(worker_new(&work, &app.made, err));
     faas_loop_post(rt->loop, begin, NULL);
     return FAAS_OK;
@@ -339,6 +364,8 @@ static void fill(void *state, struct faas_beat *beat)
     (void)state;
     beats_note(&app.beats);
     beat->slots = slots();
+    if (app.worker != NULL && app.secrets != NULL)
+        secrets_fill(app.secrets, beat);
     if (app.worker != NULL)
         worker_fill(app.worker, beat);
 }
@@ -356,6 +383,7 @@ static void stop(void *state)
 {
     (void)state;
     worker_close(app.made, CLOSE_MS);
+    secrets_free(app.secrets);
     if (app.kind != NULL)
         app.kind->free(app.runtime);
     child_stop_all();

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/json.h"
+#include "secret_set.h"
 
 struct rt_image {
     const char *reference; /* full name, host/path[:tag][@digest] */
@@ -38,6 +39,7 @@ struct rt_spec { /* borrowed for the length of call() */
     bool is_stdin;     /* the argument goes to standard input instead of argv */
     const json_t *env; /* object of strings, or NULL */
     bool has_network;
+    struct secret_set *secrets; /* who needs it longer takes a reference; NULL: none */
     bool is_slot;   /* its sandbox may have served, and may serve, other calls of this function */
     bool may_pull;  /* fetch a missing image within start_timeout_ms */
     bool is_stream; /* for the message about too much output: whose limit it is */
@@ -76,6 +78,9 @@ typedef void rt_resolved(void *arg, faas_code code, const json_t *reply, const f
 
 struct runtime_ops {
     const char *isolation; /* the value of the envelope's field this runtime serves */
+    /* A secret of this user changed: nothing that was made with it waits for calls any longer.
+     * NULL: calls with secrets cannot run here. */
+    void (*secret_changed)(struct runtime *rt, const char *tenant);
     /* FAAS_OK while calls can be begun; else UNAVAILABLE and what the operator should do. */
     faas_code (*usable)(struct runtime *rt, faas_err *err);
     /* From memory alone; RT_UNKNOWN: prepare() finds out. */

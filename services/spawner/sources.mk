@@ -4,14 +4,15 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	stream.c sweep.c docker_turn.c image/volumes.c)
 include services/spawner/image/sources.mk
 SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c filter.c lane.c lane_make.c nursery.c order.c \
-	outbound.c resolvers.c run.c runtime_native.c share.c warm.c) $(addprefix $(SPAWNER)/,spec_copy.c zygote/packet.c)
+	outbound.c resolvers.c run.c runtime_native.c secret_files.c share.c warm.c) \
+	$(addprefix $(SPAWNER)/,secret_set.c spec_copy.c zygote/packet.c)
 # How a spawner gets images by itself.
 SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
 
 $(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c fetch.c) $(SPAWNER_UNPACK)))
 
-$(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c $(SPAWNER)/job_event.c \
-	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c \
+$(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c $(SPAWNER)/job_begin.c $(SPAWNER)/job_event.c \
+	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c $(SPAWNER)/secrets.c \
 	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE) \
 	$(SPAWNER)/native/check.c))
 
@@ -22,6 +23,7 @@ $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c l
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
 	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c $(SPAWNER)/image/volumes.c))
 
+$(eval $(call test,secret_set,$(SPAWNER)/secret_set.c))
 $(eval $(call test,stream,$(SPAWNER)/stream.c))
 $(eval $(call test,outcome,$(SPAWNER)/outcome.c))
 $(eval $(call test,spawner_memory,$(SPAWNER)/known.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c))

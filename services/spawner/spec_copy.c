@@ -25,6 +25,7 @@ struct rt_spec *spec_copy(const struct rt_spec *spec)
     copy->spec.image = (struct rt_image){.reference = NULL};
     copy->spec.command = copy->command = hold(spec->command);
     copy->spec.env = copy->env = hold(spec->env);
+    copy->spec.secrets = secret_set_ref(spec->secrets);
     if (spec->argument_len > 0)
         memcpy(copy->argument, spec->argument, spec->argument_len);
     copy->spec.argument = copy->argument;
@@ -39,5 +40,6 @@ void spec_copy_free(struct rt_spec *spec)
         return;
     json_decref(copy->command);
     json_decref(copy->env);
+    secret_set_unref(copy->spec.secrets);
     free(copy);
 }

@@ -1,5 +1,5 @@
 /* spec_copy.h - what of an rt_spec a call still needs when it starts later than it came.
- * Copied    argument, command, env and the numbers; the texts that say whose call it is and which
+ * Copied    argument, command, env, secrets and the numbers; the texts that say whose call it is and which
  *           image it wants are NULL in the copy.
  * Threads   that of the reference counts of its JSON: the loop's.
  */

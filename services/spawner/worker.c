@@ -401,6 +401,7 @@ faas_code worker_new(const struct worker_conf *conf, worker **out_worker, faas_e
                                    .spawner = conf->rt->id,
                                    .runtime = conf->runtime,
                                    .stream_bytes = conf->stream_mb << 20,
+                                   .secrets = conf->secrets,
                                    .ended = on_ended,
                                    .gone = on_gone,
                                    .arg = self};

@@ -12,6 +12,7 @@
 
 #include "beats.h"
 #include "runtime.h"
+#include "secrets.h"
 #include "service.h"
 
 #define WORKER_LINGER     2
@@ -22,6 +23,7 @@ typedef struct worker worker;
 struct worker_conf {
     const struct faas_runtime *rt;
     struct runtime *runtime;
+    secrets *secrets;          /* NULL: calls get none */
     const struct beats *beats; /* of this process */
     int64_t slots;
     int64_t stream_mb; /* most of stdout, and again of stderr, of a call whose output is streamed */

@@ -157,11 +157,15 @@ static void words_are_from_their_list(void **state)
     create_says("\"input\":\"stdin\"", FAAS_OK, "");
 }
 
-static void what_this_release_lacks_is_unprocessable(void **state)
+static void names_of_secrets_are_a_set(void **state)
 {
     (void)state;
-    create_says("\"secrets\":[\"db\"]", FAAS_UNPROCESSABLE,
-                "secrets: there is no secret of that name; this release has no secrets");
+    create_says("\"secrets\":[\"db\",\"api-key_2\"]", FAAS_OK, "");
+    create_says("\"secrets\":[\"db\",\"db\"]", FAAS_INVALID, "secrets: a name is there twice");
+    create_says("\"secrets\":[\"../x\"]", FAAS_INVALID,
+                "secrets: a name is [A-Za-z0-9][A-Za-z0-9_-]{0,62}");
+    create_says("\"secrets\":[\"\"]", FAAS_INVALID,
+                "secrets: a name is [A-Za-z0-9][A-Za-z0-9_-]{0,62}");
     create_says("\"secrets\":[]", FAAS_OK, "");
 }
 
@@ -325,7 +329,7 @@ int main(void)
         cmocka_unit_test(wrong_types_name_the_field),
         cmocka_unit_test(bounds_are_held_at_both_ends),
         cmocka_unit_test(words_are_from_their_list),
-        cmocka_unit_test(what_this_release_lacks_is_unprocessable),
+        cmocka_unit_test(names_of_secrets_are_a_set),
         cmocka_unit_test(retry_words_are_from_their_list),
         cmocka_unit_test(env_names_and_total_bytes_are_checked),
         cmocka_unit_test(too_many_entries_are_refused),

@@ -69,6 +69,7 @@ static void lane_free(struct lane *lane)
         cgroups_give(lane->group);
     give_slot(nt, lane->slot);
     image_release(lane->image);
+    secret_set_unref(lane->secrets);
     TAILQ_REMOVE(&nt->lanes, lane, link);
     nt->lane_count--;
     free(lane);
@@ -301,7 +302,7 @@ void lane_maybe_gone(struct lane *lane)
 
 /* ---- its beginning ---- */
 
-faas_code lane_new(struct native *nt, const struct lane_key *key, struct image *image,
+faas_code lane_new(struct native *nt, const struct lane_key *key, const struct lane_parts *parts,
                    struct lane **out_lane, faas_err *err)
 {
     struct lane *lane = calloc(1, sizeof *lane);
@@ -316,7 +317,8 @@ faas_code lane_new(struct native *nt, const struct lane_key *key, struct image *
     }
     lane->nt = nt;
     lane->key = *key;
-    lane->image = image != NULL ? image_ref(image) : NULL;
+    lane->image = parts->image != NULL ? image_ref(parts->image) : NULL;
+    lane->secrets = secret_set_ref(parts->secrets);
     lane->control = lane->pidfd = lane->network = -1;
     lane->out[0] = lane->out[1] = lane->err[0] = lane->err[1] = -1;
     for (size_t i = 0; i < FAAS_ARRAY_LEN(lane->strays); i++)
@@ -413,7 +415,7 @@ void lane_release(struct lane *lane)
     struct native *nt = lane->nt;
 
     lane->call = NULL;
-    if (lane->is_broken || lane->image == NULL) {
+    if (lane->is_broken || lane->is_outdated || lane->image == NULL) {
         lane_end(lane, lane->is_broken);
         return;
     }
@@ -467,6 +469,22 @@ void lanes_tidy(struct native *nt, bool is_all)
         lane_end(lane, false);
     TAILQ_FOREACH (lane, &nt->idle, idle)
         clean(lane);
+}
+
+/* Others have what was theirs; a call that runs keeps what it began with, and its lane ends with it. */
+void lanes_secret_changed(struct native *nt, const char *tenant)
+{
+    struct lane *lane, *next;
+
+    for (lane = TAILQ_FIRST(&nt->lanes); lane != NULL; lane = next) {
+        next = TAILQ_NEXT(lane, link);
+        if (lane->key.secrets[0] == '\0' || strcmp(lane->key.tenant, tenant) != 0)
+            continue;
+        if (lane->state == LANE_IDLE)
+            lane_end(lane, false);
+        else
+            lane->is_outdated = true;
+    }
 }
 
 void lanes_drop(struct native *nt)

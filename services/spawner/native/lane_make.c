@@ -100,6 +100,7 @@ static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len
         .tmp_mb = (uint32_t)lane->key.tmp_mb,
         .is_slot = lane->key.is_warm,
         .has_network = lane->key.has_network,
+        .has_secrets = lane->secrets != NULL,
         .volumes = (uint32_t)json_array_size(volumes),
     };
     char *packet, *at;
@@ -120,25 +121,77 @@ static char *make_packet(const struct lane *lane, size_t groups, size_t *out_len
     return packet;
 }
 
+/* The path and what is below it: a VOLUME there would hide what the function is given. */
+static bool is_near_secrets(const char *volume)
+{
+    size_t len = strlen(volume), own = strlen(ZY_SECRETS_PATH);
+
+    while (len > 1 && volume[len - 1] == '/')
+        len--;
+    return (len <= own && strncmp(volume, ZY_SECRETS_PATH, len) == 0 &&
+            (len == own || ZY_SECRETS_PATH[len] == '/' || len == 1)) ||
+           (len > own && strncmp(volume, ZY_SECRETS_PATH, own) == 0 && volume[own] == '/');
+}
+
+static faas_code check_image(const struct lane *lane, faas_err *err)
+{
+    size_t i;
+    json_t *volume;
+
+    if (lane->image == NULL)
+        return FAAS_OK;
+    if (lane->image->layer_count >= ZY_LAYERS_MAX)
+        return faas_fail(err, FAAS_UNPROCESSABLE, "the image has over %d layers",
+                         ZY_LAYERS_MAX - 1);
+    json_array_foreach (lane->image->config.volumes, i, volume)
+        if (lane->secrets != NULL && is_near_secrets(json_string_value(volume)))
+            return faas_fail(err, FAAS_START_FAILED,
+                             "the image's VOLUME %.100s would hide the secrets of the function "
+                             "in " ZY_SECRETS_PATH "; take it out of the Dockerfile",
+                             json_string_value(volume));
+    return FAAS_OK;
+}
+
+/* *out_fd: a mount for the lane, -1 where it has none. */
+static faas_code make_secrets(const struct lane *lane, int *out_fd, faas_err *err)
+{
+    uint32_t first = lane->nt->share.first_id + lane->slot * ZY_IDS;
+
+    *out_fd = -1;
+    if (lane->secrets == NULL) /* and perhaps no image either */
+        return FAAS_OK;
+    return secret_files_mount(lane->secrets, first + lane->image->config.uid,
+                              first + lane->image->config.gid, out_fd, err);
+}
+
 static faas_code order_lane(struct lane *lane, int control, faas_err *err)
 {
-    int fds[2 + CGROUP_DIRS + 1] = {control, lane->nt->filter}, procs[CGROUP_DIRS];
+    int fds[2 + CGROUP_DIRS + 2] = {control, lane->nt->filter}, procs[CGROUP_DIRS];
     size_t groups = cgroup_procs(lane->group, procs), len = 0;
     FAAS_AUTO(char) *packet = NULL;
     struct nursery_order order = {.fds = fds, .fd_count = 2 + groups, .made = on_made, .arg = lane};
 
-    if (lane->image != NULL && lane->image->layer_count >= ZY_LAYERS_MAX)
-        return faas_fail(err, FAAS_UNPROCESSABLE, "the image has over %d layers",
-                         ZY_LAYERS_MAX - 1);
+    int secrets = -1;
+    faas_code rc;
+
+    FAAS_TRY(check_image(lane, err));
     memcpy(fds + 2, procs, groups * sizeof *fds);
     if (lane->key.has_network)
         fds[order.fd_count++] = lane->network;
     packet = make_packet(lane, groups, &len);
     if (packet == NULL)
         return faas_fail_sys(err, ENOMEM, "lane");
+    FAAS_TRY(make_secrets(lane, &secrets, err));
+    if (secrets >= 0)
+        fds[order.fd_count++] = secrets;
     order.data = packet;
     order.len = len;
-    return nursery_make(lane->nt->nursery, &order, err);
+    rc = nursery_make(lane->nt->nursery, &order, err);
+    if (secrets >= 0)
+        close(secrets);
+    secret_set_unref(lane->secrets); /* the lane's own, now */
+    lane->secrets = NULL;
+    return rc;
 }
 
 static faas_code order_with_socket(struct lane *lane, faas_err *err)

@@ -22,6 +22,7 @@ struct lane_key {
     char function[FAAS_UUID_TEXT];
     bool is_warm;
     bool has_network;
+    char secrets[FAAS_HASH_TEXT]; /* which, at which revisions; "": none */
 };
 
 enum lane_state {
@@ -41,8 +42,9 @@ struct lane {
     struct cgroup *group;
     int64_t oom_kills; /* of the group, when last looked */
     int control, pidfd;
-    int network; /* on its way to the zygote; -1 */
-    pid_t pid;   /* of the zygote, while it is not reaped */
+    int network;                /* on its way to the zygote; -1 */
+    struct secret_set *secrets; /* until they are on that way, too */
+    pid_t pid;                  /* of the zygote, while it is not reaped */
     ev_io control_io, pid_io;
     ev_timer retry; /* while ending */
     int first;      /* pidfd of a kept sandbox's first process, until it is reaped; -1 */
@@ -50,6 +52,7 @@ struct lane {
     ev_io first_io;
     bool is_ready;          /* that process takes orders */
     bool has_zygote;        /* not reaped yet */
+    bool is_outdated;       /* its secrets have changed; the same, but it ends gently */
     bool is_broken;         /* of no more use after its call */
     bool is_rough;          /* ends by force */
     bool is_parked;         /* a sandbox waits for its order; a kept one: has had one */
@@ -115,7 +118,8 @@ struct rt_call {
     bool has_exited, is_paused, was_retried;
     bool is_prewarmed; /* its sandbox was made before it came */
     struct lane_key key;
-    puller_wait *image_wait; /* while the image is looked for, and the order it waits with */
+    struct secret_set *secrets; /* until it began; a lane for it gets them */
+    puller_wait *image_wait;    /* while the image is looked for, and the order it waits with */
     struct rt_spec *spec;
     uint64_t out_bytes, begun_ns, ordered_ns, started_ns, exited_ns;
     LIST_ENTRY(rt_call) link;
@@ -123,12 +127,19 @@ struct rt_call {
 
 /* lane.c */
 struct lane *lane_find(struct native *nt, const struct lane_key *key); /* an idle one, taken */
+/* What it is made with; image and secrets may be NULL. */
+struct lane_parts {
+    struct image *image;
+    struct secret_set *secrets;
+};
 FAAS_MUST_CHECK faas_code lane_new(struct native *nt, const struct lane_key *key,
-                                   struct image *image, struct lane **out_lane, faas_err *err);
+                                   const struct lane_parts *parts, struct lane **out_lane,
+                                   faas_err *err);
 /* Back to the idle ones, or away with it. */
 void lane_release(struct lane *lane);
 void lane_end(struct lane *lane, bool is_rough); /* rough: kill whatever is in it */
 void lanes_tidy(struct native *nt, bool is_all); /* ends those idle for too long */
+void lanes_secret_changed(struct native *nt, const char *tenant);
 void lanes_drop(struct native *nt);      /* what drain could not end: the next life sweeps it */
 void lane_broken(struct lane *lane);     /* something of it died */
 void lane_maybe_gone(struct lane *lane); /* while it ends */
@@ -145,6 +156,11 @@ bool lane_order(struct lane *lane, const struct order *order, int input);
 FAAS_MUST_CHECK faas_code lane_begin(struct lane *lane, faas_err *err);
 void lane_made(struct lane *lane); /* it can be used */
 void lane_cannot_be_made(struct lane *lane, const struct zy_reply *reply);
+
+/* secret_files.c: a mount of its own, read-only, in memory, one file for each; for whoever has that
+ * uid and gid on this machine.  *out_fd belongs to the caller. */
+FAAS_MUST_CHECK faas_code secret_files_mount(const struct secret_set *set, uint32_t uid,
+                                             uint32_t gid, int *out_fd, faas_err *err);
 
 /* outbound.c */
 void outbound_begin(struct native *nt);

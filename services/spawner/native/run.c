@@ -45,6 +45,7 @@ static void call_free(struct rt_call *call)
     stop_io(call, &call->pid_io, &call->pidfd);
     puller_cancel(call->image_wait);
     spec_copy_free(call->spec);
+    secret_set_unref(call->secrets);
     free(call->order.data);
     free(call->input);
     free(call);
@@ -342,6 +343,8 @@ void call_began(struct rt_call *call, const struct zy_reply *reply, int take_pid
     struct native *nt = call->nt;
 
     call->stage = STAGE_RUN;
+    secret_set_unref(call->secrets);
+    call->secrets = NULL;
     call->pidfd = take_pidfd;
     call->pid = reply->pid;
     ev_timer_stop(nt->ev, &call->start_timer);
@@ -397,7 +400,9 @@ static void another_lane(struct rt_call *call)
     lane->call = NULL;
     call->lane = NULL;
     call->was_retried = true;
-    if (lane_new(call->nt, &call->key, lane->image, &call->lane, &err) == FAAS_OK)
+    if (lane_new(call->nt, &call->key,
+                 &(struct lane_parts){.image = lane->image, .secrets = call->secrets}, &call->lane,
+                 &err) == FAAS_OK)
         call->lane->call = call;
     else
         call_fail(call, &err);
@@ -478,6 +483,8 @@ static faas_code identify(const struct rt_spec *spec, struct lane_key *key, faas
     key->cpus = spec->cpus;
     key->is_warm = spec->is_slot;
     key->has_network = spec->has_network;
+    if (spec->secrets != NULL)
+        (void)snprintf(key->secrets, sizeof key->secrets, "%s", spec->secrets->id);
     if (spec->is_slot)
         (void)snprintf(key->function, sizeof key->function, "%s", spec->function);
     if (image->kind == NULL)
@@ -551,7 +558,9 @@ void call_begin(struct rt_call *call, const struct rt_spec *spec, struct image *
     faas_code rc = FAAS_OK;
 
     if (call->lane == NULL)
-        rc = lane_new(call->nt, &call->key, image, &call->lane, &why);
+        rc = lane_new(call->nt, &call->key,
+                      &(struct lane_parts){.image = image, .secrets = call->secrets}, &call->lane,
+                      &why);
     if (rc == FAAS_OK)
         rc = prepare(call, spec, &why);
     if (rc != FAAS_OK) {
@@ -576,6 +585,7 @@ faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const stru
         return faas_fail_sys(err, ENOMEM, "call");
     call->nt = nt;
     call->sink = *sink;
+    call->secrets = secret_set_ref(spec->secrets);
     call_init(call, spec);
     rc = identify(spec, &call->key, err);
     if (rc != FAAS_OK) {

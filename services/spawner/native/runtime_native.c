@@ -195,7 +195,7 @@ void runtime_native_begin(struct runtime *rt)
 
     warn_of_missing(nt);
     if (rc == FAAS_OK)
-        rc = lane_new(nt, &probe, NULL, &lane, &err);
+        rc = lane_new(nt, &probe, &(struct lane_parts){.image = NULL}, &lane, &err);
     if (rc != FAAS_OK)
         native_probed(nt, &err);
     outbound_begin(nt);
@@ -245,8 +245,14 @@ static void drain(struct runtime *rt, size_t *out_left)
     }
 }
 
+static void secret_changed(struct runtime *rt, const char *tenant)
+{
+    lanes_secret_changed(native_of(rt), tenant);
+}
+
 static const struct runtime_ops ops = {
     .isolation = "sandbox",
+    .secret_changed = secret_changed,
     .usable = usable,
     .presence = presence,
     .prepare = prepare,

@@ -110,7 +110,9 @@ static int make_folders(char *path)
     return 0;
 }
 
-/* Where volumes go whose folders the image does not have; empty without volumes. */
+static const char *const secret_paths[] = {ZY_SECRETS_PATH, ZY_SECRETS_ALIAS};
+
+/* Where volumes and secrets go whose folders the image does not have; empty without any. */
 static int make_bottom(const struct zy_lane *lane)
 {
     char path[sizeof BOTTOM + ZY_VOLUME_BYTES + 1] = BOTTOM;
@@ -120,18 +122,56 @@ static int make_bottom(const struct zy_lane *lane)
         (void)snprintf(path, sizeof path, BOTTOM "%s", lane->volumes[i]);
         rc = make_folders(path);
     }
+    for (size_t i = 0; rc == 0 && lane->secrets >= 0 && i < 2; i++) {
+        (void)snprintf(path, sizeof path, BOTTOM "%s", secret_paths[i]);
+        rc = make_folders(path);
+    }
     return rc;
 }
 
-/* In the image's root, which is the working directory. */
-static enum zy_step check_volumes(const struct zy_lane *lane)
+/* In the image's root, which is the working directory.  -1: it is not reached without a link. */
+static int open_plain(const char *path)
 {
     const struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
                                  .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
                                             RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
 
+    return (int)syscall(SYS_openat2, AT_FDCWD, path + 1, &how, sizeof how);
+}
+
+static bool put_mount(int mount_fd, const char *path)
+{
+    int at = open_plain(path);
+    bool is_there = at >= 0 && syscall(SYS_move_mount, mount_fd, "", at, "",
+                                       MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
+
+    if (at >= 0)
+        close(at);
+    return is_there;
+}
+
+/* The second place is a courtesy: an image that has something else there keeps it. */
+static enum zy_step mount_secrets(const struct zy_lane *lane)
+{
+    int copy;
+
+    if (lane->secrets < 0)
+        return ZY_STEP_NONE;
+    if (!put_mount(lane->secrets, ZY_SECRETS_PATH))
+        return ZY_STEP_SECRETS;
+    copy = (int)syscall(SYS_open_tree, lane->secrets, "",
+                        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+    if (copy < 0)
+        return ZY_STEP_SECRETS;
+    (void)put_mount(copy, ZY_SECRETS_ALIAS);
+    close(copy);
+    return ZY_STEP_NONE;
+}
+
+static enum zy_step check_volumes(const struct zy_lane *lane)
+{
     for (uint32_t i = 0; i < lane->req.volumes; i++) {
-        int fd = (int)syscall(SYS_openat2, AT_FDCWD, lane->volumes[i] + 1, &how, sizeof how);
+        int fd = open_plain(lane->volumes[i]);
 
         if (fd < 0)
             return ZY_STEP_VOLUME;
@@ -155,7 +195,8 @@ static enum zy_step mount_layers(const struct zy_lane *lane)
         used += (size_t)snprintf(options + used, sizeof options - used, "%s%s", i > 0 ? ":" : "",
                                  number);
     }
-    if (lane->req.layers == 1 || lane->req.volumes > 0) { /* overlay wants two */
+    if (lane->req.layers == 1 || lane->req.volumes > 0 ||
+        lane->secrets >= 0) { /* overlay wants two */
         if (make_bottom(lane) != 0)
             return ZY_STEP_ROOT;
         (void)snprintf(options + used, sizeof options - used, ":" BOTTOM);
@@ -177,6 +218,8 @@ static enum zy_step make_root(const struct zy_lane *lane)
     step = mount_layers(lane);
     if (step == ZY_STEP_NONE)
         step = check_volumes(lane);
+    if (step == ZY_STEP_NONE)
+        step = mount_secrets(lane);
     if (step != ZY_STEP_NONE)
         return step;
     if (mount("dev", "dev", NULL, MS_BIND, NULL) != 0 ||

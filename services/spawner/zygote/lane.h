@@ -8,6 +8,8 @@
  * Volumes   folders for them are made in a layer of ours below the image's, so that they show where it
  *           has none and change nothing where it has; each must then be reached without a link.  The
  *           root is read-only, so what a path leads to stays that.
+ * Secrets   likewise: a folder below the image's layers, reached without a link, and a mount that the
+ *           spawner made put on it.
  * Names     layers get short names on a small tmpfs first, so that no mount table shows a host path.
  */
 #ifndef ZYGOTE_LANE_H
@@ -26,6 +28,7 @@ struct zy_lane {
     int control; /* to the spawner */
     int filter;  /* program of struct sock_filter */
     int groups[ZY_GROUPS_MAX];
+    int secrets; /* a mount for ZY_SECRETS_PATH; -1: none */
     int network; /* namespace to enter; -1: a new one, with nothing but loopback */
 };
 

@@ -15,7 +15,7 @@
 
 #define SOCKET  3
 #define FDS_MIN 2 /* control, filter */
-#define FDS_MAX (FDS_MIN + ZY_GROUPS_MAX + 1)
+#define FDS_MAX (FDS_MIN + ZY_GROUPS_MAX + 2)
 
 #ifdef ZY_TEST_BARRIERS
 unsigned zy_barriers_off;
@@ -62,14 +62,16 @@ static bool read_request(size_t len, size_t count, const int *fds)
     if (len < sizeof lane.req)
         return false;
     memcpy(&lane.req, packet, sizeof lane.req);
-    if (lane.req.groups > ZY_GROUPS_MAX || lane.req.has_network > 1 ||
-        count != FDS_MIN + lane.req.groups + lane.req.has_network || lane.req.layers < 1 ||
-        lane.req.layers > ZY_LAYERS_MAX || lane.req.volumes > ZY_VOLUMES_MAX || lane.req.uid == 0 ||
-        lane.req.gid == 0 || lane.req.uid >= ZY_IDS || lane.req.gid >= ZY_IDS)
+    if (lane.req.groups > ZY_GROUPS_MAX || lane.req.has_network > 1 || lane.req.has_secrets > 1 ||
+        count != FDS_MIN + lane.req.groups + lane.req.has_network + lane.req.has_secrets ||
+        lane.req.layers < 1 || lane.req.layers > ZY_LAYERS_MAX ||
+        lane.req.volumes > ZY_VOLUMES_MAX || lane.req.uid == 0 || lane.req.gid == 0 ||
+        lane.req.uid >= ZY_IDS || lane.req.gid >= ZY_IDS)
         return false;
     lane.control = fds[0];
     lane.filter = fds[1];
-    lane.network = lane.req.has_network != 0 ? fds[count - 1] : -1;
+    lane.secrets = lane.req.has_secrets != 0 ? fds[count - 1] : -1;
+    lane.network = lane.req.has_network != 0 ? fds[count - 1 - lane.req.has_secrets] : -1;
     memcpy(lane.groups, fds + FDS_MIN, lane.req.groups * sizeof *fds);
     lane.scratch = zy_take(&at, end);
     for (uint32_t i = 0; i < lane.req.layers; i++) {

@@ -1,7 +1,8 @@
 /* wire.h - what the spawner, the nursery and the zygotes say to each other: packets of SEQPACKET
  * sockets between processes of one build, so plain structs.  Nobody else holds such a socket.
  * Nursery   zy_lane_req and its strings, with descriptors [control, filter, cgroup.procs ...], and
- *           last the network namespace where has_network;
+ *           last the network namespace where has_network
+ *           and a mount for ZY_SECRETS_PATH where has_secrets;
  *           answer zy_reply with the zygote's pidfd.  One answer per request, in order.
  * Outbound  zy_network_req; answer zy_reply with a network namespace in place of a pidfd.
  * Zygote    ZY_CLEAN (one byte), between sandboxes: what the last one left in /tmp and the like goes,
@@ -32,6 +33,8 @@
 #define ZY_VOLUME_BYTES  255  /* of a volume's path */
 #define ZY_NETWORKS      1024 /* of one spawner */
 #define ZY_RESOLVERS_MAX 3
+#define ZY_SECRETS_PATH  "/run/secrets"
+#define ZY_SECRETS_ALIAS "/var/openfaas/secrets" /* where it can be, too */
 #define ZY_MAKE          'm'
 #define ZY_CLEAN         'c'
 #define ZY_FAILED        125 /* exit status of what did not come to its program */
@@ -43,7 +46,7 @@ struct zy_lane_req {
     uint32_t layers;
     uint32_t uid, gid; /* of the calls, inside: below ZY_IDS */
     uint32_t pids, files, tmp_mb;
-    uint32_t is_slot, has_network;
+    uint32_t is_slot, has_network, has_secrets;
     uint32_t volumes;
     /* Then, each ended by NUL: an empty directory to mount on; the layers, highest first;
      * the first is the skeleton, whose files are root's; the volumes, absolute paths. */
@@ -71,6 +74,7 @@ struct zy_call_req {
       "system that can (ext4, xfs, btrfs)")                                                        \
     X(ROOT, "the image's layers cannot be mounted")                                                \
     X(VOLUME, "a VOLUME path of the image is no plain folder in it")                               \
+    X(SECRETS, "the image's " ZY_SECRETS_PATH " is no plain folder, so secrets cannot be mounted") \
     X(DEV, "no /dev")                                                                              \
     X(PROC, "no /proc")                                                                            \
     X(PIVOT, "the root cannot be changed")                                                         \

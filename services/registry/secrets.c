@@ -1,0 +1,561 @@
+#include "secrets.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/name.h"
+#include "contract.h"
+#include "registry.h"
+#include "service.h"
+
+#define STORE_WAIT_MS 60000
+#define SEEN_MS       15000
+#define ROUNDS_MAX    10
+#define QUOTA_AGAIN_S 60
+#define PAGE          200 /* functions looked through at a time */
+#define SHOWN         3   /* of their names in a message */
+#define ASK_LABEL     (SECRET_KEY_MAX + 24)
+
+/* ---- following the bucket ---- */
+
+static void apply(void *arg, const struct faas_feed_event *event)
+{
+    struct secrets *secrets = arg;
+    faas_err err = {0};
+
+    if (secret_index_apply(&secrets->index, event->key, event->is_delete ? NULL : event->value,
+                           event->len, &err) != FAAS_OK)
+        FAAS_LOG(ERROR, "a stored secret is missing in lists", FAAS_LSTR("key", event->key),
+                 FAAS_LSTR("detail", err.detail));
+}
+
+static void on_applied(void *arg)
+{
+    struct secrets *secrets = arg;
+
+    if (secrets->feed != NULL)
+        faas_members_applied(secrets->members, "registry", FAAS_BUCKET_SECRETS,
+                             faas_feed_applied(secrets->feed));
+}
+
+void secrets_fill(struct secrets *secrets, struct faas_beat *beat)
+{
+    size_t i = 0;
+
+    while (i < FAAS_ARRAY_LEN(beat->applied) && beat->applied[i].bucket != NULL)
+        i++;
+    if (secrets->feed == NULL || i == FAAS_ARRAY_LEN(beat->applied))
+        return;
+    beat->applied[i].bucket = FAAS_BUCKET_SECRETS;
+    beat->applied[i].seq = faas_feed_applied(secrets->feed);
+}
+
+faas_code secrets_start(struct secrets *secrets, const struct secrets_conf *conf, faas_err *err)
+{
+    struct faas_feed_conf feed = {
+        .apply = apply, .awaited = FAAS_AWAITED_SECRETS, .on_applied = on_applied, .arg = secrets};
+
+    secrets->members = conf->rt->members;
+    secrets->loop = conf->rt->loop;
+    secrets->max = conf->max;
+    secret_index_init(&secrets->index);
+    secrets->is_open = true;
+    if (conf->key_file[0] != '\0')
+        FAAS_TRY(faas_sealed_key_read(conf->key_file, &secrets->key, err));
+    FAAS_TRY(faas_kv_open(conf->rt->rpc, FAAS_BUCKET_SECRETS, conf->rt->replicas,
+                          faas_deadline_in_ms(STORE_WAIT_MS), &secrets->kv, err));
+    feed.kv = secrets->kv;
+    return faas_feed_start(&feed, &secrets->feed, err);
+}
+
+void secrets_stop(struct secrets *secrets)
+{
+    if (!secrets->is_open)
+        return;
+    if (secrets->feed != NULL)
+        faas_feed_stop(secrets->feed);
+    secrets->feed = NULL;
+    faas_kv_close(secrets->kv);
+    faas_sealed_key_free(secrets->key);
+    secrets->kv = NULL;
+    secrets->key = NULL;
+    secret_index_done(&secrets->index);
+    secrets->is_open = false;
+}
+
+/* ---- requests ---- */
+
+static struct secrets *secrets_of(void *state)
+{
+    return &((struct registry *)state)->secrets;
+}
+
+static faas_code check_key(const struct secrets *secrets, faas_err *err)
+{
+    return secrets->key != NULL
+               ? FAAS_OK
+               : faas_fail(err, FAAS_UNAVAILABLE,
+                           "this deployment has no key for secrets; its operator sets "
+                           "REGISTRY_SECRETS_KEY_FILE");
+}
+
+static faas_code check_caller(const struct faas_ctx *caller, faas_err *err)
+{
+    return caller->user[0] != '\0' && caller->tenant[0] != '\0'
+               ? FAAS_OK
+               : faas_fail(err, FAAS_UNAUTHENTICATED, "the request names no user");
+}
+
+static faas_code check_complete(struct secrets *secrets, faas_err *err)
+{
+    return faas_feed_age_ms(secrets->feed) <= FAAS_FEED_STALE_MS
+               ? FAAS_OK
+               : faas_fail(err, FAAS_UNAVAILABLE,
+                           "the list of secrets is being read; try again in a moment");
+}
+
+struct body {
+    const char *name, *uuid, *uui, *value, *value_base64;
+};
+
+#define NAME_FIELDS                                                                                \
+    FAAS_FIELD(STR, struct body, uuid, "uuid", 0, 0, false),                                       \
+        FAAS_FIELD(STR, struct body, uui, "uui", 0, 0, false)
+
+static faas_code read_body(const struct faas_call *call, const struct faas_json_field *fields,
+                           struct body *out_body, faas_err *err)
+{
+    FAAS_TRY(check_caller(call->ctx, err));
+    FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_STRICT, out_body, err));
+    FAAS_TRY(function_check_owner(out_body->uuid, out_body->uui, call->ctx, err));
+    return out_body->name != NULL ? faas_function_name_check(out_body->name, err) : FAAS_OK;
+}
+
+/* faas.registry.secrets */
+faas_code secrets_on_list(void *state, const struct faas_call *call, json_t **out_reply,
+                          faas_err *err)
+{
+    static const struct faas_json_field fields[] = {NAME_FIELDS, FAAS_FIELD_END};
+    struct secrets *secrets = secrets_of(state);
+    json_t *items = NULL;
+    struct body body = {0};
+
+    FAAS_TRY(read_body(call, fields, &body, err));
+    FAAS_TRY(check_complete(secrets, err));
+    FAAS_TRY(secret_index_list(&secrets->index, call->ctx->tenant, &items, err));
+    *out_reply = json_pack("{s:o, s:n}", "items", items, "next_cursor");
+    return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "list of secrets");
+}
+
+static faas_code seen_everywhere(struct secrets *secrets, const struct faas_ctx *caller,
+                                 uint64_t seq, faas_err *err)
+{
+    int64_t left = faas_left_ms(caller->deadline_ns);
+    faas_code rc =
+        faas_members_wait_applied(secrets->members, FAAS_BUCKET_SECRETS, seq,
+                                  faas_deadline_in_ms(left < SEEN_MS ? left : SEEN_MS), err);
+
+    if (rc == FAAS_TIMEOUT)
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the change is stored, but not every part of the platform has confirmed "
+                         "in time that it sees it");
+    return rc;
+}
+
+/* NOT_FOUND, or the stored document. */
+static faas_code load(struct secrets *secrets, const char *key, uint64_t deadline_ns,
+                      json_t **out_doc, uint64_t *out_revision, faas_err *err)
+{
+    struct faas_kv_entry entry = {0};
+    faas_code rc;
+
+    FAAS_TRY(faas_kv_get(secrets->kv, key, deadline_ns, &entry, err));
+    *out_revision = entry.revision;
+    rc = faas_json_parse(entry.value, entry.len, false, out_doc, NULL);
+    faas_kv_entry_done(&entry);
+    return rc == FAAS_OK ? FAAS_OK : faas_fail_sys(err, EPROTO, "stored secret: not JSON");
+}
+
+/* ---- setting ---- */
+
+struct setting {
+    struct secrets *secrets;
+    const struct faas_ctx *caller;
+    const char *name;
+    const void *value;
+    size_t len;
+    char key[SECRET_KEY_MAX];
+    json_t *doc; /* owned; what was stored */
+    bool is_replaced;
+    uint64_t seq;
+};
+
+static faas_code check_quota(const struct setting *set, faas_err *err)
+{
+    int64_t count;
+
+    FAAS_TRY(check_complete(set->secrets, err));
+    count = secret_index_count(&set->secrets->index, set->caller->tenant);
+    if (count < set->secrets->max)
+        return FAAS_OK;
+    return faas_fail_busy(err, QUOTA_AGAIN_S,
+                          "you have %lld secrets, the most allowed; remove one first",
+                          (long long)count);
+}
+
+static faas_code build(struct setting *set, const json_t *before, faas_err *err)
+{
+    const struct faas_sealed_value value = {set->key, set->value, set->len};
+    int64_t now = faas_wall_ms();
+    int64_t created =
+        before != NULL ? json_integer_value(json_object_get(before, "created_at")) : now;
+    FAAS_AUTO(char) *sealed = NULL;
+    char op[33];
+
+    faas_random_token(op);
+    FAAS_TRY(faas_seal(faas_sealed_key_public(set->secrets->key), &value, &sealed, err));
+    json_decref(set->doc);
+    set->doc = json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:s}", "v", 1, "op", op, "name", set->name,
+                         "created_at", (json_int_t)created, "updated_at",
+                         (json_int_t)(now > created ? now : created), "size", (json_int_t)set->len,
+                         "sealed", sealed);
+    return set->doc != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "secret");
+}
+
+/* CONFLICT: somebody else wrote it in between. */
+static faas_code set_round(struct setting *set, faas_err *err)
+{
+    FAAS_AUTO(json_t) *before = NULL;
+    FAAS_AUTO(char) *text = NULL;
+    uint64_t revision = 0, deadline = set->caller->deadline_ns;
+    size_t len = 0;
+    faas_err why = {0};
+    faas_code rc = load(set->secrets, set->key, deadline, &before, &revision, &why);
+
+    if (rc != FAAS_OK && rc != FAAS_NOT_FOUND) {
+        *err = why;
+        return rc;
+    }
+    set->is_replaced = rc == FAAS_OK;
+    if (!set->is_replaced)
+        FAAS_TRY(check_quota(set, err));
+    FAAS_TRY(build(set, before, err));
+    text = faas_json_text(set->doc, &len);
+    if (text == NULL)
+        return faas_fail_sys(err, ENOMEM, "secret");
+    return faas_kv_put(set->secrets->kv, set->key, set->is_replaced ? revision : 0, text, len,
+                       deadline, &set->seq, err);
+}
+
+static faas_code set_value(struct setting *set, json_t **out_reply, faas_err *err)
+{
+    faas_code rc = FAAS_CONFLICT;
+
+    secret_key(set->caller->tenant, set->name, set->key);
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++)
+        rc = set_round(set, err);
+    if (rc == FAAS_OK)
+        rc = seen_everywhere(set->secrets, set->caller, set->seq, err);
+    if (rc == FAAS_OK) {
+        *out_reply = secret_public(set->doc);
+        if (*out_reply == NULL ||
+            json_object_set_new(*out_reply, "replaced", json_boolean(set->is_replaced)) != 0)
+            rc = faas_fail_sys(err, ENOMEM, "secret");
+    }
+    json_decref(set->doc);
+    return rc;
+}
+
+static faas_code too_long(faas_err *err)
+{
+    return faas_fail(err, FAAS_TOO_LARGE, "the value of a secret is at most %d bytes",
+                     FAAS_SECRET_MAX);
+}
+
+/* *out_value: sodium_free(). */
+static faas_code decode_base64(const char *text, void **out_value, size_t *out_len, faas_err *err)
+{
+    size_t len = strlen(text);
+    unsigned char *value;
+
+    if (len > sodium_base64_ENCODED_LEN(FAAS_SECRET_MAX, sodium_base64_VARIANT_ORIGINAL))
+        return too_long(err);
+    value = sodium_malloc(len + 1);
+    if (value == NULL)
+        return faas_fail_sys(err, ENOMEM, "secret");
+    if (sodium_base642bin(value, len, text, len, NULL, out_len, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0) {
+        sodium_free(value);
+        return faas_fail(err, FAAS_INVALID, "value_base64: expected base64 with padding");
+    }
+    *out_value = value;
+    return FAAS_OK;
+}
+
+static faas_code set_from_body(void *state, const struct faas_call *call, const struct body *body,
+                               json_t **out_reply, faas_err *err)
+{
+    struct setting set = {.secrets = secrets_of(state), .caller = call->ctx, .name = body->name};
+    void *decoded = NULL;
+    faas_code rc;
+
+    if ((body->value == NULL) == (body->value_base64 == NULL))
+        return faas_fail(err, FAAS_INVALID, "value: give it, or value_base64 for any bytes");
+    if (body->value_base64 != NULL)
+        FAAS_TRY(decode_base64(body->value_base64, &decoded, &set.len, err));
+    else
+        set.len = strlen(body->value);
+    set.value = decoded != NULL ? decoded : body->value;
+    rc = set.len <= FAAS_SECRET_MAX ? check_key(set.secrets, err) : too_long(err);
+    if (rc == FAAS_OK)
+        rc = set_value(&set, out_reply, err);
+    sodium_free(decoded);
+    return rc;
+}
+
+/* faas.registry.secret_set */
+faas_code secrets_on_set(void *state, const struct faas_call *call, json_t **out_reply,
+                         faas_err *err)
+{
+    static const struct faas_json_field fields[] = {
+        NAME_FIELDS,
+        FAAS_FIELD(STR, struct body, name, "name", 0, 0, true),
+        FAAS_FIELD(STR, struct body, value, "value", 0, 0, false),
+        FAAS_FIELD(STR, struct body, value_base64, "value_base64", 0, 0, false),
+        FAAS_FIELD_END,
+    };
+    struct body body = {0};
+    faas_code rc = read_body(call, fields, &body, err);
+
+    if (rc == FAAS_OK)
+        rc = set_from_body(state, call, &body, out_reply, err);
+    faas_json_wipe(call->body);
+    faas_msg_wipe(call->msg);
+    return rc;
+}
+
+/* ---- removing ---- */
+
+struct users {       /* functions that name a secret */
+    char names[128]; /* the first SHOWN */
+    size_t count;
+};
+
+static bool names_it(const json_t *function, const char *name)
+{
+    const json_t *names = json_object_get(function, "secrets");
+    json_t *each;
+    size_t i;
+
+    json_array_foreach (names, i, each)
+        if (strcmp(json_string_value(each), name) == 0)
+            return true;
+    return false;
+}
+
+static void note(struct users *users, const char *function)
+{
+    size_t used = strlen(users->names);
+
+    if (users->count++ < SHOWN)
+        (void)snprintf(users->names + used, sizeof users->names - used, "%s%.30s",
+                       used > 0 ? ", " : "", function);
+}
+
+static faas_code find_users(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                            struct users *users, faas_err *err)
+{
+    char after[FAAS_FUNCTION_NAME_MAX + 1] = "";
+    bool has_more = true;
+
+    FAAS_TRY(follow_check(&reg->follow, caller->deadline_ns, err));
+    while (has_more) {
+        const struct catalog_query query = {.tenant = caller->tenant,
+                                            .after = after,
+                                            .part = "",
+                                            .limit = PAGE,
+                                            .bytes_max = SIZE_MAX};
+        FAAS_AUTO(json_t) *items = NULL;
+        json_t *function;
+        size_t i;
+
+        FAAS_TRY(catalog_page(reg->follow.cat, &query, &items, &has_more, err));
+        json_array_foreach (items, i, function) {
+            if (names_it(function, name))
+                note(users, function_name(function));
+            (void)snprintf(after, sizeof after, "%s", function_name(function));
+        }
+        has_more = has_more && json_array_size(items) > 0;
+    }
+    return FAAS_OK;
+}
+
+static faas_code check_unused(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                              faas_err *err)
+{
+    struct users users = {.count = 0};
+
+    FAAS_TRY(find_users(reg, caller, name, &users, err));
+    if (users.count == 0)
+        return FAAS_OK;
+    if (users.count > SHOWN)
+        return faas_fail(err, FAAS_CONFLICT,
+                         "functions name this secret: %s and %zu more; take it out of their list "
+                         "first",
+                         users.names, users.count - SHOWN);
+    return faas_fail(err, FAAS_CONFLICT,
+                     "functions name this secret: %s; take it out of their list first",
+                     users.names);
+}
+
+/* faas.registry.secret_remove; an empty answer. */
+faas_code secrets_on_remove(void *state, const struct faas_call *call, json_t **out_reply,
+                            faas_err *err)
+{
+    static const struct faas_json_field fields[] = {
+        NAME_FIELDS,
+        FAAS_FIELD(STR, struct body, name, "name", 0, 0, true),
+        FAAS_FIELD_END,
+    };
+    struct secrets *secrets = secrets_of(state);
+    uint64_t deadline = call->ctx->deadline_ns, seq = 0;
+    char key[SECRET_KEY_MAX];
+    struct body body = {0};
+    faas_code rc = FAAS_CONFLICT;
+
+    *out_reply = NULL;
+    FAAS_TRY(read_body(call, fields, &body, err));
+    secret_key(call->ctx->tenant, body.name, key);
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
+        FAAS_AUTO(json_t) *doc = NULL;
+        uint64_t revision;
+
+        rc = load(secrets, key, deadline, &doc, &revision, err);
+        if (rc == FAAS_NOT_FOUND)
+            return faas_fail(err, FAAS_NOT_FOUND, "you have no secret of this name");
+        FAAS_TRY(rc);
+        FAAS_TRY(check_unused(state, call->ctx, body.name, err));
+        rc = faas_kv_delete(secrets->kv, key, revision, deadline, &seq, err);
+    }
+    FAAS_TRY(rc);
+    return seen_everywhere(secrets, call->ctx, seq, err);
+}
+
+/* ---- functions that name them ---- */
+
+/* Where this process has not heard of it, the leader is asked. */
+static faas_code check_exists(struct secrets *secrets, const struct faas_ctx *caller,
+                              const char *name, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    char key[SECRET_KEY_MAX];
+    uint64_t revision;
+    faas_code rc;
+
+    if (secret_index_has(&secrets->index, caller->tenant, name))
+        return FAAS_OK;
+    secret_key(caller->tenant, name, key);
+    rc = load(secrets, key, caller->deadline_ns, &doc, &revision, err);
+    if (rc == FAAS_NOT_FOUND)
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "secrets: you have no secret named %s; set it first (POST /v1/secrets, "
+                         "`faas secret set`)",
+                         name);
+    return rc;
+}
+
+faas_code secrets_check(struct secrets *secrets, const struct faas_ctx *caller,
+                        const json_t *function, bool are_new, faas_err *err)
+{
+    const json_t *names = json_object_get(function, "secrets");
+    json_t *name;
+    size_t i;
+
+    if (json_array_size(names) == 0)
+        return FAAS_OK;
+    if (strcmp(function_isolation(function), "sandbox") != 0)
+        return faas_fail(err, FAAS_UNPROCESSABLE,
+                         "secrets: a Docker Engine could be given them only by its own disk; "
+                         "functions with secrets need a spawner with the native runtime "
+                         "(isolation \"sandbox\")");
+    json_array_foreach (names, i, name)
+        if (are_new)
+            FAAS_TRY(check_exists(secrets, caller, json_string_value(name), err));
+    return FAAS_OK;
+}
+
+/* ---- for spawners ---- */
+
+struct question {
+    const char *tenant, *name, *public_key;
+};
+
+static faas_code reseal(const struct secrets *secrets, const struct question *question,
+                        const struct faas_sealed_value *stored, char **out_sealed, faas_err *err)
+{
+    char key[SECRET_KEY_MAX];
+    struct faas_sealed_value value = {.label = stored->label};
+    void *bytes = NULL;
+    faas_err why = {0};
+    faas_code rc;
+
+    secret_key(question->tenant, question->name, key);
+    rc = faas_unseal(secrets->key, key, stored->bytes, &bytes, &value.len, &why);
+    if (rc == FAAS_INVALID) {
+        (void)faas_fail(err, FAAS_UNAVAILABLE,
+                        "it was sealed to another key than the registry's of now; set it again");
+        return faas_err_detail(err, "%s", why.msg);
+    }
+    if (rc != FAAS_OK) {
+        *err = why;
+        return rc;
+    }
+    value.bytes = bytes;
+    rc = faas_seal(question->public_key, &value, out_sealed, err);
+    sodium_free(bytes);
+    return rc;
+}
+
+/* faas.registry.spawner.secret: {"v":1,"tenant","name","public_key"} -> {"v":1,"revision","sealed"},
+ * sealed under the label "<bucket's key>@<revision>". */
+faas_code secrets_on_ask(void *state, const struct faas_call *call, json_t **out_reply,
+                         faas_err *err)
+{
+    static const struct faas_json_field fields[] = {
+        FAAS_FIELD(STR, struct question, tenant, "tenant", 36, 36, true),
+        FAAS_FIELD(STR, struct question, name, "name", 1, FAAS_FUNCTION_NAME_MAX, true),
+        FAAS_FIELD(STR, struct question, public_key, "public_key", FAAS_SEALED_PUBLIC - 1,
+                   FAAS_SEALED_PUBLIC - 1, true),
+        FAAS_FIELD_END,
+    };
+    struct secrets *secrets = secrets_of(state);
+    struct question question;
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(char) *sealed = NULL;
+    char key[SECRET_KEY_MAX], label[ASK_LABEL];
+    struct faas_sealed_value stored = {.label = label};
+    uint64_t revision;
+    faas_code rc;
+
+    FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_TOLERANT, &question, err));
+    FAAS_TRY(faas_function_name_check(question.name, err));
+    FAAS_TRY(check_key(secrets, err));
+    secret_key(question.tenant, question.name, key);
+    rc = load(secrets, key, call->ctx->deadline_ns, &doc, &revision, err);
+    if (rc == FAAS_NOT_FOUND)
+        return faas_fail(err, FAAS_NOT_FOUND, "there is no secret named %s", question.name);
+    FAAS_TRY(rc);
+    (void)snprintf(label, sizeof label, "%s@%llu", key, (unsigned long long)revision);
+    stored.bytes = json_string_value(json_object_get(doc, "sealed"));
+    if (stored.bytes == NULL)
+        return faas_fail_sys(err, EPROTO, "stored secret: no value");
+    FAAS_TRY(reseal(secrets, &question, &stored, &sealed, err));
+    *out_reply =
+        json_pack("{s:i, s:I, s:s}", "v", 1, "revision", (json_int_t)revision, "sealed", sealed);
+    return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "secret");
+}
