@@ -119,7 +119,6 @@ static json_t *complete(const json_t *given)
     const char *key;
 
     json_object_del(defaults, "isolation");
-    json_object_del(defaults, "secrets");
     if (json_object_set(whole, "payload", json_object_get(given, "payload")) != 0 ||
         json_object_update(whole, defaults) != 0)
         return NULL;

@@ -426,6 +426,7 @@ static faas_code build_back(struct change *change, const json_t *head, json_t **
     FAAS_TRY(store_get_version(change->reg->functions, change->caller, function_id(head),
                                change->version, &version, err));
     FAAS_TRY(function_back(head, version, &next, err));
+    FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, true, err));
     FAAS_TRY(check_count(change, next, err));
     *out_next = FAAS_STEAL(next);
     return FAAS_OK;

@@ -151,15 +151,29 @@ functions:
     environment: {{write_debug: true}}
     limits: {{memory: 40Mi, cpu: 500m}}
     requests: {{memory: 20Mi}}
-    secrets: [api-key]
     annotations: {{topic: x}}
 """)
     done = stack.deploy()
-    for place, name in (("4:3", "provider.gateway"), ("12:5", "requests"), ("13:5", "secrets"), ("14:5", "annotations")):
+    for place, name in (("4:3", "provider.gateway"), ("12:5", "requests"), ("13:5", "annotations")):
         assert f"warning: stack.yml:{place}: {name} has no meaning here" in done.stderr, done.stderr
-    assert done.stderr.count("warning:") == 4
+    assert done.stderr.count("warning:") == 3
     record = stack.record("f")
     assert (record["env"], record["limits"]["memory_mb"], record["limits"]["cpus"]) == ({"write_debug": "true"}, 40, 0.5)
+
+
+def test_secrets_are_named(stack):
+    text = f"functions:\n  f:\n    image: {ECHO}\n    secrets: [api-key]\n"
+    stack.write(text)
+    assert "secrets" in stack.deploy(status=1).stdout  # there is none of that name, or an engine cannot be given any
+    if os.environ.get("FAAS_RUNTIME") != "native":
+        return
+    assert stack.client.post("/v1/secrets", {"name": "api-key", "value": "hush"}).status == 201
+    stack.deploy()
+    assert stack.record("f")["secrets"] == ["api-key"]
+    assert stack.changes(status=0) == []
+    stack.write(text.replace("    secrets: [api-key]\n", ""))
+    stack.deploy()
+    assert stack.record("f")["secrets"] == []
 
 
 def test_a_rebuilt_image_takes_effect(stack):

@@ -168,8 +168,11 @@ static void keys_have_verbs_for_all_rows_but_these(void **state)
             assert_true(is_get);
         if (route->access == GW_DEPLOY)
             assert_false(is_get);
-        /* a name in the path is the function that the row is about */
-        if (strstr(route->path, "{name}") != NULL)
+        /* a name in the path is the function that the row is about, or a secret: a key for some
+         * functions has none */
+        if (strncmp(route->path, "/v1/secrets", strlen("/v1/secrets")) == 0)
+            assert_null(route->function);
+        else if (strstr(route->path, "{name}") != NULL)
             assert_string_equal(route->function, "name");
     }
     assert_string_equal(seen, odd_rows);

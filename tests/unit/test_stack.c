@@ -115,10 +115,6 @@ static void what_has_no_meaning_is_a_warning_by_name(void **state)
     reads_as(F "    requests: {memory: 1Gi}\n", "{\"payload\":\"i\"}",
              "stack.yml:4:5: requests has no meaning here: a call has what limits say, and no more "
              "is put aside for it");
-    reads_as(F "    secrets: [key]\n", "{\"payload\":\"i\"}",
-             "stack.yml:4:5: secrets has no meaning here: this release takes none from a stack "
-             "file");
-    reads_as(F "    secrets: []\n", "{\"payload\":\"i\"}", NULL);
     reads_as(
         "provider: {gateway: 'http://elsewhere'}\n" F, "{\"payload\":\"i\"}",
         "stack.yml:1:12: provider.gateway has no meaning here: --server or FAAS_URL say where");
@@ -375,9 +371,8 @@ static void equal_functions_have_no_difference(void **state)
     differs("{\"payload\":\"i\",\"limits\":{\"cpus\":1}}", "{\"payload\":\"i\"}", "[]", "{}");
     differs("{\"payload\":\"i\",\"retry\":{\"idempotent\":true}}",
             "{\"payload\":\"i\",\"retry\":{\"idempotent\":true,\"on\":[\"lost\"]}}", "[]", "{}");
-    differs("{\"payload\":\"i\"}",
-            "{\"payload\":\"i\",\"isolation\":\"sandbox\",\"secrets\":[\"s\"],\"newer\":1}", "[]",
-            "{}");
+    differs("{\"payload\":\"i\"}", "{\"payload\":\"i\",\"isolation\":\"sandbox\",\"newer\":1}",
+            "[]", "{}");
 }
 
 static void a_field_left_out_goes_back_to_its_default(void **state)

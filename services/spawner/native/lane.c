@@ -342,6 +342,31 @@ faas_code lane_new(struct native *nt, const struct lane_key *key, const struct l
 
 /* ---- its use ---- */
 
+faas_code lane_key_of(const struct rt_spec *spec, struct lane_key *key, faas_err *err)
+{
+    const struct rt_image *image = &spec->image;
+
+    memset(key, 0, sizeof *key);
+    (void)snprintf(key->tenant, sizeof key->tenant, "%s", spec->tenant);
+    key->memory_mb = spec->memory_mb;
+    key->pids = spec->pids;
+    key->tmp_mb = spec->tmp_mb;
+    key->cpus = spec->cpus;
+    key->is_warm = spec->is_slot;
+    key->has_network = spec->has_network;
+    if (spec->secrets != NULL)
+        (void)snprintf(key->secrets, sizeof key->secrets, "%s", spec->secrets->id);
+    if (spec->is_slot)
+        (void)snprintf(key->function, sizeof key->function, "%s", spec->function);
+    if (image->kind == NULL)
+        return FAAS_OK;
+    if (strcmp(image->kind, "store") != 0 || strlen(image->value) >= sizeof key->image)
+        return faas_fail(err, FAAS_INVALID, "an image of kind \"%s\" cannot run in a sandbox",
+                         image->kind);
+    (void)snprintf(key->image, sizeof key->image, "%s", image->value);
+    return FAAS_OK;
+}
+
 struct lane *lane_find(struct native *nt, const struct lane_key *key)
 {
     struct lane *lane;

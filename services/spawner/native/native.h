@@ -126,6 +126,9 @@ struct rt_call {
 };
 
 /* lane.c */
+/* Which lanes serve a call; image is "" where only the reference is known. */
+FAAS_MUST_CHECK faas_code lane_key_of(const struct rt_spec *spec, struct lane_key *key,
+                                      faas_err *err);
 struct lane *lane_find(struct native *nt, const struct lane_key *key); /* an idle one, taken */
 /* What it is made with; image and secrets may be NULL. */
 struct lane_parts {

@@ -470,32 +470,6 @@ static faas_code check(struct native *nt, const struct rt_spec *spec, faas_err *
     return FAAS_OK;
 }
 
-/* The key; its image is "" where only the reference is known. */
-static faas_code identify(const struct rt_spec *spec, struct lane_key *key, faas_err *err)
-{
-    const struct rt_image *image = &spec->image;
-
-    memset(key, 0, sizeof *key);
-    (void)snprintf(key->tenant, sizeof key->tenant, "%s", spec->tenant);
-    key->memory_mb = spec->memory_mb;
-    key->pids = spec->pids;
-    key->tmp_mb = spec->tmp_mb;
-    key->cpus = spec->cpus;
-    key->is_warm = spec->is_slot;
-    key->has_network = spec->has_network;
-    if (spec->secrets != NULL)
-        (void)snprintf(key->secrets, sizeof key->secrets, "%s", spec->secrets->id);
-    if (spec->is_slot)
-        (void)snprintf(key->function, sizeof key->function, "%s", spec->function);
-    if (image->kind == NULL)
-        return FAAS_OK;
-    if (strcmp(image->kind, "store") != 0 || strlen(image->value) >= sizeof key->image)
-        return faas_fail(err, FAAS_INVALID, "an image of kind \"%s\" cannot run in a sandbox",
-                         image->kind);
-    (void)snprintf(key->image, sizeof key->image, "%s", image->value);
-    return FAAS_OK;
-}
-
 static faas_code copy_input(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
 {
     if (!spec->is_stdin)
@@ -587,7 +561,7 @@ faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const stru
     call->sink = *sink;
     call->secrets = secret_set_ref(spec->secrets);
     call_init(call, spec);
-    rc = identify(spec, &call->key, err);
+    rc = lane_key_of(spec, &call->key, err);
     if (rc != FAAS_OK) {
         call_free(call);
         return rc;
