@@ -90,15 +90,8 @@ static faas_code print_list(const json_t *items, faas_err *err)
         {"STATUS", false, false}, {"CODE", true, false},     {"RUN", false, true},
         {"START", false, false},  {"CAME", false, false},
     };
-    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
-    const json_t *item;
-    size_t i;
 
-    if (table == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    json_array_foreach (items, i, item)
-        add_row(table, item);
-    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+    return output_items(columns, FAAS_ARRAY_LEN(columns), items, add_row, err);
 }
 
 int cli_calls(const struct cli_args *args)

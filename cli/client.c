@@ -550,3 +550,39 @@ int client_list(const struct cli_args *args, client_fetch *fetch, client_print *
     client_answer_done(&answer);
     return status;
 }
+
+/* ---- removing ---- */
+
+static faas_code remove_one(cli_client *client, const char *prefix, const char *name,
+                            struct client_answer *answer, faas_err *err)
+{
+    FAAS_AUTO(char) *path = client_path(prefix, name);
+    struct client_request request = {.method = "DELETE", .path = path};
+
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return client_send(client, &request, answer, err);
+}
+
+int client_remove(const struct cli_args *args, const char *prefix)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    int status = CLI_OK;
+
+    if (client_open(&args->common, &client, &err) != FAAS_OK)
+        return client_report(&err, &answer, &args->common);
+    for (size_t i = 0; i < args->rest.count; i++) {
+        const char *name = args->rest.items[i];
+
+        if (remove_one(client, prefix, name, &answer, &err) != FAAS_OK)
+            status = client_report(&err, &answer, &args->common);
+        else if (args->common.is_json)
+            printf("{\"removed\":true}\n");
+        else
+            output_say("removed %s", name);
+        client_answer_done(&answer);
+    }
+    return status;
+}

@@ -88,4 +88,8 @@ FAAS_MUST_CHECK faas_code client_pages(cli_client *client, const char *path, con
 int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,
                 const char *none);
 
+/* ---- a verb that removes ---- */
+/* DELETE of prefix and each name among the arguments; the exit status of the last that failed. */
+int client_remove(const struct cli_args *args, const char *prefix);
+
 #endif

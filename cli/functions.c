@@ -25,6 +25,22 @@ static faas_code fetch_all(cli_client *client, json_t *items, struct client_answ
     return client_pages(client, "/v1/functions", like, INT64_MAX, "functions", items, answer, err);
 }
 
+static void add_row(output_table *table, const json_t *item)
+{
+    const json_t *limits = json_object_get(item, "limits");
+
+    output_table_add(table, json_string_value(json_object_get(item, "name")));
+    output_table_add(table, json_string_value(json_object_get(item, "payload")));
+    output_table_addf(table, "%" JSON_INTEGER_FORMAT,
+                      json_integer_value(json_object_get(item, "version")));
+    output_table_addf(table, "%gs",
+                      (double)json_integer_value(json_object_get(item, "timeout_ms")) / 1000);
+    output_table_addf(table, "%" JSON_INTEGER_FORMAT "MB",
+                      json_integer_value(json_object_get(limits, "memory_mb")));
+    output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
+    output_table_add(table, json_string_value(json_object_get(item, "description")));
+}
+
 static faas_code print_list(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {
@@ -32,27 +48,8 @@ static faas_code print_list(const json_t *items, faas_err *err)
         {"TIMEOUT", false, true},     {"MEMORY", false, true}, {"UPDATED", false, false},
         {"DESCRIPTION", true, false},
     };
-    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
-    const json_t *item;
-    size_t i;
 
-    if (table == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    json_array_foreach (items, i, item) {
-        const json_t *limits = json_object_get(item, "limits");
-
-        output_table_add(table, json_string_value(json_object_get(item, "name")));
-        output_table_add(table, json_string_value(json_object_get(item, "payload")));
-        output_table_addf(table, "%" JSON_INTEGER_FORMAT,
-                          json_integer_value(json_object_get(item, "version")));
-        output_table_addf(table, "%gs",
-                          (double)json_integer_value(json_object_get(item, "timeout_ms")) / 1000);
-        output_table_addf(table, "%" JSON_INTEGER_FORMAT "MB",
-                          json_integer_value(json_object_get(limits, "memory_mb")));
-        output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
-        output_table_add(table, json_string_value(json_object_get(item, "description")));
-    }
-    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+    return output_items(columns, FAAS_ARRAY_LEN(columns), items, add_row, err);
 }
 
 int cli_list_functions(const struct cli_args *args)
@@ -91,36 +88,7 @@ int cli_describe(const struct cli_args *args)
 
 /* ---- remove ---- */
 
-static faas_code remove_one(cli_client *client, const char *name, struct client_answer *answer,
-                            faas_err *err)
-{
-    FAAS_AUTO(char) *path = client_path("/v1/functions/", name);
-    struct client_request request = {.method = "DELETE", .path = path};
-
-    if (path == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return client_send(client, &request, answer, err);
-}
-
 int cli_remove(const struct cli_args *args)
 {
-    FAAS_AUTO(cli_client) *client = NULL;
-    struct client_answer answer = {0};
-    faas_err err = {0};
-    int status = CLI_OK;
-
-    if (client_open(&args->common, &client, &err) != FAAS_OK)
-        return client_report(&err, &answer, &args->common);
-    for (size_t i = 0; i < args->rest.count; i++) {
-        const char *name = args->rest.items[i];
-
-        if (remove_one(client, name, &answer, &err) != FAAS_OK)
-            status = client_report(&err, &answer, &args->common);
-        else if (args->common.is_json)
-            printf("{\"removed\":true}\n");
-        else
-            output_say("removed %s", name);
-        client_answer_done(&answer);
-    }
-    return status;
+    return client_remove(args, "/v1/functions/");
 }

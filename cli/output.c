@@ -277,6 +277,20 @@ faas_code output_table_print(const output_table *table, size_t width, bool is_co
     return FAAS_OK;
 }
 
+faas_code output_items(const struct output_column *columns, size_t count, const json_t *items,
+                       output_row *add, faas_err *err)
+{
+    FAAS_AUTO(output_table) *table = output_table_new(columns, count);
+    const json_t *item;
+    size_t i;
+
+    if (table == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    json_array_foreach (items, i, item)
+        add(table, item);
+    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+}
+
 /* ---- JSON, errors, notes ---- */
 
 bool output_json(const json_t *doc, FILE *to)

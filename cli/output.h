@@ -40,6 +40,10 @@ void output_table_addf(output_table *table, const char *fmt, ...) FAAS_PRINTF(2,
 /* width 0: no limit. */
 FAAS_MUST_CHECK faas_code output_table_print(const output_table *table, size_t width,
                                              bool is_coloured, FILE *to, faas_err *err);
+/* The whole table of items on standard output, a row for each. */
+typedef void output_row(output_table *table, const json_t *item);
+FAAS_MUST_CHECK faas_code output_items(const struct output_column *columns, size_t count,
+                                       const json_t *items, output_row *add, faas_err *err);
 
 size_t output_width(FILE *to); /* columns of the terminal; 0 when `to` is none */
 bool output_is_coloured(FILE *to);

@@ -148,29 +148,27 @@ static faas_code fetch(cli_client *client, json_t *items, struct client_answer *
     return client_pages(client, "/v1/dead-letters", "", limit, "dead letters", items, answer, err);
 }
 
+static void add_row(output_table *table, const json_t *item)
+{
+    static const char *const texts[] = {"id", "function", "code", NULL, "detail", "ended_at"};
+
+    for (size_t k = 0; k < FAAS_ARRAY_LEN(texts); k++) {
+        if (texts[k] != NULL)
+            output_table_add(table, json_string_value(json_object_get(item, texts[k])));
+        else
+            output_table_addf(table, "%lld",
+                              (long long)json_integer_value(json_object_get(item, "attempt")));
+    }
+}
+
 static faas_code print_list(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {
         {"ID", false, false},  {"FUNCTION", true, false}, {"CODE", true, false},
         {"RUNS", false, true}, {"DETAIL", true, false},   {"ENDED", false, false},
     };
-    static const char *const texts[] = {"id", "function", "code", NULL, "detail", "ended_at"};
-    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
-    const json_t *item;
-    size_t i;
 
-    if (table == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    json_array_foreach (items, i, item) {
-        for (size_t k = 0; k < FAAS_ARRAY_LEN(texts); k++) {
-            if (texts[k] != NULL)
-                output_table_add(table, json_string_value(json_object_get(item, texts[k])));
-            else
-                output_table_addf(table, "%lld",
-                                  (long long)json_integer_value(json_object_get(item, "attempt")));
-        }
-    }
-    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+    return output_items(columns, FAAS_ARRAY_LEN(columns), items, add_row, err);
 }
 
 int cli_dead_list(const struct cli_args *args)

@@ -143,26 +143,23 @@ static faas_code fetch(cli_client *client, json_t *items, struct client_answer *
                : faas_fail(err, FAAS_INTERNAL, "the platform answered without items");
 }
 
+static void add_row(output_table *table, const json_t *item)
+{
+    output_table_add(table, json_string_value(json_object_get(item, "name")));
+    output_table_addf(table, "%" JSON_INTEGER_FORMAT,
+                      json_integer_value(json_object_get(item, "size")));
+    output_table_add(table, json_string_value(json_object_get(item, "created_at")));
+    output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
+}
+
 static faas_code print(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {{"NAME", true, false},
                                                    {"BYTES", false, true},
                                                    {"CREATED", false, false},
                                                    {"UPDATED", false, false}};
-    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
-    const json_t *item;
-    size_t i;
 
-    if (table == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    json_array_foreach (items, i, item) {
-        output_table_add(table, json_string_value(json_object_get(item, "name")));
-        output_table_addf(table, "%" JSON_INTEGER_FORMAT,
-                          json_integer_value(json_object_get(item, "size")));
-        output_table_add(table, json_string_value(json_object_get(item, "created_at")));
-        output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
-    }
-    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+    return output_items(columns, FAAS_ARRAY_LEN(columns), items, add_row, err);
 }
 
 int cli_secret_list(const struct cli_args *args)
@@ -172,34 +169,7 @@ int cli_secret_list(const struct cli_args *args)
 
 /* ---- remove ---- */
 
-static faas_code remove_one(cli_client *client, const char *name, struct client_answer *answer,
-                            faas_err *err)
-{
-    FAAS_AUTO(char) *path = client_path("/v1/secrets/", name);
-    struct client_request request = {.method = "DELETE", .path = path};
-
-    if (path == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return client_send(client, &request, answer, err);
-}
-
 int cli_secret_remove(const struct cli_args *args)
 {
-    FAAS_AUTO(cli_client) *client = NULL;
-    struct client_answer answer = {0};
-    faas_err err = {0};
-    int status = CLI_OK;
-
-    if (client_open(&args->common, &client, &err) != FAAS_OK)
-        return client_report(&err, &answer, &args->common);
-    for (size_t i = 0; i < args->rest.count; i++) {
-        if (remove_one(client, args->rest.items[i], &answer, &err) != FAAS_OK)
-            status = client_report(&err, &answer, &args->common);
-        else if (args->common.is_json)
-            printf("{\"removed\":true}\n");
-        else
-            output_say("removed %s", args->rest.items[i]);
-        client_answer_done(&answer);
-    }
-    return status;
+    return client_remove(args, "/v1/secrets/");
 }

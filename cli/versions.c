@@ -101,6 +101,16 @@ static faas_code fetch_versions(cli_client *client, json_t *items, struct client
     return client_pages(client, path, "", INT64_MAX, "versions", items, answer, err);
 }
 
+static void add_version(output_table *table, const json_t *item)
+{
+    const json_t *digest = json_object_get(item, "digest");
+
+    output_table_addf(table, "%" JSON_INTEGER_FORMAT, number_of(item, "version"));
+    output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
+    output_table_add(table, json_string_value(json_object_get(item, "payload")));
+    output_table_add(table, json_string_value(json_object_get(digest, "value")));
+}
+
 static faas_code print_versions(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {
@@ -109,21 +119,8 @@ static faas_code print_versions(const json_t *items, faas_err *err)
         {"IMAGE", true, false},
         {"DIGEST", true, false},
     };
-    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
-    const json_t *item;
-    size_t i;
 
-    if (table == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    json_array_foreach (items, i, item) {
-        const json_t *digest = json_object_get(item, "digest");
-
-        output_table_addf(table, "%" JSON_INTEGER_FORMAT, number_of(item, "version"));
-        output_table_add(table, json_string_value(json_object_get(item, "updated_at")));
-        output_table_add(table, json_string_value(json_object_get(item, "payload")));
-        output_table_add(table, json_string_value(json_object_get(digest, "value")));
-    }
-    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+    return output_items(columns, FAAS_ARRAY_LEN(columns), items, add_version, err);
 }
 
 int cli_versions(const struct cli_args *args)
@@ -253,23 +250,20 @@ static faas_code fetch_aliases(cli_client *client, json_t *items, struct client_
     return FAAS_OK;
 }
 
+static void add_alias(output_table *table, const json_t *item)
+{
+    FAAS_AUTO(char) *parts = parts_text(json_object_get(item, "versions"));
+
+    output_table_add(table, json_string_value(json_object_get(item, "alias")));
+    output_table_add(table, parts);
+}
+
 static faas_code print_aliases(const json_t *items, faas_err *err)
 {
     static const struct output_column columns[] = {{"ALIAS", true, false},
                                                    {"VERSIONS", true, false}};
-    FAAS_AUTO(output_table) *table = output_table_new(columns, FAAS_ARRAY_LEN(columns));
-    const json_t *item;
-    size_t i;
 
-    if (table == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    json_array_foreach (items, i, item) {
-        FAAS_AUTO(char) *parts = parts_text(json_object_get(item, "versions"));
-
-        output_table_add(table, json_string_value(json_object_get(item, "alias")));
-        output_table_add(table, parts);
-    }
-    return output_table_print(table, output_width(stdout), output_is_coloured(stdout), stdout, err);
+    return output_items(columns, FAAS_ARRAY_LEN(columns), items, add_alias, err);
 }
 
 int cli_alias_list(const struct cli_args *args)
