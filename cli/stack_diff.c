@@ -81,11 +81,8 @@ static void compare_group(struct diff *diff, const char *key, const json_t *now,
         if (is_same(old, value) || (old == NULL && json_object_get(given, name) == NULL))
             continue;
         note_member(diff, key, name, old, value);
-        if (patch == NULL) {
-            patch = json_object();
-            if (json_object_set_new(diff->patch, key, patch) != 0)
-                diff->has_failed = true;
-        }
+        if (patch == NULL && json_object_set_new(diff->patch, key, json_object()) == 0)
+            patch = json_object_get(diff->patch, key);
         if (json_object_set(patch, name, value) != 0)
             diff->has_failed = true;
     }

@@ -20,14 +20,14 @@ def built():
     assert (FUTURE / "faas-gateway").exists(), "make programs VARIANT=future"
 
 
-def mixed_folder(path):
-    """Programs that are this build's where INSTANCE_ID ends in an odd digit, the later one's otherwise."""
+def mixed_folder(path, other=FUTURE):
+    """Programs that are this build's where INSTANCE_ID ends in an odd digit, the other one's otherwise."""
     path.mkdir()
     shutil.copy(conftest.BIN / "faas", path)
     (path / "nats-server").symlink_to(os.environ.get("NATS_SERVER", conftest.ROOT / "build/deps/bin/nats-server"))
     for service in SERVICES:
         program = path / f"faas-{service}"
-        program.write_text(f'#!/bin/sh\ncase $INSTANCE_ID in *[13579]) exec {conftest.BIN}/faas-{service} "$@";; esac\nexec {FUTURE}/faas-{service} "$@"\n')
+        program.write_text(f'#!/bin/sh\ncase $INSTANCE_ID in *[13579]) exec {conftest.BIN}/faas-{service} "$@";; esac\nexec {other}/faas-{service} "$@"\n')
         program.chmod(0o755)
     return path
 
