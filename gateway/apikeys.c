@@ -334,6 +334,18 @@ static struct ask *new_ask(struct apikeys *keys, const struct apikeys_question *
     return ask;
 }
 
+/* Each may turn out wrong, and is counted as such only then. */
+static size_t asks_of(const struct apikeys *keys, const struct apikeys_question *question)
+{
+    const struct ask *ask;
+    size_t count = 0;
+
+    TAILQ_FOREACH (ask, &keys->asks, link)
+        count += ask->address_len == question->address_len &&
+                 memcmp(ask->address, question->address, ask->address_len) == 0;
+    return count;
+}
+
 /* One more question, unless there are too many, or too many wrong keys came from that client. */
 static faas_code begin(struct apikeys *keys, const struct apikeys_question *question,
                        struct ask **out_ask, faas_err *err)
@@ -348,6 +360,9 @@ static faas_code begin(struct apikeys *keys, const struct apikeys_question *ques
         return faas_fail_busy(err, (int)wait_s,
                               "too many wrong API keys came from this address; try again in %lld s",
                               (long long)wait_s);
+    if (question->address_len > 0 && asks_of(keys, question) >= APIKEYS_ASKS_ADDRESS)
+        return faas_fail_busy(err, 1,
+                              "too many API keys of this address are being checked; try again");
     if (keys->asking >= APIKEYS_ASKS)
         return faas_fail_busy(err, 1, "too many API keys are being checked; try again");
     *out_ask = new_ask(keys, question);

@@ -7,7 +7,8 @@
  *           from before that is asked for anew, and an answer of before it is asked for again.
  * Refused   keys that auth does not know are remembered for a few seconds, in a table of its own; and
  *           who sends many of them is told to wait (GATEWAY option RATE_BAD_KEYS).
- * Asking    one question per key at a time, APIKEYS_ASKS in all, each for at most 3 s.
+ * Asking    one question per key at a time, APIKEYS_ASKS in all and
+ *           APIKEYS_ASKS_ADDRESS of a client's address, each for at most 3 s.
  * Errors    of an answer: UNAUTHENTICATED (no such key), BUSY, UNAVAILABLE.
  * Threads   look: any; everything else: the loop's, or while none runs.
  */
@@ -20,7 +21,8 @@
 #include "gateway/revoked.h"
 #include "net/rpc.h"
 
-#define APIKEYS_ASKS 64
+#define APIKEYS_ASKS         64
+#define APIKEYS_ASKS_ADDRESS 8
 
 struct apikeys;
 struct gw_key { /* of a request that came with one */

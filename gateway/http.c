@@ -297,6 +297,8 @@ static enum MHD_Result take_body(http_exchange *x, const char *data, size_t len)
     if (!x->own->is_answered && len > x->body_max - x->body_len) {
         conf->on_too_large(conf->arg, x);
         http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(HTTP_DROP_MS));
+        if (x->body != NULL)
+            explicit_bzero(x->body, x->body_len); /* perhaps a part of a secret */
         free(x->body);
         x->body = NULL;
         x->body_len = 0;

@@ -12,6 +12,7 @@
 #include "gateway/listing.h"
 #include "gateway/metrics.h"
 #include "gateway/openapi.h"
+#include "gateway/params.h"
 #include "gateway/permit.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
@@ -19,7 +20,6 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
-#define PATH_LOG_MAX   256
 #define STORE_WAIT_MS  60000
 #define SHARE_S        0.25  /* between looks at how many gateways there are */
 #define RATE_ENTRIES   65536 /* callers remembered, of each kind: 1 MiB */
@@ -358,13 +358,12 @@ static void on_begin(void *arg)
 static void on_done(void *arg, const http_exchange *x)
 {
     const char *trace = x->fields[HTTP_TRACE];
-    char path[PATH_LOG_MAX], trace_id[FAAS_TRACE_ID];
+    char path[GW_PATH_LOG_MAX], trace_id[FAAS_TRACE_ID];
 
     (void)arg;
     metrics_note(x);
     faas_trace_id(trace != NULL && x->is_trace_read ? trace : "", trace_id);
-    (void)snprintf(path, sizeof path, "%s", x->path);
-    faas_apikey_mask(path); /* somebody may have taken it for its id */
+    gw_path_for_log(x->path, path, sizeof path);
     FAAS_LOG(INFO, "request", FAAS_LSTR("method", x->method), FAAS_LSTR("path", path),
              FAAS_LINT("status", http_status(x)), FAAS_LSTR("code", x->code),
              FAAS_LSTR("request", x->id), FAAS_LSTR("trace", trace_id),

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "contract.h"
+#include "crypto/apikey.h"
 
 static int hex(char c)
 {
@@ -43,6 +44,19 @@ bool gw_percent_decode(const char *text, size_t len, bool is_query, char *out, s
         return false;
     out[used] = '\0';
     return true;
+}
+
+void gw_path_for_log(const char *path, char *out, size_t room)
+{
+    char plain[GW_PATH_LOG_MAX], masked[GW_PATH_LOG_MAX];
+
+    (void)snprintf(out, room, "%s", path);
+    if (!gw_percent_decode(out, strlen(out), false, plain, sizeof plain))
+        (void)snprintf(plain, sizeof plain, "%s", out);
+    memcpy(masked, plain, sizeof masked);
+    faas_apikey_mask(masked);
+    if (strcmp(masked, plain) != 0)
+        (void)snprintf(out, room, "%s", masked);
 }
 
 /* ---- query ---- */
@@ -133,6 +147,7 @@ faas_code gw_request_json(const struct gw_input *in, char **out_text, size_t *ou
 {
     FAAS_AUTO(json_t) *doc = NULL;
     bool has_query = in->query != NULL && in->query[0] != '\0';
+    faas_code rc = FAAS_OK;
 
     if (has_query && !takes_query(in->match->route->method))
         return faas_fail(err, FAAS_INVALID, "query: parameters of this request go in its body");
@@ -147,10 +162,12 @@ faas_code gw_request_json(const struct gw_input *in, char **out_text, size_t *ou
         FAAS_TRY(gw_query_json(in->query, &doc, err));
     else
         FAAS_TRY(faas_json_parse(in->body, in->body_len, true, &doc, err));
-    for (size_t i = 0; i < in->match->count; i++)
-        FAAS_TRY(add_param(doc, &in->match->params[i], err));
-    *out_text = faas_json_text(doc, out_len);
+    for (size_t i = 0; i < in->match->count && rc == FAAS_OK; i++)
+        rc = add_param(doc, &in->match->params[i], err);
+    if (rc == FAAS_OK)
+        *out_text = faas_json_text(doc, out_len);
     faas_json_wipe(doc);
+    FAAS_TRY(rc);
     return *out_text != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode request");
 }
 

@@ -23,6 +23,10 @@
 /* text[0..len) into out of `room` bytes, NUL included; false: bad escape, an escaped control
  * character, no room. */
 bool gw_percent_decode(const char *text, size_t len, bool is_query, char *out, size_t room);
+/* As it may be logged, at most GW_PATH_LOG_MAX bytes with the NUL: somebody may have taken an API key for
+ * its id, and written it in any way that a URL allows. */
+#define GW_PATH_LOG_MAX 256
+void gw_path_for_log(const char *path, char *out, size_t room);
 /* *out_doc: a new object.  query may be NULL or empty. */
 FAAS_MUST_CHECK faas_code gw_query_json(const char *query, json_t **out_doc, faas_err *err);
 

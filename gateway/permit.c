@@ -48,6 +48,20 @@ static faas_code refuse_function(faas_err *err)
                      "about");
 }
 
+/* Secrets are the user's, and a function reads those it names: a key that may make some functions
+ * could have all of them. */
+static faas_code check_secrets(const struct gw_input *in, const json_t *doc, faas_err *err)
+{
+    const json_t *names = json_object_get(doc, "secrets");
+
+    if (in->match->route->access != GW_DEPLOY || names == NULL ||
+        (json_is_array(names) && json_array_size(names) == 0))
+        return FAAS_OK;
+    return faas_fail(err, FAAS_DENIED,
+                     "secrets: this API key is for some functions only, and such a key cannot give "
+                     "a function secrets");
+}
+
 /* The function as whoever carries the request out will read it. */
 static faas_code check_function(const struct gw_key *key, const struct gw_input *in, faas_err *err)
 {
@@ -59,13 +73,16 @@ static faas_code check_function(const struct gw_key *key, const struct gw_input 
     if (field == NULL)
         return refuse_function(err);
     name = param_of(in->match, field);
-    if (name == NULL) {
+    if (name == NULL || in->match->route->access == GW_DEPLOY) {
         FAAS_TRY(gw_request_json(in, &text, &len, err));
         FAAS_TRY(
             faas_json_parse(text != NULL ? (const void *)text : in->body, len, true, &doc, err));
-        name = json_string_value(json_object_get(doc, field));
     }
-    return name != NULL && allows(key, name) ? FAAS_OK : refuse_function(err);
+    if (name == NULL)
+        name = json_string_value(json_object_get(doc, field));
+    if (name == NULL || !allows(key, name))
+        return refuse_function(err);
+    return check_secrets(in, doc, err);
 }
 
 faas_code permit_key(const struct gw_key *key, const struct gw_match *match, const char *query,

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -520,6 +521,15 @@ static const struct faas_option common[] = {
     FAAS_OPT_END,
 };
 
+/* No file of what is in memory: keys, tokens, secrets and users' arguments are. */
+static void forbid_cores(void)
+{
+    const struct rlimit none = {0, 0};
+
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        FAAS_LOG(WARN, "core files could not be forbidden", FAAS_LSTR("error", strerror(errno)));
+}
+
 int faas_service_main(const struct faas_service *service, int argc, char **argv)
 {
     const struct faas_option *const tables[] = {common, service->options, NULL};
@@ -531,6 +541,7 @@ int faas_service_main(const struct faas_service *service, int argc, char **argv)
     (void)snprintf(threads_default, sizeof threads_default, "%d",
                    service->threads_default > 0 ? service->threads_default : THREADS_DEFAULT);
     signal(SIGPIPE, SIG_IGN);
+    forbid_cores();
     if (faas_options_load(tables, argc, argv, &has_shown_help, &err) != FAAS_OK) {
         faas_log_setup(service->name, "", FAAS_LOG_INFO);
         log_start_failure(&err);

@@ -256,9 +256,9 @@ static faas_code on_password(void *state, const struct faas_call *call, json_t *
     FAAS_TRY(faas_password_check(change.wanted, account.username, auth->is_any_password, err));
     FAAS_TRY(faas_password_hash(change.wanted, hash_deadline(call->ctx), account.password, err));
     FAAS_TRY(store_set_password(&auth->store, &account, call->ctx->deadline_ns, err));
-    if (change.ends_keys)
-        FAAS_TRY(apikey_end_all(auth, call->ctx, err));
-    return end_sessions(auth, call->ctx, NULL, err);
+    /* Sessions first: whoever holds a token could make another key behind the end of all. */
+    FAAS_TRY(end_sessions(auth, call->ctx, NULL, err));
+    return change.ends_keys ? apikey_end_all(auth, call->ctx, err) : FAAS_OK;
 }
 
 /* faas.auth.op.invite: for the operator; no route of the gateway leads here. */

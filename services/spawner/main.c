@@ -67,7 +67,8 @@ static const struct faas_option options[] = {
                  "milliseconds"),
     FAAS_OPT_INT(
         conf.secrets_mb, "SPAWNER_SECRETS_MB", "16", 1, 1024,
-        "native: secrets kept in memory for the next call, in MB, as long as sandboxes are"),
+        "native: secrets kept in memory for the next call, in MB, as long as sandboxes are, and as "
+        "much again in files of idle sandboxes"),
     FAAS_OPT_BOOL(conf.is_parked, "SPAWNER_PARKED", "true",
                   "native: make the next call's sandbox as soon as one call has ended"),
     FAAS_OPT_BOOL(
@@ -241,6 +242,7 @@ static faas_code open_native(const struct faas_runtime *rt, faas_err *err)
                                  .outbound = conf.is_outbound ? outbound : NULL,
                                  .dns = conf.dns,
                                  .idle_ms = conf.lane_idle_ms,
+                                 .secret_bytes = (size_t)conf.secrets_mb << 20,
                                  .is_parked = conf.is_parked};
 
     if (geteuid() != 0)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PAGE 4096
+
 struct secret_value *secret_value_new(const char *name, uint64_t revision, void *take_bytes,
                                       size_t len)
 {
@@ -60,6 +62,15 @@ struct secret_set *secret_set_new(struct secret_value *const *values, size_t cou
         set->values[i] = secret_value_ref(values[i]);
     settle_id(set);
     return set;
+}
+
+size_t secret_set_bytes(const struct secret_set *set)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; set != NULL && i < set->count; i++)
+        bytes += (set->values[i]->len + PAGE - 1) / PAGE * PAGE;
+    return bytes;
 }
 
 struct secret_set *secret_set_ref(struct secret_set *set)

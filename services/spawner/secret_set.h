@@ -35,6 +35,8 @@ struct secret_value *secret_value_new(const char *name, uint64_t revision, void 
 struct secret_value *secret_value_ref(struct secret_value *value);
 void secret_value_unref(struct secret_value *value); /* NULL is fine */
 
+/* Of memory that its files take, in whole pages; NULL: 0. */
+size_t secret_set_bytes(const struct secret_set *set);
 /* Takes further references; NULL without memory. */
 struct secret_set *secret_set_new(struct secret_value *const *values, size_t count);
 struct secret_set *secret_set_ref(struct secret_set *set); /* NULL is fine */

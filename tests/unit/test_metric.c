@@ -151,7 +151,8 @@ static void sources_and_the_process_itself_follow_the_table(void **state)
     assert_contains(text, "# TYPE faas_process_cpu_seconds_total counter\n");
     assert_contains(text, "\nfaas_process_threads ");
     assert_int_equal(
-        strtol(strstr(text, "faas_process_threads ") + strlen("faas_process_threads "), NULL, 10),
+        strtol(strstr(text, "\nfaas_process_threads ") + strlen("\nfaas_process_threads "), NULL,
+               10),
         entries("/proc/self/task"));
     assert_contains(text, "\nfaas_build_info{version=\"" FAAS_VERSION "\"} 1\n");
     memory = strstr(text, "\nfaas_process_resident_memory_bytes ");

@@ -435,6 +435,20 @@ void lanes_care(struct native *nt)
     }
 }
 
+/* Files of secrets are memory of this process's group that nothing gives back but the lane's end. */
+static void bound_secrets(struct native *nt)
+{
+    struct lane *lane, *next;
+    size_t bytes = 0;
+
+    for (lane = TAILQ_FIRST(&nt->idle); lane != NULL; lane = next) {
+        next = TAILQ_NEXT(lane, idle);
+        bytes += lane->secret_bytes;
+        if (lane->secret_bytes > 0 && bytes > nt->conf.secret_bytes)
+            lane_end(lane, false);
+    }
+}
+
 void lane_release(struct lane *lane)
 {
     struct native *nt = lane->nt;
@@ -452,6 +466,8 @@ void lane_release(struct lane *lane)
     TAILQ_INSERT_HEAD(&nt->idle, lane, idle);
     if (++nt->idle_count > IDLE_MAX)
         lane_end(TAILQ_LAST(&nt->idle, lane_list), false);
+    if (lane->secret_bytes > 0)
+        bound_secrets(nt);
     ev_prepare_start(nt->ev, &nt->care);
 }
 

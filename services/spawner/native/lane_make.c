@@ -189,6 +189,7 @@ static faas_code order_lane(struct lane *lane, int control, faas_err *err)
     rc = nursery_make(lane->nt->nursery, &order, err);
     if (secrets >= 0)
         close(secrets);
+    lane->secret_bytes = rc == FAAS_OK ? secret_set_bytes(lane->secrets) : 0;
     secret_set_unref(lane->secrets); /* the lane's own, now */
     lane->secrets = NULL;
     return rc;

@@ -44,6 +44,7 @@ struct lane {
     int control, pidfd;
     int network;                /* on its way to the zygote; -1 */
     struct secret_set *secrets; /* until they are on that way, too */
+    size_t secret_bytes;        /* of the files they are in */
     pid_t pid;                  /* of the zygote, while it is not reaped */
     ev_io control_io, pid_io;
     ev_timer retry; /* while ending */

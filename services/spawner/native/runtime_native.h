@@ -28,6 +28,7 @@ struct native_conf {
     const char *outbound; /* faas-outbound; NULL: no function gets a network */
     const char *dns;      /* SPAWNER_DNS; NULL is "" */
     int64_t idle_ms;      /* a lane that nobody used for so long ends */
+    size_t secret_bytes;  /* of secrets in idle lanes; the one used least lately ends */
     bool is_parked;
 };
 FAAS_MUST_CHECK faas_code runtime_native_new(const struct native_conf *conf,
