@@ -7,6 +7,7 @@ import re
 import secrets
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -331,3 +332,27 @@ def test_the_commands_of_the_document_run_as_printed(pair, tmp_path):
     assert (tmp_path / "nightly.key").stat().st_mode & 0o777 == 0o600
     assert done.stdout.startswith("mondaymonday") and "nightly" in done.stdout and "removed" in done.stdout, done.stdout
     assert_refused(urls[1], (tmp_path / "nightly.key").read_text().strip(), "invalid")
+
+
+def test_a_token_makes_no_key_behind_the_end_of_all(pair):
+    _, urls = pair
+    me = person(urls[0])
+    stop, made = threading.Event(), []
+
+    def grab(url):
+        while not stop.is_set():
+            answer = Client(url, me.token).post("/auth/keys", {"name": "again"})
+            if answer.status == 201:
+                made.append(answer.json["key"])
+
+    grabbers = [threading.Thread(target=grab, args=(url,)) for url in urls]
+    for grabber in grabbers:
+        grabber.start()
+    wait_until(lambda: made, 20, "keys are made with the token")
+    answer = me.put("/auth/password", {"current_password": me.password, "new_password": secrets.token_hex(12), "keys": "end"})
+    stop.set()
+    for grabber in grabbers:
+        grabber.join()
+    assert answer.status == 204, answer.text
+    for url in urls:
+        assert [key for key in made if works(url, key)] == []

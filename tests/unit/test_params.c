@@ -75,6 +75,22 @@ static void a_decoded_text_never_exceeds_its_room(void **state)
     assert_false(gw_percent_decode("%4", 2, false, out, sizeof out));
 }
 
+static void a_path_is_logged_without_keys_however_they_are_written(void **state)
+{
+#define ID     "0123456789abcdef"
+#define SECRET "0123456789abcdef0123456789abcdef0123456789abcdef"
+    char out[GW_PATH_LOG_MAX];
+
+    (void)state;
+    gw_path_for_log("/v1/functions/a%20b%zz", out, sizeof out);
+    assert_string_equal(out, "/v1/functions/a%20b%zz");
+    gw_path_for_log("/auth/keys/faas_" ID "_" SECRET, out, sizeof out);
+    assert_null(strstr(out, SECRET));
+    gw_path_for_log("/auth/keys/faas%5F" ID "%5f" SECRET, out, sizeof out);
+    assert_null(strstr(out, SECRET));
+    assert_non_null(strstr(out, ID));
+}
+
 /* ---- the body of a bus request ---- */
 
 static struct gw_match match;
@@ -317,6 +333,7 @@ int main(void)
         cmocka_unit_test(query_values_become_strings),
         cmocka_unit_test(malformed_queries_name_the_parameter),
         cmocka_unit_test(a_decoded_text_never_exceeds_its_room),
+        cmocka_unit_test(a_path_is_logged_without_keys_however_they_are_written),
         cmocka_unit_test(bodies_go_on_as_they_came),
         cmocka_unit_test(parameters_join_the_body),
         cmocka_unit_test(contradictions_are_refused),

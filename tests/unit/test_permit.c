@@ -214,6 +214,32 @@ static void a_key_for_some_functions_touches_no_other(void **state)
     }
 }
 
+/* A function reads the secrets that it names, and they are not its own. */
+static void a_key_for_some_functions_gives_none_of_them_secrets(void **state)
+{
+    static const struct {
+        const char *method, *path;
+    } rows[] = {
+        {"POST", "/registry/register"}, {"PUT", "/registry/update"},
+        {"POST", "/registry/update"},   {"POST", "/v1/functions"},
+        {"PUT", "/v1/functions/ci-a"},  {"PATCH", "/v1/functions/ci-a"},
+    };
+    const struct gw_key some = key_for(all_verbs, "ci-*"), all = key_for(all_verbs, "*");
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(rows); i++) {
+        bool is_named = strstr(rows[i].path, "ci-a") == NULL;
+        const char *with =
+            is_named ? "{\"name\":\"ci-a\",\"secrets\":[\"s\"]}" : "{\"secrets\":[\"s\"]}";
+        const char *none = is_named ? "{\"name\":\"ci-a\",\"secrets\":[]}" : "{\"secrets\":[]}";
+
+        assert_int_equal(may(&some, rows[i].method, rows[i].path, NULL, with), FAAS_DENIED);
+        assert_int_equal(may(&some, rows[i].method, rows[i].path, NULL, none), FAAS_OK);
+        assert_int_equal(may(&all, rows[i].method, rows[i].path, NULL, with), FAAS_OK);
+    }
+    assert_int_equal(may(&some, "POST", "/function/ci-a", NULL, "{\"secrets\":[\"s\"]}"), FAAS_OK);
+}
+
 /* Whatever is about everything, or about a call whose function the gateway does not know. */
 static void a_key_for_some_functions_sees_no_lists(void **state)
 {
@@ -278,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_key_never_makes_or_lists_keys_or_changes_the_account),
         cmocka_unit_test(the_refusal_names_the_verb),
         cmocka_unit_test(a_key_for_some_functions_touches_no_other),
+        cmocka_unit_test(a_key_for_some_functions_gives_none_of_them_secrets),
         cmocka_unit_test(a_key_for_some_functions_sees_no_lists),
         cmocka_unit_test(a_name_in_no_readable_form_opens_nothing),
     };
