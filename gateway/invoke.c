@@ -63,41 +63,6 @@ static void wait_for_last_word(struct invoke *inv)
 
 /* ---- finding an owner ---- */
 
-static faas_code publish(struct invoke *inv, faas_err *err)
-{
-    const http_exchange *x = inv->x;
-    char subject[FAAS_SUBJECT_MAX], reply[FAAS_INBOX_SUBJECT], attempt[12], age[24], left[24];
-    char lost[12];
-    const struct faas_header headers[] = {
-        {FAAS_H_PROTO, FAAS_PROTO},
-        {FAAS_H_ID, x->id},
-        {FAAS_H_ATTEMPT, attempt},
-        {FAAS_H_EPOCH, inv->owner.epoch},
-        {FAAS_H_AGE, age},
-        {FAAS_H_TIME_LEFT, left},
-        {FAAS_H_USER, x->caller.user},
-        {FAAS_H_TENANT, x->caller.tenant},
-        {FAAS_H_TRACE, x->fields[HTTP_TRACE]},
-        {FAAS_H_LOST, inv->losses > 0 ? lost : NULL},
-        {NULL, NULL},
-    };
-    const struct faas_out out = {.subject = subject,
-                                 .reply = reply,
-                                 .headers = headers,
-                                 .data = inv->envelope,
-                                 .len = inv->envelope_len};
-    uint64_t deadline_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;
-
-    if (!faas_subject(subject, FAAS_SUBJ_PUBLISHER_CALL, inv->owner.id))
-        return faas_fail(err, FAAS_INTERNAL, "internal error");
-    (void)snprintf(attempt, sizeof attempt, "%" PRIu32, inv->attempt);
-    (void)snprintf(lost, sizeof lost, "%zu", inv->losses);
-    faas_inbox_labelled(inv->inbox, attempt, reply);
-    (void)snprintf(age, sizeof age, "%" PRIu64, (faas_now_ns() - inv->sent_ns) / FAAS_MS_NS);
-    (void)snprintf(left, sizeof left, "%" PRId64, faas_left_ms(deadline_ns));
-    return faas_bus_publish(inv->gw->rt->bus, FAAS_DATA, &out, err);
-}
-
 /* All that were known do not listen: after a while there may be others. */
 static void search_again(struct invoke *inv)
 {
@@ -135,7 +100,7 @@ static void send_attempt(struct invoke *inv)
     inv->accepted_try = inv->given_up_try = 0; /* another publisher counts from 1 */
     invoke_forget_asks(inv);                   /* they are about the attempt before */
     inv->phase = INVOKE_SENT;
-    rc = publish(inv, &err);
+    rc = invoke_publish(inv, &err);
     if (rc == FAAS_UNAVAILABLE) { /* not connected: it never left */
         search_again(inv);
     } else if (rc != FAAS_OK) {
@@ -263,6 +228,8 @@ static int64_t take_words(struct invoke *inv, const struct faas_frame *frame)
     budget_ms = json_integer_value(json_object_get(doc, "budget_ms"));
     spawner = json_string_value(json_object_get(doc, "spawner"));
     epoch = json_string_value(json_object_get(doc, "epoch"));
+    if (json_integer_value(json_object_get(doc, "version")) > 0)
+        inv->version = json_integer_value(json_object_get(doc, "version"));
     if (frame->type == FAAS_FRAME_ACCEPT && spawner != NULL && epoch != NULL) {
         (void)snprintf(inv->spawner.id, sizeof inv->spawner.id, "%s", spawner);
         (void)snprintf(inv->spawner.epoch, sizeof inv->spawner.epoch, "%s", epoch);
@@ -341,10 +308,11 @@ static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
 
     if (strcmp(frame->id, inv->x->id) != 0)
         return false;
+    /* Two runs must not be mixed: what a lost owner's call sends counts no more. */
+    if (inv->losses > 0 && (inv->phase == INVOKE_SEARCH || frame->place >> 8 != inv->attempt))
+        return false;
     if (is_words)
         return frame->place == 0 || frame->place >> 8 == inv->attempt;
-    if (inv->losses > 0 && frame->place >> 8 != inv->attempt)
-        return false; /* two runs must not be mixed */
     return (frame->place & 255) > inv->given_up_try || inv->given_up_try == 0;
 }
 
@@ -388,7 +356,7 @@ static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
     enum outcome outcome = GOES_ON;
     faas_err err = {0};
     size_t pos = 0;
-    bool more;
+    bool more, is_own = false;
 
     while (outcome == GOES_ON) {
         if (faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, out_last, &more, &err) !=
@@ -399,8 +367,11 @@ static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
         }
         if (!more)
             break;
+        is_own = is_own || is_ours(inv, out_last);
         outcome = on_frame(inv, out_last);
     }
+    if (!is_own)
+        return outcome; /* its sender is told nothing */
     if (inv->shape != GW_WHOLE)
         invoke_stream_credit(inv, faas_msg_reply(msg));
     else
@@ -422,6 +393,7 @@ static void on_message(void *arg, faas_msg *take_msg)
     FAAS_AUTO(faas_msg) *msg = take_msg;
     struct invoke *inv = arg;
     struct faas_frame last;
+    faas_err err = {0};
 
     if (faas_msg_is_no_responders(msg)) {
         if (is_newest(inv, msg))
@@ -452,9 +424,11 @@ static void on_message(void *arg, faas_msg *take_msg)
         return;
     case BROKEN:
         (void)invoke_cancel(inv); /* its answer is not waited for */
-        fail(inv, FAAS_UNAVAILABLE,
-             "the function ran, but its result arrived damaged or there was no room to keep it");
-        return;
+        (void)faas_fail(
+            &err, FAAS_UNAVAILABLE,
+            "the function ran, but its result arrived damaged or there was no room to keep it");
+        invoke_answer_err(inv, &err, true);
+        break;
     }
     end(inv);
 }

@@ -54,6 +54,7 @@ struct invoke {
     size_t tried_count;
     char lost_with[INVOKE_LOSSES][33]; /* epochs of owners that died when it may have begun */
     size_t losses;
+    int64_t version; /* that runs, as its publisher or spawner said; 0: not heard of */
     faas_inbox *inbox;
     faas_frames_in *in;
     ev_timer timer;
@@ -86,7 +87,8 @@ void invoke_on_client_gone(http_exchange *x);
 void invoke_await_frames(struct invoke *inv); /* they may come again */
 
 /* ---- invoke_owner.c ---- */
-const struct faas_member *invoke_next_owner(const struct invoke *inv); /* NULL: nobody now */
+const struct faas_member *invoke_next_owner(const struct invoke *inv);       /* NULL: nobody now */
+FAAS_MUST_CHECK faas_code invoke_publish(struct invoke *inv, faas_err *err); /* to its owner */
 
 /* ---- invoke_ask.c ---- */
 void invoke_ask_state(struct invoke *inv);

@@ -1,6 +1,8 @@
-/* Which publisher a call goes to. */
+/* Which publisher a call goes to, and the message in which it does. */
 #include "invoke_internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -20,7 +22,7 @@ static bool was_tried(const struct invoke *inv, const char *id)
  * any function. */
 static bool may_follow(const struct invoke *inv, const struct faas_member *member)
 {
-    if (inv->losses > 0 && member->level < FAAS_LEVEL_LOST)
+    if (inv->losses > 0 && member->level < (inv->is_picked ? FAAS_LEVEL_VERSIONS : FAAS_LEVEL_LOST))
         return false;
     for (size_t i = 0; i < inv->losses; i++) {
         if (strcmp(inv->lost_with[i], member->epoch) == 0)
@@ -54,4 +56,41 @@ const struct faas_member *invoke_next_owner(const struct invoke *inv)
     const struct faas_member *owner = find(inv, OWNER_AGE_MS);
 
     return owner != NULL ? owner : find(inv, 0);
+}
+
+faas_code invoke_publish(struct invoke *inv, faas_err *err)
+{
+    const http_exchange *x = inv->x;
+    char subject[FAAS_SUBJECT_MAX], reply[FAAS_INBOX_SUBJECT], attempt[12], age[24], left[24];
+    char lost[12], version[24];
+    const struct faas_header headers[] = {
+        {FAAS_H_PROTO, FAAS_PROTO},
+        {FAAS_H_ID, x->id},
+        {FAAS_H_ATTEMPT, attempt},
+        {FAAS_H_EPOCH, inv->owner.epoch},
+        {FAAS_H_AGE, age},
+        {FAAS_H_TIME_LEFT, left},
+        {FAAS_H_USER, x->caller.user},
+        {FAAS_H_TENANT, x->caller.tenant},
+        {FAAS_H_TRACE, x->fields[HTTP_TRACE]},
+        {FAAS_H_LOST, inv->losses > 0 ? lost : NULL},
+        {FAAS_H_VERSION, inv->losses > 0 ? version : NULL},
+        {NULL, NULL},
+    };
+    const struct faas_out out = {.subject = subject,
+                                 .reply = reply,
+                                 .headers = headers,
+                                 .data = inv->envelope,
+                                 .len = inv->envelope_len};
+    uint64_t deadline_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;
+
+    if (!faas_subject(subject, FAAS_SUBJ_PUBLISHER_CALL, inv->owner.id))
+        return faas_fail(err, FAAS_INTERNAL, "internal error");
+    (void)snprintf(attempt, sizeof attempt, "%" PRIu32, inv->attempt);
+    (void)snprintf(lost, sizeof lost, "%zu", inv->losses);
+    (void)snprintf(version, sizeof version, "%" PRId64, inv->version);
+    faas_inbox_labelled(inv->inbox, attempt, reply);
+    (void)snprintf(age, sizeof age, "%" PRIu64, (faas_now_ns() - inv->sent_ns) / FAAS_MS_NS);
+    (void)snprintf(left, sizeof left, "%" PRId64, faas_left_ms(deadline_ns));
+    return faas_bus_publish(inv->gw->rt->bus, FAAS_DATA, &out, err);
 }

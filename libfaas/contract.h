@@ -23,8 +23,9 @@
 #define FAAS_H_AGE         "Faas-Age-Ms" /* since the call's first sending, by the sender's clock */
 #define FAAS_H_PUBLISHER   "Faas-Publisher" /* whom events go to */
 #define FAAS_H_EPOCH       "Faas-Epoch"     /* of the target: it refuses a foreign one */
-#define FAAS_H_INBOX       "Faas-Inbox" /* the caller's; the reply subject is the sender's own */
-#define FAAS_H_BEAT        "Faas-Beat"  /* the target's newest heartbeat the sender knows */
+#define FAAS_H_INBOX       "Faas-Inbox"   /* the caller's; the reply subject is the sender's own */
+#define FAAS_H_BEAT        "Faas-Beat"    /* the target's newest heartbeat the sender knows */
+#define FAAS_H_VERSION     "Faas-Version" /* with Faas-Lost: which of the function; 0: not known */
 #define FAAS_H_LOST        "Faas-Lost" /* how many owners of the call died when it may have begun */
 #define FAAS_H_TRACE       "traceparent"
 #define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */

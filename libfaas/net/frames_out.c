@@ -136,8 +136,10 @@ static void arm(faas_frames_out *out, int64_t ms)
 {
     struct ev_loop *ev = faas_loop_ev(out->conf.loop);
 
+    bool is_waiting = out->credited != out->count || (out->conf.is_eager && out->open != NULL);
+
     ev_timer_stop(ev, &out->timer);
-    if (out->credited == out->count || out->is_done)
+    if (!is_waiting || out->is_done)
         return;
     ev_now_update(ev);
     ev_timer_set(&out->timer, (double)ms / 1000.0, 0.0);
@@ -221,6 +223,8 @@ static void repeat_one(faas_frames_out *out)
 
     if (is_held && faas_now_ns() < out->heard_ns + HELD_NS)
         return;
+    if (out->conf.is_eager)
+        close_open(out); /* else it waits for a credit, and nobody would send one */
     if (is_held)
         out->window = 1;
     out->next = out->credited;
@@ -381,6 +385,8 @@ faas_code faas_frames_out_write(faas_frames_out *out, enum faas_frame_type type,
     close_if_eager(out);
     if (out->count != before)
         send_all(out); /* a frame became full, or need not */
+    else if (!ev_is_active(&out->timer))
+        arm(out, out->conf.silence_ms); /* held: its credit may be lost */
     return FAAS_OK;
 }
 

@@ -59,6 +59,7 @@ struct faas_members {
     struct faas_bus_watch data_watch;
     uint64_t data_back_ns, data_heard_ns;
     int island_looks, apart_looks; /* one after the other that found it so */
+    int leaves;                    /* since it was sound */
     pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
     LIST_HEAD(, faas_members_waiter) waiters; /* guarded by mu */
     struct faas_member_record **list;         /* sorted by service, then id */

@@ -15,6 +15,7 @@
 #define LATELY_MS  10000 /* who was heard since then counts */
 #define LOOKS      3
 #define SILENT_MIN 2 /* one process that hangs is no island */
+#define LEAVES_MAX 4 /* then the silent are gone, wherever one listens */
 
 struct census {
     size_t fresh, silent; /* others, by their beats */
@@ -63,8 +64,12 @@ void faas_members_look_for_island(faas_members *members)
                members->data_back_ns < settled_ns && members->data_heard_ns < settled_ns;
     members->island_looks = is_island ? members->island_looks + 1 : 0;
     members->apart_looks = is_apart ? members->apart_looks + 1 : 0;
-    if (members->island_looks < LOOKS && members->apart_looks < LOOKS)
+    if (!is_island && !is_apart)
+        members->leaves = 0;
+    if ((members->island_looks < LOOKS && members->apart_looks < LOOKS) ||
+        members->leaves == LEAVES_MAX)
         return;
+    members->leaves++;
     members->island_looks = members->apart_looks = 0;
     if (is_island)
         leave(members, FAAS_CONTROL, &census);

@@ -186,7 +186,8 @@ static faas_code check(struct live *call)
     if (call->is_checked)
         return FAAS_OK;
     call->is_checked = true;
-    if (call->lost > 0 && !may_run_after(call, call->lost))
+    /* Of another version than the one that may have run nothing is known. */
+    if (call->lost > 0 && (call->lost_version <= 0 || !may_run_after(call, call->lost)))
         return faas_fail(&call->err, FAAS_LOST, "it may have run, and may not run again");
     return record_check_argument(call->rec, call->arg, call->arg_len, &call->err);
 }

@@ -36,6 +36,10 @@ static faas_code fill_from_meta(struct live *call, const struct faas_envelope *e
     if (strcmp(meta.kind, "exec") != 0)
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
     FAAS_TRY(faas_function_ref_parse(meta.function, &call->ref, err));
+    if (call->lost_version > 0) { /* the same, whatever the name means by now */
+        call->ref.version = call->lost_version;
+        call->ref.alias[0] = '\0';
+    }
     snprintf(call->gateway, sizeof call->gateway, "%s", meta.gateway);
     snprintf(call->history.client_call_id, sizeof call->history.client_call_id, "%s",
              meta.client_call_id);
@@ -64,6 +68,7 @@ static faas_code fill_from_headers(struct live *call, const struct faas_ctx *ctx
     call->lost = faas_msg_header_int(msg, FAAS_H_LOST, 0);
     if (call->lost < 0)
         return faas_fail(err, FAAS_INVALID, "header " FAAS_H_LOST ": must not be negative");
+    call->lost_version = call->lost > 0 ? faas_msg_header_int(msg, FAAS_H_VERSION, 0) : 0;
     return FAAS_OK;
 }
 

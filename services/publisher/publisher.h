@@ -111,7 +111,8 @@ struct live {              /* one call */
     struct place_answer at; /* the spawner it was sent to; reason unused */
     uint32_t tries, place;
     int64_t lost; /* runs there may have been and that are given up, an earlier owner's included */
-    int unanswered; /* fences in a row */
+    int64_t lost_version; /* which the earlier owner ran, 0: not known */
+    int unanswered;       /* fences in a row */
     uint64_t taken_ns, sent_ns, accepted_ns, started_ns;
     uint64_t wait_until_ns, grace_until_ns;
     int64_t accept_budget_ms; /* as the spawner said */

@@ -21,7 +21,7 @@ struct resolve_read { /* one question to the leader; owned by the kv request unt
     /* What the feed said of the key while the question was out: */
     uint64_t news_seq;   /* 0: nothing */
     struct record *news; /* NULL with news_seq: deleted */
-    bool is_peeking, has_peeked;
+    bool is_peeking;
     uint64_t deadline_ns;
 };
 
@@ -66,6 +66,32 @@ static void tell_reads(struct resolve *res, const struct faas_feed_event *event,
     }
 }
 
+/* FNV-1a; a record's key ends in hex digits of a SHA-256. */
+static uint64_t hash_of(const char *key)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+
+    for (; *key != '\0'; key++)
+        hash = (hash ^ (unsigned char)*key) * UINT64_C(1099511628211);
+    return hash;
+}
+
+static void note_heard(struct resolve *res, const char *key, uint64_t seq)
+{
+    uint64_t hash = hash_of(key);
+
+    res->heard[hash % RESOLVE_HEARD] = (struct resolve_heard){hash, seq};
+}
+
+/* Its change was answered because this process had heard of it: no replica may take it back. */
+static bool is_overtaken(const struct resolve *res, const char *key, uint64_t revision)
+{
+    uint64_t hash = hash_of(key);
+    const struct resolve_heard *heard = &res->heard[hash % RESOLVE_HEARD];
+
+    return heard->key == hash && heard->seq > revision;
+}
+
 static bool is_wanted(const struct resolve *res, const char *key)
 {
     const struct resolve_read *read;
@@ -82,7 +108,10 @@ static void on_change(void *arg, const struct faas_feed_event *event)
     FAAS_AUTO(record) *rec = NULL;
     bool was_cached = cache_has(&res->cache, event->key);
 
-    if (strncmp(event->key, "f.", 2) != 0 || !is_wanted(res, event->key))
+    if (strncmp(event->key, "f.", 2) != 0)
+        return;
+    note_heard(res, event->key, event->seq);
+    if (!is_wanted(res, event->key))
         return;
     rec = parse_event(event);
     tell_reads(res, event, rec);
@@ -295,22 +324,28 @@ static bool has_copy(struct resolve *res, const char *key)
     return cache_has(&res->cache, key) && may_serve_stale(res);
 }
 
+static uint64_t in_ms(const struct resolve_read *read, int64_t ms)
+{
+    uint64_t at = faas_deadline_in_ms(ms);
+
+    return at < read->deadline_ns ? at : read->deadline_ns;
+}
+
 /* The leader is silent, as in an election, and memory knows nothing: any replica's word counts, but
- * for its "not found", which may be that it has not heard yet.  Then the leader again. */
+ * for its "not found", which may be that it has not heard yet.  Then the leader again, in turn. */
 static bool asks_on(struct resolve_read *read, faas_code code)
 {
     struct resolve *res = read->res;
 
-    if (read->is_peeking && code != FAAS_OK) {
-        read->is_peeking = false;
-        faas_kv_get_async(res->kv, read->key, read->deadline_ns, on_read, read);
-        return true;
-    }
-    if (code != FAAS_UNAVAILABLE || read->has_peeked || read->news_seq != 0 ||
-        has_copy(res, read->key))
+    if (code != FAAS_UNAVAILABLE)
         return false;
-    read->is_peeking = read->has_peeked = true;
-    faas_kv_peek_async(res->kv, read->key, faas_deadline_in_ms(PEEK_MS), on_read, read);
+    if (read->news_seq != 0 || has_copy(res, read->key) || faas_left_ms(read->deadline_ns) == 0)
+        return false;
+    read->is_peeking = !read->is_peeking;
+    if (read->is_peeking)
+        faas_kv_peek_async(res->kv, read->key, in_ms(read, PEEK_MS), on_read, read);
+    else
+        faas_kv_get_async(res->kv, read->key, in_ms(read, FIRST_READ_MS), on_read, read);
     return true;
 }
 
@@ -327,15 +362,23 @@ static void on_read(void *arg, faas_code code, const struct faas_kv_entry *entry
         read_free(read);
         return;
     }
+    if (read->is_peeking &&
+        (code != FAAS_OK || is_overtaken(res, read->key, entry->revision))) { /* nobody's word */
+        code = FAAS_UNAVAILABLE;
+        entry = NULL;
+        revision = 0;
+    }
     if (asks_on(read, code))
         return;
-    if (read->is_peeking)
+    if (read->is_peeking && code == FAAS_OK)
         metric_count(M_STALE);
     TAILQ_REMOVE(&res->reads, read, link);
     if (read_judge(read, code, entry, &rec, &err) == FAAS_OK) {
         if (read->news_seq > revision)
             revision = read->news_seq;
-        if (revision > cache_revision(&res->cache, read->key))
+        /* A replica's word is for who waits: a head that it does not know of any more may be there. */
+        if (revision > cache_revision(&res->cache, read->key) &&
+            (!read->is_peeking || is_of_version(read)))
             cache_put(&res->cache, read->key, rec, revision);
     } else if (err.code == FAAS_NOT_FOUND) {
         cache_remove(&res->cache, read->key);

@@ -19,6 +19,7 @@
 #include "net/feed.h"
 
 #define RESOLVE_READ_MS 5000 /* the longest wait of a look-up */
+#define RESOLVE_HEARD   1024
 
 struct resolve_read;
 /* rec is borrowed for the callback (record_ref to keep); NULL on failure. */
@@ -46,6 +47,9 @@ struct resolve {
     faas_task *on_applied;
     void *arg;
     bool is_late; /* this process ran late since the feed was last fresh */
+    struct resolve_heard {
+        uint64_t key, seq;
+    } heard[RESOLVE_HEARD]; /* newest changes by hash of their key; one may displace another */
 };
 struct resolve_conf {
     faas_kv *kv;

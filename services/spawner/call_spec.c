@@ -20,7 +20,7 @@ struct body {
     const char *kind, *tenant, *reference, *digest_kind, *digest_value;
     json_t *command, *env, *secrets;
     double cpus;
-    int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr;
+    int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr, version;
     const char *isolation, *stream;
     bool may_pull;
 };
@@ -48,6 +48,7 @@ static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(STR, struct body, kind, "kind", 1, 32, false),
     FAAS_FIELD(STR, struct body, tenant, "tenant", 0, FAAS_UUID_TEXT - 1, false),
     {"image", FAAS_JSON_OBJECT, 0, 0, 0, true, image_fields, SIZE_MAX},
+    FAAS_FIELD(INT, struct body, version, "version", 0, 1e15, false),
     FAAS_FIELD(STR, struct body, input, "input", 1, 16, false),
     FAAS_FIELD(MAP, struct body, env, "env", 0, FAAS_ENV_MAX, false),
     FAAS_FIELD(LIST, struct body, secrets, "secrets", 0, FAAS_SECRETS_MAX, false),
@@ -213,6 +214,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     FAAS_TRY(add_trace(spec, &body, env->meta, err));
     spec->isolation = body.isolation;
     spec->stderr_max = body.last_stderr;
+    spec->version = body.version;
     spec->stream = stream_of(&body);
     spec->secrets = json_array_size(body.secrets) > 0 ? body.secrets : NULL;
     snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);

@@ -27,6 +27,7 @@ struct call_spec {
     double age_ms; /* since the call's first sending; -1: not said */
     const char *isolation;
     int64_t stderr_max;
+    int64_t version; /* of the function; 0: not said */
     enum call_stream stream;
     const json_t *secrets; /* names; NULL: none */
     struct rt_spec run;

@@ -41,8 +41,9 @@ void job_send(void *arg, const void *msg, size_t len)
 static void send_accept_frame(job *self)
 {
     FAAS_AUTO(json_t) *doc =
-        json_pack("{s:i,s:s,s:s,s:I}", "v", 1, "spawner", self->host->spawner, "epoch",
-                  faas_members_epoch(self->host->members), "budget_ms",
+        json_pack("{s:i,s:s,s:s,s:I,s:I}", "v", 1, "spawner", self->host->spawner, "epoch",
+                  faas_members_epoch(self->host->members), "version",
+                  (json_int_t)self->spec.version, "budget_ms",
                   (json_int_t)(self->spec.run.start_timeout_ms + self->spec.run.timeout_ms +
                                BUDGET_SLACK_MS));
     struct faas_frame frame = {.type = FAAS_FRAME_ACCEPT, .place = self->spec.place};

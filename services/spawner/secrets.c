@@ -349,7 +349,9 @@ static void on_answer(void *arg, const struct faas_rpc_reply *reply)
     }
     if (rc == FAAS_OK) {
         entry->is_asking = true; /* stays while it is looked at */
-        keep(entry, value);
+        if (value->revision >=
+            entry->heard) /* else overtaken each time: for those who wait alone */
+            keep(entry, value);
         give(self, entry, value);
         entry->is_asking = false;
     } else {

@@ -115,6 +115,8 @@ static void a_call_that_may_have_begun_is_left_to_the_next_owner(void **state)
     assert_int_equal(gate.publishers[1].calls, 1);
     assert_int_equal(gate.publishers[1].attempt, 2);
     assert_int_equal(gate.publishers[1].lost, 1);
+    assert_int_equal(gate.publishers[1].version, 0); /* nobody had said */
+    assert_int_equal(gate.publishers[0].version, -1);
 }
 
 /* Also when it says that nothing was started: an earlier one may have. */
@@ -152,6 +154,7 @@ static void a_taken_call_whose_owner_forgot_it_is_lost(void **state)
     gate.publishers[1].mood = MOOD_FAILS;
     gate_call(&gate, NULL, &reply);
     reply_assert_problem(&reply, 502, "lost");
+    assert_int_equal(gate.publishers[1].version, 1); /* as TAKEN said */
     reply_done(&reply);
     gate.publishers[0].mood = MOOD_SILENT; /* what another process never saw, the first may have */
     gate.publishers[0].epoch = "another";

@@ -275,7 +275,8 @@ static void a_service_waits_for_the_bus(void **state)
     pid = launch(&(struct echo){.id = "g1", .urls = nats_urls(own)});
     wait_log("started");
     nats_restart(own, 0);
-    wait_log("bus connected");
+    wait_log("\"msg\":\"bus connected\",\"lane\":\"data\"");
+    wait_log("\"msg\":\"bus connected\",\"lane\":\"control\"");
     process_start(&other,
                   &(struct process_conf){.urls = nats_urls(own), .service = "other", .id = "o1"});
     process_stop(&other, NULL, NULL);

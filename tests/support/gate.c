@@ -335,6 +335,7 @@ static void on_call(void *arg, faas_msg *take_msg)
     (void)snprintf(p->call_epoch, sizeof p->call_epoch, "%s", epoch != NULL ? epoch : "");
     atomic_store(&p->attempt, (int)attempt);
     atomic_store(&p->lost, (int)faas_msg_header_int(msg, FAAS_H_LOST, 0));
+    atomic_store(&p->version, (int)faas_msg_header_int(msg, FAAS_H_VERSION, -1));
     act(p, faas_msg_header(msg, FAAS_H_ID), (uint32_t)attempt);
     atomic_fetch_add(&p->calls, 1);
 }

@@ -42,7 +42,8 @@ struct puppet { /* a publisher; it sends frames as its spawner would */
     const char *epoch;     /* in it; NULL: none */
     bool is_deaf;          /* beats, but nobody listens to its calls */
     _Atomic int calls, fences, cancels, attempt;
-    _Atomic int lost; /* owners of its newest call that died, as the call said */
+    _Atomic int lost, version; /* owners of its newest call that died, and which version, as the
+                                  call said */
     /* The result: so many bytes of a pattern, outcome code, what to spoil. */
     size_t result_len;
     const char *code;

@@ -390,12 +390,13 @@ void stage_function_delete(struct stage *stage, const char *name)
 
 void stage_call(struct stage *stage, const struct stage_call *call, char out_id[FAAS_UUID_TEXT])
 {
-    char attempt[24], lost[24];
+    char attempt[24], lost[24], version[24];
     const struct faas_header headers[] = {
         {FAAS_H_PROTO, FAAS_PROTO},
         {FAAS_H_ID, out_id},
         {FAAS_H_ATTEMPT, attempt},
         {FAAS_H_LOST, call->lost > 0 ? lost : NULL},
+        {FAAS_H_VERSION, call->version > 0 ? version : NULL},
         {FAAS_H_EPOCH, call->epoch},
         {FAAS_H_AGE, "7"},
         {FAAS_H_TIME_LEFT, "60000"},
@@ -414,6 +415,7 @@ void stage_call(struct stage *stage, const struct stage_call *call, char out_id[
         faas_uuid_new(out_id);
     snprintf(attempt, sizeof attempt, "%" PRId64, call->attempt > 0 ? call->attempt : 1);
     snprintf(lost, sizeof lost, "%" PRId64, call->lost);
+    snprintf(version, sizeof version, "%" PRId64, call->version);
     if (call->timeout_ms > 0)
         json_object_set_new(meta, "timeout_ms", json_integer(call->timeout_ms));
     stage_must(faas_envelope_pack(meta, call->arg != NULL ? call->arg : "x",

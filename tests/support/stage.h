@@ -113,6 +113,7 @@ struct stage_call {
     size_t arg_len;
     int64_t attempt;    /* 0: 1 */
     int64_t lost;       /* owners that died with it */
+    int64_t version;    /* which they ran; 0: not said */
     int64_t timeout_ms; /* 0: not said */
     const char *id;     /* NULL: a new one */
     const char *epoch;  /* of the publisher it is for; NULL: not said */
