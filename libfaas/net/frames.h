@@ -76,6 +76,7 @@ struct faas_frames_out_conf {
     int64_t give_up_ms; /* after END without any credit for so long */
     /* Without credit for so long the first unacknowledged message is sent again; 0: 300. */
     int64_t silence_ms;
+    int64_t held_ms;   /* the same, of a receiver whose window is 0; 0: 3,000 */
     int64_t repeat_ms; /* a repeated credit sends nothing again that left so lately; 0: 30 */
     bool is_eager;     /* bytes leave as they are written, as far as the window allows */
 };

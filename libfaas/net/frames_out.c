@@ -11,8 +11,8 @@
 #define SILENCE_MS   300
 #define REPEAT_MS    30
 #define OPEN_MIN     512
-#define WINDOW_LIMIT 256                 /* frames a receiver may ask for at most */
-#define HELD_NS      (3000 * FAAS_MS_NS) /* without a word from a receiver whose window is 0 */
+#define WINDOW_LIMIT 256 /* frames a receiver may ask for at most */
+#define HELD_MS      3000
 #define HASH_BYTES   16
 
 struct kept { /* one frame in wire form */
@@ -55,6 +55,8 @@ faas_code faas_frames_out_new(const struct faas_frames_out_conf *conf, faas_fram
     self->conf = *conf;
     if (self->conf.silence_ms == 0)
         self->conf.silence_ms = SILENCE_MS;
+    if (self->conf.held_ms == 0)
+        self->conf.held_ms = HELD_MS;
     if (self->conf.repeat_ms == 0)
         self->conf.repeat_ms = REPEAT_MS;
     self->window = conf->is_eager ? FAAS_FRAME_WINDOW_EAGER : FAAS_FRAME_WINDOW;
@@ -221,7 +223,7 @@ static void repeat_one(faas_frames_out *out)
 {
     bool is_held = out->window == 0;
 
-    if (is_held && faas_now_ns() < out->heard_ns + HELD_NS)
+    if (is_held && faas_now_ns() < out->heard_ns + (uint64_t)out->conf.held_ms * FAAS_MS_NS)
         return;
     if (out->conf.is_eager)
         close_open(out); /* else it waits for a credit, and nobody would send one */

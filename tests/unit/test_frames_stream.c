@@ -63,19 +63,19 @@ static bool on_bytes(void *arg, enum faas_frame_type type, const void *data, siz
     return !w.is_full;
 }
 
-static int open_wire(void **state)
+static void make_wire(int64_t silence_ms, int64_t held_ms)
 {
     struct faas_frames_out_conf out = {.id = CALL,
                                        .place = PLACE,
                                        .send = on_send,
                                        .done = on_done,
                                        .give_up_ms = 60000,
-                                       .silence_ms = 60000,
+                                       .silence_ms = silence_ms,
+                                       .held_ms = held_ms,
                                        .is_eager = true};
     struct faas_frames_in_conf in = {
         .id = CALL, .sink = on_bytes, .credit = on_credit, .is_batched = true};
 
-    (void)state;
     memset(&w, 0, sizeof w);
     w.sent = malloc(ROOM);
     assert_non_null(w.sent);
@@ -83,6 +83,19 @@ static int open_wire(void **state)
     out.loop = w.loop;
     assert_int_equal(faas_frames_out_new(&out, &w.out, NULL), FAAS_OK);
     assert_int_equal(faas_frames_in_new(&in, &w.in, NULL), FAAS_OK);
+}
+
+static int open_wire(void **state)
+{
+    (void)state;
+    make_wire(60000, 60000);
+    return 0;
+}
+
+static int open_hasty(void **state)
+{
+    (void)state;
+    make_wire(5, 20);
     return 0;
 }
 
@@ -178,6 +191,34 @@ static void a_window_of_nothing_holds_it_and_the_next_one_lets_it_go_on(void **s
     assert_string_equal(w.took, "1a1b");
 }
 
+static void give_up(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)timer, (void)events;
+    ev_break(ev, EVBREAK_ALL);
+}
+
+/* The credit that would have let it go on is lost: it asks by itself, with what it holds. */
+static void a_held_output_asks_after_a_while(void **state)
+{
+    struct ev_loop *ev = faas_loop_ev(w.loop);
+    ev_timer most;
+
+    (void)state;
+    put(FAAS_FRAME_STDOUT, "a", 1);
+    (void)give();
+    answer(0);
+    put(FAAS_FRAME_STDOUT, "b", 1);
+    assert_int_equal(w.messages, 1);
+    ev_timer_init(&most, give_up, 20.0, 0.0);
+    ev_timer_start(ev, &most);
+    while (w.messages == 1 && ev_is_active(&most))
+        ev_run(ev, EVRUN_ONCE);
+    ev_timer_stop(ev, &most);
+    assert_int_equal(w.messages, 2);
+    (void)give();
+    assert_string_equal(w.took, "1a1b");
+}
+
 static void many_small_frames_count_as_the_memory_they_take(void **state)
 {
     (void)state;
@@ -269,6 +310,7 @@ int main(void)
         T(a_write_leaves_at_once_while_there_is_room),
         T(what_finds_no_room_becomes_one_frame),
         T(a_window_of_nothing_holds_it_and_the_next_one_lets_it_go_on),
+        cmocka_unit_test_setup_teardown(a_held_output_asks_after_a_while, open_hasty, close_wire),
         T(many_small_frames_count_as_the_memory_they_take),
         T(both_streams_are_handed_on_in_their_order),
         T(no_frame_is_taken_beyond_what_credits_let_come),
