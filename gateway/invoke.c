@@ -331,8 +331,6 @@ static enum outcome on_fail(const struct faas_frame *frame)
 
 static enum outcome on_frame(struct invoke *inv, const struct faas_frame *frame)
 {
-    if (!is_ours(inv, frame))
-        return GOES_ON;
     switch (frame->type) {
     case FAAS_FRAME_TAKEN:
         on_taken(inv, frame);
@@ -367,7 +365,9 @@ static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
         }
         if (!more)
             break;
-        is_own = is_own || is_ours(inv, out_last);
+        if (!is_ours(inv, out_last))
+            continue;
+        is_own = true;
         outcome = on_frame(inv, out_last);
     }
     if (!is_own)

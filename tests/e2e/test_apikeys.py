@@ -13,6 +13,7 @@ import pytest
 
 import conftest
 from support import Client, Platform, free_port, unique, wait_until
+from test_sessions import login
 
 KEY = re.compile(r"faas_([0-9a-f]{16})_([0-9a-f]{48})")
 MOST = 4  # keys of a user on this platform
@@ -39,12 +40,6 @@ def person(url):
     who = Client(url, login(url, name, password), name, made.json["id"])
     who.password = password
     return who
-
-
-def login(url, name, password):
-    done = Client(url).post("/auth/login", {"username": name, "password": password})
-    assert done.status == 200, done.text
-    return done.json["token"]
 
 
 def make(who, **fields):
