@@ -107,6 +107,16 @@ def promise(request):
     return record
 
 
+# What takes longest comes first: of several workers none is left with it at the end.
+LONGEST = ("faults", "versions", "streaming", "queued", "keys", "backup", "mixed", "functions", "load", "metrics", "main_job", "abuse", "native_images")
+
+
+def pytest_collection_modifyitems(items):
+    rank = {f"test_{name}.py": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it, and so would what is started here
     assert unique() != unique()

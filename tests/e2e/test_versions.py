@@ -145,11 +145,11 @@ def test_bad_aliases_are_refused_and_nothing_is_stored(client, three, word, body
 
 
 def test_weights_spread_the_calls(client, three):
-    """Of 400 calls 300 are expected at one version: fewer than 240 or more than 360 come once in 10**11 runs."""
+    """Of 100 calls 75 are expected at one version: all, or no more than half of them, come once in ten million runs.  How they spread exactly is test_alias.c's to say."""
     assert alias(client, three, "mix", {"versions": {"1": 3, "3": 1}}).status == 200
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda _: says(client, f"{three}:mix"), range(400)))
-    assert set(said) == {"1", "3"} and 240 < said.count("1") < 360, said.count("1")
+        said = list(pool.map(lambda _: says(client, f"{three}:mix"), range(100)))
+    assert set(said) == {"1", "3"} and said.count("1") > 50, said.count("1")
 
 
 def test_rolling_back_makes_a_new_version_of_the_old_content(client):
