@@ -135,14 +135,12 @@ bench-programs: programs $(BENCHES)
 bench: bench-programs ## every figure beside its floor
 	@scripts/deps --bench
 	@bench/run
-lint: ## format, layers, headers, sizes, scripts, documents
-	@scripts/check-format
-	@scripts/check-layers
-	@scripts/check-headers
-	@scripts/check-size
-	@scripts/check-openapi
-	@scripts/check-gates
-	@scripts/check-model
+# The longest ones first, for -j.
+CHECKS := check-model check-gates check-headers check-layers check-openapi check-format check-size
+lint: $(CHECKS) shellcheck ## format, layers, headers, sizes, scripts, documents
+$(CHECKS):
+	@scripts/$@
+shellcheck:
 	@shellcheck $(shell git grep -lE '^#!/(usr/bin/env bash|bin/sh)' 2>/dev/null)
 test-deploy: ## images, Compose, a Swarm and what is killed in it, on an engine of its own (minutes)
 	@scripts/deps --deploy
@@ -153,4 +151,4 @@ test: ## all of it: lint, unit and integration in four variants, end to end in r
 	@scripts/test
 clean: ## remove what was built
 	rm -rf build/debug* build/release* build/asan* build/tsan* build/future*
-.PHONY: bench bench-programs chaos chaos-planted help deps examples demo e2e lint test test-deploy clean
+.PHONY: bench bench-programs chaos chaos-planted help deps examples demo e2e lint $(CHECKS) shellcheck test test-deploy clean
