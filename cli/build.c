@@ -3,7 +3,9 @@
  * which fills a folder for `faas image pack`, with the ENTRYPOINT that the Dockerfile names.
  */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,11 +135,58 @@ static faas_code read_entrypoint(const char *path, json_t **out_words, faas_err 
     return FAAS_OK;
 }
 
-static faas_code pack(const struct stack_function *function, const char *root, const json_t *words,
-                      faas_err *err)
+/* Where a recipe's files go.  What ends this program waits meanwhile, so that they go away first. */
+struct root {
+    char *path; /* owned */
+    bool is_there;
+    int stop_fd;
+    sigset_t before;
+};
+
+static faas_code root_open(struct root *root, faas_err *err)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    const char *temporary = getenv("TMPDIR");
+    struct sigaction now;
+    sigset_t held;
+
+    root->path = file_path("%s/faas-build-XXXXXX",
+                           temporary != NULL && temporary[0] == '/' ? temporary : "/tmp");
+    if (root->path == NULL)
+        return no_memory(err);
+    sigemptyset(&held);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (sigaction(ends[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+            sigaddset(&held, ends[i]);
+    root->stop_fd = signalfd(-1, &held, SFD_CLOEXEC);
+    if (root->stop_fd < 0)
+        return faas_fail_sys(err, errno, "hold signals");
+    sigprocmask(SIG_BLOCK, &held, &root->before);
+    root->is_there = mkdtemp(root->path) != NULL;
+    return root->is_there ? FAAS_OK : file_fail(err, "make the directory", root->path, errno);
+}
+
+/* A signal that came meanwhile ends the program here. */
+static void root_close(struct root *root)
+{
+    const char *const away[] = {"rm", "-rf", "--", root->path, NULL};
+    faas_err ignored;
+
+    if (root->is_there)
+        (void)!run((struct child){.argv = away}, &ignored);
+    if (root->stop_fd > 0) {
+        close(root->stop_fd);
+        sigprocmask(SIG_SETMASK, &root->before, NULL);
+    }
+    free(root->path);
+}
+
+static faas_code pack(const struct stack_function *function, const struct root *root,
+                      const json_t *words, faas_err *err)
 {
     const char *image = json_string_value(json_object_get(function->body, "payload"));
-    const char *argv[WORDS_MAX * 2 + 9] = {"/proc/self/exe", "image", "pack", root, "--tag", image};
+    const char *argv[WORDS_MAX * 2 + 9] = {"/proc/self/exe", "image", "pack",
+                                           root->path,       "--tag", image};
     const json_t *word;
     size_t count = 6, i;
 
@@ -149,7 +198,7 @@ static faas_code pack(const struct stack_function *function, const char *root, c
         argv[count++] = "--entrypoint";
         argv[count++] = json_string_value(word);
     }
-    return run((struct child){.argv = argv, .is_quiet = true}, err);
+    return run((struct child){.argv = argv, .is_quiet = true, .stop_fd = root->stop_fd}, err);
 }
 
 static faas_code pack_by_recipe(const struct stack_function *function, const char *folder,
@@ -157,23 +206,21 @@ static faas_code pack_by_recipe(const struct stack_function *function, const cha
 {
     FAAS_AUTO(char) *dockerfile = file_path("%s/Dockerfile", folder);
     FAAS_AUTO(json_t) *words = NULL;
-    const char *temporary = getenv("TMPDIR");
-    FAAS_AUTO(char) *root = file_path(
-        "%s/faas-build-XXXXXX", temporary != NULL && temporary[0] == '/' ? temporary : "/tmp");
-    const char *const recipe[] = {"sh", "./rootfs", root, NULL};
-    const char *const away[] = {"rm", "-rf", "--", root, NULL};
-    faas_err ignored;
+    struct root root = {.stop_fd = -1};
     faas_code code;
 
-    if (dockerfile == NULL || root == NULL)
+    if (dockerfile == NULL)
         return no_memory(err);
     FAAS_TRY(read_entrypoint(dockerfile, &words, err));
-    if (mkdtemp(root) == NULL)
-        return file_fail(err, "make the directory", root, errno);
-    code = run((struct child){.argv = recipe, .folder = folder}, err);
+    code = root_open(&root, err);
+    if (code == FAAS_OK) {
+        const char *const recipe[] = {"sh", "./rootfs", root.path, NULL};
+
+        code = run((struct child){.argv = recipe, .folder = folder, .stop_fd = root.stop_fd}, err);
+    }
     if (code == FAAS_OK)
-        code = pack(function, root, words, err);
-    (void)!run((struct child){.argv = away}, &ignored);
+        code = pack(function, &root, words, err);
+    root_close(&root);
     return code;
 }
 

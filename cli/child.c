@@ -12,6 +12,33 @@
 
 #include "base/clock.h"
 
+/* Whatever signals we hold back, it does not. */
+static int set_attributes(const struct child *child, posix_spawnattr_t *attributes)
+{
+    sigset_t none;
+    int rc;
+
+    sigemptyset(&none);
+    rc = posix_spawnattr_setsigmask(attributes, &none);
+    return rc != 0 ? rc
+                   : posix_spawnattr_setflags(
+                         attributes, (short)(POSIX_SPAWN_SETSIGMASK |
+                                             (child->stop_fd > 0 ? POSIX_SPAWN_SETPGROUP : 0)));
+}
+
+static int set_actions(const struct child *child, posix_spawn_file_actions_t *actions)
+{
+    int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+
+    if (rc == 0 && child->is_quiet)
+        rc = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    else if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
+    if (rc == 0 && child->folder != NULL)
+        rc = posix_spawn_file_actions_addchdir_np(actions, child->folder);
+    return rc;
+}
+
 static int start(const struct child *child, pid_t *out_pid)
 {
     union {
@@ -19,35 +46,38 @@ static int start(const struct child *child, pid_t *out_pid)
         char *const *argv;
     } borrowed = {.words = child->argv}; /* posix_spawn changes nothing */
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
     int rc = posix_spawn_file_actions_init(&actions);
 
     if (rc != 0)
         return rc;
-    rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (rc == 0 && child->is_quiet)
-        rc = posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    else if (rc == 0)
-        rc = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    if (rc == 0 && child->folder != NULL)
-        rc = posix_spawn_file_actions_addchdir_np(&actions, child->folder);
-    if (rc == 0)
-        rc = posix_spawnp(out_pid, child->argv[0], &actions, NULL, borrowed.argv, environ);
+    rc = posix_spawnattr_init(&attributes);
+    if (rc == 0) {
+        rc = set_attributes(child, &attributes);
+        if (rc == 0)
+            rc = set_actions(child, &actions);
+        if (rc == 0)
+            rc = posix_spawnp(out_pid, child->argv[0], &actions, &attributes, borrowed.argv,
+                              environ);
+        posix_spawnattr_destroy(&attributes);
+    }
     posix_spawn_file_actions_destroy(&actions);
     return rc;
 }
 
-/* False: the time is over. */
-static bool wait_for(int pidfd, uint64_t until_ns)
+/* False: the time is over, or it must stop. */
+static bool wait_for(int pidfd, int stop_fd, uint64_t until_ns)
 {
     for (;;) {
-        struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+        struct pollfd ends[] = {{.fd = pidfd, .events = POLLIN},
+                                {.fd = stop_fd > 0 ? stop_fd : -1, .events = POLLIN}};
         uint64_t now = faas_now_ns();
         int rc = now < until_ns
-                     ? poll(&ended, 1, (int)((until_ns - now + FAAS_MS_NS - 1) / FAAS_MS_NS))
+                     ? poll(ends, 2, (int)((until_ns - now + FAAS_MS_NS - 1) / FAAS_MS_NS))
                      : 0;
 
         if (rc > 0)
-            return true;
+            return ends[1].revents == 0;
         if (rc == 0 && faas_now_ns() >= until_ns)
             return false;
         if (rc < 0 && errno != EINTR)
@@ -68,13 +98,15 @@ faas_code child_run(const struct child *child, faas_err *err)
         return faas_fail(err, FAAS_UNAVAILABLE, "%s cannot be started: %s", program,
                          strerror_r(rc, reason, sizeof reason));
     pidfd = pidfd_open(pid, 0);
-    is_over = pidfd < 0 || !wait_for(pidfd, until_ns);
+    is_over = pidfd < 0 || !wait_for(pidfd, child->stop_fd, until_ns);
     if (is_over)
-        kill(pid, SIGKILL);
+        kill(child->stop_fd > 0 ? -pid : pid, SIGKILL);
     if (pidfd >= 0)
         close(pidfd);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
+    if (is_over && faas_now_ns() < until_ns)
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s was stopped", program);
     if (is_over)
         return faas_fail(err, FAAS_UNAVAILABLE, "%s did not end within %lld s", program,
                          (long long)(child->timeout_ms / 1000));

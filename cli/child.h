@@ -1,8 +1,9 @@
 /* child.h - one program of the user's, run to its end.
  * Input     empty.
  * Output    what it writes goes to our standard error: standard output is for results.
- * Waits     until it ends, or timeout_ms: then it is killed.
- * Errors    UNAVAILABLE: it is not there, failed (its status is named), or took too long.
+ * Waits     until it ends, timeout_ms are over, or stop_fd can be read: then it is killed, and what
+ *           it started with it where it has a stop_fd, which gives it a process group of its own.
+ * Errors    UNAVAILABLE: it is not there, failed (its status is named), took too long, or was stopped.
  * Threads   the main thread.
  */
 #ifndef CLI_CHILD_H
@@ -18,6 +19,7 @@ struct child {
     const char *folder;      /* NULL: here */
     int64_t timeout_ms;
     bool is_quiet; /* its standard output is dropped */
+    int stop_fd;   /* borrowed; 0: none */
 };
 FAAS_MUST_CHECK faas_code child_run(const struct child *child, faas_err *err);
 

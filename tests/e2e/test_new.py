@@ -3,12 +3,13 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 
 import pytest
 
 import conftest
-from support import Client, unique
+from support import Client, unique, wait_until
 
 LANGS = {"c": "function.c", "shell": "function.sh", "python": "function.py", "node": "function.js", "go": "function.go"}
 NO_ENGINE = "unix:///nowhere"
@@ -120,6 +121,20 @@ def test_a_build_that_takes_too_long_is_ended(tmp_path):
     done = faas("build", "--pack", "--timeout-s", "1", "--data", tmp_path / "data", cwd=folder)
     assert done.returncode == 1 and "sh did not end within 1 s" in done.stderr, done.stderr
     assert not pathlib.Path("/proc", (folder / "pid").read_text().strip()).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_that_is_ended_leaves_nothing(tmp_path, number):
+    folder, temporary = made(tmp_path, "hello", "shell"), tmp_path / "temporary"
+    temporary.mkdir()
+    (folder / "rootfs").write_text('#!/bin/sh\ntouch "$1/file"\nsleep 1000 &\necho $! >pid.new\nmv pid.new pid\nwait\n')
+    with subprocess.Popen([conftest.BIN / "faas", "build", "--pack", "--data", tmp_path / "data"], cwd=folder, env={**os.environ, "TMPDIR": str(temporary)}) as build:
+        wait_until((folder / "pid").exists, 30, "the recipe runs")
+        assert len(list(temporary.glob("faas-build-*/file"))) == 1
+        build.send_signal(number)
+        assert build.wait(30) == -number
+    assert list(temporary.iterdir()) == []
+    wait_until(lambda: not pathlib.Path("/proc", (folder / "pid").read_text().strip()).exists(), 30, "nothing that the recipe started runs")
 
 
 def test_wrong_usage_names_what_to_change(tmp_path):
