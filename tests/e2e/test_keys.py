@@ -76,7 +76,7 @@ class Load:
     def __init__(self, plat, user):
         self.plat, self.user = plat, user
         self.first = login(plat.url, user)
-        self.name = Client(plat.url, self.first).register("faas-examples/echo:latest", max_wait_ms=10000)  # a moment of a busy machine is no failure
+        self.name = Client(plat.url, self.first).register("faas-examples/echo:latest", max_wait_ms=30000)  # a moment of a busy machine is no failure
         self.is_over, self.failures, self.kids = threading.Event(), [], set()
         self.counts = dict.fromkeys(("login", "validate", "list", "call"), 0)
         self.threads = [threading.Thread(target=self.run, args=(kind, i)) for kind in self.counts for i in range(2)]

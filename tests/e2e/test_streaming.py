@@ -272,7 +272,6 @@ def test_a_client_that_stops_reading_is_cut_and_its_call_cancelled(here, user, s
     with streamed(user, shell, "head -c 200000000 /dev/zero; sleep 600") as response:
         response.read(1)
         call = response.headers["X-Call-Id"]
-        assert len(here.running()) == 1
         wait_until(lambda: here.running() == [], 90, "nothing of the call runs")
     wait_until(lambda: status(user, call) == "cancelled", 10, "its record says so")
 
