@@ -48,8 +48,12 @@ static const struct faas_endpoint endpoints[] = {
     {.name = NULL},
 };
 
+static faas_code wait_for_echo(void *state, faas_err *err);
+
 static int start(void **state)
 {
+    faas_err err = {0};
+
     (void)state;
     alarm(FAULT_PROGRAM_S);
     nats = nats_start(1, NULL);
@@ -59,6 +63,7 @@ static int start(void **state)
                                                   .endpoints = endpoints});
     process_start(&client,
                   &(struct process_conf){.urls = nats_urls(nats), .service = "client", .id = "c1"});
+    assert_ok(wait_for_echo(NULL, &err)); /* the server's subscriptions are there */
     return 0;
 }
 

@@ -9,8 +9,9 @@
  * Claims    for N = 1, 2, 3 ... until a run meets no fault (of the thousands that libcrypto and
  *           SQLite allocate themselves, every tenth further on): no crash; FAAS_OK, or an error with a
  *           message that does not blame the caller (INTERNAL, UNAVAILABLE, TIMEOUT, or the
- *           system's own reason in the text); as many descriptors afterwards as before; no leak (where
- *           LeakSanitizer is); and the scenario passes with the same state right afterwards.
+ *           system's own reason in the text); no more descriptors afterwards than before, and none
+ *           closed twice; no leak (where LeakSanitizer is); and the scenario passes with the same
+ *           state right afterwards.
  * Threads   faults count over all threads that are not spared; scenarios run on the test's own.
  */
 #ifndef FAAS_FAULT_H

@@ -145,6 +145,10 @@ int __wrap_close(int fd)
     bool is_due = fault_is_due(FAULT_SYSTEM, "close", EIO);
     int rc = __real_close(fd);
 
+    if (rc != 0 && errno == EBADF && fd >= 0) {
+        (void)fprintf(stderr, "descriptor %d is closed twice\n", fd);
+        abort();
+    }
     if (!is_due)
         return rc;
     errno = EIO;
