@@ -105,7 +105,7 @@ check: unit ## unit tests of this variant
 	@JOBS=$$(nproc) scripts/run-unit $(TESTS)
 
 integration: $(ITESTS) $(PROGRAMS) ## integration tests of this variant, against real nats-servers
-	@JOBS=$$(nproc) RETRY=1 FAAS_BUILD=$(O) scripts/run-unit $(ITESTS)
+	@JOBS=$$((3 * $$(nproc))) RETRY=1 FAAS_BUILD=$(O) scripts/run-unit $(ITESTS) # they wait more than they work
 .PHONY: integration
 
 .DEFAULT_GOAL := all
