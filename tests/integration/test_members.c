@@ -400,6 +400,48 @@ static void beats_that_are_no_beats_are_ignored(void **state)
     wait_until(has_3, &c, LONG_MS, "the three good ones behind them");
 }
 
+/* What people look at; a beat of an older release says none of it, and a later one takes it back. */
+static void a_beat_says_what_its_process_is(void **state)
+{
+    struct count c = {.service = "facts", .key = ""};
+    struct view view = {.id = "f"};
+    char said[200];
+
+    (void)state;
+    (void)snprintf(said, sizeof said,
+                   ",\"version\":\"9.8.7\",\"up_s\":77,\"wall_ms\":%lld,\"trouble\":\"no engine\"",
+                   (long long)faas_wall_ms() + 3600000);
+    send_beat("echo", "f", "e1", 1, said);
+    for (int i = 0; i < 3; i++) {
+        char id[16];
+
+        (void)snprintf(id, sizeof id, "f%d", i);
+        send_beat("facts", id, "aa", 1, "");
+    }
+    wait_until(has_3, &c, LONG_MS, "the beats behind it");
+    process_on_loop(&me, look, &view);
+    assert_string_equal(view.member.version, "9.8.7");
+    assert_string_equal(view.member.trouble, "no engine");
+    assert_int_equal(view.member.up_s, 77);
+    assert_in_range(view.member.skew_ms, 3600000 - LONG_MS, 3600000);
+    assert_false(view.member.has_left);
+    send_beat("echo", "f", "e1", 2, ",\"bye\":true");
+    c.service = "facts2";
+    for (int i = 0; i < 3; i++) {
+        char id[16];
+
+        (void)snprintf(id, sizeof id, "f%d", i);
+        send_beat("facts2", id, "aa", 1, "");
+    }
+    wait_until(has_3, &c, LONG_MS, "the beats behind it");
+    process_on_loop(&me, look, &view);
+    assert_true(view.member.has_left && view.member.is_dead);
+    assert_string_equal(view.member.version, "");
+    assert_string_equal(view.member.trouble, "");
+    assert_int_equal(view.member.up_s, 0);
+    assert_int_equal(view.member.skew_ms, 0);
+}
+
 /* An overtaken beat and one of the epoch before change nothing. */
 static void late_beats_are_ignored(void **state)
 {
@@ -577,6 +619,7 @@ int main(void)
         cmocka_unit_test(keys_are_spread_over_owners_by_weight),
         cmocka_unit_test(young_members_own_nothing_while_there_are_older_ones),
         cmocka_unit_test(beats_that_are_no_beats_are_ignored),
+        cmocka_unit_test(a_beat_says_what_its_process_is),
         cmocka_unit_test(late_beats_are_ignored),
         cmocka_unit_test(a_member_restarted_while_it_is_probed_can_still_die),
         cmocka_unit_test(a_write_waits_for_every_live_reader),
