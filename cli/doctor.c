@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
 #include "cli/output.h"
@@ -13,6 +14,7 @@
 
 #define ASK_MS        10000
 #define CLOCK_APART_S 30
+#define TEXT_MAX      1000 /* of what a finding says */
 
 static const char *data;
 
@@ -27,12 +29,13 @@ void doctor_say(struct doctor *doctor, enum doctor_level level, const char *chec
                 const char *fmt, ...)
 {
     json_t *finding;
-    char text[1024];
+    char text[TEXT_MAX + 512];
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    text[faas_utf8_cut(text, strlen(text), TEXT_MAX)] = '\0';
     finding = json_pack("{s:s,s:s,s:s,s:s*}", "check", check, "state", levels[level], "what", text,
                         "next", next);
     doctor->is_wrong = doctor->is_wrong || level == DOCTOR_WRONG;
@@ -50,7 +53,10 @@ faas_code doctor_get(struct doctor *doctor, const char *check, const char *path,
     client_answer_done(&answer);
     if (code == FAAS_OK || code == FAAS_NOT_FOUND)
         return code;
-    if (code == FAAS_DENIED)
+    if (code == FAAS_INVALID)
+        doctor_say(doctor, DOCTOR_WRONG, check, "write NAME, NAME@VERSION or NAME:ALIAS", "%s",
+                   err.msg);
+    else if (code == FAAS_DENIED)
         doctor_say(doctor, DOCTOR_WARNING, check,
                    "log in as a person, or use a key with the verb read and without --function",
                    "not looked at: %s", err.msg);

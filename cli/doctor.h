@@ -3,7 +3,7 @@
  *           next.  Texts of the platform are data and cleaned where they are printed.
  * Parts     doctor.c asks the server and the login, the others what their names say; each says what
  *           it found and goes on where it can.
- * Memory    a finding that does not fit is reported by doctor_say() as OUT of memory, at the end.
+ * Memory    what is lacking is told at the end: is_short.
  * Threads   the main thread.
  */
 #ifndef CLI_DOCTOR_H
@@ -26,8 +26,8 @@ struct doctor {
 /* next: NULL with DOCTOR_FINE. */
 void doctor_say(struct doctor *doctor, enum doctor_level level, const char *check, const char *next,
                 const char *fmt, ...) FAAS_PRINTF(5, 6);
-/* GET of path; *out_doc NULL unless it is there.  What failed is said as a warning of check, but
- * NOT_FOUND, which is the caller's. */
+/* GET of path; *out_doc NULL unless it is there.  What failed is said of check, but NOT_FOUND, which
+ * is the caller's. */
 faas_code doctor_get(struct doctor *doctor, const char *check, const char *path, json_t **out_doc);
 
 void doctor_services(struct doctor *doctor); /* doctor_services.c; fills instances */

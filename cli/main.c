@@ -236,22 +236,27 @@ static const char down_details[] =
 static const char status_details[] =
     "Of a `faas up` on this machine: its processes. With --server or FAAS_URL, or where none runs\n"
     "here: a line for each instance of each service, as their heartbeats tell the gateway; who is\n"
-    "logged in may see them. Exit status: 0 shown; 3 not logged in there; 4 nothing runs here; 5 no\n"
+    "logged in may see them. Exit status: 0 shown; 3 not logged in there; 4 nothing runs here; 5 "
+    "no\n"
     "answer.\n";
 
 static const char doctor_details[] =
     "Says why a call cannot run now, and what to do next: gateway, login, bus, services, spawners\n"
-    "and what their machines lack, clocks, and of NAME whether it is there, enabled, and has what it\n"
+    "and what their machines lack, clocks, and of NAME whether it is there, enabled, and has what "
+    "it\n"
     "needs. Of a `faas up` on this machine also its processes, NATS servers, disk and engine.\n"
-    "Nothing is changed. Exit status: 0 nothing is wrong; 1 something is; 2 wrong usage; 4 nothing\n"
+    "Nothing is changed. Exit status: 0 nothing is wrong; 1 something is; 2 wrong usage; 4 "
+    "nothing\n"
     "runs in DIR.\n";
 
 static const char scale_details[] =
     "SERVICE is auth, registry, publisher or spawner, with -service behind it or without. The\n"
-    "deployment is found by asking docker: a stack, or else a Compose project, named --name. Services\n"
+    "deployment is found by asking docker: a stack, or else a Compose project, named --name. "
+    "Services\n"
     "that are not named keep their numbers, and running calls are finished. The next scripts/run\n"
     "brings the numbers of docker-compose.yml back. `faas up` is scaled at its start: --replicas.\n"
-    "Exit status: 0 done, or begun in a Swarm; 2 wrong usage; 4 no such deployment; 5 docker failed.\n";
+    "Exit status: 0 done, or begun in a Swarm; 2 wrong usage; 4 no such deployment; 5 docker "
+    "failed.\n";
 
 static const char keys_details[] =
     "rotate: makes a new key for signing tokens and waits until every auth program of `faas up`\n"

@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/members_internal.h"
-#include "version.h"
 
 #define MEMBERS_MAX    4096 /* listed at once; more are ignored and logged */
 #define PROBE_MS       300
@@ -124,7 +123,7 @@ static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
                   members->epoch, "beat", (json_int_t)++members->beats, "state", beat->state,
                   "free", (json_int_t)beat->free, "slots", (json_int_t)beat->slots, "running",
                   (json_int_t)beat->running, "running_seq", (json_int_t)beat->running_seq, "level",
-                  FAAS_LEVEL, "version", FAAS_VERSION, "up_s",
+                  FAAS_LEVEL, "version", members->rpc->conf.version, "up_s",
                   (json_int_t)((faas_now_ns() - members->began_ns) / (1000 * FAAS_MS_NS)),
                   "wall_ms", (json_int_t)faas_wall_ms());
     json_t *applied = doc != NULL ? json_object() : NULL;

@@ -83,7 +83,7 @@ def test_functions_that_cannot_be_called(plat, user):
     status, found = doctor(plat, user, name)
     assert (status, wrong(found)) == (1, [("function", f"{name} is disabled: calls are refused, queued ones wait")])
     assert [f[3] for f in found if f[1] == "wrong"] == ["`faas enable NAME`"]
-    for reference, what in [(unique("x"), "you have no function"), (f"{name}@7", f"{name} has no version 7"), (f"{name}:live", f"{name} has no alias live")]:
+    for reference, what in [(unique("x"), "you have no function"), ("é" * 900, "you have no function"), ("\udcff", "name"), ("a b", "name"), (f"{name}@7", f"{name} has no version 7"), (f"{name}:live", f"{name} has no alias live")]:
         status, found = doctor(plat, user, reference)
         assert status == 1 and what in wrong(found)[-1][1], found
 
@@ -146,6 +146,20 @@ def test_two_of_three_nats_servers(plat, user):
                 pass  # `faas up` has exchanged it
     plat.wait_healthy(60)
     wait_until(lambda: doctor(plat, user, "--data", plat.data)[0] == 0, 60, "all is well again")
+
+
+def test_spawners_without_what_functions_run_in(tmp_path):
+    nowhere = Platform(conftest.BIN, str(tmp_path), free_port(), {}, "unix:///nowhere/docker.sock", {"SPAWNER_RUNTIME": "docker"})
+    nowhere.up()
+    try:
+        someone = Client.new(nowhere.url)
+        wait_until(lambda: "trouble" in str(instances(nowhere, someone)), 20, "the spawner has looked for its engine")
+        status, found = doctor(nowhere, someone, "--data", nowhere.data)
+        assert (status, [w[0] for w in wrong(found)]) == (1, ["runtime", "engine"]), found
+        assert "no Docker Engine answers at unix:///nowhere/docker.sock" in wrong(found)[0][1] and "SPAWNER_RUNTIME=native" in [f[3] for f in found if f[0] == "runtime"][0]
+        assert "no Docker Engine answers at" in faas(nowhere, someone, "status").stdout
+    finally:
+        subprocess.run([nowhere.faas, "down", "--data", nowhere.data], env=nowhere.env, check=True, capture_output=True, timeout=60)
 
 
 def test_scale_of_what_is_not_in_containers(plat, user, engine):
