@@ -371,6 +371,7 @@ static void young_members_own_nothing_while_there_are_older_ones(void **state)
 
     (void)state;
     await_3("young");
+    process_on_loop(&me, count, &c);
     assert_string_not_equal(c.owner, ""); /* all are young: one of them all the same */
 }
 
