@@ -98,20 +98,18 @@ static faas_code run(const struct scale_plan *plan, const char *folder, faas_err
     return child_run(&child, err);
 }
 
-static faas_code scale_project(struct scale_plan *plan, faas_err *err)
+static faas_code scale_project(struct scale_plan *plan, const struct project *project,
+                               faas_err *err)
 {
-    static const char *const plugin[] = {"docker", "compose", NULL}, *const older[] = {
-                                                                         "docker-compose", NULL};
+    static const char *const plugin[] = {"docker", "compose", NULL};
+    static const char *const older[] = {"docker-compose", NULL};
     static const char *const look[] = {"docker", "compose", "version", NULL};
-    static struct project project;
     char text[1024];
     faas_err none = {0};
-    bool is_plugin;
+    bool is_plugin = ask(look, text, sizeof text, &none) == FAAS_OK;
 
-    FAAS_TRY(find_project(&project, err));
-    is_plugin = ask(look, text, sizeof text, &none) == FAAS_OK;
-    FAAS_TRY(scale_compose(plan, is_plugin ? plugin : older, project.files, err));
-    return run(plan, project.folder, err);
+    FAAS_TRY(scale_compose(plan, is_plugin ? plugin : older, project->files, err));
+    return run(plan, project->folder, err);
 }
 
 static bool runs_up(void)
@@ -124,17 +122,10 @@ static bool runs_up(void)
            datadir_holder(path, &pid, &err) == FAAS_OK && pid != 0;
 }
 
-static faas_code scale(struct scale_plan *plan, bool *out_is_stack, faas_err *err)
+/* No stack, and no project: err already says why. */
+static faas_code explain(const struct scale_plan *plan, faas_code code, faas_err *err)
 {
-    faas_code code;
-
-    *out_is_stack = is_stack();
-    if (*out_is_stack) {
-        FAAS_TRY(scale_swarm(plan, err));
-        return run(plan, NULL, err);
-    }
-    code = scale_project(plan, err);
-    if (code == FAAS_NOT_FOUND && runs_up())
+    if (runs_up())
         return faas_fail(err, FAAS_NOT_FOUND,
                          "no stack and no Compose project %s runs, but `faas up` does: its numbers "
                          "are given at its start: faas down, then faas up --replicas %s=%lld",
@@ -145,6 +136,20 @@ static faas_code scale(struct scale_plan *plan, bool *out_is_stack, faas_err *er
                          "DOCKER_HOST); scripts/run starts one",
                          name);
     return code;
+}
+
+static faas_code scale(struct scale_plan *plan, bool *out_is_swarm, faas_err *err)
+{
+    static struct project project;
+    faas_code code;
+
+    *out_is_swarm = is_stack();
+    if (*out_is_swarm) {
+        FAAS_TRY(scale_swarm(plan, err));
+        return run(plan, NULL, err);
+    }
+    code = find_project(&project, err);
+    return code == FAAS_OK ? scale_project(plan, &project, err) : explain(plan, code, err);
 }
 
 static void say(const struct scale_plan *plan, bool is_swarm, bool is_json)
