@@ -5,7 +5,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,10 +28,13 @@ static int set_attributes(const struct child *child, posix_spawnattr_t *attribut
                                              (child->stop_fd > 0 ? POSIX_SPAWN_SETPGROUP : 0)));
 }
 
-static int set_actions(const struct child *child, posix_spawn_file_actions_t *actions)
+static int set_actions(const struct child *child, int kept_fd,
+                       posix_spawn_file_actions_t *actions)
 {
     int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 
+    if (rc == 0 && kept_fd >= 0)
+        rc = posix_spawn_file_actions_adddup2(actions, kept_fd, STDERR_FILENO);
     if (rc == 0 && child->is_quiet)
         rc = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     else if (rc == 0)
@@ -39,7 +44,7 @@ static int set_actions(const struct child *child, posix_spawn_file_actions_t *ac
     return rc;
 }
 
-static int start(const struct child *child, pid_t *out_pid)
+static int start(const struct child *child, int kept_fd, pid_t *out_pid)
 {
     union {
         const char *const *words;
@@ -55,7 +60,7 @@ static int start(const struct child *child, pid_t *out_pid)
     if (rc == 0) {
         rc = set_attributes(child, &attributes);
         if (rc == 0)
-            rc = set_actions(child, &actions);
+            rc = set_actions(child, kept_fd, &actions);
         if (rc == 0)
             rc = posix_spawnp(out_pid, child->argv[0], &actions, &attributes, borrowed.argv,
                               environ);
@@ -85,13 +90,21 @@ static bool wait_for(int pidfd, int stop_fd, uint64_t until_ns)
     }
 }
 
-faas_code child_run(const struct child *child, faas_err *err)
+static void read_kept(int fd, const struct child *child)
+{
+    ssize_t got = pread(fd, child->out_text, child->out_room - 1, 0);
+
+    child->out_text[got > 0 ? got : 0] = '\0';
+}
+
+/* With a file for its words, or -1. */
+static faas_code run(const struct child *child, int kept_fd, faas_err *err)
 {
     uint64_t until_ns = faas_now_ns() + (uint64_t)child->timeout_ms * FAAS_MS_NS;
     const char *program = child->argv[0];
     char reason[128];
     pid_t pid;
-    int rc = start(child, &pid), pidfd, status = 0;
+    int rc = start(child, kept_fd, &pid), pidfd, status = 0;
     bool is_over;
 
     if (rc != 0)
@@ -114,7 +127,31 @@ faas_code child_run(const struct child *child, faas_err *err)
         return faas_fail(err, FAAS_UNAVAILABLE, "%s was killed by signal %d", program,
                          WTERMSIG(status));
     if (WEXITSTATUS(status) != 0)
-        return faas_fail(err, FAAS_UNAVAILABLE, "%s failed with exit status %d; see above", program,
-                         WEXITSTATUS(status));
+        return faas_fail(err, FAAS_UNAVAILABLE, "%s failed with exit status %d%s", program,
+                         WEXITSTATUS(status), kept_fd < 0 ? "; see above" : "");
     return FAAS_OK;
+}
+
+/* A file, not a pipe: nobody has to read while the program runs. */
+static faas_code run_kept(const struct child *child, faas_err *err)
+{
+    int fd = memfd_create("words", MFD_CLOEXEC);
+    char words[sizeof err->msg];
+    faas_code code;
+
+    if (fd < 0)
+        return faas_fail_sys(err, errno, "memfd");
+    code = run(child, fd, err);
+    read_kept(fd, child);
+    close(fd);
+    if (code == FAAS_OK || child->out_text[0] == '\0')
+        return code;
+    snprintf(words, sizeof words, "%s", child->out_text);
+    words[strcspn(words, "\n")] = '\0';
+    return faas_fail(err, code, "%s: %.150s", child->argv[0], words);
+}
+
+faas_code child_run(const struct child *child, faas_err *err)
+{
+    return child->out_text != NULL ? run_kept(child, err) : run(child, -1, err);
 }

@@ -171,6 +171,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     keep_header(line, len, "Content-Type", answer->type, sizeof answer->type);
     keep_header(line, len, "X-Start", answer->start, sizeof answer->start);
     keep_header(line, len, "X-Duration-Ms", answer->duration_ms, sizeof answer->duration_ms);
+    keep_header(line, len, "Date", answer->date, sizeof answer->date);
     keep_header(line, len, "X-Served-By", answer->served_by, sizeof answer->served_by);
     return len;
 }

@@ -45,7 +45,8 @@ struct client_answer {
     char *body;  /* owned, NUL after the last byte; NULL when it went to the sink */
     size_t len;
     json_t *problem; /* owned; the problem object of a failure, or NULL */
-    char call_id[64], start[16], duration_ms[24], served_by[64], type[64]; /* "" when absent */
+    char call_id[64], start[16], duration_ms[24], served_by[64], type[64],
+        date[40]; /* "" when absent */
 };
 
 FAAS_MUST_CHECK faas_code client_open(const struct cli_common *common, cli_client **out_client,

@@ -233,7 +233,30 @@ static const char init_details[] =
 static const char down_details[] =
     "Waits until every process has ended. Exit status: 0 stopped; 4 nothing runs there.\n";
 
-static const char status_details[] = "Exit status: 0 it runs; 4 nothing runs there.\n";
+static const char status_details[] =
+    "Of a `faas up` on this machine: its processes. With --server or FAAS_URL, or where none runs\n"
+    "here: a line for each instance of each service, as their heartbeats tell the gateway; who is\n"
+    "logged in may see them. Exit status: 0 shown; 3 not logged in there; 4 nothing runs here; 5 "
+    "no\n"
+    "answer.\n";
+
+static const char doctor_details[] =
+    "Says why a call cannot run now, and what to do next: gateway, login, bus, services, spawners\n"
+    "and what their machines lack, clocks, and of NAME whether it is there, enabled, and has what "
+    "it\n"
+    "needs. Of a `faas up` on this machine also its processes, NATS servers, disk and engine.\n"
+    "Nothing is changed. Exit status: 0 nothing is wrong; 1 something is; 2 wrong usage; 4 "
+    "nothing\n"
+    "runs in DIR.\n";
+
+static const char scale_details[] =
+    "SERVICE is auth, registry, publisher or spawner, with -service behind it or without. The\n"
+    "deployment is found by asking docker: a stack, or else a Compose project, named --name. "
+    "Services\n"
+    "that are not named keep their numbers, and running calls are finished. The next scripts/run\n"
+    "brings the numbers of docker-compose.yml back. `faas up` is scaled at its start: --replicas.\n"
+    "Exit status: 0 done, or begun in a Swarm; 2 wrong usage; 4 no such deployment; 5 docker "
+    "failed.\n";
 
 static const char keys_details[] =
     "rotate: makes a new key for signing tokens and waits until every auth program of `faas up`\n"
@@ -310,8 +333,12 @@ static const char completion_details[] =
 const struct cli_verb cli_verbs[] = {
     {"up", "", "run the whole platform on this machine", up_details, 0, 0, cli_up_options, cli_up},
     {"down", "", "stop what `faas up` started", down_details, 0, 0, cli_down_options, cli_down},
-    {"status", "", "show the processes of `faas up`", status_details, 0, 0, cli_status_options,
-     cli_status},
+    {"status", "", "show what runs: processes here, instances elsewhere", status_details, 0, 0,
+     cli_status_options, cli_status},
+    {"doctor", "[NAME]", "say why a call cannot run now", doctor_details, 0, 1, cli_doctor_options,
+     cli_doctor},
+    {"scale", "SERVICE=N...", "run other numbers of services in containers", scale_details, 1,
+     CLI_LIST_MAX, cli_scale_options, cli_scale},
     {"init", "DIR", "make the keys of a deployment in containers", init_details, 1, 1,
      cli_init_options, cli_init},
     {"invite", "", "make an invitation to register", invite_details, 0, 0, cli_invite_options,

@@ -26,6 +26,18 @@ static const char *const colour_codes[] = {
 
 /* ---- terminals ---- */
 
+void output_age(int64_t age_s, char *out_text, size_t room)
+{
+    if (age_s < 120)
+        snprintf(out_text, room, "%ds", age_s > 0 ? (int)age_s : 0);
+    else if (age_s < 120 * 60)
+        snprintf(out_text, room, "%dm", (int)(age_s / 60));
+    else if (age_s < 48 * 3600)
+        snprintf(out_text, room, "%dh", (int)(age_s / 3600));
+    else
+        snprintf(out_text, room, "%dd", (int)(age_s / 86400));
+}
+
 size_t output_width(FILE *to)
 {
     struct winsize size;

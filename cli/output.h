@@ -45,6 +45,8 @@ typedef void output_row(output_table *table, const json_t *item);
 FAAS_MUST_CHECK faas_code output_items(const struct output_column *columns, size_t count,
                                        const json_t *items, output_row *add, faas_err *err);
 
+/* "12s", "5m", "3h", "2d" */
+void output_age(int64_t age_s, char *out_text, size_t room);
 size_t output_width(FILE *to); /* columns of the terminal; 0 when `to` is none */
 bool output_is_coloured(FILE *to);
 /* A copy with control characters, bidi marks and invalid UTF-8 replaced by '?'; newline and tab are

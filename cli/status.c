@@ -1,4 +1,5 @@
-/* status.c - `faas status`: what runs in a data directory, by asking what runs. */
+/* status.c - `faas status`: what runs in a data directory, by asking what runs; elsewhere what the
+ * platform's heartbeats tell. */
 #include <curl/curl.h>
 #include <string.h>
 #include <time.h>
@@ -6,7 +7,9 @@
 #include "base/clock.h"
 #include "cli/datadir.h"
 #include "cli/file.h"
+#include "cli/instances.h"
 #include "cli/output.h"
+#include "cli/status.h"
 #include "cli/verb.h"
 
 #define ASK_MS 1000
@@ -68,7 +71,7 @@ static void add_health(json_t *process)
 
 /* ---- reading ---- */
 
-static faas_code read_state(const char *path, json_t **out_state, faas_err *err)
+faas_code status_read(const char *path, json_t **out_state, faas_err *err)
 {
     FAAS_AUTO(char) *file = file_path("%s/state.json", path);
     FAAS_AUTO(json_t) *state = NULL;
@@ -102,24 +105,15 @@ static enum output_colour colour_of(const char *text)
     return strcmp(text, "restarting") == 0 ? OUTPUT_YELLOW : OUTPUT_RED;
 }
 
-/* "12s", "5m", "3h", "2d" since an RFC 3339 instant; "" when there is none. */
+/* Since an RFC 3339 instant; "" when there is none. */
 static void age_text(const char *since, char *out_text, size_t room)
 {
     struct tm parts = {0};
-    int64_t age_s;
 
     out_text[0] = '\0';
     if (since == NULL || strptime(since, "%Y-%m-%dT%H:%M:%S", &parts) == NULL)
         return;
-    age_s = faas_wall_ms() / 1000 - (int64_t)timegm(&parts);
-    if (age_s < 120)
-        snprintf(out_text, room, "%ds", age_s > 0 ? (int)age_s : 0);
-    else if (age_s < 120 * 60)
-        snprintf(out_text, room, "%dm", (int)(age_s / 60));
-    else if (age_s < 48 * 3600)
-        snprintf(out_text, room, "%dh", (int)(age_s / 3600));
-    else
-        snprintf(out_text, room, "%dd", (int)(age_s / 86400));
+    output_age(faas_wall_ms() / 1000 - (int64_t)timegm(&parts), out_text, room);
 }
 
 static void add_row(output_table *table, const json_t *process)
@@ -183,16 +177,48 @@ static faas_code show(const json_t *state, faas_err *err)
     return FAAS_OK;
 }
 
+/* ---- a platform elsewhere ---- */
+
+static int show_instances(const struct cli_args *args, const faas_err *not_here)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK && not_here != NULL && client_require_login(client, &err) != FAAS_OK) {
+        output_error(not_here, args->common.is_json, NULL);
+        return CLI_NOT_FOUND;
+    }
+    if (code == FAAS_OK)
+        code = instances_fetch(client, &doc, &answer, &err);
+    if (code == FAAS_OK && args->common.is_json)
+        output_json(doc, stdout);
+    else if (code == FAAS_OK)
+        code = instances_print(doc, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    client_answer_done(&answer);
+    return status;
+}
+
 int cli_status(const struct cli_args *args)
 {
     FAAS_AUTO(char) *path = NULL;
     FAAS_AUTO(json_t) *state = NULL;
     faas_err err = {0};
-    faas_code code = datadir_path(data, &path, &err);
+    faas_code code;
 
+    if (data == NULL && (args->common.server != NULL || getenv("FAAS_URL") != NULL))
+        return show_instances(args, NULL);
+    code = datadir_path(data, &path, &err);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (code == FAAS_OK)
-        code = read_state(path, &state, &err);
+        code = status_read(path, &state, &err);
+    if (code == FAAS_NOT_FOUND && data == NULL)
+        return show_instances(args, &err);
     if (code == FAAS_OK && args->common.is_json)
         output_json(state, stdout);
     else if (code == FAAS_OK)

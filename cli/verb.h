@@ -18,6 +18,7 @@
 enum cli_exit {
     CLI_OK = 0,
     CLI_FUNCTION_FAILED = 1,
+    CLI_WRONG = 1,       /* `faas doctor` found something */
     CLI_USAGE = 2,       /* the command line, or what it asks for, is wrong */
     CLI_NOT_ALLOWED = 3, /* not logged in, token expired; `faas up`: the directory is in use */
     CLI_NOT_FOUND = 4,
@@ -135,6 +136,11 @@ extern const struct cli_option cli_keys_options[];
 int cli_up(const struct cli_args *args);
 int cli_down(const struct cli_args *args);
 int cli_status(const struct cli_args *args);
+/* doctor.c, scale.c */
+extern const struct cli_option cli_doctor_options[];
+extern const struct cli_option cli_scale_options[];
+int cli_doctor(const struct cli_args *args);
+int cli_scale(const struct cli_args *args);
 extern const struct cli_option cli_invite_options[];
 int cli_invite(const struct cli_args *args);
 extern const struct cli_option cli_init_options[];

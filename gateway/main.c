@@ -8,6 +8,7 @@
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
 #include "gateway/http_tls.h"
+#include "gateway/instances.h"
 #include "gateway/invoke.h"
 #include "gateway/listing.h"
 #include "gateway/metrics.h"
@@ -17,6 +18,7 @@
 #include "gateway/problem.h"
 #include "gateway/queued.h"
 #include "gateway/scrape.h"
+#include "gateway/validate.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
@@ -79,30 +81,6 @@ static const struct faas_option options[] = {
 
 /* ---- one request ---- */
 
-/* What a key is for, besides whose it is. */
-static bool add_key(const struct gw_key *key, json_t *doc)
-{
-    FAAS_AUTO(json_t) *about = json_pack("{s:s}", "id", key->id);
-
-    return about != NULL && faas_apikey_scope_write(&key->scope, about) &&
-           json_object_set(doc, "key", about) == 0;
-}
-
-static void validate(http_exchange *x)
-{
-    char expires[FAAS_TIME_TEXT];
-    FAAS_AUTO(json_t) *doc = NULL;
-    char *text = NULL;
-    size_t len = 0;
-
-    faas_time_format(x->caller.expires_at * 1000, expires);
-    doc = json_pack("{s:s, s:s, s:s}", "id", x->caller.user, "username", x->caller.username,
-                    "expires_at", expires);
-    if (doc != NULL && (x->key == NULL || add_key(x->key, doc)))
-        text = faas_json_text(doc, &len);
-    http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
-}
-
 static void carry_out(struct gateway *gw, http_exchange *x)
 {
     switch (x->match.route->what) {
@@ -138,10 +116,13 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         cancel_begin(gw, x);
         break;
     case GW_VALIDATE:
-        validate(x);
+        validate_answer(x);
         break;
     case GW_HEALTHZ:
         status_answer(&gw->status, x);
+        break;
+    case GW_INSTANCES:
+        instances_begin(x);
         break;
     case GW_OPENAPI:
         openapi_answer(x);

@@ -87,6 +87,7 @@ const struct gw_route gw_routes[] = {
     {"PUT",    "/v1/secrets/{name}",                      GW_SET,      R(SECRET_SET),  GW_DEPLOY, SECRET,      WRITE_MS,   201, NULL},
     {"DELETE", "/v1/secrets/{name}",                      GW_FORWARD,  R(SECRET_DROP), GW_DEPLOY, QUERY,       WRITE_MS,   204, NULL},
 
+    {"GET",    "/v1/instances",                           GW_INSTANCES, NULL,          GW_READ,   QUERY,       0,          200, NULL},
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {"GET",    "/openapi.yaml",                           GW_OPENAPI,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {.method = NULL},

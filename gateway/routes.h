@@ -16,20 +16,21 @@
 #include "base/err.h"
 
 enum gw_what {
-    GW_FORWARD,  /* one bus request; its JSON reply is the answer */
-    GW_SET,      /* the same; 200 where the reply says that something was replaced */
-    GW_RECORD,   /* the same, about one call: a record that is on its way is waited for */
-    GW_LOG,      /* likewise; the bytes in the reply are the answer */
-    GW_LIST,     /* pages of subject, joined */
-    GW_PUBLISH,  /* a call; {"name","argument"} in the body */
-    GW_CALL,     /* a call; the body is the argument */
-    GW_ASYNC,    /* a call for the queue; the body is the argument */
-    GW_RESULT,   /* the kept result of a queued call */
-    GW_CANCEL,   /* end a call */
-    GW_VALIDATE, /* who the token says the caller is */
-    GW_HEALTH,   /* one service: alive and answering on subject */
-    GW_HEALTHZ,  /* all services alive */
-    GW_OPENAPI,  /* docs/openapi.yaml */
+    GW_FORWARD,   /* one bus request; its JSON reply is the answer */
+    GW_SET,       /* the same; 200 where the reply says that something was replaced */
+    GW_RECORD,    /* the same, about one call: a record that is on its way is waited for */
+    GW_LOG,       /* likewise; the bytes in the reply are the answer */
+    GW_LIST,      /* pages of subject, joined */
+    GW_PUBLISH,   /* a call; {"name","argument"} in the body */
+    GW_CALL,      /* a call; the body is the argument */
+    GW_ASYNC,     /* a call for the queue; the body is the argument */
+    GW_RESULT,    /* the kept result of a queued call */
+    GW_CANCEL,    /* end a call */
+    GW_VALIDATE,  /* who the token says the caller is */
+    GW_HEALTH,    /* one service: alive and answering on subject */
+    GW_HEALTHZ,   /* all services alive */
+    GW_INSTANCES, /* what heartbeats tell of each instance */
+    GW_OPENAPI,   /* docs/openapi.yaml */
 };
 /* Who may.  A person's token may everything but what is GW_PUBLIC to all; an API key what its verbs
  * say.  A row that says nothing is closed to keys. */

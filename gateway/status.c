@@ -82,6 +82,22 @@ const http_constant *status_constant(const struct status *status)
     return atomic_load(&status->missing) == 0 ? status->ok : NULL;
 }
 
+static const char *name_of(size_t bit)
+{
+    return bit < FAAS_ARRAY_LEN(services) ? services[bit] : others[bit - FAAS_ARRAY_LEN(services)];
+}
+
+json_t *status_missing(const struct status *status)
+{
+    unsigned missing = atomic_load(&status->missing);
+    FAAS_AUTO(json_t) *names = json_array();
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(services) + FAAS_ARRAY_LEN(others); i++)
+        if ((missing & 1u << i) != 0 && json_array_append_new(names, json_string(name_of(i))) != 0)
+            return NULL;
+    return FAAS_STEAL(names);
+}
+
 void status_answer(struct status *status, http_exchange *x)
 {
     unsigned missing = atomic_load(&status->missing);
@@ -96,9 +112,8 @@ void status_answer(struct status *status, http_exchange *x)
     for (size_t i = 0; i < FAAS_ARRAY_LEN(services) + FAAS_ARRAY_LEN(others); i++) {
         if ((missing & 1u << i) == 0)
             continue;
-        used += (size_t)snprintf(
-            names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "",
-            i < FAAS_ARRAY_LEN(services) ? services[i] : others[i - FAAS_ARRAY_LEN(services)]);
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used > 0 ? ", " : "",
+                                 name_of(i));
     }
     (void)faas_fail(&err, FAAS_UNAVAILABLE, "not ready; missing: %s", names);
     problem_from_err(x, &err, NULL);

@@ -29,6 +29,8 @@ void status_done(struct status *status); /* after http_close() */
 const http_constant *status_constant(const struct status *status);
 /* Answers GET /healthz when it was no constant: 503 naming what is missing, or 200 "OK". */
 void status_answer(struct status *status, http_exchange *x);
+/* The names that status_answer() tells, as a list; NULL only without memory. */
+json_t *status_missing(const struct status *status);
 /* A usable instance of the service is in the heartbeats, else UNAVAILABLE. */
 FAAS_MUST_CHECK faas_code status_check(struct status *status, const char *service, faas_err *err);
 

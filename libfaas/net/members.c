@@ -118,16 +118,21 @@ static void tell(const faas_members *members, const struct faas_member_record *r
 
 static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
 {
-    FAAS_AUTO(json_t) *doc = json_pack(
-        "{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:i}", "v", 1, "epoch", members->epoch, "beat",
-        (json_int_t)++members->beats, "state", beat->state, "free", (json_int_t)beat->free, "slots",
-        (json_int_t)beat->slots, "running", (json_int_t)beat->running, "running_seq",
-        (json_int_t)beat->running_seq, "level", FAAS_LEVEL);
+    FAAS_AUTO(json_t) *doc =
+        json_pack("{s:i, s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:i, s:s, s:I, s:I}", "v", 1, "epoch",
+                  members->epoch, "beat", (json_int_t)++members->beats, "state", beat->state,
+                  "free", (json_int_t)beat->free, "slots", (json_int_t)beat->slots, "running",
+                  (json_int_t)beat->running, "running_seq", (json_int_t)beat->running_seq, "level",
+                  FAAS_LEVEL, "version", members->rpc->conf.version, "up_s",
+                  (json_int_t)((faas_now_ns() - members->began_ns) / (1000 * FAAS_MS_NS)),
+                  "wall_ms", (json_int_t)faas_wall_ms());
     json_t *applied = doc != NULL ? json_object() : NULL;
 
     if (json_object_set_new(doc, "applied", applied) != 0 ||
         (beat->isolation != NULL &&
-         json_object_set_new(doc, "isolation", json_string(beat->isolation)) != 0))
+         json_object_set_new(doc, "isolation", json_string(beat->isolation)) != 0) ||
+        (beat->trouble[0] != '\0' &&
+         json_object_set_new(doc, "trouble", json_string(beat->trouble)) != 0))
         return NULL;
     for (size_t i = 0; i < FAAS_APPLIED_MAX && beat->applied[i].bucket != NULL; i++) {
         if (json_object_set_new(applied, beat->applied[i].bucket,
@@ -189,8 +194,8 @@ void faas_members_beat_now(faas_members *members)
 
 struct heard {
     const char *service, *id; /* borrowed from the subject's copy */
-    const char *epoch, *state, *isolation;
-    int64_t beat, free, slots, running, level;
+    const char *epoch, *state, *isolation, *version, *trouble;
+    int64_t beat, free, slots, running, level, up_s, wall_ms;
     bool is_bye;
     json_t *applied;
 };
@@ -203,6 +208,10 @@ static const struct faas_json_field heard_fields[] = {
     FAAS_FIELD(INT, struct heard, running, "running", 0, 1e9, false),
     FAAS_FIELD(INT, struct heard, level, "level", 0, 1e9, false),
     FAAS_FIELD(STR, struct heard, isolation, "isolation", 1, 15, false),
+    FAAS_FIELD(STR, struct heard, version, "version", 1, FAAS_MEMBER_VERSION - 1, false),
+    FAAS_FIELD(INT, struct heard, up_s, "up_s", 0, 1e12, false),
+    FAAS_FIELD(INT, struct heard, wall_ms, "wall_ms", 0, 9e15, false),
+    FAAS_FIELD(STR, struct heard, trouble, "trouble", 1, FAAS_MEMBER_TROUBLE - 1, false),
     FAAS_FIELD(BOOL, struct heard, is_bye, "bye", 0, 0, false),
     FAAS_FIELD(ANY, struct heard, applied, "applied", 0, 0, false),
     FAAS_FIELD_END,
@@ -240,6 +249,19 @@ static void take_applied(struct faas_member_record *record, json_t *applied, boo
         record->applied[n].bucket[0] = '\0';
 }
 
+/* What concerns nobody but whoever looks at the platform. */
+static void take_facts(struct faas_member *pub, const struct heard *heard)
+{
+    (void)snprintf(pub->isolation, sizeof pub->isolation, "%s",
+                   heard->isolation != NULL ? heard->isolation : "");
+    (void)snprintf(pub->version, sizeof pub->version, "%s",
+                   heard->version != NULL ? heard->version : "");
+    (void)snprintf(pub->trouble, sizeof pub->trouble, "%s",
+                   heard->trouble != NULL ? heard->trouble : "");
+    pub->up_s = heard->up_s;
+    pub->skew_ms = heard->wall_ms > 0 ? heard->wall_ms - faas_wall_ms() : 0;
+}
+
 /* mu is held.  What changed for the watch: true with *out_change. */
 static bool take_beat(struct faas_member_record *record, const struct heard *heard, uint64_t at_ns,
                       enum faas_member_change *out_change)
@@ -262,14 +284,13 @@ static bool take_beat(struct faas_member_record *record, const struct heard *hea
     pub->beat = (uint64_t)heard->beat;
     pub->seen_ns = at_ns;
     pub->is_ready = strcmp(heard->state, "ready") == 0 && !heard->is_bye;
-    pub->is_dead = record->has_left = heard->is_bye;
+    pub->is_dead = record->pub.has_left = heard->is_bye;
     record->died_ns = heard->is_bye ? at_ns : 0;
     pub->free = heard->free;
     pub->slots = heard->slots;
     pub->running = heard->running;
     pub->level = heard->level;
-    (void)snprintf(pub->isolation, sizeof pub->isolation, "%s",
-                   heard->isolation != NULL ? heard->isolation : "");
+    take_facts(pub, heard);
     if (is_new || is_other)
         record->seen_beat = 0;
     take_applied(record, heard->applied, (uint64_t)heard->beat <= record->seen_beat);
@@ -488,6 +509,7 @@ static faas_members *members_new(faas_rpc *rpc, const struct faas_members_conf *
     members->rpc = rpc;
     members->loop = faas_bus_loop(faas_rpc_bus(rpc));
     members->conf = *conf;
+    members->began_ns = faas_now_ns();
     faas_random_token(members->epoch);
     (void)snprintf(members->subject, sizeof members->subject, FAAS_SUBJ_BEAT, conf->service,
                    conf->id);

@@ -2,8 +2,8 @@
  * Beat      every 200 ms on faas.hb.<service>.<id> (CONTROL lane), and soon after
  *           faas_members_beat_now().  JSON: {"v":1,"epoch":text,"beat":n,
  *           "state":"ready|starting|draining","free":n,"slots":n,"running":n,"running_seq":n,
- *           "level":n?,"isolation":text?,"applied":{bucket:seq},"bye":true?}; the last beat of a process
- *           says bye.
+ *           "level":n?,"isolation":text?,"applied":{bucket:seq},"version":text?,"up_s":n?,"wall_ms":n?,
+ *           "trouble":text?,"bye":true?}; the last beat of a process says bye.
  * Epoch     random per process start; a restarted instance under the same id is another epoch.
  * States    a member is usable while its newest beat is under FAAS_BEAT_FRESH_MS old (3 missed
  *           beats) and its state is ready; dead after FAAS_BEAT_DEAD_MS of silence and a failed
@@ -21,6 +21,9 @@
 #define FAAS_BEAT_FRESH_MS 600
 #define FAAS_BEAT_DEAD_MS  2000
 
+#define FAAS_MEMBER_VERSION 32
+#define FAAS_MEMBER_TROUBLE 192
+
 typedef struct faas_members faas_members;
 struct faas_member {
     char service[16];
@@ -31,10 +34,15 @@ struct faas_member {
     uint64_t first_ns; /* arrival of the first beat of this epoch */
     bool is_ready;     /* said state "ready" */
     bool is_dead;
+    bool has_left;       /* dead, for it said good-bye */
     int64_t free, slots; /* spawner: places left and in all */
     int64_t running;
-    int64_t level;      /* FAAS_LEVEL of its release; 0: from before there was one */
-    char isolation[16]; /* spawner: what its functions run in; "": it does not say */
+    int64_t level;                     /* FAAS_LEVEL of its release; 0: from before there was one */
+    char isolation[16];                /* spawner: what its functions run in; "": it does not say */
+    char version[FAAS_MEMBER_VERSION]; /* "": it does not say; so do up_s and skew_ms with 0 */
+    int64_t up_s;                      /* seconds since its start, as it said last */
+    int64_t skew_ms; /* how far its clock was ahead of ours, and the beat's way here behind it */
+    char trouble[FAAS_MEMBER_TROUBLE]; /* why it can do no work; "": nothing */
 };
 enum faas_member_change {
     FAAS_MEMBER_JOINED,
@@ -53,6 +61,7 @@ struct faas_beat {
     int64_t free, slots, running;
     uint64_t running_seq;  /* grows with each change of the running set */
     const char *isolation; /* NULL: none */
+    char trouble[FAAS_MEMBER_TROUBLE];
     struct {
         const char *bucket;
         uint64_t seq;

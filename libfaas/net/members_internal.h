@@ -20,7 +20,6 @@ struct faas_member_record {
     bool is_probing;
     uint64_t probe_ns; /* no probe before this instant */
     uint64_t died_ns;
-    bool has_left; /* it said good-bye */
     struct faas_member_applied applied[FAAS_APPLIED_MAX];
     uint64_t seen_beat; /* its newest beat when it last told what it applied (members_seen.c) */
 };
@@ -39,6 +38,7 @@ struct faas_members {
     struct faas_members_conf conf;
     char epoch[33];
     char subject[FAAS_SUBJECT_MAX];
+    uint64_t began_ns;
     uint64_t beats;
     faas_sub *sub;
     struct faas_bus_watch watch;

@@ -34,7 +34,7 @@ static struct census count(const faas_members *members, uint64_t now)
             census.is_own_fresh = is_fresh;
         else if (is_fresh && !record->pub.is_dead)
             census.fresh++;
-        else if (!record->has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS)
+        else if (!record->pub.has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS)
             census.silent++;
     }
     return census;

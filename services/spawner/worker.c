@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "contract.h"
 #include "job.h"
 #include "ledger.h"
@@ -73,6 +74,16 @@ void worker_give_slot(worker *self)
     set_used(self, -1);
 }
 
+/* As whoever calls would be told. */
+static void fill_trouble(struct runtime *runtime, struct faas_beat *beat)
+{
+    faas_err err = {0};
+
+    if (runtime->ops->usable(runtime, &err) != FAAS_OK)
+        memcpy(beat->trouble, err.msg,
+               faas_utf8_cut(err.msg, strlen(err.msg), sizeof beat->trouble - 1));
+}
+
 void worker_fill(worker *self, struct faas_beat *beat)
 {
     struct place *place;
@@ -82,6 +93,7 @@ void worker_fill(worker *self, struct faas_beat *beat)
         job_tell_soon(place->job);
     ledger_forget_old(self->book);
     beat->isolation = self->conf.runtime->ops->isolation;
+    fill_trouble(self->conf.runtime, beat);
     beat->slots = self->conf.slots;
     beat->free = self->is_draining ? 0 : self->conf.slots - self->used;
     beat->running = self->used;

@@ -109,6 +109,40 @@ def test_images_hold_the_program_alone(images, tmp_path):
         assert docker("image", "inspect", "-f", "{{.Config.User}}", image) == ("0:0" if is_native else "10001:10001")
 
 
+OURS = {"BASE", "COMPOSE_PROJECT_NAME", "FAAS_VERSION", "SEEDS_TAG", "SECRETS_KEY_TAG", "TLS_TAG", "TOKEN_KEY_TAG", "DOCKER_HOST"} | {
+    f"NATS{n}_{what}" for n in (1, 2, 3) for what in ("TAG", "CONF_TAG")}  # written by scripts/run itself, or another thing on Windows
+
+
+def test_run_ps1_hands_on_every_setting():
+    run_script = (ROOT / "scripts/run").read_text()
+    names = set(re.findall(r"\bkeep ([A-Z0-9_]+) ", run_script)) | set(re.findall(r"\$\{([A-Z][A-Z0-9_]+):-", run_script)) - OURS
+    for file in ROOT.glob("docker-compose*.yml"):
+        names |= set(re.findall(r"\$\{([A-Z0-9_]+)", file.read_text()))
+    text = (ROOT / "scripts/run.ps1").read_text()
+    assert set(re.findall(r"'([A-Z0-9_]+)'", text.split("$settings = @(", 1)[1].split(")", 1)[0])) == names - OURS - {"NAME"}
+    assert text.count("scripts/run @args") == 1 and text.count('scripts/run" @args') == 1
+
+
+def faas(*args):
+    return run(os.path.join(os.environ["FAAS_BIN"], "faas"), *args, check=False, timeout=300)
+
+
+def test_faas_scale(deployment):
+    before = containers("registry-service")
+    with Load(URL) as load:
+        done = faas("scale", "spawner=12", "auth-service=2")
+        assert (done.returncode, done.stdout) == (0, "project faas: spawner 12\nproject faas: auth 2\n"), done
+        assert (len(ids(deployment, "spawner-service")), len(ids(deployment, "auth-service"))) == (12, 2)
+        assert containers("registry-service") == before  # what is not named is left alone
+        load.more(5)
+    load.check(allowed={"503 unavailable"})
+    for args, status, says in [(["spawner=2", "--name", "nobody"], 4, "no stack and no Compose project nobody runs"), (["gateway=2"], 2, "it has a port of the machine")]:
+        done = faas("scale", *args)
+        assert done.returncode == status and says in done.stderr, done
+    without = run(os.path.join(os.environ["FAAS_BIN"], "faas"), "scale", "spawner=2", check=False, env={**os.environ, "PATH": "/nowhere"})
+    assert without.returncode == 5 and "docker cannot be started: No such file" in without.stderr, without
+
+
 def test_other_numbers_of_parts_under_load(deployment):
     with Load(URL) as load:
         compose(deployment, "up", "-d", "--no-build", "--scale", "spawner-service=12", "--scale", "registry-service=2")

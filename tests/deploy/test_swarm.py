@@ -51,8 +51,9 @@ def test_the_plain_command_deploys_it(stack):
 
 def test_scaled_up_and_down_under_load(stack):
     with Load(URL) as load:
-        for count in (6, 3):
-            docker("service", "scale", "-d", f"faas_auth-service={count}", f"faas_registry-service={count}", f"faas_spawner-service={2 * count}")
+        for count, scale in (6, ["docker", "service", "scale", "-d"]), (3, [os.path.join(os.environ["FAAS_BIN"], "faas"), "scale"]):
+            stack_name = "faas_" if scale[0] == "docker" else ""
+            run(*scale, *(f"{stack_name}{name}-service={number}" for name, number in {"auth": count, "registry": count, "spawner": 2 * count}.items()))
             await_replicas(auth_service=count, registry_service=count, spawner_service=2 * count)
             load.more(5)
     figure("Swarm: 6 auth, 6 registry, 12 spawners, and back", load.check({"503 unavailable"}))

@@ -124,29 +124,6 @@ static pid_t launch(const char *id)
     return program_start("echo", settings, log);
 }
 
-struct expectation {
-    enum faas_member_change change;
-    int count;
-};
-
-static bool is_met(void *arg)
-{
-    const struct expectation *expected = arg;
-    bool is_there;
-
-    pthread_mutex_lock(&seen.mu);
-    is_there = seen.counts[expected->change] >= expected->count;
-    pthread_mutex_unlock(&seen.mu);
-    return is_there;
-}
-
-static void wait_change(enum faas_member_change change, int count, const char *what)
-{
-    struct expectation expected = {change, count};
-
-    wait_until(is_met, &expected, LONG_MS, what);
-}
-
 static int count_of(enum faas_member_change change)
 {
     int count;
@@ -155,6 +132,25 @@ static int count_of(enum faas_member_change change)
     count = seen.counts[change];
     pthread_mutex_unlock(&seen.mu);
     return count;
+}
+
+struct expectation {
+    enum faas_member_change change;
+    int count;
+};
+
+static bool is_met(void *arg)
+{
+    const struct expectation *expected = arg;
+
+    return count_of(expected->change) >= expected->count;
+}
+
+static void wait_change(enum faas_member_change change, int count, const char *what)
+{
+    struct expectation expected = {change, count};
+
+    wait_until(is_met, &expected, LONG_MS, what);
 }
 
 struct view {
@@ -208,8 +204,7 @@ static void a_killed_member_is_unusable_soon_then_dead_and_stays_listed(void **s
     assert_true(faas_now_ns() > killed + (FAAS_BEAT_DEAD_MS - FAAS_BEAT_MS) * FAAS_MS_NS);
     assert_true(faas_now_ns() < killed + 5 * FAAS_S_NS);
     process_on_loop(&me, look, &view);
-    assert_true(view.is_listed);
-    assert_true(view.member.is_dead);
+    assert_true(view.is_listed && view.member.is_dead && !view.member.has_left);
 }
 
 /* Same name, another process: whatever the old one ran is lost. */
@@ -243,6 +238,7 @@ static void a_member_that_leaves_says_so(void **state)
     assert_int_equal(count_of(FAAS_MEMBER_DIED), 0);
     process_on_loop(&me, look, &view);
     assert_false(faas_member_is_usable(&view.member));
+    assert_true(view.member.is_dead && view.member.has_left && view.member.version[0] != '\0');
 }
 
 /* Silent, and no answer to the probe: dead. Its next beat brings the same process back. */
@@ -324,6 +320,17 @@ static bool has_3(void *arg)
     return c->usable == 3;
 }
 
+/* Members "x0" to "x2", so that all beats before have been read. */
+static void await_3(const char *service)
+{
+    static const char *const ids[] = {"x0", "x1", "x2"};
+    struct count c = {.service = service, .key = ""};
+
+    for (int i = 0; i < 3; i++)
+        send_beat(service, ids[i], "aa", 1, "");
+    wait_until(has_3, &c, LONG_MS, "the beats behind the others");
+}
+
 /* Every process computes the same owner; each of three owns about a third. */
 static void keys_are_spread_over_owners_by_weight(void **state)
 {
@@ -331,18 +338,12 @@ static void keys_are_spread_over_owners_by_weight(void **state)
     int owned[3] = {0};
 
     (void)state;
-    for (int i = 0; i < 3; i++) {
-        char id[16];
-
-        (void)snprintf(id, sizeof id, "o%d", i);
-        send_beat("owners", id, "aa", 1, "");
-    }
-    wait_until(has_3, &c, LONG_MS, "three owners");
+    await_3("owners");
     for (int i = 0; i < 300; i++) {
         char key[16];
         const char *best = NULL;
         uint64_t best_weight = 0;
-        static const char *const ids[] = {"o0", "o1", "o2"};
+        static const char *const ids[] = {"x0", "x1", "x2"};
 
         (void)snprintf(key, sizeof key, "t/f%d", i);
         for (int k = 0; k < 3; k++) {
@@ -369,20 +370,14 @@ static void young_members_own_nothing_while_there_are_older_ones(void **state)
     struct count c = {.service = "young", .key = "k", .min_age_ms = 60000};
 
     (void)state;
-    for (int i = 0; i < 3; i++) {
-        char id[16];
-
-        (void)snprintf(id, sizeof id, "y%d", i);
-        send_beat("young", id, "aa", 1, "");
-    }
-    wait_until(has_3, &c, LONG_MS, "three members");
+    await_3("young");
+    process_on_loop(&me, count, &c);
     assert_string_not_equal(c.owner, ""); /* all are young: one of them all the same */
 }
 
 static void beats_that_are_no_beats_are_ignored(void **state)
 {
     static const char *const bad[] = {"", "[]", "{}", "{\"v\":1,\"epoch\":1,\"beat\":1}", "\xff"};
-    struct count c = {.service = "bad", .key = ""};
     faas_err err = {0};
 
     (void)state;
@@ -391,19 +386,35 @@ static void beats_that_are_no_beats_are_ignored(void **state)
 
         assert_ok(faas_bus_publish(me.bus, FAAS_CONTROL, &out, &err));
     }
-    for (int i = 0; i < 3; i++) {
-        char id[16];
+    await_3("bad");
+}
 
-        (void)snprintf(id, sizeof id, "g%d", i);
-        send_beat("bad", id, "aa", 1, "");
-    }
-    wait_until(has_3, &c, LONG_MS, "the three good ones behind them");
+/* What people look at; a beat of an older release says none of it, and a later one takes it back. */
+static void a_beat_says_what_its_process_is(void **state)
+{
+    struct view view = {.id = "f"};
+    char said[200];
+
+    (void)state;
+    (void)snprintf(said, sizeof said,
+                   ",\"version\":\"9.8.7\",\"up_s\":77,\"wall_ms\":%lld,\"trouble\":\"no engine\"",
+                   (long long)faas_wall_ms() + 3600000);
+    send_beat("echo", "f", "e1", 1, said);
+    await_3("facts");
+    process_on_loop(&me, look, &view);
+    assert_string_equal(view.member.version, "9.8.7");
+    assert_string_equal(view.member.trouble, "no engine");
+    assert_int_equal(view.member.up_s, 77);
+    assert_in_range(view.member.skew_ms, 3600000 - LONG_MS, 3600000);
+    send_beat("echo", "f", "e1", 2, "");
+    await_3("later");
+    process_on_loop(&me, look, &view);
+    assert_true(view.member.version[0] == '\0' && view.member.trouble[0] == '\0');
 }
 
 /* An overtaken beat and one of the epoch before change nothing. */
 static void late_beats_are_ignored(void **state)
 {
-    struct count c = {.service = "late", .key = ""};
     struct view view = {.id = "x"};
 
     (void)state;
@@ -412,13 +423,7 @@ static void late_beats_are_ignored(void **state)
     send_beat("echo", "x", "e1", 6, ",\"free\":3");
     send_beat("echo", "x", "e2", 3, ",\"free\":4");
     send_beat("echo", "x", "e2", 2, ",\"free\":5");
-    for (int i = 0; i < 3; i++) {
-        char id[16];
-
-        (void)snprintf(id, sizeof id, "z%d", i);
-        send_beat("late", id, "aa", 1, "");
-    }
-    wait_until(has_3, &c, LONG_MS, "the beats behind them");
+    await_3("late");
     process_on_loop(&me, look, &view);
     assert_string_equal(view.member.epoch, "e2");
     assert_int_equal(view.member.beat, 3);
@@ -577,6 +582,7 @@ int main(void)
         cmocka_unit_test(keys_are_spread_over_owners_by_weight),
         cmocka_unit_test(young_members_own_nothing_while_there_are_older_ones),
         cmocka_unit_test(beats_that_are_no_beats_are_ignored),
+        cmocka_unit_test(a_beat_says_what_its_process_is),
         cmocka_unit_test(late_beats_are_ignored),
         cmocka_unit_test(a_member_restarted_while_it_is_probed_can_still_die),
         cmocka_unit_test(a_write_waits_for_every_live_reader),
