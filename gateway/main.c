@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
+#include "gateway/about.h"
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
 #include "gateway/http_tls.h"
@@ -79,30 +80,6 @@ static const struct faas_option options[] = {
 
 /* ---- one request ---- */
 
-/* What a key is for, besides whose it is. */
-static bool add_key(const struct gw_key *key, json_t *doc)
-{
-    FAAS_AUTO(json_t) *about = json_pack("{s:s}", "id", key->id);
-
-    return about != NULL && faas_apikey_scope_write(&key->scope, about) &&
-           json_object_set(doc, "key", about) == 0;
-}
-
-static void validate(http_exchange *x)
-{
-    char expires[FAAS_TIME_TEXT];
-    FAAS_AUTO(json_t) *doc = NULL;
-    char *text = NULL;
-    size_t len = 0;
-
-    faas_time_format(x->caller.expires_at * 1000, expires);
-    doc = json_pack("{s:s, s:s, s:s}", "id", x->caller.user, "username", x->caller.username,
-                    "expires_at", expires);
-    if (doc != NULL && (x->key == NULL || add_key(x->key, doc)))
-        text = faas_json_text(doc, &len);
-    http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
-}
-
 static void carry_out(struct gateway *gw, http_exchange *x)
 {
     switch (x->match.route->what) {
@@ -116,9 +93,17 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         break;
     case GW_LOG:
     case GW_HEALTH:
+    case GW_SYS_DEPLOY:
+    case GW_SYS_REMOVE:
+    case GW_SYS_STATUS:
+    case GW_SYS_SCALE:
+    case GW_SYS_SECRETS:
+    case GW_SYS_SECRET:
+    case GW_SYS_UNSECRET:
         forward_begin(gw, x);
         break;
     case GW_LIST:
+    case GW_SYS_LIST:
         listing_begin(gw, x);
         break;
     case GW_CALL:
@@ -138,13 +123,16 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         cancel_begin(gw, x);
         break;
     case GW_VALIDATE:
-        validate(x);
+        about_caller(x);
         break;
     case GW_HEALTHZ:
         status_answer(&gw->status, x);
         break;
     case GW_OPENAPI:
         openapi_answer(x);
+        break;
+    case GW_SYS_INFO:
+        about_platform(x);
         break;
     }
 }

@@ -1,6 +1,7 @@
 # Unit tests: one program per module, tests/unit/test_<module>.c with libfaas and the sources named.
 $(eval $(call test,err,))
 $(eval $(call test,text,))
+$(eval $(call test,quantity,))
 $(eval $(call test,trace,))
 $(eval $(call test,clock,))
 $(eval $(call test,id,))
@@ -43,8 +44,8 @@ $(eval $(call fuzz,apikey,gateway/credential.c))
 $(eval $(call fuzz,image_ref,services/registry/image_ref.c))
 $(eval $(call fuzz,function_ref,))
 $(eval $(call fuzz,guard,gateway/guard.c))
-$(eval $(call fuzz,query,gateway/routes.c gateway/params.c))
-$(eval $(call fuzz,header,gateway/routes.c gateway/params.c))
+$(eval $(call fuzz,query,gateway/routes.c gateway/params.c gateway/openfaas.c))
+$(eval $(call fuzz,header,gateway/routes.c gateway/params.c gateway/openfaas.c))
 $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
 $(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c programs.c datadir.c \
     image_registry.c ports.c keys.c keys_tls.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))
