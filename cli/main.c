@@ -199,8 +199,8 @@ static const char logs_details[] =
 static const char top_details[] =
     "Calls that ended within --window-s, for each function: how many a second, how many did not\n"
     "succeed, how long half and 99 of 100 took at most, placing and start included; and how many\n"
-    "run and wait now. At most the newest 2,000 are looked at. On a terminal it is shown anew until\n"
-    "Ctrl-C. --json prints one document.\n";
+    "run and wait now. At most the newest 2,000 are looked at. On a terminal it is shown anew\n"
+    "until Ctrl-C. --json prints one document.\n";
 
 static const char result_details[] =
     "Standard output holds exactly the bytes that the function wrote. Results of queued calls are\n"

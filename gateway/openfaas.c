@@ -131,32 +131,31 @@ static const struct annotated {
     {"concurrency", true},  {NULL, false},
 };
 
-static json_t *annotation_value(const struct annotated *known, const char *text)
+static bool is_number(const char *text)
 {
     size_t digits = strspn(text, "0123456789");
 
-    if (!known->is_number)
-        return json_string(text);
-    return digits > 0 && digits <= 15 && text[digits] == '\0'
-               ? json_integer(strtoll(text, NULL, 10))
-               : NULL;
+    return digits > 0 && digits <= 15 && text[digits] == '\0';
 }
 
 static faas_code add_annotation(json_t *body, const char *name, const char *text, faas_err *err)
 {
     const struct annotated *known = annotated;
-    json_t *value;
 
     if (strncmp(name, ANNOTATION, strlen(ANNOTATION)) != 0)
         return FAAS_OK;
     while (known->field != NULL && strcmp(known->field, name + strlen(ANNOTATION)) != 0)
         known++;
     if (known->field == NULL)
-        return faas_fail(err, FAAS_INVALID, "annotations: there is no %.60s", name);
-    value = annotation_value(known, text);
-    if (value == NULL)
+        return faas_fail(
+            err, FAAS_INVALID,
+            "annotations: " ANNOTATION "FIELD is one of description, input, network, "
+            "reuse, isolation, timeout_ms, start_timeout_ms, max_wait_ms, concurrency");
+    if (!known->is_number)
+        return put_text(body, known->field, text, err);
+    if (!is_number(text))
         return faas_fail(err, FAAS_INVALID, "annotations: %s: expected a whole number", name);
-    return put(body, known->field, value, err);
+    return put(body, known->field, json_integer(strtoll(text, NULL, 10)), err);
 }
 
 static faas_code make_deploy(const struct asked *asked, json_t *body, faas_err *err)
@@ -267,13 +266,16 @@ static json_t *annotations_of(const json_t *record)
 
 static json_t *status_of(const json_t *record)
 {
-    FAAS_AUTO(json_t) *env = faas_json_copy(json_object_get(record, "env"));
+    const json_t *given = json_object_get(record, "env");
+    FAAS_AUTO(json_t) *env = given != NULL ? faas_json_copy(given) : NULL;
     int replicas = json_is_true(json_object_get(record, "disabled")) ? 0 : 1;
     FAAS_AUTO(json_t) *process = json_incref(json_object_get(env, PROCESS));
 
+    if (given != NULL && env == NULL)
+        return NULL;
     (void)json_object_del(env, PROCESS);
     return json_pack(
-        "{s:O, s:O, s:O?, s:O?, s:O?, s:O?, s:o, s:o, s:b, s:i, s:i, s:O}", "name",
+        "{s:O, s:O, s:O*, s:O*, s:O*, s:O*, s:o, s:o, s:b, s:i, s:i, s:O}", "name",
         json_object_get(record, "name"), "image", json_object_get(record, "payload"), "envProcess",
         process, "envVars", env, "labels", json_object_get(record, "labels"), "secrets",
         json_object_get(record, "secrets"), "annotations", annotations_of(record), "limits",

@@ -46,6 +46,7 @@ $(eval $(call fuzz,function_ref,))
 $(eval $(call fuzz,guard,gateway/guard.c))
 $(eval $(call fuzz,query,gateway/routes.c gateway/params.c gateway/openfaas.c))
 $(eval $(call fuzz,header,gateway/routes.c gateway/params.c gateway/openfaas.c))
+$(eval $(call fuzz,openfaas,gateway/openfaas.c gateway/routes.c gateway/params.c))
 $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
 $(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c programs.c datadir.c \
     image_registry.c ports.c keys.c keys_tls.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))

@@ -77,7 +77,8 @@ static void what_cannot_be_had_names_the_clients_field(void **state)
     refused("{" FN ",\"namespace\":\"dev\"}", FAAS_UNPROCESSABLE,
             "namespace: every user has one, openfaas-fn; leave it out");
     refused("{" FN ",\"annotations\":{\"faas.secrets\":\"x\"}}", FAAS_INVALID,
-            "annotations: there is no faas.secrets");
+            "annotations: faas.FIELD is one of description, input, network, reuse, isolation, "
+            "timeout_ms, start_timeout_ms, max_wait_ms, concurrency");
     refused("{" FN ",\"annotations\":{\"faas.timeout_ms\":\"5s\"}}", FAAS_INVALID,
             "annotations: faas.timeout_ms: expected a whole number");
 }
