@@ -165,6 +165,10 @@ static const char rollback_details[] =
     "resolved again. Aliases, and whether the function is enabled, stay as they are.\n"
     "Exit status: 0 done; 2 there is no version before; 4 no such function or version.\n";
 
+static const char refresh_details[] =
+    "Makes a new version when the tag means another image than before; else nothing changes.\n"
+    "Exit status: 0 done; 2 the image cannot be had; 4 no such function.\n";
+
 static const char alias_details[] =
     "An alias is a name for a version: `faas invoke NAME:ALIAS` calls it. With several versions\n"
     "each call gets one of them, as the weights say: `faas alias set greet live 3=90 4=10`.\n"
@@ -354,6 +358,8 @@ const struct cli_verb cli_verbs[] = {
     {"versions", "NAME", "list a function's versions", versions_details, 1, 1, NULL, cli_versions},
     {"rollback", "NAME", "make an earlier version the newest", rollback_details, 1, 1,
      cli_rollback_options, cli_rollback},
+    {"refresh", "NAME", "look up the image behind a function's tag again", refresh_details, 1, 1,
+     NULL, cli_refresh},
     {"alias set", "NAME ALIAS VERSION[=WEIGHT]...", "name a version, or several with weights",
      alias_details, 3, CLI_LIST_MAX, NULL, cli_alias_set},
     {"alias list", "NAME", "list a function's aliases", alias_details, 1, 1, NULL, cli_alias_list},

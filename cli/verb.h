@@ -118,6 +118,7 @@ int cli_completion(const struct cli_args *args);
 extern const struct cli_option cli_rollback_options[];
 int cli_versions(const struct cli_args *args);
 int cli_rollback(const struct cli_args *args);
+int cli_refresh(const struct cli_args *args);
 int cli_alias_set(const struct cli_args *args);
 int cli_alias_list(const struct cli_args *args);
 int cli_alias_remove(const struct cli_args *args);
