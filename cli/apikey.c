@@ -34,22 +34,8 @@ const struct cli_option cli_apikey_create_options[] = {
 /* "90d" -> seconds */
 static faas_code read_life(const char *text, int64_t *out_s, faas_err *err)
 {
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-    size_t len = strlen(text);
-    char digits[16];
-    int64_t count;
-
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(units) && len > 1 && len < sizeof digits; i++) {
-        snprintf(digits, sizeof digits, "%.*s", (int)len - 1, text);
-        if (text[len - 1] == units[i].unit &&
-            args_int(digits, 1, LIFE_S_MAX / units[i].seconds, &count)) {
-            *out_s = count * units[i].seconds;
-            return FAAS_OK;
-        }
-    }
+    if (args_duration(text, LIFE_S_MAX, out_s))
+        return FAAS_OK;
     return faas_fail(err, FAAS_INVALID,
                      "--expires takes a whole number and a unit (s, m, h, d), such as 90d, and at "
                      "most ten years");

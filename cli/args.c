@@ -1,6 +1,9 @@
 #include "cli/args.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "base/quantity.h"
 
 #define NAME_MAX_COMPARED 40
 
@@ -42,29 +45,33 @@ bool args_int(const char *text, int64_t min, int64_t max, int64_t *out_value)
 
 bool args_real(const char *text, double min, double max, double *out_value)
 {
-    double value = 0, unit = 1;
-    size_t digits = 0;
-    bool after_point = false;
+    double value;
 
-    if (strlen(text) > 15)
-        return false;
-    for (const char *p = text; *p != '\0'; p++) {
-        if (*p == '.' && !after_point) {
-            after_point = true;
-            continue;
-        }
-        if (*p < '0' || *p > '9')
-            return false;
-        digits++;
-        value = value * 10 + (*p - '0');
-        if (after_point)
-            unit *= 10;
-    }
-    value /= unit;
-    if (digits == 0 || value < min || value > max)
+    if (!faas_quantity_number(text, &value) || value < min || value > max)
         return false;
     *out_value = value;
     return true;
+}
+
+bool args_duration(const char *text, int64_t max_s, int64_t *out_s)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    size_t len = strlen(text);
+    char digits[16];
+    int64_t count;
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(units) && len > 1 && len < sizeof digits; i++) {
+        (void)snprintf(digits, sizeof digits, "%.*s", (int)len - 1, text);
+        if (text[len - 1] == units[i].unit &&
+            args_int(digits, 1, max_s / units[i].seconds, &count)) {
+            *out_s = count * units[i].seconds;
+            return true;
+        }
+    }
+    return false;
 }
 
 static const char *dashes(const char *name)

@@ -29,5 +29,7 @@ bool args_is_near(const char *given, const char *known, size_t *out_distance);
 bool args_int(const char *text, int64_t min, int64_t max, int64_t *out_value);
 /* As above with an optional fraction; no exponent, no sign, no locale. */
 bool args_real(const char *text, double min, double max, double *out_value);
+/* A whole number and s, m, h or d, 1 to max_s seconds in all. */
+bool args_duration(const char *text, int64_t max_s, int64_t *out_s);
 
 #endif

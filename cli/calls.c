@@ -1,13 +1,16 @@
-/* calls.c - calls, call, logs: what became of calls. */
+/* calls.c - calls, call: what became of calls. */
 #include <string.h>
-#include <unistd.h>
 
-#include "cli/client.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "cli/args.h"
+#include "cli/calls.h"
 #include "cli/file.h"
 #include "cli/output.h"
 
 #define LIMIT     50
 #define LIMIT_MAX 100000
+#define AGO_S_MAX (INT64_C(10) * 365 * 86400)
 
 static const char *function, *status_wanted, *since, *until;
 static int64_t limit = LIMIT;
@@ -15,72 +18,117 @@ static int64_t limit = LIMIT;
 const struct cli_option cli_calls_options[] = {
     {"function", CLI_TEXT, &function, "NAME", "only calls of this function", 0, 0, NULL},
     {"status", CLI_TEXT, &status_wanted, "STATUS", "only calls that are, or ended, so", 0, 0, NULL},
-    {"since", CLI_TEXT, &since, "TIME", "only calls that came then or later", 0, 0, NULL},
-    {"until", CLI_TEXT, &until, "TIME", "only calls that came before that", 0, 0, NULL},
+    {"since", CLI_TEXT, &since, "TIME", "only calls that came then or later, or so long ago: 10m",
+     0, 0, NULL},
+    {"until", CLI_TEXT, &until, "TIME", "only calls that came before that, likewise", 0, 0, NULL},
     {"limit", CLI_INT, &limit, "N", "how many at most (50)", 1, LIMIT_MAX, NULL},
     CLI_OPTION_END,
 };
 
 /* ---- calls ---- */
 
-/* The query's parameters, but for limit and cursor; the caller frees.  NULL without memory. */
-static char *filters(void)
+/* "&since=" and the time of text; "" for none; NULL without memory. */
+static char *time_parameter(const char *name, const char *text)
 {
-    FAAS_AUTO(char) *by_function =
-        client_path(function ? "&function=" : "", function ? function : "");
-    FAAS_AUTO(char) *by_status =
-        client_path(status_wanted ? "&status=" : "", status_wanted ? status_wanted : "");
-    FAAS_AUTO(char) *from = client_path(since ? "&since=" : "", since ? since : "");
-    FAAS_AUTO(char) *to = client_path(until ? "&until=" : "", until ? until : "");
+    char then[FAAS_TIME_TEXT];
+    int64_t ago_s;
+
+    if (text == NULL)
+        return strdup("");
+    if (!args_duration(text, AGO_S_MAX, &ago_s))
+        return client_path(name, text);
+    faas_time_format(faas_wall_ms() - ago_s * 1000, then);
+    return client_path(name, then);
+}
+
+static char *parameter(const char *name, const char *text)
+{
+    return text != NULL ? client_path(name, text) : strdup("");
+}
+
+/* The query's parameters, but for limit and cursor; the caller frees.  NULL without memory. */
+static char *query_of(const struct calls_filter *filter)
+{
+    FAAS_AUTO(char) *by_function = parameter("&function=", filter->function);
+    FAAS_AUTO(char) *by_status = parameter("&status=", filter->status);
+    FAAS_AUTO(char) *from = time_parameter("&since=", filter->since);
+    FAAS_AUTO(char) *to = time_parameter("&until=", filter->until);
 
     if (by_function == NULL || by_status == NULL || from == NULL || to == NULL)
         return NULL;
     return file_path("%s%s%s%s", by_function, by_status, from, to);
 }
 
-static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
-                       faas_err *err)
+faas_code calls_fetch(cli_client *client, const struct calls_filter *filter, int64_t most,
+                      json_t *items, struct client_answer *answer, faas_err *err)
 {
-    FAAS_AUTO(char) *query = filters();
+    FAAS_AUTO(char) *query = query_of(filter);
 
     if (query == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return client_pages(client, "/v1/calls", query, limit, "calls", items, answer, err);
+    return client_pages(client, "/v1/calls", query, most, "calls", items, answer, err);
 }
 
-static const char *text_of(const json_t *item, const char *key)
+static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
+                       faas_err *err)
 {
-    return json_string_value(json_object_get(item, key));
+    const struct calls_filter filter = {function, status_wanted, since, until};
+
+    return calls_fetch(client, &filter, limit, items, answer, err);
+}
+
+const char *calls_text(const json_t *record, const char *key)
+{
+    const char *text = json_string_value(json_object_get(record, key));
+
+    return text != NULL ? text : "-";
+}
+
+int64_t calls_came_ms(const char *id)
+{
+    uint8_t bytes[16];
+    int64_t ms = 0;
+
+    if (!faas_uuid_is(id))
+        return 0;
+    faas_uuid_to_bytes(id, bytes);
+    for (int i = 0; i < 6; i++)
+        ms = ms << 8 | bytes[i];
+    return ms;
+}
+
+bool calls_is_open(const char *status)
+{
+    return strcmp(status, "running") == 0 || strcmp(status, "queued") == 0;
 }
 
 static enum output_colour colour_of(const char *status)
 {
-    if (status == NULL || strcmp(status, "succeeded") == 0)
+    if (strcmp(status, "succeeded") == 0)
         return OUTPUT_PLAIN;
-    return strcmp(status, "running") == 0 || strcmp(status, "queued") == 0 ? OUTPUT_GREEN
-                                                                           : OUTPUT_RED;
+    return calls_is_open(status) ? OUTPUT_GREEN : OUTPUT_RED;
 }
 
 static void add_row(output_table *table, const json_t *item)
 {
     const json_t *run = json_object_get(json_object_get(item, "times_ms"), "run");
     const json_t *version = json_object_get(item, "version");
-    const char *status = text_of(item, "status");
+    const char *status = calls_text(item, "status");
 
-    output_table_add(table, text_of(item, "id"));
-    output_table_add(table, text_of(item, "function"));
+    output_table_add(table, calls_text(item, "id"));
+    output_table_add(table, calls_text(item, "function"));
     if (json_is_integer(version))
         output_table_addf(table, "%" JSON_INTEGER_FORMAT, json_integer_value(version));
     else
         output_table_add(table, NULL);
     output_table_add_coloured(table, status, colour_of(status));
-    output_table_add(table, text_of(item, "code"));
+    output_table_add(table, calls_text(item, "code"));
     if (json_is_number(run))
         output_table_addf(table, "%.1fms", json_number_value(run));
     else
         output_table_add(table, NULL);
-    output_table_add(table, text_of(item, "start"));
-    output_table_add(table, text_of(item, "queued_at"));
+    output_table_add(table, calls_text(item, "start"));
+    output_table_add(table, calls_text(item, "queued_at"));
 }
 
 static faas_code print_list(const json_t *items, faas_err *err)
@@ -101,12 +149,10 @@ int cli_calls(const struct cli_args *args)
 
 /* ---- one call ---- */
 
-static faas_code get(const struct cli_args *args, const char *what, struct client_answer *answer,
-                     faas_err *err)
+static faas_code get(const struct cli_args *args, struct client_answer *answer, faas_err *err)
 {
     FAAS_AUTO(cli_client) *client = NULL;
-    FAAS_AUTO(char) *of_call = client_path("/v1/calls/", args->rest.items[0]);
-    FAAS_AUTO(char) *path = of_call != NULL ? file_path("%s%s", of_call, what) : NULL;
+    FAAS_AUTO(char) *path = client_path("/v1/calls/", args->rest.items[0]);
     struct client_request request = {.method = "GET", .path = path};
 
     FAAS_TRY(client_open(&args->common, &client, err));
@@ -120,7 +166,7 @@ int cli_call(const struct cli_args *args)
     FAAS_AUTO(json_t) *record = NULL;
     struct client_answer answer = {0};
     faas_err err = {0};
-    faas_code code = get(args, "", &answer, &err);
+    faas_code code = get(args, &answer, &err);
     int status = CLI_OK;
 
     if (code == FAAS_OK)
@@ -131,40 +177,6 @@ int cli_call(const struct cli_args *args)
         output_json(record, stdout);
     else
         output_record(record);
-    client_answer_done(&answer);
-    return status;
-}
-
-/* ---- logs ---- */
-
-/* What a function wrote is hostile to terminals. */
-static faas_code print_log(const struct client_answer *answer, bool is_json, faas_err *err)
-{
-    FAAS_AUTO(char) *clean = output_clean(answer->body != NULL ? answer->body : "", true);
-    FAAS_AUTO(json_t) *doc = clean != NULL ? json_pack("{s:s}", "stderr", clean) : NULL;
-
-    if (doc == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    if (is_json)
-        output_json(doc, stdout);
-    else if (isatty(STDOUT_FILENO) == 1)
-        (void)fputs(clean, stdout);
-    else if (answer->len > 0)
-        (void)fwrite(answer->body, 1, answer->len, stdout); /* output_flush() tells of a failure */
-    return FAAS_OK;
-}
-
-int cli_logs(const struct cli_args *args)
-{
-    struct client_answer answer = {0};
-    faas_err err = {0};
-    faas_code code = get(args, "/logs", &answer, &err);
-    int status = CLI_OK;
-
-    if (code == FAAS_OK)
-        code = print_log(&answer, args->common.is_json, &err);
-    if (code != FAAS_OK)
-        status = client_report(&err, &answer, &args->common);
     client_answer_done(&answer);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/stack_deploy.h"
 
 #define NUMBER_MOST 1e9 /* the platform's own bounds decide; they name the limit */
@@ -291,8 +292,13 @@ static int deploy_one(const struct cli_args *args)
     faas_code code = client_open(&args->common, &client, &err);
     int status = CLI_OK;
 
-    if (code == FAAS_OK)
+    if (code == FAAS_OK) {
+        const struct progress_of of = {.doing = "deploying", .name = args->rest.items[0]};
+        struct progress *progress = progress_begin(&of);
+
         code = deploy(client, args->rest.items[0], &answer, &deployed, &err);
+        progress_end(progress);
+    }
     if (code != FAAS_OK)
         status = client_report(&err, &answer, &args->common);
     else if (args->common.is_json)

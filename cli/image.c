@@ -9,6 +9,7 @@
 #include "cli/file.h"
 #include "cli/image_registry.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/verb.h"
 #include "services/spawner/image/import.h"
 #include "services/spawner/image/limits.h"
@@ -186,12 +187,17 @@ int cli_image_import(const struct cli_args *args)
 {
     FAAS_AUTO(image_store) *store = NULL;
     FAAS_AUTO(json_t) *images = NULL;
+    const struct progress_of of = {.doing = "importing", .name = args->rest.items[0]};
+    struct progress *progress;
     faas_err err = {0};
+    faas_code code;
 
-    if (open_store(true, &store, &err) != FAAS_OK ||
-        image_import(store, args->rest.items[0], tag, &images, &err) != FAAS_OK)
+    if (open_store(true, &store, &err) != FAAS_OK)
         return fail(args, &err);
-    return say_all(args, images);
+    progress = progress_begin(&of);
+    code = image_import(store, args->rest.items[0], tag, &images, &err);
+    progress_end(progress);
+    return code == FAAS_OK ? say_all(args, images) : fail(args, &err);
 }
 
 /* The user's, then the one of the registry that `faas up --registry` runs in DIR. */
@@ -227,12 +233,17 @@ int cli_image_pull(const struct cli_args *args)
 {
     FAAS_AUTO(image_store) *store = NULL;
     FAAS_AUTO(json_t) *images = NULL;
+    const struct progress_of of = {.doing = "pulling", .name = args->rest.items[0]};
+    struct progress *progress;
     faas_err err = {0};
+    faas_code code;
 
-    if (open_store(true, &store, &err) != FAAS_OK ||
-        pull(store, args->rest.items[0], &images, &err) != FAAS_OK)
+    if (open_store(true, &store, &err) != FAAS_OK)
         return fail(args, &err);
-    return say_all(args, images);
+    progress = progress_begin(&of);
+    code = pull(store, args->rest.items[0], &images, &err);
+    progress_end(progress);
+    return code == FAAS_OK ? say_all(args, images) : fail(args, &err);
 }
 
 /* The image's name in the registry that runs in DIR: that registry in place of its own. */
@@ -262,10 +273,14 @@ static faas_code push(const struct cli_args *args, json_t **out_image, faas_err 
 
 int cli_image_push(const struct cli_args *args)
 {
+    const struct progress_of of = {.doing = "pushing", .name = args->rest.items[0]};
+    struct progress *progress = progress_begin(&of);
     FAAS_AUTO(json_t) *image = NULL;
     faas_err err = {0};
+    faas_code code = push(args, &image, &err);
 
-    if (push(args, &image, &err) != FAAS_OK)
+    progress_end(progress);
+    if (code != FAAS_OK)
         return fail(args, &err);
     if (args->common.is_json)
         output_json(image, stdout);

@@ -6,6 +6,7 @@
 
 #include "cli/client.h"
 #include "cli/output.h"
+#include "cli/queued.h"
 #include "cli/stream.h"
 
 #define STDIN_MAX         (64 * 1024 * 1024) /* far above the platform's limit, which answers 413 */
@@ -15,7 +16,7 @@
 
 static int64_t timeout_s = CALL_TIMEOUT_S;
 static const char *content_type, *callback_url, *idempotency_key;
-static bool is_async, is_stream;
+static bool is_async, is_follow, is_stream;
 
 const struct cli_option cli_invoke_options[] = {
     {"timeout-s", CLI_INT, &timeout_s, "N", CALL_TIMEOUT_TEXT, 1, 100000, NULL},
@@ -24,8 +25,11 @@ const struct cli_option cli_invoke_options[] = {
     {"stream", CLI_FLAG, &is_stream, NULL,
      "show what the function writes, standard error too, as it writes it", 0, 0, NULL},
     {"async", CLI_FLAG, &is_async, NULL, "queue the call, print its id", 0, 0, NULL},
+    {"follow", CLI_FLAG, &is_follow, NULL,
+     "queue the call, say its id on standard error, wait and print what it wrote", 0, 0, NULL},
     {"callback", CLI_TEXT, &callback_url, "URL",
-     "with --async: where the platform posts the result once the call has ended", 0, 0, NULL},
+     "with --async or --follow: where the platform posts the result once the call has ended", 0, 0,
+     NULL},
     {"idempotency-key", CLI_TEXT, &idempotency_key, "KEY",
      "calls of one key within 24 hours are one call", 0, 0, NULL},
     CLI_OPTION_END,
@@ -97,7 +101,7 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
                       faas_err *err)
 {
     FAAS_AUTO(char) *path =
-        client_path(is_async ? "/async-function/" : "/function/", args->rest.items[0]);
+        client_path(is_async || is_follow ? "/async-function/" : "/function/", args->rest.items[0]);
     struct bytes argument = {0};
     struct stream stream = {.answer = answer};
     struct client_request request = {
@@ -105,7 +109,7 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
         .path = path,
         .content_type = content_type != NULL ? content_type : "application/octet-stream",
         .timeout_ms = timeout_s * 1000,
-        .sink = is_async ? NULL : stdout,
+        .sink = is_async || is_follow ? NULL : stdout,
         .take = is_stream ? stream_take : NULL,
         .take_arg = &stream,
         .callback_url = callback_url,
@@ -115,10 +119,13 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
 
     if (path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    if (is_stream && (is_async || idempotency_key != NULL))
+    if (is_stream && (is_async || is_follow || idempotency_key != NULL))
         return faas_fail(err, FAAS_INVALID,
-                         "--stream: not with --async or --idempotency-key, whose result is kept "
-                         "before anybody gets it");
+                         "--stream: not with --async, --follow or --idempotency-key, whose result "
+                         "is kept before anybody gets it");
+    if (is_async && is_follow)
+        return faas_fail(err, FAAS_INVALID,
+                         "--async prints the id and ends, --follow waits for the result: give one");
     FAAS_TRY(client_require_login(client, err)); /* before standard input is read */
     code = get_argument(args, &argument, err);
     request.body = argument.data;
@@ -130,6 +137,16 @@ static faas_code call(cli_client *client, const struct cli_args *args, struct cl
     stream_done(&stream);
     free(argument.data);
     return code;
+}
+
+/* answer is that of the queueing, then of the result. */
+static faas_code follow(cli_client *client, struct client_answer *answer, faas_err *err)
+{
+    char id[sizeof answer->call_id];
+
+    memcpy(id, answer->call_id, sizeof id);
+    output_note("call %s is queued; `faas cancel %s` ends it", id, id);
+    return queued_result(client, id, timeout_s, answer, err);
 }
 
 static void show_stderr_tail(const json_t *problem)
@@ -169,6 +186,8 @@ int cli_invoke(const struct cli_args *args)
 
     if (code == FAAS_OK)
         code = call(client, args, &answer, &err);
+    if (code == FAAS_OK && is_follow)
+        code = follow(client, &answer, &err);
     if (code == FAAS_OK && !output_flush())
         code = faas_fail(&err, FAAS_INTERNAL, "standard output cannot be written");
     if (code == FAAS_OK && is_async)

@@ -143,6 +143,7 @@ static const char invoke_details[] =
     "function that failed late. Ending the command (Ctrl-C) cancels the call.\n"
     "With --async the call is queued: its id is printed once it is stored, and it runs whatever\n"
     "happens; `faas result ID --wait-s 60` prints what it wrote, `faas cancel ID` ends it.\n"
+    "--follow does both: the call goes on when the command is ended.\n"
     "Exit status: 0 done; 1 the function failed or could not be started; 2 wrong usage or "
     "request;\n"
     "3 not logged in or token expired; 4 no such function, or not allowed; 5 the platform is\n"
@@ -163,6 +164,10 @@ static const char rollback_details[] =
     "Makes a new version that is what version N was, with the image that N ran: nothing is\n"
     "resolved again. Aliases, and whether the function is enabled, stay as they are.\n"
     "Exit status: 0 done; 2 there is no version before; 4 no such function or version.\n";
+
+static const char refresh_details[] =
+    "Makes a new version when the tag means another image than before; else nothing changes.\n"
+    "Exit status: 0 done; 2 the image cannot be had; 4 no such function.\n";
 
 static const char alias_details[] =
     "An alias is a name for a version: `faas invoke NAME:ALIAS` calls it. With several versions\n"
@@ -187,9 +192,19 @@ static const char call_details[] =
     "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
 
 static const char logs_details[] =
-    "Prints the last 64 KiB of what the call wrote to standard error, once it has ended. On a\n"
-    "terminal control characters are shown as ?, elsewhere the bytes are as they came.\n"
+    "Of a call's ID, the last 64 KiB of what it wrote to standard error. Of a function's NAME, a\n"
+    "line for each of its newest calls that have ended, oldest first, and what it wrote; with -f\n"
+    "those that end from now on, too, until Ctrl-C. On a terminal control characters are shown as "
+    "?,\n"
+    "elsewhere the bytes are as they came. With --json each call is one line, its record with "
+    "stderr.\n"
     "Exit status: 0 shown; 2 that is no id; 4 there is no record of such a call (any more).\n";
+
+static const char top_details[] =
+    "Calls that ended within --window-s, for each function: how many a second, how many did not\n"
+    "succeed, how long half and 99 of 100 took at most, placing and start included; and how many\n"
+    "run and wait now. At most the newest 2,000 are looked at. On a terminal it is shown anew\n"
+    "until Ctrl-C. --json prints one document.\n";
 
 static const char result_details[] =
     "Standard output holds exactly the bytes that the function wrote. Results of queued calls are\n"
@@ -370,6 +385,8 @@ const struct cli_verb cli_verbs[] = {
     {"versions", "NAME", "list a function's versions", versions_details, 1, 1, NULL, cli_versions},
     {"rollback", "NAME", "make an earlier version the newest", rollback_details, 1, 1,
      cli_rollback_options, cli_rollback},
+    {"refresh", "NAME", "look up the image behind a function's tag again", refresh_details, 1, 1,
+     NULL, cli_refresh},
     {"alias set", "NAME ALIAS VERSION[=WEIGHT]...", "name a version, or several with weights",
      alias_details, 3, CLI_LIST_MAX, NULL, cli_alias_set},
     {"alias list", "NAME", "list a function's aliases", alias_details, 1, 1, NULL, cli_alias_list},
@@ -382,7 +399,9 @@ const struct cli_verb cli_verbs[] = {
      bench_details, 1, 2, cli_bench_options, cli_bench},
     {"calls", "", "list calls that were made", calls_details, 0, 0, cli_calls_options, cli_calls},
     {"call", "ID", "show the record of a call", call_details, 1, 1, NULL, cli_call},
-    {"logs", "ID", "print what a call wrote to standard error", logs_details, 1, 1, NULL, cli_logs},
+    {"logs", "NAME | ID", "print what a function's calls, or one, wrote to standard error",
+     logs_details, 1, 1, cli_logs_options, cli_logs},
+    {"top", "", "show which functions are busy", top_details, 0, 0, cli_top_options, cli_top},
     {"result", "ID", "print the kept result of a queued call", result_details, 1, 1,
      cli_result_options, cli_result},
     {"cancel", "ID", "end a call", cancel_details, 1, 1, NULL, cli_cancel},
@@ -397,6 +416,8 @@ const struct cli_verb cli_verbs[] = {
     {"secret list", "", "list your secrets, without their values", NULL, 0, 0, NULL,
      cli_secret_list},
     {"secret remove", "NAME...", "remove secrets", NULL, 1, CLI_LIST_MAX, NULL, cli_secret_remove},
+    {"push", "IMAGE [REFERENCE]", "the same as faas image push", push_details, 1, 2,
+     cli_image_push_options, cli_image_push},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},
     {"image pull", "IMAGE", "take in an image from a registry", pull_details, 1, 1,

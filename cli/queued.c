@@ -5,6 +5,7 @@
 #include "cli/client.h"
 #include "cli/file.h"
 #include "cli/output.h"
+#include "cli/queued.h"
 
 #define WAIT_PART_S 20 /* of a long wait: one request */
 #define LIMIT       50
@@ -40,10 +41,10 @@ static bool has_ended(const json_t *record)
 
 /* ---- result ---- */
 
-static faas_code wait_for_end(cli_client *client, const char *id, struct client_answer *answer,
-                              faas_err *err)
+static faas_code wait_for_end(cli_client *client, const char *id, int64_t most_s,
+                              struct client_answer *answer, faas_err *err)
 {
-    for (int64_t left = wait_s; left > 0; left -= WAIT_PART_S) {
+    for (int64_t left = most_s; left > 0; left -= WAIT_PART_S) {
         int part = left < WAIT_PART_S ? (int)left : WAIT_PART_S;
         FAAS_AUTO(char) *of_call = client_path("/v1/calls/", id);
         FAAS_AUTO(char) *path = of_call != NULL ? file_path("%s?wait=%d", of_call, part) : NULL;
@@ -61,18 +62,25 @@ static faas_code wait_for_end(cli_client *client, const char *id, struct client_
     return FAAS_OK;
 }
 
+faas_code queued_result(cli_client *client, const char *id, int64_t most_s,
+                        struct client_answer *answer, faas_err *err)
+{
+    FAAS_AUTO(char) *path = path_of("/v1/calls/", id, "/result");
+    struct client_request request = {.method = "GET", .path = path, .sink = stdout};
+
+    FAAS_TRY(wait_for_end(client, id, most_s, answer, err));
+    if (path == NULL)
+        return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    return client_send(client, &request, answer, err);
+}
+
 static faas_code get_result(const struct cli_args *args, struct client_answer *answer,
                             faas_err *err)
 {
     FAAS_AUTO(cli_client) *client = NULL;
-    FAAS_AUTO(char) *path = path_of("/v1/calls/", args->rest.items[0], "/result");
-    struct client_request request = {.method = "GET", .path = path, .sink = stdout};
 
     FAAS_TRY(client_open(&args->common, &client, err));
-    FAAS_TRY(wait_for_end(client, args->rest.items[0], answer, err));
-    if (path == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return client_send(client, &request, answer, err);
+    return queued_result(client, args->rest.items[0], wait_s, answer, err);
 }
 
 int cli_result(const struct cli_args *args)

@@ -6,6 +6,7 @@
 #include "cli/client.h"
 #include "cli/file.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/stack_diff.h"
 #include "cli/stack_job.h"
 
@@ -262,9 +263,12 @@ static void apply_all(struct deploying *deploying, bool is_json)
 {
     for (size_t i = 0; i < deploying->jobs.count; i++) {
         struct stack_job *job = &deploying->jobs.items[i];
+        const struct progress_of of = {"deploying", job->name, i, deploying->jobs.count};
+        struct progress *progress = progress_begin(&of);
 
         if (job->outcome == STACK_PENDING && apply(deploying, job, &job->err) != FAAS_OK)
             job->outcome = STACK_FAILED;
+        progress_end(progress);
         if (!is_json)
             stack_report_outcome(job);
     }

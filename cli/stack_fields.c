@@ -1,14 +1,12 @@
 /* The fields of one function, as a table: what each is called, what it becomes in a registration. */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
+#include "base/quantity.h"
 #include "cli/args.h"
 #include "cli/stack.h"
 
 #define WHOLE_MAX 1e12 /* the platform's own bounds decide; they name the limit */
-#define MIB       1048576.0
-#define GIB       (MIB * 1024)
 
 struct rule {
     const char *name; /* in the file; NULL ends */
@@ -166,49 +164,25 @@ static bool read_real(const struct reading *reading, json_t **out_value)
     return true;
 }
 
-/* Kubernetes's "100m" is a tenth of a processor. */
 static bool read_cpu(const struct reading *reading, json_t **out_value)
 {
-    const struct tree_node *node = reading->node;
-    size_t len = node->kind == TREE_TEXT ? strlen(node->text) : 0;
-    bool has_unit = len > 0 && node->text[len - 1] == 'm';
-    char digits[16];
-    double number;
+    double cpus;
 
-    if (len == 0 || len >= sizeof digits)
+    if (reading->node->kind != TREE_TEXT || !faas_quantity_cpus(reading->node->text, &cpus) ||
+        cpus > WHOLE_MAX)
         return false;
-    snprintf(digits, sizeof digits, "%.*s", (int)(len - has_unit), node->text);
-    if (!args_real(digits, 0, WHOLE_MAX, &number))
-        return false;
-    *out_value = json_real(has_unit ? number / 1000 : number);
+    *out_value = json_real(cpus);
     return true;
 }
 
-/* 128Mi, 128m, 1G, 134217728: bytes with Kubernetes's and Docker's units. */
 static bool read_memory(const struct reading *reading, json_t **out_value)
 {
-    static const struct unit {
-        const char *name;
-        double bytes;
-    } units[] = {
-        {"", 1},    {"k", 1024}, {"K", 1000}, {"Ki", 1024}, {"m", MIB},
-        {"M", 1e6}, {"Mi", MIB}, {"g", GIB},  {"G", 1e9},   {"Gi", GIB},
-    };
-    const struct tree_node *node = reading->node;
-    size_t digits = node->kind == TREE_TEXT ? strspn(node->text, "0123456789") : 0;
-    char number[16];
-    int64_t count;
+    int64_t mib;
 
-    if (digits == 0 || digits >= sizeof number)
+    if (reading->node->kind != TREE_TEXT || !faas_quantity_mib(reading->node->text, &mib))
         return false;
-    snprintf(number, sizeof number, "%.*s", (int)digits, node->text);
-    for (size_t i = 0; i < FAAS_ARRAY_LEN(units); i++)
-        if (strcmp(units[i].name, node->text + digits) == 0 &&
-            args_int(number, 0, WHOLE_MAX, &count) && (double)count * units[i].bytes < 1e15) {
-            *out_value = json_integer((json_int_t)ceil((double)count * units[i].bytes / MIB));
-            return true;
-        }
-    return false;
+    *out_value = json_integer(mib);
+    return true;
 }
 
 static bool read_bool(const struct reading *reading, json_t **out_value)

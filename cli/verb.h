@@ -91,7 +91,11 @@ int cli_apikey_remove(const struct cli_args *args);
 extern const struct cli_option cli_calls_options[];
 int cli_calls(const struct cli_args *args);
 int cli_call(const struct cli_args *args);
+/* logs.c, top.c */
+extern const struct cli_option cli_logs_options[];
 int cli_logs(const struct cli_args *args);
+extern const struct cli_option cli_top_options[];
+int cli_top(const struct cli_args *args);
 /* deploy.c, functions.c, invoke.c */
 extern const struct cli_option cli_deploy_options[];
 extern const struct cli_option cli_list_options[];
@@ -115,6 +119,7 @@ int cli_completion(const struct cli_args *args);
 extern const struct cli_option cli_rollback_options[];
 int cli_versions(const struct cli_args *args);
 int cli_rollback(const struct cli_args *args);
+int cli_refresh(const struct cli_args *args);
 int cli_alias_set(const struct cli_args *args);
 int cli_alias_list(const struct cli_args *args);
 int cli_alias_remove(const struct cli_args *args);

@@ -329,3 +329,23 @@ int cli_enable(const struct cli_args *args)
 {
     return run(args, enable, tell_disabled);
 }
+
+/* ---- refresh ---- */
+
+static faas_code refresh(const struct cli_args *args, struct said *said, faas_err *err)
+{
+    FAAS_AUTO(char) *path = path_of(args->rest.items[0], "/refresh");
+
+    return ask(said, "POST", path, NULL, err);
+}
+
+static void tell_refreshed(const struct cli_args *args, const json_t *doc)
+{
+    output_say("%s: version %" JSON_INTEGER_FORMAT ", its image as its tag is now",
+               args->rest.items[0], number_of(doc, "version"));
+}
+
+int cli_refresh(const struct cli_args *args)
+{
+    return run(args, refresh, tell_refreshed);
+}

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "contract.h"
+#include "gateway/openfaas.h"
 #include "gateway/params.h"
 #include "gateway/problem.h"
 
@@ -123,6 +124,22 @@ static void answer_log(struct forward *f, const struct faas_rpc_reply *reply)
                       len);
 }
 
+static void answer_openfaas(struct forward *f, const struct faas_rpc_reply *reply)
+{
+    faas_err err = {0};
+    char *text = NULL;
+    size_t len = 0;
+
+    if (openfaas_answer(f->x->match.route, faas_msg_data(reply->msg), faas_msg_len(reply->msg),
+                        &text, &len, &err) == FAAS_OK) {
+        http_answer_bytes(f->x, f->x->match.route->status, text != NULL ? "application/json" : NULL,
+                          text, len);
+        return;
+    }
+    (void)faas_fail(&err, FAAS_INTERNAL, "internal error");
+    problem_from_err(f->x, &err, "registry");
+}
+
 static int status_of(const struct gw_route *route, const struct faas_rpc_reply *reply)
 {
     FAAS_AUTO(json_t) *doc = NULL;
@@ -147,6 +164,10 @@ static void answer_success(struct forward *f, const struct faas_rpc_reply *reply
     }
     if (route->what == GW_LOG) {
         answer_log(f, reply);
+        return;
+    }
+    if (openfaas_speaks(route)) {
+        answer_openfaas(f, reply);
         return;
     }
     if (route->status == 204) {
@@ -315,7 +336,7 @@ static void send_directly(struct forward *f, struct faas_rpc_request *req,
 static void send(struct forward *f)
 {
     const struct gw_route *route = f->x->match.route;
-    bool is_read = strcmp(route->method, "GET") == 0;
+    bool is_read = strcmp(route->method, "GET") == 0 || route->what == GW_SYS_SCALE;
     struct caller_headers headers = {.count = 0};
     struct faas_rpc_request req = {
         .subject = route->subject,

@@ -33,7 +33,8 @@ void http_exchange_free(http_exchange *x)
     free(x->key);
     free(x->own);
     free(x->path);
-    if (x->body != NULL && x->match.route != NULL && x->match.route->what == GW_SET)
+    if (x->body != NULL && x->match.route != NULL &&
+        (x->match.route->what == GW_SET || x->match.route->what == GW_SYS_SECRET))
         explicit_bzero(x->body, x->body_len);
     free(x->body);
     free(x);

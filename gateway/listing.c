@@ -8,6 +8,7 @@
 #include "base/spill.h"
 #include "contract.h"
 #include "gateway/forward.h"
+#include "gateway/openfaas.h"
 #include "gateway/params.h"
 #include "gateway/problem.h"
 
@@ -21,7 +22,7 @@ struct listing {
     struct gateway *gw;
     http_exchange *x; /* NULL: answered already, while a page was under way */
     struct faas_ctx ctx;
-    bool is_long;
+    bool is_long, is_openfaas;
 
     /* Of the pool while it reads a page, else of the loop. */
     json_t *ask; /* body of the next request: the caller's fields, limit, cursor */
@@ -91,6 +92,7 @@ static faas_code read_page(struct listing *l, faas_err *err)
         FAAS_FIELD_END,
     };
     FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(json_t) *items = NULL;
     struct page page = {0};
     faas_err why = {0};
 
@@ -100,7 +102,8 @@ static faas_code read_page(struct listing *l, faas_err *err)
     if (!json_is_array(page.items) || json_array_size(page.items) > FAAS_LIST_MAX - l->count ||
         (page.next_cursor != NULL && json_array_size(page.items) == 0))
         return faas_fail_sys(err, EPROTO, "page of a list: bad items");
-    FAAS_TRY(add_records(l, page.items, err));
+    items = l->is_openfaas ? openfaas_functions(page.items) : json_incref(page.items);
+    FAAS_TRY(add_records(l, items, err));
     l->is_complete = page.next_cursor == NULL || l->count == FAAS_LIST_MAX;
     if (!l->is_complete)
         return ask_from(l, page.next_cursor, err);
@@ -296,6 +299,7 @@ static faas_code begin(struct gateway *gw, http_exchange *x, faas_err *err)
     faas_spill_init(&l->text, MEMORY_MAX, gw->conf.spill_dir);
     l->gw = gw;
     l->x = x;
+    l->is_openfaas = openfaas_speaks(x->match.route);
     forward_fill_ctx(&l->ctx, x);
     FAAS_TRY(read_body(x, &l->ask, err));
     FAAS_TRY(ask_from(l, "", err));

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
+#include "gateway/about.h"
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
 #include "gateway/http_tls.h"
@@ -18,7 +19,6 @@
 #include "gateway/problem.h"
 #include "gateway/queued.h"
 #include "gateway/scrape.h"
-#include "gateway/validate.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
@@ -94,9 +94,17 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         break;
     case GW_LOG:
     case GW_HEALTH:
+    case GW_SYS_DEPLOY:
+    case GW_SYS_REMOVE:
+    case GW_SYS_STATUS:
+    case GW_SYS_SCALE:
+    case GW_SYS_SECRETS:
+    case GW_SYS_SECRET:
+    case GW_SYS_UNSECRET:
         forward_begin(gw, x);
         break;
     case GW_LIST:
+    case GW_SYS_LIST:
         listing_begin(gw, x);
         break;
     case GW_CALL:
@@ -116,7 +124,7 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         cancel_begin(gw, x);
         break;
     case GW_VALIDATE:
-        validate_answer(x);
+        about_caller(x);
         break;
     case GW_HEALTHZ:
         status_answer(&gw->status, x);
@@ -126,6 +134,9 @@ static void carry_out(struct gateway *gw, http_exchange *x)
         break;
     case GW_OPENAPI:
         openapi_answer(x);
+        break;
+    case GW_SYS_INFO:
+        about_platform(x);
         break;
     }
 }

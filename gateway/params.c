@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "contract.h"
 #include "crypto/apikey.h"
+#include "gateway/openfaas.h"
 
 static int hex(char c)
 {
@@ -149,6 +150,8 @@ faas_code gw_request_json(const struct gw_input *in, char **out_text, size_t *ou
     bool has_query = in->query != NULL && in->query[0] != '\0';
     faas_code rc = FAAS_OK;
 
+    if (openfaas_speaks(in->match->route))
+        return openfaas_request(in, out_text, out_len, err);
     if (has_query && !takes_query(in->match->route->method))
         return faas_fail(err, FAAS_INVALID, "query: parameters of this request go in its body");
     if (has_query && in->body_len > 0)

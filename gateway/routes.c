@@ -88,6 +88,18 @@ const struct gw_route gw_routes[] = {
     {"DELETE", "/v1/secrets/{name}",                      GW_FORWARD,  R(SECRET_DROP), GW_DEPLOY, QUERY,       WRITE_MS,   204, NULL},
 
     {"GET",    "/v1/instances",                           GW_INSTANCES, NULL,          GW_READ,   QUERY,       0,          200, NULL},
+    {"GET",    "/system/functions",                       GW_SYS_LIST,    R(PAGE),     GW_READ,   QUERY,       LIST_MS,    200, NULL},
+    {"POST",   "/system/functions",                       GW_SYS_DEPLOY,  R(REGISTER), GW_DEPLOY, RECORD,      RESOLVE_MS, 202, "name"},
+    {"PUT",    "/system/functions",                       GW_SYS_DEPLOY,  R(REPLACE),  GW_DEPLOY, RECORD,      RESOLVE_MS, 200, "name"},
+    {"DELETE", "/system/functions",                       GW_SYS_REMOVE,  R(DELETE),   GW_DEPLOY, QUERY,       WRITE_MS,   202, "name"},
+    {"GET",    "/system/function/{name}",                 GW_SYS_STATUS,  R(RETRIEVE), GW_READ,   QUERY,       READ_MS,    200, "name"},
+    {"POST",   "/system/scale-function/{name}",           GW_SYS_SCALE,   R(RETRIEVE), GW_DEPLOY, QUERY,       READ_MS,    202, "name"},
+    {"GET",    "/system/secrets",                         GW_SYS_SECRETS, R(SECRETS),  GW_READ,   QUERY,       READ_MS,    200, NULL},
+    {"POST",   "/system/secrets",                         GW_SYS_SECRET,  R(SECRET_SET), GW_DEPLOY, SECRET,    WRITE_MS,   201, NULL},
+    {"PUT",    "/system/secrets",                         GW_SYS_SECRET,  R(SECRET_SET), GW_DEPLOY, SECRET,    WRITE_MS,   200, NULL},
+    {"DELETE", "/system/secrets",                         GW_SYS_UNSECRET, R(SECRET_DROP), GW_DEPLOY, QUERY,   WRITE_MS,   202, NULL},
+    {"GET",    "/system/info",                            GW_SYS_INFO, NULL,           GW_ANY,    0,           0,          200, NULL},
+
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {"GET",    "/openapi.yaml",                           GW_OPENAPI,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {.method = NULL},

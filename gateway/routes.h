@@ -31,6 +31,16 @@ enum gw_what {
     GW_HEALTHZ,   /* all services alive */
     GW_INSTANCES, /* what heartbeats tell of each instance */
     GW_OPENAPI,   /* docs/openapi.yaml */
+    /* From here on as OpenFaaS's clients say it (openfaas.h). */
+    GW_SYS_LIST,
+    GW_SYS_DEPLOY,
+    GW_SYS_REMOVE,
+    GW_SYS_STATUS,
+    GW_SYS_SCALE,
+    GW_SYS_SECRETS,
+    GW_SYS_SECRET,
+    GW_SYS_UNSECRET,
+    GW_SYS_INFO,
 };
 /* Who may.  A person's token may everything but what is GW_PUBLIC to all; an API key what its verbs
  * say.  A row that says nothing is closed to keys. */

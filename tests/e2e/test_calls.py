@@ -1,9 +1,11 @@
 """Records of calls: each is listed and found, by its user alone; none that is older than a moment is lost with its publisher."""
 import concurrent.futures
+import json
 import os
 import pathlib
 import signal
 import sqlite3
+import subprocess
 import time
 import urllib.parse
 
@@ -176,3 +178,43 @@ def test_the_command_line_shows_them(platform, user):
         assert platform.run("logs", "0190a000-0000-7000-8000-000000000001").returncode == 4
     finally:
         platform.env = kept
+
+
+def test_the_command_line_follows_a_function(platform):
+    me = Client.new(platform.url)
+    me.register("faas-tests/fail:latest", "fail")
+    me.register("faas-examples/echo:latest", "echo")
+    env = {**platform.env, "FAAS_URL": platform.url, "FAAS_TOKEN": me.token}
+
+    def faas(*args):
+        return subprocess.run([platform.faas, *args], env=env, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+
+    def call(size):
+        call_id = me.call("fail", f"stderr {size}").headers["X-Call-Id"]
+        finished(me, call_id)
+        return call_id
+    ids = [call(size) for size in (64, 128, 192)]
+    lines = [json.loads(line) for line in faas("logs", "fail", "--json", "--since", "10m").stdout.splitlines()]
+    assert [(line["id"], len(line["stderr"])) for line in lines] == list(zip(ids, (64, 128, 192)))
+    last = faas("logs", "fail", "--limit", "1")
+    assert last.returncode == 0 and f" {ids[2]} " in last.stdout.splitlines()[0] and len(last.stdout.split("\n", 1)[1]) == 192 and ids[1] not in last.stdout, last
+    assert len(faas("logs", "fail", "--call", ids[0]).stdout) == 64
+    assert "faas list" in faas("logs", "nobody").stderr and faas("logs", "fail", "--since", "soon").returncode == 2
+    with subprocess.Popen([platform.faas, "logs", "fail", "-f", "--limit", "2", "--json"], env=env, text=True, stdout=subprocess.PIPE) as follow:
+        try:
+            got = [json.loads(follow.stdout.readline())["id"] for _ in range(2)]
+            more = [call(64) for _ in range(3)]
+            got += [json.loads(follow.stdout.readline())["id"] for _ in more]
+        finally:
+            follow.kill()
+    assert got == ids[1:] + more
+    queued = faas("invoke", "echo", "later", "--follow")
+    assert (queued.returncode, queued.stdout) == (0, "later") and "faas cancel" in queued.stderr, queued
+    finished(me, queued.stderr.split()[1])
+    assert faas("invoke", "echo", "x", "--follow", "--async").returncode == 2
+    top = json.loads(faas("top", "--json", "--window-s", "600").stdout)
+    assert [f["function"] for f in top["functions"]] == ["fail", "echo"], top
+    busiest = top["functions"][0]
+    assert busiest["calls"] == 6 and busiest["running"] == busiest["queued"] == 0 and busiest["p99_ms"] >= busiest["p50_ms"] > 0, top
+    table = faas("top", "--once", "--window-s", "600").stdout.splitlines()
+    assert table[0].split() == ["FUNCTION", "CALLS/S", "ERRORS", "RUNNING", "QUEUED", "P50", "P99"] and table[1].split()[0] == "fail", table

@@ -1,12 +1,16 @@
 """The faas command line against the running platform."""
+import fcntl
 import json
 import os
+import pty
 import stat
+import struct
 import subprocess
+import termios
 
 import pytest
 
-from support import unique
+from support import Client, unique
 
 PASSWORD = "a long enough password"
 
@@ -108,3 +112,34 @@ def test_status_lists_every_process(platform):
     services = [p["service"] for p in status["processes"]]
     for name, count in {**platform.replicas, "gateway": 1}.items():
         assert services.count(name) == count, (name, services)
+
+
+def test_what_takes_its_time_is_shown_on_a_terminal_alone(platform, tmp_path):
+    """On a pty standard error has the line, and takes it away; in a pipe it has nothing."""
+    env = {**platform.env, "FAAS_URL": platform.url, "FAAS_TOKEN": Client.new(platform.url).token, "TERM": "xterm"}
+    stack = tmp_path / "stack.yml"
+    stack.write_text("functions:\n  one: {image: faas-examples/echo:latest}\n  two: {image: faas-examples/echo:latest}\n")
+
+    def shown(*args, **more):
+        ours, theirs = pty.openpty()
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 70, 0, 0))
+            done = subprocess.run([platform.faas, *args], env={**env, **more}, text=True, stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, timeout=60)
+            assert done.returncode == 0, done
+            os.write(theirs, b"END")
+            text = b""
+            while not text.endswith(b"END"):
+                text += os.read(ours, 65536)
+            return text.decode().removesuffix("END"), done.stdout
+        finally:
+            os.close(ours)
+            os.close(theirs)
+    line, said = shown("deploy", "single", "--image", "faas-examples/echo:latest")
+    assert line.startswith("\r\x1b[Kdeploying single, 0 s") and line.endswith("\r\x1b[K") and said.startswith("created single"), (line, said)
+    line, said = shown("deploy", "-f", str(stack))
+    assert "[....................] 0/2 deploying one, 0 s" in line and "[##########..........] 1/2 deploying two, 0 s" in line, line
+    assert shown("deploy", "single", "--image", "faas-examples/echo:latest", TERM="dumb")[0] == ""
+    piped = subprocess.run([platform.faas, "deploy", "single", "--image", "faas-examples/echo:latest"], env=env, text=True, capture_output=True, timeout=60)
+    assert (piped.returncode, piped.stderr) == (0, ""), piped
+    again = subprocess.run([platform.faas, "refresh", "single"], env=env, text=True, capture_output=True, timeout=60)
+    assert again.returncode == 0 and again.stdout.startswith("single: version "), again

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import conftest
-from support import free_port
+from support import Client, free_port
 
 README = (conftest.ROOT / "README.md").read_text()
 
@@ -36,19 +36,64 @@ def test_the_commands_under_use_it(engine, tmp_path, where):
     assert "ABC" in done.stdout and "HELLO" in done.stdout
 
 
-def test_the_commands_of_the_page_on_versions(platform, client, tmp_path):
-    shell, http = re.findall(r"```sh\n(.*?)```", (conftest.ROOT / "docs/VERSIONS.md").read_text(), re.S)
-    env = {**platform.env, "PATH": f"{conftest.BIN}:{os.environ['PATH']}", "FAAS_URL": platform.url, "FAAS_TOKEN": client.token, "TOKEN": client.token}
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", shell + http.replace("curl", "curl -sS --fail-with-body")], env=env, text=True, capture_output=True, timeout=120)
-    assert done.returncode == 0, (done.stdout, done.stderr)
+def run_page(name, platform, folder):
+    """Every sh block of a page of docs/, in order, as a new user of the platform; what it printed."""
+    script = "".join(re.findall(r"```sh\n(.*?)```", (conftest.ROOT / "docs" / name).read_text(), re.S))
+    token = Client.new(platform.url).token
+    (folder / "faas").symlink_to(platform.data)  # where commands about images look by default
+    env = {**platform.env, "PATH": f"{conftest.BIN}:{os.environ['PATH']}", "FAAS_URL": platform.url, "FAAS_TOKEN": token, "TOKEN": token, "XDG_DATA_HOME": str(folder)}
+    script = re.sub(r"\bcurl ", "curl -sS --fail-with-body ", script)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=env, text=True, capture_output=True, timeout=240)
+    assert done.returncode == 0, (done.stderr, done.stdout)
+    return done
+
+
+def test_the_commands_of_the_page_on_versions(platform, tmp_path):
+    done = run_page("VERSIONS.md", platform, tmp_path)
     assert "HELLOhellogreet:live is version 1\nhellogreet:live is 1=90 2=10\n" in done.stdout, done.stdout
     assert "is what version 1 was" in done.stdout and "enabled greet\nremoved greet:live\n" in done.stdout, done.stdout
 
 
+def test_the_recipes(platform, tmp_path):
+    if not platform.is_native:
+        pytest.skip("what is packed is in the image store of sandboxes")
+    done = run_page("HOWTO.md", platform, tmp_path)
+    assert done.stdout.count("ONCE") == 2 and "GREETING=hello" in done.stdout and "removed canary" in done.stdout, done.stdout
+
+
+def test_the_commands_of_the_page_on_openfaas(platform, tmp_path):
+    done = run_page("OPENFAAS.md", platform, tmp_path)
+    status = json.loads(done.stdout.removeprefix("ABC"))
+    assert status["name"] == "shout" and status["availableReplicas"] == 1, done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
+def test_the_tutorial(tmp_path):
+    script, port = "".join(re.findall(r"```sh\n(.*?)```", (conftest.ROOT / "docs/TUTORIAL.md").read_text(), re.S)), free_port()
+    for printed, here in (("make\n", ""), ("$PWD/build/release/bin", str(conftest.BIN)), ("faas up --detach", f"faas up --detach --listen 127.0.0.1:{port}")):
+        assert printed in script
+        script = script.replace(printed, here)
+    env = {**os.environ, "DOCKER_HOST": "unix:///nowhere", "HOME": str(tmp_path), "FAAS_URL": f"http://127.0.0.1:{port}", "SPAWNER_RUN_DIR": str(tmp_path / "run")}
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        env.pop(name, None)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=env, text=True, capture_output=True, timeout=300)
+    subprocess.run([conftest.BIN / "faas", "down"], env=env, capture_output=True, timeout=120)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    greetings = re.findall(r"^(?:Hello|Good day), \w+!$", done.stdout, re.M)
+    assert greetings == ["Hello, world!", "Good day, world!", "Hello, world!", "Good day, world!", "Good day, later!"], done.stdout
+    assert done.stdout.count("open sesame") == 2 and "looked at the secret" in done.stdout, done.stdout
+
+
 def test_the_two_commands_are_named_and_the_links_lead_somewhere():
     assert blocks("Two commands") == ["make demo\nmake test\n"]
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (conftest.ROOT / target).exists(), target
+    for page in [*conftest.ROOT.glob("*.md"), *(conftest.ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert "://" in target or (page.parent / target).exists(), (page.name, target)
+
+
+def test_the_index_names_every_document():
+    named = set(re.findall(r"\]\(([^)]+)\)", (conftest.ROOT / "docs/README.md").read_text()))
+    assert {p.name for p in (conftest.ROOT / "docs").iterdir()} - {"README.md"} <= named
 
 
 def test_a_stack_is_deployed_in_the_version_of_the_programs():

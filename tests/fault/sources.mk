@@ -27,8 +27,8 @@ $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c image_re
 $(eval $(call fault,stack,$(CLI_STACK) cli/args.c))
 $(eval $(call fault,spawner,$(addprefix services/spawner/,call_spec.c ledger.c) $(SPAWNER_DOCKER) \
     tests/support/answer.c))
-$(eval $(call fault,gateway,$(addprefix gateway/,params.c routes.c rate.c revoked.c exposition.c)))
-$(eval $(call fault,apikey,services/auth/apikey.c services/auth/account.c $(addprefix gateway/,permit.c params.c routes.c)))
+$(eval $(call fault,gateway,$(addprefix gateway/,params.c openfaas.c routes.c rate.c revoked.c exposition.c)))
+$(eval $(call fault,apikey,services/auth/apikey.c services/auth/account.c $(addprefix gateway/,permit.c params.c openfaas.c routes.c)))
 $(eval $(call fault,image,$(SPAWNER_IMAGE)))
 
 # The networking half of libfaas, against a real nats-server: $(call fault_net,module); an integration test.

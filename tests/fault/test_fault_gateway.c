@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gateway/exposition.h"
+#include "gateway/openfaas.h"
 #include "gateway/params.h"
 #include "gateway/rate.h"
 #include "gateway/revoked.h"
@@ -40,6 +41,55 @@ static faas_code make_body(void *state, faas_err *err)
     FAAS_TRY(gw_request_json(&in, &text, &len, err));
     assert_string_equal(text, "{\"description\":\"longer than sixteen bytes\",\"name\":\"upper\"}");
     return FAAS_OK;
+}
+
+#define DEPLOYMENT                                                                                 \
+    "{\"service\":\"f\",\"image\":\"i\",\"envProcess\":\"cat\",\"envVars\":{\"A\":\"1\"},"         \
+    "\"annotations\":{\"faas.input\":\"stdin\",\"faas.timeout_ms\":\"500\"},"                      \
+    "\"limits\":{\"memory\":\"1Gi\",\"cpu\":\"250m\"}}"
+
+static faas_code make_deployment(void *state, faas_err *err)
+{
+    static const struct gw_route route = {.method = "PUT", .what = GW_SYS_DEPLOY};
+    const struct gw_match match = {.route = &route};
+    const struct gw_input in = {
+        .match = &match, .body = DEPLOYMENT, .body_len = strlen(DEPLOYMENT)};
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+
+    (void)state;
+    FAAS_TRY(gw_request_json(&in, &text, &len, err));
+    assert_string_equal(text, "{\"name\":\"f\",\"payload\":\"i\",\"env\":{\"A\":\"1\",\"fprocess\":"
+                              "\"cat\"},\"limits\":{\"memory_mb\":1024,\"cpus\":0.25},"
+                              "\"input\":\"stdin\",\"timeout_ms\":500}");
+    return FAAS_OK;
+}
+
+/* What is left out of a status would read as a function without it. */
+static faas_code show_function(void *state, faas_err *err)
+{
+    static const struct gw_route route = {.method = "GET", .what = GW_SYS_STATUS};
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+
+    FAAS_TRY(openfaas_answer(&route, state, strlen(state), &text, &len, err));
+    assert_string_equal(text,
+                        "{\"name\":\"f\",\"image\":\"i\",\"envProcess\":\"cat\",\"envVars\":{"
+                        "\"A\":\"1\"},\"annotations\":{\"faas.input\":\"argv\"},\"limits\":{"
+                        "\"memory\":\"64Mi\",\"cpu\":\"500m\"},\"readOnlyRootFilesystem\":true,"
+                        "\"replicas\":1,\"availableReplicas\":1,\"createdAt\":\"now\"}");
+    return FAAS_OK;
+}
+
+static void what_openfaas_says_is_whole_or_memory_is_blamed(void **state)
+{
+    static char record[] =
+        "{\"name\":\"f\",\"payload\":\"i\",\"input\":\"argv\",\"env\":{\"A\":\"1\","
+        "\"fprocess\":\"cat\"},\"limits\":{\"memory_mb\":64,\"cpus\":0.5},\"created_at\":\"now\"}";
+
+    (void)state;
+    fault_each(make_deployment, NULL, 20);
+    fault_each(show_function, record, 20);
 }
 
 static void a_request_is_whole_or_memory_is_blamed(void **state)
@@ -134,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_whole_or_memory_is_blamed),
+        cmocka_unit_test(what_openfaas_says_is_whole_or_memory_is_blamed),
         cmocka_unit_test(what_is_revoked_stays_revoked),
         cmocka_unit_test(a_limit_holds_or_there_is_no_gateway),
         cmocka_unit_test(a_page_of_figures_is_whole_or_there_is_none),

@@ -184,6 +184,11 @@ static void a_key_for_some_functions_touches_no_other(void **state)
         {"GET", "/v1/functions/%s/versions", NULL, NULL},
         {"POST", "/v1/functions/%s/refresh", NULL, "{}"},
         {"GET", "/v1/calls", "function=%s&limit=3", NULL},
+        {"POST", "/system/functions", NULL, "{\"service\":\"%s\",\"image\":\"x\"}"},
+        {"PUT", "/system/functions", NULL, "{\"service\":\"%s\",\"image\":\"x\"}"},
+        {"DELETE", "/system/functions", NULL, "{\"functionName\":\"%s\"}"},
+        {"GET", "/system/function/%s", NULL, NULL},
+        {"POST", "/system/scale-function/%s", NULL, "{\"serviceName\":\"ci-a\"}"},
     };
     static const struct {
         const char *name;

@@ -1,8 +1,11 @@
-#include "gateway/validate.h"
+#include "gateway/about.h"
+
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "gateway/apikeys.h"
+#include "gateway/openfaas.h"
 
 /* What a key is for, besides whose it is. */
 static bool add_key(const struct gw_key *key, json_t *doc)
@@ -13,7 +16,7 @@ static bool add_key(const struct gw_key *key, json_t *doc)
            json_object_set(doc, "key", about) == 0;
 }
 
-void validate_answer(http_exchange *x)
+void about_caller(http_exchange *x)
 {
     char expires[FAAS_TIME_TEXT];
     FAAS_AUTO(json_t) *doc = NULL;
@@ -25,5 +28,13 @@ void validate_answer(http_exchange *x)
                     "expires_at", expires);
     if (doc != NULL && (x->key == NULL || add_key(x->key, doc)))
         text = faas_json_text(doc, &len);
+    http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
+}
+
+void about_platform(http_exchange *x)
+{
+    size_t len = 0;
+    char *text = openfaas_info(&len);
+
     http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
 }
