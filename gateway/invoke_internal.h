@@ -98,6 +98,8 @@ void invoke_forget_asks(struct invoke *inv);
 
 /* ---- invoke_answer.c: the exchange is answered, inv is still the caller's ---- */
 void invoke_answer_end(struct invoke *inv);
+/* The Content-Type that a HEAD or END names; false: it names none. */
+bool invoke_answer_type(struct invoke *inv, const json_t *said);
 void invoke_answer_fail(struct invoke *inv, const struct faas_frame *frame);
 void invoke_answer_err(struct invoke *inv, const faas_err *err, bool may_have_run);
 

@@ -99,17 +99,19 @@ static void on_gone(http_exchange *x)
 
 static faas_code begin(struct invoke *inv, faas_err *err)
 {
-    const struct http_stream_conf conf = {
-        .status = inv->x->match.route->status,
-        .type = inv->shape == GW_EVENTS ? "text/event-stream" : "application/octet-stream",
-        .is_events = inv->shape == GW_EVENTS,
-        .room = on_room,
-        .gone = on_gone};
-    const char *spawner =
-        json_string_value(json_object_get(faas_frames_in_head(inv->in), "spawner"));
+    struct http_stream_conf conf = {.status = inv->x->match.route->status,
+                                    .type = inv->shape == GW_EVENTS ? "text/event-stream"
+                                                                    : "application/octet-stream",
+                                    .is_events = inv->shape == GW_EVENTS,
+                                    .room = on_room,
+                                    .gone = on_gone};
+    const json_t *head = faas_frames_in_head(inv->in);
+    const char *spawner = json_string_value(json_object_get(head, "spawner"));
 
     if (spawner != NULL && faas_frames_in_end(inv->in) == NULL) /* else it is there already */
         http_header(inv->x, "X-Served-By", "%s", spawner);
+    if (inv->shape != GW_EVENTS && invoke_answer_type(inv, head))
+        conf.type = NULL;
     http_header(inv->x, "X-Accel-Buffering", "no"); /* a proxy must not collect it */
     FAAS_TRY(http_stream_begin(inv->x, &conf, err));
     inv->has_begun = true;

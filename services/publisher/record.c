@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct head { /* the stored fields that matter here; borrowed from the document */
-    const char *id, *name, *reference, *input, *network, *reuse, *isolation;
+    const char *id, *name, *reference, *input, *network, *reuse, *isolation, *content_type;
     const char *digest_kind, *digest_value;
     int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
     int64_t memory_mb, pids, tmp_mb, output_mb;
@@ -47,6 +47,7 @@ static const struct faas_json_field head_fields[] = {
     FAAS_FIELD(STR, struct head, network, "network", 1, 32, false),
     FAAS_FIELD(STR, struct head, reuse, "reuse", 1, 32, false),
     FAAS_FIELD(STR, struct head, isolation, "isolation", 1, 64, false),
+    FAAS_FIELD(STR, struct head, content_type, "content_type", 0, FAAS_MEDIA_TYPE_MAX, false),
     FAAS_FIELD(INT, struct head, version, "version", 1, 1e15, true),
     FAAS_FIELD(INT, struct head, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD(INT, struct head, start_timeout_ms, "start_timeout_ms", 1, FAAS_TIMEOUT_MS_MAX,
@@ -69,6 +70,7 @@ static const struct head head_defaults = {
     .network = "none",
     .reuse = "fresh",
     .isolation = "docker",
+    .content_type = "",
     .digest_kind = "",
     .digest_value = "",
     .timeout_ms = FAAS_TIMEOUT_MS,
@@ -172,6 +174,9 @@ static faas_code record_new(const struct head *head, const char *key, struct rec
 
     snprintf(tenant, sizeof tenant, "%.36s", key + 2);
     spec = spec_new(head, tenant);
+    if (head->content_type[0] != '\0' &&
+        json_object_set_new(spec, "content_type", json_string(head->content_type)) != 0)
+        return faas_fail_sys(err, ENOMEM, "hold a function record");
     text = spec != NULL ? faas_json_text(spec, &len) : NULL;
     rec = text != NULL ? calloc(1, sizeof *rec + len) : NULL;
     if (rec == NULL)

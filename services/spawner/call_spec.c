@@ -21,7 +21,7 @@ struct body {
     json_t *command, *env, *secrets;
     double cpus;
     int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr, version;
-    const char *isolation, *stream;
+    const char *isolation, *stream, *content_type;
     bool may_pull;
 };
 
@@ -62,6 +62,7 @@ static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(BOOL, struct body, may_pull, "pull", 0, 0, false),
     FAAS_FIELD(INT, struct body, last_stderr, "last_stderr", 0, FAAS_STDERR_TAIL, false),
     FAAS_FIELD(STR, struct body, stream, "stream", 0, 32, false),
+    FAAS_FIELD(STR, struct body, content_type, "content_type", 0, FAAS_MEDIA_TYPE_MAX, false),
     FAAS_FIELD_END,
 };
 
@@ -201,6 +202,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
                          .function = "",
                          .isolation = "docker",
                          .stream = "",
+                         .content_type = "",
                          .cpus = run.cpus,
                          .memory_mb = run.memory_mb,
                          .pids = run.pids,
@@ -216,6 +218,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->stderr_max = body.last_stderr;
     spec->version = body.version;
     spec->stream = stream_of(&body);
+    snprintf(spec->content_type, sizeof spec->content_type, "%s", body.content_type);
     spec->secrets = json_array_size(body.secrets) > 0 ? body.secrets : NULL;
     snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);
     snprintf(spec->function, sizeof spec->function, "%s", body.function);
@@ -223,7 +226,10 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
         .call_id = spec->id,
         .tenant = body.tenant,
         .function = body.function,
-        .image = {body.reference, body.digest_kind, body.digest_value},
+        .image = {.reference = body.reference,
+                  .kind = body.digest_kind,
+                  .value = body.digest_value,
+                  .tenant = body.tenant},
         .command = body.command,
         .argument = env->bytes,
         .argument_len = env->len,

@@ -309,7 +309,8 @@ void job_on_end(void *arg, const struct rt_outcome *told)
                                     .tail = &self->tail,
                                     .tail_max = (size_t)self->spec.stderr_max,
                                     .spawner = self->host->spawner,
-                                    .place_ms = self->spec.age_ms};
+                                    .place_ms = self->spec.age_ms,
+                                    .content_type = self->spec.content_type};
     FAAS_AUTO(json_t) *end = NULL;
     char trace_id[FAAS_TRACE_ID];
     faas_err err = {0};

@@ -23,7 +23,8 @@ static const char full[] =
     "\"timeout_ms\":5000,\"start_timeout_ms\":7000,\"max_wait_ms\":250,\"concurrency\":9,"
     "\"limits\":{\"memory_mb\":64,\"cpus\":0.5,\"pids\":32,\"tmp_mb\":8,\"output_mb\":2},"
     "\"input\":\"argv\",\"env\":{\"A\":\"1\"},\"secrets\":[\"s\"],\"network\":\"outbound\","
-    "\"reuse\":\"slot\",\"isolation\":\"sandbox\",\"labels\":{},\"later\":{\"x\":1}}";
+    "\"reuse\":\"slot\",\"isolation\":\"sandbox\",\"content_type\":\"image/"
+    "png\",\"labels\":{},\"later\":{\"x\":1}}";
 static const char least[] =
     "{\"v\":1,\"id\":\"" ID "\",\"name\":\"upper\",\"version\":1,\"digest\":null}";
 
@@ -73,7 +74,8 @@ static void a_placement_carries_everything_the_spawner_needs(void **state)
         "\"command\":[\"/bin/up\",\"-x\"]},\"input\":\"argv\",\"env\":{\"A\":\"1\"},"
         "\"secrets\":[\"s\"],\"limits\":{\"memory_mb\":64,\"cpus\":0.5,\"pids\":32,\"tmp_mb\":8,"
         "\"output_mb\":2},\"timeout_ms\":1234,\"start_timeout_ms\":7000,\"network\":\"outbound\","
-        "\"reuse\":\"slot\",\"isolation\":\"sandbox\",\"pull\":true,\"last_stderr\":4096}",
+        "\"reuse\":\"slot\",\"content_type\":\"image/"
+        "png\",\"isolation\":\"sandbox\",\"pull\":true,\"last_stderr\":4096}",
         0, NULL);
 
     (void)state;
