@@ -162,6 +162,8 @@ FAAS_MUST_CHECK faas_code http_stream_begin(http_exchange *x, const struct http_
 /* False: no memory. */
 FAAS_MUST_CHECK bool http_stream_write(http_exchange *x, bool is_stderr, const void *data,
                                        size_t len);
+/* A comment, of events alone: proxies cut what is silent for long. */
+void http_stream_keep_alive(http_exchange *x);
 size_t http_stream_room(http_exchange *x); /* bytes of HTTP_STREAM_MAX that are free */
 /* The answer is whole, after `last` (bytes that leave as they are; len 0: none). */
 void http_stream_end(http_exchange *x, const char *last, size_t len);

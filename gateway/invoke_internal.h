@@ -76,6 +76,7 @@ struct invoke {
     bool has_begun;       /* the head of the answer has left */
     bool is_left;         /* by its client; the call goes on */
     bool is_torn;         /* it would begin anew after a part of its output has left */
+    ev_timer quiet;       /* active: events have begun */
     ev_timer remind;      /* active: the client's room is used up */
     char credit_to[FAAS_SUBJECT_MAX];
 };

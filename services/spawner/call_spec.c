@@ -194,6 +194,13 @@ static enum call_stream stream_of(const struct body *body)
     return strcmp(body->stream, FAAS_STREAMED_STDOUT) == 0 ? CALL_STREAM_STDOUT : CALL_STREAM_NONE;
 }
 
+static void copy_texts(const struct body *body, struct call_spec *spec)
+{
+    snprintf(spec->tenant, sizeof spec->tenant, "%s", body->tenant);
+    snprintf(spec->function, sizeof spec->function, "%s", body->function);
+    snprintf(spec->content_type, sizeof spec->content_type, "%s", body->content_type);
+}
+
 faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec, faas_err *err)
 {
     struct rt_spec run;
@@ -224,10 +231,8 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->stderr_max = body.last_stderr;
     spec->version = body.version;
     spec->stream = stream_of(&body);
-    snprintf(spec->content_type, sizeof spec->content_type, "%s", body.content_type);
     spec->secrets = json_array_size(body.secrets) > 0 ? body.secrets : NULL;
-    snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);
-    snprintf(spec->function, sizeof spec->function, "%s", body.function);
+    copy_texts(&body, spec);
     spec->run = (struct rt_spec){
         .call_id = spec->id,
         .tenant = body.tenant,

@@ -119,7 +119,8 @@ static faas_code pull(const struct image_find *find, const char *full, const cha
                       faas_err *err)
 {
     const struct image_sources *sources = find->sources;
-    const struct image_pull ask = {.name = full, .auth_file = sources->auth_file, .login = login};
+    const struct image_pull ask = {
+        .name = full, .auth_file = sources->auth_file, .mirrors = sources->mirrors, .login = login};
     FAAS_AUTO(json_t) *made = NULL;
 
     FAAS_TRY(check_allowed(find, full, err));

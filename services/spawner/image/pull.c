@@ -170,7 +170,7 @@ static bool is_elsewhere(const struct place *place, faas_code code, const faas_e
     if ((code != FAAS_UNPROCESSABLE && code != FAAS_UNAVAILABLE) || child_is_stopping())
         return false;
     FAAS_LOG(WARN, "a mirror did not give an image", FAAS_LSTR("mirror", place->mirror),
-             FAAS_LSTR("image", place->pull->name), FAAS_LSTR("why", err->msg));
+             FAAS_LSTR("image", place->pull->name), FAAS_LSTR("why", err != NULL ? err->msg : ""));
     return true;
 }
 
