@@ -13,7 +13,7 @@
 #define NUMBER_MOST 1e9 /* the platform's own bounds decide; they name the limit */
 
 static struct {
-    const char *image, *description, *input, *network, *reuse;
+    const char *image, *description, *input, *network, *reuse, *content_type;
     int64_t timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
     int64_t memory_mb, pids, tmp_mb, output_mb;
     double cpus;
@@ -72,6 +72,7 @@ const struct cli_option cli_deploy_options[] = {
     LIST("label", labels, "K=V", "label; may be repeated; replaces all"),
     TEXT("network", network, "HOW", "none or outbound"),
     TEXT("reuse", reuse, "HOW", "fresh or slot"),
+    TEXT("content-type", content_type, "TYPE", "of results; \"\" goes by their bytes"),
     CLI_OPTION_END,
 };
 
@@ -157,6 +158,7 @@ static faas_code set_all(json_t *doc, const json_t *record, faas_err *err)
         set_text(doc, "payload", wanted.image) &&
         set_text(doc, "description", wanted.description) && set_text(doc, "input", wanted.input) &&
         set_text(doc, "network", wanted.network) && set_text(doc, "reuse", wanted.reuse) &&
+        set_text(doc, "content_type", wanted.content_type) &&
         set_number(doc, "timeout_ms", given.timeout_ms, wanted.timeout_ms) &&
         set_number(doc, "start_timeout_ms", given.start_timeout_ms, wanted.start_timeout_ms) &&
         set_number(doc, "max_wait_ms", given.max_wait_ms, wanted.max_wait_ms) &&

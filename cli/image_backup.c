@@ -74,12 +74,22 @@ static faas_code put_file(void *arg, const char *path, int fd, faas_err *err)
     }
 }
 
+/* Those that a user's login gave it are no references; the login brings them back. */
+static void drop_private(json_t *names)
+{
+    for (size_t i = json_array_size(names); i-- > 0;)
+        if (strncmp(json_string_value(json_array_get(names, i)), IMAGE_PRIVATE,
+                    strlen(IMAGE_PRIVATE)) == 0)
+            (void)json_array_remove(names, i);
+}
+
 static faas_code put_image(struct image_store *store, const json_t *image,
                            struct exporting *exporting, json_int_t *count, faas_err *err)
 {
     const char *id = json_string_value(json_object_get(image, "id"));
     faas_code code;
 
+    drop_private(json_object_get(image, "references"));
     exporting->names = json_object_get(image, "references");
     exporting->has_begun = false;
     code = image_export(store, id, put_file, exporting, err);

@@ -228,6 +228,13 @@ static const char secret_details[] =
     "most, kept as they come, a last newline, too.\n"
     "Exit status: 0 set; 2 wrong name or too long; 3 not logged in; 5 not set.\n";
 
+static const char registry_details[] =
+    "Images of your functions are then pulled from HOST (as in their references, such as\n"
+    "registry.example:5000 or docker.io) with this login, and with nobody else's. The password is\n"
+    "typed on the terminal, or the first line of standard input; never an argument. Nobody can\n"
+    "read it back. It counts as one of your secrets.\n"
+    "Exit status: 0 kept; 2 wrong host or name; 3 not logged in to the platform; 5 not kept.\n";
+
 static const char up_details[] =
     "Prints `ready URL` once every part can do its work, then runs until SIGINT or SIGTERM.\n"
     "The services' own settings (docs/CONFIGURATION.md) are taken from the environment.\n"
@@ -418,6 +425,12 @@ const struct cli_verb cli_verbs[] = {
     {"secret remove", "NAME...", "remove secrets", NULL, 1, CLI_LIST_MAX, NULL, cli_secret_remove},
     {"push", "IMAGE [REFERENCE]", "the same as faas image push", push_details, 1, 2,
      cli_image_push_options, cli_image_push},
+    {"registry login", "HOST", "keep your login for a registry of images", registry_details, 1, 1,
+     cli_registry_options, cli_registry_login},
+    {"registry list", "", "list the registries you have a login for", NULL, 0, 0, NULL,
+     cli_registry_list},
+    {"registry logout", "HOST...", "remove logins", NULL, 1, CLI_LIST_MAX, NULL,
+     cli_registry_logout},
     {"image import", "PATH", "take in an image from a file or folder", import_details, 1, 1,
      cli_image_import_options, cli_image_import},
     {"image pull", "IMAGE", "take in an image from a registry", pull_details, 1, 1,

@@ -77,6 +77,7 @@ static const struct rule function_rules[] = {
     RULE("env", MAP, "env"),
     RULE("network", TEXT, "network"),
     RULE("reuse", TEXT, "reuse"),
+    RULE("content_type", TEXT, "content_type"),
     RULE("isolation", TEXT, "isolation"),
     GROUP("retry", retry_rules),
     RULE("labels", MAP, "labels"),

@@ -156,6 +156,12 @@ extern const struct cli_option cli_backup_options[];
 extern const struct cli_option cli_restore_options[];
 int cli_backup(const struct cli_args *args);
 int cli_restore(const struct cli_args *args);
+/* registry_login.c */
+extern const struct cli_option cli_registry_options[];
+int cli_registry_login(const struct cli_args *args);
+int cli_registry_list(const struct cli_args *args);
+int cli_registry_logout(const struct cli_args *args);
+
 /* secret.c */
 extern const struct cli_option cli_secret_options[];
 int cli_secret_set(const struct cli_args *args);

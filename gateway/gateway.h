@@ -29,6 +29,7 @@ struct gateway {
             *metrics_listen;
         int64_t connections, per_address, threads, head_kb, idle_s, stall_s, read_ms, token_cache,
             key_fresh_s;
+        int64_t body_mb, bodies_mb;
         int64_t rate_user, rate_address, rate_bad_keys, rate_burst_s;
     } conf;
     const struct faas_runtime *rt;

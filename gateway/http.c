@@ -15,7 +15,6 @@
 #include "base/log.h"
 #include "gateway/http_tls.h"
 
-#define BODY_MIN       4096 /* of a body whose length was not declared */
 #define LAST_ANSWERS_S 1
 
 /* ---- waiting on the loop thread ---- */
@@ -267,53 +266,6 @@ static enum MHD_Result take_head(http_server *server, struct MHD_Connection *con
     return begin(server, connection, method, version, con_cls);
 }
 
-static bool make_room(http_exchange *x, size_t len)
-{
-    size_t room = x->own->room, need = x->body_len + len;
-    uint8_t *grown;
-
-    if (need <= room)
-        return true;
-    if (room == 0)
-        room = x->guard.declared > 0 ? (size_t)x->guard.declared : BODY_MIN;
-    else
-        room *= 2;
-    if (room > x->body_max)
-        room = x->body_max;
-    if (room < need)
-        room = need;
-    grown = realloc(x->body, room);
-    if (grown == NULL)
-        return false;
-    x->body = grown;
-    x->own->room = room;
-    return true;
-}
-
-static enum MHD_Result take_body(http_exchange *x, const char *data, size_t len)
-{
-    const struct http_conf *conf = &x->own->server->conf;
-
-    if (!x->own->is_answered && len > x->body_max - x->body_len) {
-        conf->on_too_large(conf->arg, x);
-        http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(HTTP_DROP_MS));
-        if (x->body != NULL)
-            explicit_bzero(x->body, x->body_len); /* perhaps a part of a secret */
-        free(x->body);
-        x->body = NULL;
-        x->body_len = 0;
-    }
-    if (x->own->is_answered) {
-        x->own->dropped += len;
-        return x->own->dropped <= HTTP_DROP_MAX ? MHD_YES : MHD_NO;
-    }
-    if (!make_room(x, len))
-        return MHD_NO;
-    memcpy(x->body + x->body_len, data, len);
-    x->body_len += len;
-    return MHD_YES;
-}
-
 /* libmicrohttpd calls this when the head is complete, for each part of the body, at its end, and
  * again after a suspended connection was resumed. */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
@@ -328,7 +280,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (x == NULL)
         return take_head(server, connection, method, version, con_cls);
     if (*upload_len > 0) {
-        result = take_body(x, upload, *upload_len);
+        result = http_take_body(x, upload, *upload_len);
         *upload_len = 0;
         return result;
     }

@@ -64,11 +64,12 @@ struct http_exchange {
     char *fields[HTTP_FIELDS];
     struct guard guard; /* declared length, chunked or not */
     uint8_t *body;
+    int body_fd; /* -1, or all of the body is in this file; closed with the exchange */
     size_t body_len;
     uint64_t began_ns;
 
     /* What the gateway makes of it. */
-    size_t body_max; /* set by on_head */
+    size_t body_max; /* set by on_head; what may be over FAAS_BODY_MAX is read into a file */
     struct gw_match match;
     struct faas_token_claims caller;    /* user "" for anonymous */
     struct gw_key *key;                 /* it came with an API key; owned */
@@ -89,6 +90,8 @@ struct http_conf {
     int64_t stall_s; /* a streamed answer may stay unread so long */
     int64_t head_kb; /* of memory per connection, for the head of a request and that of its answer;
                         libmicrohttpd clears it for each request */
+    const char *body_dir; /* of large bodies' files */
+    int64_t bodies_max;   /* bytes of all of them */
     faas_loop *loop;
     /* The answer to a request without a body, or NULL: it becomes an exchange.  Target as received.
      * May be NULL. */
@@ -96,6 +99,7 @@ struct http_conf {
     void (*on_begin)(void *arg); /* an exchange, whose end is on_done.  May be NULL */
     void (*on_head)(void *arg, http_exchange *x);
     void (*on_too_large)(void *arg, http_exchange *x); /* more than body_max came; answers */
+    void (*on_no_room)(void *arg, http_exchange *x);   /* for a large body; answers */
     void (*on_long_head)(void *arg,
                          http_exchange *x); /* no room for an answer beside it; answers */
     void (*on_malformed)(void *arg, http_exchange *x, const faas_err *err); /* guard; answers */
@@ -158,6 +162,8 @@ FAAS_MUST_CHECK faas_code http_stream_begin(http_exchange *x, const struct http_
 /* False: no memory. */
 FAAS_MUST_CHECK bool http_stream_write(http_exchange *x, bool is_stderr, const void *data,
                                        size_t len);
+/* A comment, of events alone: proxies cut what is silent for long. */
+void http_stream_keep_alive(http_exchange *x);
 size_t http_stream_room(http_exchange *x); /* bytes of HTTP_STREAM_MAX that are free */
 /* The answer is whole, after `last` (bytes that leave as they are; len 0: none). */
 void http_stream_end(http_exchange *x, const char *last, size_t len);

@@ -30,6 +30,7 @@ void http_exchange_free(http_exchange *x)
         http_stream_free(x->own->stream);
     for (size_t i = 0; i < HTTP_FIELDS; i++)
         free(x->fields[i]);
+    http_body_close(x);
     free(x->key);
     free(x->own);
     free(x->path);
@@ -101,6 +102,7 @@ http_exchange *http_exchange_new(http_server *server, struct MHD_Connection *con
 
     if (x == NULL)
         return NULL;
+    x->body_fd = -1;
     x->own = calloc(1, sizeof *x->own);
     if (x->own == NULL)
         return NULL;

@@ -40,6 +40,7 @@ struct http_private {
     http_stream *stream;             /* the answer is one; owned */
     STAILQ_ENTRY(http_private) left; /* on server->left */
     size_t room;                     /* of body */
+    size_t filed;                    /* bytes counted in server->filed */
     size_t dropped;                  /* bytes of a body that was refused */
     bool is_answered, is_ready_told, is_deferred;
     bool is_closing; /* the connection ends with this answer */
@@ -59,6 +60,7 @@ struct http_server {
     struct http_conns conns;
     struct http_lingers lingers;
     _Atomic size_t active;
+    _Atomic size_t filed; /* of large bodies */
     _Atomic bool is_draining;
     pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
     bool is_closing;          /* guarded by defer_mu */
@@ -88,5 +90,10 @@ struct MHD_Response *http_stream_response(http_exchange *x);
 void http_stream_over(http_exchange *x, bool is_sent);
 /* The loop and libmicrohttpd have stopped: what was over after that. */
 void http_streams_close(http_server *server);
+
+/* ---- http_body.c ---- */
+/* One piece; refuses the request where it may have no more. */
+enum MHD_Result http_take_body(http_exchange *x, const char *data, size_t len);
+void http_body_close(http_exchange *x); /* its file, and the room that was taken for it */
 
 #endif

@@ -16,7 +16,7 @@
 #define CHUNK_ROOM 4096 /* small writes share a chunk */
 #define LOW        (HTTP_STREAM_MAX / 2)
 
-enum kind { KIND_STDOUT = SSE_STDOUT, KIND_STDERR = SSE_STDERR, KIND_LAST };
+enum kind { KIND_STDOUT = SSE_STDOUT, KIND_STDERR = SSE_STDERR, KIND_COMMENT, KIND_LAST };
 
 struct chunk {
     TAILQ_ENTRY(chunk) link;
@@ -122,7 +122,10 @@ static bool encode(http_exchange *x)
 
         if (n == 0)
             return false;
-        if (kind != KIND_LAST) {
+        if (kind == KIND_COMMENT) {
+            memcpy(s->text, piece, n);
+            s->text_len = n;
+        } else if (kind != KIND_LAST) {
             s->text_len = sse_write(&s->sse, (enum sse_stream)kind, piece, n, s->text);
         } else {
             s->text_len = sse_flush(&s->sse, s->text);
@@ -366,6 +369,13 @@ static bool add(http_exchange *x, enum kind kind, const void *data, size_t len)
 bool http_stream_write(http_exchange *x, bool is_stderr, const void *data, size_t len)
 {
     return add(x, is_stderr ? KIND_STDERR : KIND_STDOUT, data, len);
+}
+
+void http_stream_keep_alive(http_exchange *x)
+{
+    static const char comment[] = ": keep-alive\n\n";
+
+    (void)add(x, KIND_COMMENT, comment, sizeof comment - 1);
 }
 
 size_t http_stream_room(http_exchange *x)

@@ -94,6 +94,10 @@ static void send_attempt(struct invoke *inv)
         fail(inv, FAAS_UNAVAILABLE, INVOKE_OLDER);
         return;
     }
+    if (inv->input_bytes > 0 && owner->level < FAAS_LEVEL_INPUT) {
+        fail(inv, FAAS_UNAVAILABLE, INVOKE_NO_INPUT);
+        return;
+    }
     memcpy(inv->owner.id, owner->id, sizeof inv->owner.id);
     memcpy(inv->owner.epoch, owner->epoch, sizeof inv->owner.epoch);
     inv->attempt++;
@@ -367,6 +371,10 @@ static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
             break;
         if (!is_ours(inv, out_last))
             continue;
+        if (out_last->type == FAAS_FRAME_CREDIT) {
+            invoke_input_credit(inv, out_last, faas_msg_reply(msg));
+            continue;
+        }
         is_own = true;
         outcome = on_frame(inv, out_last);
     }

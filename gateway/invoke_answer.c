@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/name.h"
 #include "gateway/problem.h"
 
 static const char *text_in(const json_t *doc, const char *key)
@@ -74,10 +75,23 @@ static void add_headers(struct invoke *inv, const json_t *end)
 
 /* ---- outcomes ---- */
 
+bool invoke_answer_type(struct invoke *inv, const json_t *said)
+{
+    const char *type = text_in(said, "content_type");
+
+    if (faas_media_type_check(type, NULL) != FAAS_OK)
+        return false;
+    http_header(inv->x, "Content-Type", "%s", type);
+    /* A function's HTML is nothing that a browser may run as a page of this platform. */
+    http_header(inv->x, "Content-Security-Policy", "sandbox");
+    return true;
+}
+
 static void answer_result(struct invoke *inv)
 {
-    const char *type =
-        faas_frames_in_is_text(inv->in) ? "text/plain; charset=utf-8" : "application/octet-stream";
+    const char *type = invoke_answer_type(inv, faas_frames_in_end(inv->in)) ? NULL
+                       : faas_frames_in_is_text(inv->in) ? "text/plain; charset=utf-8"
+                                                         : "application/octet-stream";
     size_t len;
     int fd;
     void *bytes = faas_frames_in_steal(inv->in, &len, &fd);

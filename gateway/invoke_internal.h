@@ -1,7 +1,8 @@
 /* invoke_internal.h - one call inside the gateway, shared by invoke*.c.
  * Files     invoke.c moves a call along; invoke_owner.c chooses its publisher; invoke_open.c makes it
  *           from a request; invoke_ask.c asks and cancels; invoke_answer.c turns its outcome into an
- *           HTTP answer; invoke_stream.c hands on its output as it comes.
+ *           HTTP answer; invoke_stream.c hands on its output as it comes; invoke_input.c sends a
+ *           large argument to whoever runs it.
  */
 #ifndef GATEWAY_INVOKE_INTERNAL_H
 #define GATEWAY_INVOKE_INTERNAL_H
@@ -25,6 +26,10 @@ struct peer {
     "the function's publisher is of an older release, which calls the newest version alone; "      \
     "nothing "                                                                                     \
     "was started, try again once it has been replaced"
+
+#define INVOKE_NO_INPUT                                                                            \
+    "the function's publisher is of an older release, which takes arguments of at most 1 MiB; "    \
+    "nothing was started, try again once it has been replaced"
 
 struct ask; /* a question under way, see invoke_ask.c */
 
@@ -63,11 +68,15 @@ struct invoke {
     int asks_left; /* before a silent peer's call counts as lost */
     TAILQ_HEAD(, ask) asks;
 
+    int64_t input_bytes;        /* of an argument that goes in frames of its own; 0: none does */
+    struct invoke_input *input; /* NULL: nobody asked for it yet */
+
     bool is_going_on;     /* when its client has left */
     enum gw_stream shape; /* of the answer; what follows is for the other ones than GW_WHOLE */
     bool has_begun;       /* the head of the answer has left */
     bool is_left;         /* by its client; the call goes on */
     bool is_torn;         /* it would begin anew after a part of its output has left */
+    ev_timer quiet;       /* active: events have begun */
     ev_timer remind;      /* active: the client's room is used up */
     char credit_to[FAAS_SUBJECT_MAX];
 };
@@ -98,8 +107,15 @@ void invoke_forget_asks(struct invoke *inv);
 
 /* ---- invoke_answer.c: the exchange is answered, inv is still the caller's ---- */
 void invoke_answer_end(struct invoke *inv);
+/* The Content-Type that a HEAD or END names; false: it names none. */
+bool invoke_answer_type(struct invoke *inv, const json_t *said);
 void invoke_answer_fail(struct invoke *inv, const struct faas_frame *frame);
 void invoke_answer_err(struct invoke *inv, const faas_err *err, bool may_have_run);
+
+/* ---- invoke_input.c ---- */
+/* A credit for the argument's frames, from the spawner that has the place. */
+void invoke_input_credit(struct invoke *inv, const struct faas_frame *credit, const char *reply);
+void invoke_input_free(struct invoke_input *input); /* NULL is fine */
 
 /* ---- invoke_stream.c ---- */
 void invoke_stream_start(struct invoke *inv);

@@ -103,11 +103,14 @@ static json_t *meta_of(const struct invoke *inv, const char *function, int64_t t
     const http_exchange *x = inv->x;
     const char *label = x->fields[HTTP_CALL_ID];
     FAAS_AUTO(json_t) *meta = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:{}, s:s}", "v", 1, "kind", "exec", "function",
-        function, "gateway", inv->gw->rt->id, "method", x->method, "path", "", "query",
-        x->query != NULL ? x->query : "", "headers", "client_call_id", label != NULL ? label : "");
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:{}, s:s}", "v", 1, "kind",
+        inv->input_bytes > 0 ? FAAS_KIND_INPUT : FAAS_KIND_EXEC, "function", function, "gateway",
+        inv->gw->rt->id, "method", x->method, "path", "", "query", x->query != NULL ? x->query : "",
+        "headers", "client_call_id", label != NULL ? label : "");
 
     if (meta == NULL || !add_queued(x, meta) ||
+        (inv->input_bytes > 0 &&
+         json_object_set_new(meta, "input_bytes", json_integer(inv->input_bytes)) != 0) ||
         (timeout_ms > 0 &&
          json_object_set_new(meta, "timeout_ms", json_integer(timeout_ms)) != 0) ||
         (inv->shape != GW_WHOLE &&
@@ -158,6 +161,10 @@ faas_code invoke_new(struct gateway *gw, http_exchange *x, struct invoke **out_i
         FAAS_TRY(read_publish(x, &doc, &input, err));
     else
         read_path(x, &input);
+    if (x->body_fd >= 0) { /* it follows in frames */
+        inv->input_bytes = (int64_t)x->body_len;
+        input.argument_len = 0;
+    }
     FAAS_TRY(pack(inv, &input, err));
     free(x->body); /* the envelope has a copy */
     x->body = NULL;
@@ -169,6 +176,7 @@ void invoke_free(struct invoke *inv)
 {
     if (inv == NULL)
         return;
+    invoke_input_free(inv->input);
     faas_inbox_close(inv->inbox);
     faas_frames_in_free(inv->in);
     free(inv->envelope);

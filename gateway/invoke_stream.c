@@ -10,7 +10,8 @@
 #include "gateway/problem.h"
 #include "gateway/sse.h"
 
-#define REMIND_S 1.0 /* between signs of life to a spawner that is held */
+#define QUIET_S  15.0 /* without an event, until a comment shows that the stream lives */
+#define REMIND_S 1.0  /* between signs of life to a spawner that is held */
 
 /* ---- how much may come ---- */
 
@@ -23,16 +24,33 @@ static void on_remind(struct ev_loop *ev, ev_timer *timer, int events)
     faas_frames_in_remind(inv->in, inv->credit_to);
 }
 
+static void on_quiet(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct invoke *inv = timer->data;
+
+    (void)ev;
+    (void)events;
+    if (!inv->is_left && !invoke_stream_is_full(inv))
+        http_stream_keep_alive(inv->x);
+}
+
 void invoke_stream_start(struct invoke *inv)
 {
+    ev_init(&inv->quiet, on_quiet);
+    inv->quiet.repeat = (double)inv->gw->conf.stall_s / 2;
+    if (inv->quiet.repeat > QUIET_S)
+        inv->quiet.repeat = QUIET_S;
+    inv->quiet.data = inv;
     ev_timer_init(&inv->remind, on_remind, REMIND_S, REMIND_S);
     inv->remind.data = inv;
 }
 
 void invoke_stream_stop(struct invoke *inv)
 {
-    if (inv->shape != GW_WHOLE)
-        ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->remind);
+    if (inv->shape == GW_WHOLE)
+        return;
+    ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->remind);
+    ev_timer_stop(faas_loop_ev(inv->gw->rt->loop), &inv->quiet);
 }
 
 bool invoke_stream_is_full(struct invoke *inv)
@@ -99,17 +117,19 @@ static void on_gone(http_exchange *x)
 
 static faas_code begin(struct invoke *inv, faas_err *err)
 {
-    const struct http_stream_conf conf = {
-        .status = inv->x->match.route->status,
-        .type = inv->shape == GW_EVENTS ? "text/event-stream" : "application/octet-stream",
-        .is_events = inv->shape == GW_EVENTS,
-        .room = on_room,
-        .gone = on_gone};
-    const char *spawner =
-        json_string_value(json_object_get(faas_frames_in_head(inv->in), "spawner"));
+    struct http_stream_conf conf = {.status = inv->x->match.route->status,
+                                    .type = inv->shape == GW_EVENTS ? "text/event-stream"
+                                                                    : "application/octet-stream",
+                                    .is_events = inv->shape == GW_EVENTS,
+                                    .room = on_room,
+                                    .gone = on_gone};
+    const json_t *head = faas_frames_in_head(inv->in);
+    const char *spawner = json_string_value(json_object_get(head, "spawner"));
 
     if (spawner != NULL && faas_frames_in_end(inv->in) == NULL) /* else it is there already */
         http_header(inv->x, "X-Served-By", "%s", spawner);
+    if (inv->shape != GW_EVENTS && invoke_answer_type(inv, head))
+        conf.type = NULL;
     http_header(inv->x, "X-Accel-Buffering", "no"); /* a proxy must not collect it */
     FAAS_TRY(http_stream_begin(inv->x, &conf, err));
     inv->has_begun = true;
@@ -126,6 +146,8 @@ bool invoke_stream_take(void *arg, enum faas_frame_type type, const void *data, 
         return true;
     if (!inv->has_begun && begin(inv, &err) != FAAS_OK)
         return false;
+    if (inv->shape == GW_EVENTS)
+        ev_timer_again(faas_loop_ev(inv->gw->rt->loop), &inv->quiet);
     return http_stream_write(inv->x, is_stderr, data, len);
 }
 

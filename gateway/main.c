@@ -18,6 +18,7 @@
 #include "gateway/permit.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
+#include "gateway/refuse.h"
 #include "gateway/scrape.h"
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
@@ -72,7 +73,12 @@ static const struct faas_option options[] = {
     FAAS_OPT_INT(conf.rate_burst_s, "RATE_BURST_S", "2", 1, 60,
                  "so many seconds' worth of requests may come at once"),
     FAAS_OPT_STR(conf.spill_dir, "GATEWAY_SPILL_DIR", "/tmp",
-                 "folder for results and lists over 1 MiB while they arrive"),
+                 "folder for arguments, results and lists over 1 MiB while they arrive"),
+    FAAS_OPT_INT(conf.body_mb, "GATEWAY_BODY_MB", "128", 1, 4096,
+                 "most MiB of a call's argument, where the function reads standard input; queued "
+                 "calls and those with an Idempotency-Key: 1"),
+    FAAS_OPT_INT(conf.bodies_mb, "GATEWAY_BODIES_MB", "2048", 1, 1048576,
+                 "most MiB of arguments over 1 MiB at once, in GATEWAY_SPILL_DIR"),
     FAAS_OPT_STR(conf.metrics_listen, "GATEWAY_METRICS_LISTEN", "",
                  "ADDRESS:PORT to serve GET /metrics on, for the operator's Prometheus alone: it "
                  "names users' ids and functions, and asks for no token; empty: none"),
@@ -246,15 +252,6 @@ static void settle(http_exchange *x)
     access_settle(gw->access, &question, on_settled, x);
 }
 
-static void refuse_size(http_exchange *x)
-{
-    faas_err err = {0};
-
-    (void)faas_fail(&err, FAAS_TOO_LARGE, "the body of this request may have at most %zu bytes",
-                    x->body_max);
-    problem_from_err(x, &err, NULL);
-}
-
 /* A sound /healthz, asked by whoever watches us; the rest of the table makes exchanges. */
 static const http_constant *constant(void *arg, const char *method, const char *target)
 {
@@ -297,34 +294,12 @@ static void on_head(void *arg, http_exchange *x)
         return;
     }
     x->body_max = x->match.route->body_max;
+    if (refuse_is_plain_call(x))
+        x->body_max = (size_t)conf.body_mb << 20;
     if (x->match.route->access != GW_PUBLIC && !ask_access(gw, x))
         return;
     if ((uint64_t)x->guard.declared > x->body_max)
-        refuse_size(x);
-}
-
-static void on_too_large(void *arg, http_exchange *x)
-{
-    (void)arg;
-    refuse_size(x);
-}
-
-static void on_long_head(void *arg, http_exchange *x)
-{
-    const struct problem problem = {
-        .code = FAAS_TOO_LARGE,
-        .status = 431,
-        .detail = "the request's line and header fields are too long: send fewer or shorter ones",
-    };
-
-    (void)arg;
-    problem_answer(x, &problem);
-}
-
-static void on_malformed(void *arg, http_exchange *x, const faas_err *err)
-{
-    (void)arg;
-    problem_from_err(x, err, NULL);
+        refuse_too_large(NULL, x);
 }
 
 static void on_ready(void *arg, http_exchange *x)
@@ -453,9 +428,12 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
         .constant = constant,
         .on_begin = on_begin,
         .on_head = on_head,
-        .on_too_large = on_too_large,
-        .on_long_head = on_long_head,
-        .on_malformed = on_malformed,
+        .on_too_large = refuse_too_large,
+        .on_no_room = refuse_no_room,
+        .body_dir = conf.spill_dir,
+        .bodies_max = conf.bodies_mb << 20,
+        .on_long_head = refuse_long_head,
+        .on_malformed = refuse_malformed,
         .on_ready = on_ready,
         .on_done = on_done,
         .arg = gw,

@@ -86,6 +86,9 @@ const struct gw_route gw_routes[] = {
     {"POST",   "/v1/secrets",                             GW_SET,      R(SECRET_SET),  GW_DEPLOY, SECRET,      WRITE_MS,   201, NULL},
     {"PUT",    "/v1/secrets/{name}",                      GW_SET,      R(SECRET_SET),  GW_DEPLOY, SECRET,      WRITE_MS,   201, NULL},
     {"DELETE", "/v1/secrets/{name}",                      GW_FORWARD,  R(SECRET_DROP), GW_DEPLOY, QUERY,       WRITE_MS,   204, NULL},
+    {"GET",    "/v1/registries",                          GW_FORWARD,  R(LOGINS),      GW_READ,   QUERY,       READ_MS,    200, NULL},
+    {"PUT",    "/v1/registries/{registry}",               GW_SET,      R(LOGIN_SET),   GW_DEPLOY, RECORD,      WRITE_MS,   201, NULL},
+    {"DELETE", "/v1/registries/{registry}",               GW_FORWARD,  R(LOGIN_DROP),  GW_DEPLOY, QUERY,       WRITE_MS,   204, NULL},
 
     {"GET",    "/v1/instances",                           GW_INSTANCES, NULL,          GW_READ,   QUERY,       0,          200, NULL},
     {"GET",    "/system/functions",                       GW_SYS_LIST,    R(PAGE),     GW_READ,   QUERY,       LIST_MS,    200, NULL},

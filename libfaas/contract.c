@@ -181,11 +181,11 @@ bool faas_subject(char out_subject[FAAS_SUBJECT_MAX], const char *pattern, const
 json_t *faas_function_defaults(void)
 {
     return json_pack("{s:s, s:i, s:i, s:i, s:{s:i, s:f, s:i, s:i, s:i}, s:i, s:s, s:{}, s:[], s:s,"
-                     " s:s, s:{s:b, s:i, s:i, s:[]}, s:s, s:{}}",
+                     " s:s, s:{s:b, s:i, s:i, s:[]}, s:s, s:{}, s:s}",
                      "description", "", "timeout_ms", FAAS_TIMEOUT_MS, "start_timeout_ms",
                      FAAS_START_TIMEOUT_MS, "max_wait_ms", 0, "limits", "memory_mb", 128, "cpus",
                      1.0, "pids", 128, "tmp_mb", 64, "output_mb", FAAS_OUTPUT_MB, "concurrency", 0,
                      "input", "argv", "env", "secrets", "network", "none", "reuse", "fresh",
                      "retry", "idempotent", 0, "attempts", 3, "backoff_ms", 200, "on", "isolation",
-                     "docker", "labels");
+                     "docker", "labels", "content_type", "");
 }

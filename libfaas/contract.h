@@ -41,10 +41,11 @@
 #define FAAS_PROTO         "1"
 /* What a program of this release understands beyond the first; its heartbeats say it, and whoever
  * must rely on it looks there (docs/PROTOCOL.md section 5). */
-#define FAAS_LEVEL          3
+#define FAAS_LEVEL          4
 #define FAAS_LEVEL_INBOX    1 /* of a spawner: it reads Faas-Inbox */
 #define FAAS_LEVEL_LOST     2 /* of a publisher: it reads Faas-Lost */
 #define FAAS_LEVEL_VERSIONS 3 /* of a publisher: it knows NAME@N, NAME:ALIAS, disabled functions */
+#define FAAS_LEVEL_INPUT    4 /* of a publisher: it knows calls of FAAS_KIND_INPUT */
 
 #define FAAS_QUEUE "q"
 
@@ -83,6 +84,9 @@
 #define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets"  /* {"items","next_cursor"} */
 #define FAAS_SUBJ_REGISTRY_SECRET_SET  "faas.registry.secret_set"
 #define FAAS_SUBJ_REGISTRY_SECRET_DROP "faas.registry.secret_remove"
+#define FAAS_SUBJ_REGISTRY_LOGINS      "faas.registry.logins" /* of image registries */
+#define FAAS_SUBJ_REGISTRY_LOGIN_SET   "faas.registry.login_set"
+#define FAAS_SUBJ_REGISTRY_LOGIN_DROP  "faas.registry.login_remove"
 #define FAAS_SUBJ_REGISTRY_SECRET      "faas.registry.spawner.secret" /* not a gateway's */
 #define FAAS_SUBJ_REGISTRY_HEALTH      "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH     "faas.publisher.health"
@@ -127,6 +131,10 @@
 #define FAAS_STREAM_KEYS    "KEYS"
 #define FAAS_BUCKET_RECORDS "records" /* of calls: a log, read by registries */
 
+/* "kind" of a call and a placement; who does not know one refuses it. */
+#define FAAS_KIND_EXEC  "exec"
+#define FAAS_KIND_INPUT "input" /* the same, whose argument follows in frames */
+
 /* "stream" of a call's and a placement's JSON: what leaves as it is written. */
 #define FAAS_STREAMED_STDOUT "stdout"
 #define FAAS_STREAMED_ALL    "all" /* stderr, too */
@@ -141,11 +149,13 @@
 #define FAAS_CONTROL_BODY_MAX (64 * 1024)   /* bytes, control requests */
 #define FAAS_SECRET_MAX       (64 * 1024)   /* bytes of a secret's value */
 #define FAAS_SECRET_BODY_MAX  (128 * 1024)  /* bytes, a request that brings one */
-#define FAAS_SECRETS_MAX      32            /* names in a function's list */
-#define FAAS_DESCRIPTION_MAX  1024          /* bytes */
-#define FAAS_IMAGE_REF_MAX    512           /* bytes */
-#define FAAS_ENV_MAX          64            /* entries */
-#define FAAS_ENV_BYTES_MAX    (16 * 1024)   /* all names and values */
+#define FAAS_LOGIN_HOST_MAX   62            /* bytes of an image registry's host:port */
+#define FAAS_LOGIN_MARK       '@'         /* before it: the name under which secrets have a login */
+#define FAAS_SECRETS_MAX      32          /* names in a function's list */
+#define FAAS_DESCRIPTION_MAX  1024        /* bytes */
+#define FAAS_IMAGE_REF_MAX    512         /* bytes */
+#define FAAS_ENV_MAX          64          /* entries */
+#define FAAS_ENV_BYTES_MAX    (16 * 1024) /* all names and values */
 #define FAAS_LABELS_MAX       32
 #define FAAS_ALIASES_MAX      32                  /* of one function */
 #define FAAS_ALIAS_PARTS_MAX  8                   /* versions that one alias names */

@@ -62,6 +62,41 @@ faas_code faas_alias_name_check(const char *name, faas_err *err)
     return FAAS_OK;
 }
 
+/* A "token" of RFC 9110, 5.6.2. */
+static size_t token_len(const char *text)
+{
+    size_t len = 0;
+
+    while (is_alnum(text[len]) || (text[len] != '\0' && strchr("!#$%&'*+-.^_`|~", text[len])))
+        len++;
+    return len;
+}
+
+static bool is_media_type(const char *text)
+{
+    size_t len = strnlen(text, FAAS_MEDIA_TYPE_MAX + 1), type = token_len(text), sub;
+
+    if (len > FAAS_MEDIA_TYPE_MAX || type == 0 || text[type] != '/')
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if (text[i] < ' ' || text[i] > '~')
+            return false;
+    text += type + 1;
+    sub = token_len(text);
+    text += sub + strspn(text + sub, " ");
+    return sub > 0 && (*text == '\0' || (*text == ';' && text[1] != '\0'));
+}
+
+faas_code faas_media_type_check(const char *type, faas_err *err)
+{
+    if (type == NULL || !is_media_type(type))
+        return faas_fail(err, FAAS_INVALID,
+                         "content_type: a media type such as \"text/html; charset=utf-8\", at most "
+                         "%d printable ASCII characters",
+                         FAAS_MEDIA_TYPE_MAX);
+    return FAAS_OK;
+}
+
 /* One form for each version: no sign, no leading zero. */
 static faas_code read_version(const char *text, int64_t *out_version, faas_err *err)
 {

@@ -2,6 +2,7 @@
  * User name      [a-z0-9][a-z0-9_-]{1,31} after lower-casing ASCII.
  * Function name  [A-Za-z0-9][A-Za-z0-9_-]{0,62}, case kept.
  * Alias          like a function's name, but not digits alone.
+ * Media type     of a result (RFC 9110, 8.3.1): type/subtype, perhaps "; parameters", printable ASCII.
  * Reference      NAME (the newest version), NAME@N (version N, a whole number from 1), NAME:ALIAS.
  * Errors         INVALID; the message names field and rule, never echoes the value.
  */
@@ -23,6 +24,8 @@ FAAS_MUST_CHECK faas_code faas_user_name_fold(const char *name,
                                               faas_err *err);
 FAAS_MUST_CHECK faas_code faas_function_name_check(const char *name, faas_err *err);
 FAAS_MUST_CHECK faas_code faas_alias_name_check(const char *name, faas_err *err);
+#define FAAS_MEDIA_TYPE_MAX 127
+FAAS_MUST_CHECK faas_code faas_media_type_check(const char *type, faas_err *err);
 
 struct faas_function_ref {
     char name[FAAS_FUNCTION_NAME_MAX + 1];

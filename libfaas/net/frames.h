@@ -106,6 +106,7 @@ enum faas_frames_state {
 };
 struct faas_frames_in_conf {
     char id[FAAS_UUID_TEXT];
+    uint32_t place;        /* the only one listened to; 0: the first frame's */
     size_t memory_max;     /* 0: 1 MiB; beyond it stdout spills to an unlinked file */
     size_t stdout_max;     /* 0: 64 MiB */
     const char *spill_dir; /* NULL: /tmp */

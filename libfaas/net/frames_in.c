@@ -43,6 +43,7 @@ faas_code faas_frames_in_new(const struct faas_frames_in_conf *conf, faas_frames
     faas_spill_init(&in->out, conf->memory_max != 0 ? conf->memory_max : MEMORY_MAX,
                     conf->spill_dir != NULL ? conf->spill_dir : "/tmp");
     in->is_text = true;
+    in->place = conf->place;
     in->window = in->limit = conf->sink != NULL ? FAAS_FRAME_WINDOW_EAGER : FAAS_FRAME_WINDOW;
     crypto_generichash_init(&in->hash, NULL, 0, HASH_BYTES);
     *out_in = in;
@@ -170,7 +171,7 @@ enum faas_frames_state faas_frames_in_take(faas_frames_in *in, const struct faas
 {
     if (!is_stream(frame) || strcmp(frame->id, in->conf.id) != 0)
         return in->state;
-    if (in->next == 0)
+    if (in->next == 0 && in->conf.place == 0)
         in->place = frame->place;
     if (frame->place != in->place)
         return in->state;

@@ -184,9 +184,11 @@ static bool add_headers(struct callback_call *call, const struct job *job, bool 
 {
     const json_t *run = json_object_get(json_object_get(job->end, "times_ms"), "run");
     char status[16], seconds[32], path[80];
-    const char *type = job->code != FAAS_OK ? "application/json"
-                       : job->is_text       ? "text/plain; charset=utf-8"
-                                            : "application/octet-stream";
+    const char *set = json_string_value(json_object_get(job->end, "content_type"));
+    const char *type = job->code != FAAS_OK                          ? "application/json"
+                       : faas_media_type_check(set, NULL) == FAAS_OK ? set
+                       : job->is_text                                ? "text/plain; charset=utf-8"
+                                                                     : "application/octet-stream";
 
     (void)snprintf(status, sizeof status, "%d", faas_code_status(job->code));
     (void)snprintf(seconds, sizeof seconds, "%.6f", json_number_value(run) / 1e3);

@@ -189,6 +189,8 @@ static faas_code check(struct live *call)
     /* Of another version than the one that may have run nothing is known. */
     if (call->lost > 0 && (call->lost_version <= 0 || !may_run_after(call, call->lost)))
         return faas_fail(&call->err, FAAS_LOST, "it may have run, and may not run again");
+    if (call->input_bytes > 0)
+        return record_check_input(call->rec, call->input_bytes, &call->err);
     return record_check_argument(call->rec, call->arg, call->arg_len, &call->err);
 }
 

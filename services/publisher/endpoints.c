@@ -16,7 +16,7 @@
 
 struct meta { /* the envelope's JSON; borrowed */
     const char *kind, *function, *gateway, *client_call_id, *stream;
-    int64_t timeout_ms;
+    int64_t timeout_ms, input_bytes;
 };
 static const struct faas_json_field meta_fields[] = {
     FAAS_FIELD(STR, struct meta, kind, "kind", 1, 32, false),
@@ -25,6 +25,7 @@ static const struct faas_json_field meta_fields[] = {
     FAAS_FIELD(STR, struct meta, client_call_id, "client_call_id", 0, FAAS_LABEL_MAX, false),
     FAAS_FIELD(INT, struct meta, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD(STR, struct meta, stream, "stream", 0, 32, false),
+    FAAS_FIELD(INT, struct meta, input_bytes, "input_bytes", 1, 1e15, false),
     FAAS_FIELD_END,
 };
 
@@ -33,8 +34,9 @@ static faas_code fill_from_meta(struct live *call, const struct faas_envelope *e
     struct meta meta = {.kind = "exec", .gateway = "", .client_call_id = "", .stream = ""};
 
     FAAS_TRY(faas_json_decode(env->meta, meta_fields, FAAS_JSON_TOLERANT, &meta, err));
-    if (strcmp(meta.kind, "exec") != 0)
-        return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
+    if (strcmp(meta.kind, FAAS_KIND_EXEC) != 0 && strcmp(meta.kind, FAAS_KIND_INPUT) != 0)
+        return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" and \"input\"");
+    call->input_bytes = strcmp(meta.kind, FAAS_KIND_INPUT) == 0 ? meta.input_bytes : 0;
     FAAS_TRY(faas_function_ref_parse(meta.function, &call->ref, err));
     if (call->lost_version > 0) { /* the same, whatever the name means by now */
         call->ref.version = call->lost_version;

@@ -97,6 +97,7 @@ struct live {              /* one call */
     faas_msg *msg; /* while it may have to be placed (again); arg is borrowed from it */
     const void *arg;
     size_t arg_len;
+    int64_t input_bytes; /* of an argument that the spawner gets from the caller; 0: none */
     char *inbox;
     char tenant[FAAS_UUID_TEXT], user[FAAS_UUID_TEXT], trace[56];
     char gateway[40];

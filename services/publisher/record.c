@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct head { /* the stored fields that matter here; borrowed from the document */
-    const char *id, *name, *reference, *input, *network, *reuse, *isolation;
+    const char *id, *name, *reference, *input, *network, *reuse, *isolation, *content_type;
     const char *digest_kind, *digest_value;
     int64_t version, timeout_ms, start_timeout_ms, max_wait_ms, concurrency;
     int64_t memory_mb, pids, tmp_mb, output_mb;
@@ -47,6 +47,7 @@ static const struct faas_json_field head_fields[] = {
     FAAS_FIELD(STR, struct head, network, "network", 1, 32, false),
     FAAS_FIELD(STR, struct head, reuse, "reuse", 1, 32, false),
     FAAS_FIELD(STR, struct head, isolation, "isolation", 1, 64, false),
+    FAAS_FIELD(STR, struct head, content_type, "content_type", 0, FAAS_MEDIA_TYPE_MAX, false),
     FAAS_FIELD(INT, struct head, version, "version", 1, 1e15, true),
     FAAS_FIELD(INT, struct head, timeout_ms, "timeout_ms", 1, FAAS_TIMEOUT_MS_MAX, false),
     FAAS_FIELD(INT, struct head, start_timeout_ms, "start_timeout_ms", 1, FAAS_TIMEOUT_MS_MAX,
@@ -69,6 +70,7 @@ static const struct head head_defaults = {
     .network = "none",
     .reuse = "fresh",
     .isolation = "docker",
+    .content_type = "",
     .digest_kind = "",
     .digest_value = "",
     .timeout_ms = FAAS_TIMEOUT_MS,
@@ -117,8 +119,8 @@ static json_t *spec_new(const struct head *head, const char *tenant)
                               "kind", head->digest_kind, "value", head->digest_value, "command",
                               or_empty(head->command, json_array));
 
-    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:o, s:s, s:o, s:o, s:o, s:I, s:s, s:s, s:s, s:i}",
-                     "v", 1, "kind", "exec", "tenant", tenant, "function", head->id, "version",
+    return json_pack("{s:i, s:s, s:s, s:I, s:o, s:s, s:o, s:o, s:o, s:I, s:s, s:s, s:s, s:i}", "v",
+                     1, "tenant", tenant, "function", head->id, "version",
                      (json_int_t)head->version, "image", image, "input", head->input, "env",
                      or_empty(head->env, json_object), "secrets",
                      or_empty(head->secrets, json_array), "limits", limits, "start_timeout_ms",
@@ -172,6 +174,9 @@ static faas_code record_new(const struct head *head, const char *key, struct rec
 
     snprintf(tenant, sizeof tenant, "%.36s", key + 2);
     spec = spec_new(head, tenant);
+    if (head->content_type[0] != '\0' &&
+        json_object_set_new(spec, "content_type", json_string(head->content_type)) != 0)
+        return faas_fail_sys(err, ENOMEM, "hold a function record");
     text = spec != NULL ? faas_json_text(spec, &len) : NULL;
     rec = text != NULL ? calloc(1, sizeof *rec + len) : NULL;
     if (rec == NULL)
@@ -250,15 +255,29 @@ faas_code record_check_argument(const struct record *rec, const void *arg, size_
     return FAAS_OK;
 }
 
+faas_code record_check_input(const struct record *rec, int64_t bytes, faas_err *err)
+{
+    if (rec->is_stdin)
+        return FAAS_OK;
+    return faas_fail(err, FAAS_TOO_LARGE,
+                     "argument: %lld bytes, at most %d as a command-line argument; a function with "
+                     "\"input\":\"stdin\" takes more",
+                     (long long)bytes, FAAS_ARGUMENT_MAX);
+}
+
 char *record_placement(const struct record *rec, const struct record_run *run, size_t *out_len)
 {
     const char *stream = run->stream != NULL ? run->stream : "";
-    char *text;
-    int len =
-        asprintf(&text, "%.*s,\"timeout_ms\":%lld%s%s%s,\"pull\":%s}", (int)rec->spec_len,
-                 rec->spec, (long long)run->timeout_ms, run->stream != NULL ? ",\"stream\":\"" : "",
-                 stream, run->stream != NULL ? "\"" : "", run->is_pull ? "true" : "false");
+    char *text, kind[64] = "\"" FAAS_KIND_EXEC "\"";
+    int len;
 
+    if (run->input_bytes > 0)
+        (void)snprintf(kind, sizeof kind, "\"" FAAS_KIND_INPUT "\",\"input_bytes\":%lld",
+                       (long long)run->input_bytes);
+    len = asprintf(&text, "%.*s,\"kind\":%s,\"timeout_ms\":%lld%s%s%s,\"pull\":%s}",
+                   (int)rec->spec_len, rec->spec, kind, (long long)run->timeout_ms,
+                   run->stream != NULL ? ",\"stream\":\"" : "", stream,
+                   run->stream != NULL ? "\"" : "", run->is_pull ? "true" : "false");
     if (len < 0)
         return NULL;
     *out_len = (size_t)len;

@@ -57,10 +57,14 @@ const struct alias *record_alias(const struct record *record, const char *name);
 /* The argument fits the function's input: INVALID or TOO_LARGE naming what to change. */
 FAAS_MUST_CHECK faas_code record_check_argument(const struct record *record, const void *arg,
                                                 size_t len, faas_err *err);
+/* Likewise of one that does not come with the call. */
+FAAS_MUST_CHECK faas_code record_check_input(const struct record *record, int64_t bytes,
+                                             faas_err *err);
 struct record_run { /* what one placement adds to the spec */
     int64_t timeout_ms;
     bool is_pull;
-    const char *stream; /* a word of contract.h; NULL: none */
+    const char *stream;  /* a word of contract.h; NULL: none */
+    int64_t input_bytes; /* 0: the argument goes with it */
 };
 /* The metadata of one placement, JSON.  The caller frees it; NULL without memory. */
 char *record_placement(const struct record *record, const struct record_run *run, size_t *out_len);

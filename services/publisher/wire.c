@@ -197,7 +197,8 @@ faas_code wire_place(struct live *call, faas_err *err)
     struct faas_envelope_parts parts = {.bytes = call->arg, .len = call->arg_len};
     const struct record_run run = {.timeout_ms = drive_timeout_ms(call),
                                    .is_pull = call->round.is_pull,
-                                   .stream = call->stream};
+                                   .stream = call->stream,
+                                   .input_bytes = call->input_bytes};
     FAAS_AUTO(char) *meta = record_placement(call->rec, &run, &parts.json_len);
     FAAS_AUTO(void) *msg = NULL;
     size_t len = 0;

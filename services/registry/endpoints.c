@@ -1,6 +1,7 @@
 /* Requests about functions: from the wire and back. */
 #include "registry.h"
 
+#include "logins.h"
 #include "store.h"
 
 #include "base/name.h"
@@ -365,6 +366,9 @@ const struct faas_endpoint registry_endpoints[] = {
      .body_max = FAAS_SECRET_BODY_MAX,
      .handler = secrets_on_set},
     CHANGE("secret_remove", FAAS_SUBJ_REGISTRY_SECRET_DROP, secrets_on_remove),
+    ENDPOINT("logins", FAAS_SUBJ_REGISTRY_LOGINS, logins_on_list),
+    CHANGE("login_set", FAAS_SUBJ_REGISTRY_LOGIN_SET, logins_on_set),
+    CHANGE("login_remove", FAAS_SUBJ_REGISTRY_LOGIN_DROP, logins_on_remove),
     ENDPOINT("secret", FAAS_SUBJ_REGISTRY_SECRET, secrets_on_ask),
     {.name = NULL},
 };

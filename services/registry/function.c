@@ -352,7 +352,7 @@ json_t *function_public_version(const json_t *doc)
         "id",      "uuid",        "name",       "description", "payload",          "digest",
         "version", "created_at",  "updated_at", "timeout_ms",  "start_timeout_ms", "max_wait_ms",
         "limits",  "concurrency", "input",      "env",         "secrets",          "network",
-        "reuse",   "retry",       "isolation",  "labels",
+        "reuse",   "retry",       "isolation",  "labels",      "content_type",
     };
     FAAS_AUTO(json_t) *settings = NULL; /* made at the first that is missing */
     FAAS_AUTO(json_t) *out = json_object();

@@ -32,7 +32,7 @@ struct retry {
 };
 struct body {
     const char *name, *uuid, *uui, *description, *payload;
-    const char *input, *network, *reuse, *isolation;
+    const char *input, *network, *reuse, *isolation, *content_type;
     int64_t timeout_ms, start_timeout_ms, max_wait_ms, concurrency, version;
     bool is_disabled;
     struct limits limits;
@@ -82,6 +82,7 @@ static const struct faas_json_field retry_fields[] = {
         MEMBER(STR, network, "network", 0, FAAS_CONTROL_BODY_MAX),                                 \
         MEMBER(STR, reuse, "reuse", 0, FAAS_CONTROL_BODY_MAX), NESTED(retry_fields, "retry"),      \
         MEMBER(STR, isolation, "isolation", 0, FAAS_CONTROL_BODY_MAX),                             \
+        MEMBER(STR, content_type, "content_type", 0, FAAS_CONTROL_BODY_MAX),                       \
         MEMBER(MAP, labels, "labels", 0, FAAS_LABELS_MAX)
 
 #define PAYLOAD_FIELD(is_needed)                                                                   \
@@ -306,6 +307,8 @@ faas_code function_read(const json_t *body, enum function_verb verb, const struc
     FAAS_TRY(check_labels(got.labels, err));
     FAAS_TRY(check_retry(got.retry.on, err));
     FAAS_TRY(check_secrets(got.secrets, err));
+    if (got.content_type != NULL && got.content_type[0] != '\0')
+        FAAS_TRY(faas_media_type_check(got.content_type, err));
     *out_want = (struct function_want){
         .name = got.name,
         .payload = got.payload,

@@ -264,8 +264,8 @@ static faas_code send_ask(struct resolver *resolver, const struct faas_ctx *ctx,
                           faas_err *err)
 {
     char subject[FAAS_SUBJECT_MAX];
-    FAAS_AUTO(json_t) *body =
-        json_pack("{s:i, s:s, s:b}", "v", 1, "image", image, "architecture_required", 1);
+    FAAS_AUTO(json_t) *body = json_pack("{s:i, s:s, s:b, s:s}", "v", 1, "image", image,
+                                        "architecture_required", 1, "tenant", ctx->tenant);
     size_t len = 0;
     FAAS_AUTO(char) *text = body == NULL ? NULL : faas_json_text(body, &len);
     /* Sent once: a spawner that is gone is followed by another one, not waited for. */

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/name.h"
+#include "contract.h"
 
 #define NAME_HASH_HEX 32
 #define PREFIX        "s."
@@ -142,6 +143,7 @@ struct walk {
     char prefix[SECRET_KEY_MAX];
     int64_t count;
     json_t *items; /* NULL: only counted */
+    bool are_logins;
     bool has_failed;
 };
 
@@ -174,7 +176,7 @@ static void visit(const void *place, VISIT order, void *arg)
         strncmp(node->key, walk->prefix, strlen(walk->prefix)) != 0)
         return;
     walk->count++;
-    if (walk->items == NULL)
+    if (walk->items == NULL || (node->name[0] == FAAS_LOGIN_MARK) != walk->are_logins)
         return;
     made = item(node->name, (const int64_t[]){node->created_ms, node->updated_ms}, node->size);
     if (made == NULL || json_array_append_new(walk->items, made) != 0)
@@ -231,11 +233,11 @@ static json_t *sorted(const json_t *items)
     return out;
 }
 
-faas_code secret_index_list(struct secret_index *index, const char *tenant, json_t **out_items,
-                            faas_err *err)
+faas_code secret_index_list(struct secret_index *index, const char *tenant, bool are_logins,
+                            json_t **out_items, faas_err *err)
 {
     FAAS_AUTO(json_t) *items = json_array();
-    struct walk walk = {.items = items};
+    struct walk walk = {.items = items, .are_logins = are_logins};
 
     if (items == NULL)
         return faas_fail_sys(err, ENOMEM, "list of secrets");

@@ -29,9 +29,10 @@ FAAS_MUST_CHECK faas_code secret_index_apply(struct secret_index *index, const c
                                              const void *value, size_t len, faas_err *err);
 bool secret_index_has(struct secret_index *index, const char *tenant, const char *name);
 int64_t secret_index_count(struct secret_index *index, const char *tenant);
-/* [{"name","created_at","updated_at","size"}] by name, as clients see it. */
+/* [{"name","created_at","updated_at","size"}] by name, as clients see it: of secrets, or of logins,
+ * whose names begin with FAAS_LOGIN_MARK. */
 FAAS_MUST_CHECK faas_code secret_index_list(struct secret_index *index, const char *tenant,
-                                            json_t **out_items, faas_err *err);
+                                            bool are_logins, json_t **out_items, faas_err *err);
 /* One of these items from a stored value. */
 json_t *secret_public(const json_t *doc);
 

@@ -136,18 +136,23 @@ static faas_code read_body(const struct faas_call *call, const struct faas_json_
     return out_body->name != NULL ? faas_function_name_check(out_body->name, err) : FAAS_OK;
 }
 
+faas_code secrets_list(struct secrets *secrets, const struct faas_ctx *caller, bool are_logins,
+                       json_t **out_items, faas_err *err)
+{
+    FAAS_TRY(check_complete(secrets, err));
+    return secret_index_list(&secrets->index, caller->tenant, are_logins, out_items, err);
+}
+
 /* faas.registry.secrets */
 faas_code secrets_on_list(void *state, const struct faas_call *call, json_t **out_reply,
                           faas_err *err)
 {
     static const struct faas_json_field fields[] = {NAME_FIELDS, FAAS_FIELD_END};
-    struct secrets *secrets = secrets_of(state);
     json_t *items = NULL;
     struct body body = {0};
 
     FAAS_TRY(read_body(call, fields, &body, err));
-    FAAS_TRY(check_complete(secrets, err));
-    FAAS_TRY(secret_index_list(&secrets->index, call->ctx->tenant, &items, err));
+    FAAS_TRY(secrets_list(secrets_of(state), call->ctx, false, &items, err));
     *out_reply = json_pack("{s:o, s:n}", "items", items, "next_cursor");
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "list of secrets");
 }
@@ -269,6 +274,19 @@ static faas_code set_value(struct setting *set, json_t **out_reply, faas_err *er
     }
     json_decref(set->doc);
     return rc;
+}
+
+faas_code secrets_put(struct secrets *secrets, const struct faas_ctx *caller, const char *name,
+                      const struct faas_sealed_value *value, json_t **out_reply, faas_err *err)
+{
+    struct setting set = {.secrets = secrets,
+                          .caller = caller,
+                          .name = name,
+                          .value = value->bytes,
+                          .len = value->len};
+
+    FAAS_TRY(check_key(secrets, err));
+    return set_value(&set, out_reply, err);
 }
 
 static faas_code too_long(faas_err *err)
@@ -413,6 +431,27 @@ static faas_code check_unused(struct registry *reg, const struct faas_ctx *calle
                      users.names);
 }
 
+faas_code secrets_drop(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                       faas_err *err)
+{
+    struct secrets *secrets = &reg->secrets;
+    char key[SECRET_KEY_MAX];
+    uint64_t seq = 0;
+    faas_code rc = FAAS_CONFLICT;
+
+    secret_key(caller->tenant, name, key);
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
+        FAAS_AUTO(json_t) *doc = NULL;
+        uint64_t revision;
+
+        FAAS_TRY(load(secrets, key, caller->deadline_ns, &doc, &revision, err));
+        FAAS_TRY(check_unused(reg, caller, name, err));
+        rc = faas_kv_delete(secrets->kv, key, revision, caller->deadline_ns, &seq, err);
+    }
+    FAAS_TRY(rc);
+    return seen_everywhere(secrets, caller, seq, err);
+}
+
 /* faas.registry.secret_remove; an empty answer. */
 faas_code secrets_on_remove(void *state, const struct faas_call *call, json_t **out_reply,
                             faas_err *err)
@@ -422,28 +461,13 @@ faas_code secrets_on_remove(void *state, const struct faas_call *call, json_t **
         FAAS_FIELD(STR, struct body, name, "name", 0, 0, true),
         FAAS_FIELD_END,
     };
-    struct secrets *secrets = secrets_of(state);
-    uint64_t deadline = call->ctx->deadline_ns, seq = 0;
-    char key[SECRET_KEY_MAX];
     struct body body = {0};
-    faas_code rc = FAAS_CONFLICT;
+    faas_code rc;
 
     *out_reply = NULL;
     FAAS_TRY(read_body(call, fields, &body, err));
-    secret_key(call->ctx->tenant, body.name, key);
-    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
-        FAAS_AUTO(json_t) *doc = NULL;
-        uint64_t revision;
-
-        rc = load(secrets, key, deadline, &doc, &revision, err);
-        if (rc == FAAS_NOT_FOUND)
-            return faas_fail(err, FAAS_NOT_FOUND, "you have no secret of this name");
-        FAAS_TRY(rc);
-        FAAS_TRY(check_unused(state, call->ctx, body.name, err));
-        rc = faas_kv_delete(secrets->kv, key, revision, deadline, &seq, err);
-    }
-    FAAS_TRY(rc);
-    return seen_everywhere(secrets, call->ctx, seq, err);
+    rc = secrets_drop(state, call->ctx, body.name, err);
+    return rc == FAAS_NOT_FOUND ? faas_fail(err, rc, "you have no secret of this name") : rc;
 }
 
 /* ---- functions that name them ---- */
@@ -543,7 +567,8 @@ faas_code secrets_on_ask(void *state, const struct faas_call *call, json_t **out
     faas_code rc;
 
     FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_TOLERANT, &question, err));
-    FAAS_TRY(faas_function_name_check(question.name, err));
+    if (question.name[0] != FAAS_LOGIN_MARK) /* a registry's host follows */
+        FAAS_TRY(faas_function_name_check(question.name, err));
     FAAS_TRY(check_key(secrets, err));
     secret_key(question.tenant, question.name, key);
     rc = load(secrets, key, call->ctx->deadline_ns, &doc, &revision, err);

@@ -43,6 +43,18 @@ void secrets_fill(struct secrets *secrets, struct faas_beat *beat);
 FAAS_MUST_CHECK faas_code secrets_check(struct secrets *secrets, const struct faas_ctx *caller,
                                         const json_t *function, bool are_new, faas_err *err);
 
+/* ---- for logins.c: values under names that no secret has ---- */
+struct registry;
+/* *out_reply: as secret_public() has it, and "replaced". */
+FAAS_MUST_CHECK faas_code secrets_put(struct secrets *secrets, const struct faas_ctx *caller,
+                                      const char *name, const struct faas_sealed_value *value,
+                                      json_t **out_reply, faas_err *err);
+/* CONFLICT while functions name it. */
+FAAS_MUST_CHECK faas_code secrets_drop(struct registry *reg, const struct faas_ctx *caller,
+                                       const char *name, faas_err *err);
+FAAS_MUST_CHECK faas_code secrets_list(struct secrets *secrets, const struct faas_ctx *caller,
+                                       bool are_logins, json_t **out_items, faas_err *err);
+
 /* Handlers; their state is the registry. */
 faas_handler secrets_on_list, secrets_on_set, secrets_on_remove, secrets_on_ask;
 

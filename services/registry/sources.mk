@@ -8,7 +8,7 @@ REGISTRY_RECORDS := services/registry/records.c services/registry/records_write.
 $(eval $(call program,faas-registry,services/registry/main.c services/registry/endpoints.c \
     services/registry/writes.c services/registry/store.c services/registry/resolver.c \
     services/registry/kept.c services/registry/follow.c services/registry/calls.c services/registry/picks.c \
-    services/registry/records_follow.c services/registry/secrets.c services/registry/secret_index.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
+    services/registry/records_follow.c services/registry/secrets.c services/registry/logins.c services/registry/secret_index.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
     $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))

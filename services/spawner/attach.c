@@ -18,7 +18,9 @@ struct attach {
     size_t request_len, sent;
     char *head; /* of the answer, until it is complete; HEAD_MAX bytes */
     size_t head_len;
+    char *fed; /* owned; what conf.input then is */
     bool is_connected, is_ready, is_paused;
+    bool is_all_fed, is_input_over;
     bool is_busy, is_dead; /* closed from inside a callback: freed after it */
 };
 
@@ -29,6 +31,7 @@ static void destroy(attach *at)
     if (at->fd >= 0)
         close(at->fd);
     free(at->request);
+    free(at->fed);
     free(at->head);
     free(at);
 }
@@ -80,6 +83,24 @@ static void stop_sending(attach *at)
 {
     ev_io_stop(at->ev, &at->writing);
     at->sent = at->request_len + at->conf.input_len;
+    at->is_input_over = true;
+    if (at->conf.is_fed)
+        at->conf.fed(at->conf.arg); /* what comes is dropped */
+}
+
+/* All that there is has been sent. */
+static void input_sent(attach *at)
+{
+    bool has_more = at->conf.is_fed && !at->is_all_fed;
+
+    if (!has_more) {
+        at->is_input_over = true;
+        shutdown(at->fd, SHUT_WR);
+    } else if (at->conf.input_len > 0) {
+        at->conf.input_len = 0;
+        at->sent = at->request_len;
+        at->conf.fed(at->conf.arg);
+    }
 }
 
 static void send_more(attach *at)
@@ -108,8 +129,31 @@ static void send_more(attach *at)
         at->sent += (size_t)n;
     }
     ev_io_stop(at->ev, &at->writing);
-    if (at->is_ready && at->conf.input != NULL)
-        shutdown(at->fd, SHUT_WR);
+    if (at->is_ready && at->conf.input != NULL && !at->is_input_over)
+        input_sent(at);
+}
+
+bool attach_feed(attach *at, const void *data, size_t len)
+{
+    size_t left = at->request_len + at->conf.input_len - at->sent;
+    char *grown;
+
+    if (at->is_input_over)
+        return false;
+    grown = malloc(left + len + 1);
+    if (grown == NULL)
+        return false;
+    if (left > 0)
+        memcpy(grown, (const char *)at->conf.input + (at->sent - at->request_len), left);
+    if (len > 0)
+        memcpy(grown + left, data, len);
+    free(at->fed);
+    at->conf.input = at->fed = grown;
+    at->conf.input_len = left + len;
+    at->sent = at->request_len;
+    at->is_all_fed = len == 0;
+    ev_io_start(at->ev, &at->writing);
+    return true;
 }
 
 static void on_writable(struct ev_loop *ev, ev_io *io, int events)

@@ -21,6 +21,8 @@ struct attach_conf {
     const char *container; /* id */
     const void *input;     /* NULL: the container has no standard input */
     size_t input_len;
+    bool is_fed;            /* more input comes with attach_feed() */
+    void (*fed)(void *arg); /* all of it so far has been sent; of is_fed alone */
     void (*ready)(void *arg);
     void (*data)(void *arg, const uint8_t *data, size_t len);
     void (*end)(void *arg, const faas_err *err);
@@ -28,6 +30,8 @@ struct attach_conf {
 };
 FAAS_MUST_CHECK faas_code attach_open(const struct attach_conf *conf, attach **out_attach,
                                       faas_err *err);
+/* After ready; len 0: that was all.  False: nobody reads it any more. */
+bool attach_feed(attach *at, const void *data, size_t len);
 void attach_pause(attach *at, bool is_paused);
 void attach_close(attach *at); /* NULL is fine; no callback afterwards */
 

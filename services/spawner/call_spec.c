@@ -21,7 +21,8 @@ struct body {
     json_t *command, *env, *secrets;
     double cpus;
     int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr, version;
-    const char *isolation, *stream;
+    int64_t input_bytes;
+    const char *isolation, *stream, *content_type;
     bool may_pull;
 };
 
@@ -62,6 +63,8 @@ static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(BOOL, struct body, may_pull, "pull", 0, 0, false),
     FAAS_FIELD(INT, struct body, last_stderr, "last_stderr", 0, FAAS_STDERR_TAIL, false),
     FAAS_FIELD(STR, struct body, stream, "stream", 0, 32, false),
+    FAAS_FIELD(INT, struct body, input_bytes, "input_bytes", 1, 1e15, false),
+    FAAS_FIELD(STR, struct body, content_type, "content_type", 0, FAAS_MEDIA_TYPE_MAX, false),
     FAAS_FIELD_END,
 };
 
@@ -151,8 +154,12 @@ static faas_code check_secrets(const struct body *body, faas_err *err)
 
 static faas_code check(const struct body *body, faas_err *err)
 {
-    if (strcmp(body->kind, "exec") != 0)
+    bool is_input = strcmp(body->kind, FAAS_KIND_INPUT) == 0;
+
+    if (strcmp(body->kind, FAAS_KIND_EXEC) != 0 && !is_input)
         return faas_fail(err, FAAS_UNSUPPORTED, "calls of this kind cannot run here");
+    if (is_input && (strcmp(body->input, "stdin") != 0 || body->input_bytes == 0))
+        return faas_fail(err, FAAS_INVALID, "input_bytes: of a call whose input is stdin");
     FAAS_TRY(check_secrets(body, err));
     if (strcmp(body->input, "argv") != 0 && strcmp(body->input, "stdin") != 0)
         return faas_fail(err, FAAS_INVALID, "input: expected argv or stdin");
@@ -187,6 +194,13 @@ static enum call_stream stream_of(const struct body *body)
     return strcmp(body->stream, FAAS_STREAMED_STDOUT) == 0 ? CALL_STREAM_STDOUT : CALL_STREAM_NONE;
 }
 
+static void copy_texts(const struct body *body, struct call_spec *spec)
+{
+    snprintf(spec->tenant, sizeof spec->tenant, "%s", body->tenant);
+    snprintf(spec->function, sizeof spec->function, "%s", body->function);
+    snprintf(spec->content_type, sizeof spec->content_type, "%s", body->content_type);
+}
+
 faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec, faas_err *err)
 {
     struct rt_spec run;
@@ -201,6 +215,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
                          .function = "",
                          .isolation = "docker",
                          .stream = "",
+                         .content_type = "",
                          .cpus = run.cpus,
                          .memory_mb = run.memory_mb,
                          .pids = run.pids,
@@ -217,17 +232,20 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->version = body.version;
     spec->stream = stream_of(&body);
     spec->secrets = json_array_size(body.secrets) > 0 ? body.secrets : NULL;
-    snprintf(spec->tenant, sizeof spec->tenant, "%s", body.tenant);
-    snprintf(spec->function, sizeof spec->function, "%s", body.function);
+    copy_texts(&body, spec);
     spec->run = (struct rt_spec){
         .call_id = spec->id,
         .tenant = body.tenant,
         .function = body.function,
-        .image = {body.reference, body.digest_kind, body.digest_value},
+        .image = {.reference = body.reference,
+                  .kind = body.digest_kind,
+                  .value = body.digest_value,
+                  .tenant = body.tenant},
         .command = body.command,
         .argument = env->bytes,
         .argument_len = env->len,
         .is_stdin = strcmp(body.input, "stdin") == 0,
+        .is_fed = strcmp(body.kind, FAAS_KIND_INPUT) == 0,
         .env = body.env,
         .has_network = strcmp(body.network, "outbound") == 0,
         .is_slot = is_slot(&body),

@@ -8,6 +8,7 @@
 
 #include "base/envelope.h"
 #include "base/id.h"
+#include "base/name.h"
 #include "base/trace.h"
 #include "net/bus.h"
 #include "runtime.h"
@@ -29,6 +30,8 @@ struct call_spec {
     int64_t stderr_max;
     int64_t version; /* of the function; 0: not said */
     enum call_stream stream;
+    char content_type[FAAS_MEDIA_TYPE_MAX +
+                      1];  /* of the result, handed on as it came; "": not said */
     const json_t *secrets; /* names; NULL: none */
     struct rt_spec run;
 };

@@ -69,6 +69,7 @@ struct rt_call {
 };
 
 /* docker_run.c */
+bool docker_feed(struct rt_call *call, const void *data, size_t len);
 faas_code docker_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
                       struct rt_call **out_call, faas_err *err);
 void docker_resume(struct rt_call *call);
@@ -81,7 +82,7 @@ void docker_turn_init(struct docker *dk);
 FAAS_MUST_CHECK faas_code docker_turn_ask(struct rt_call *call, bool *out_is_now, faas_err *err);
 void docker_turn_leave(struct rt_call *call); /* it started, or never will */
 /* docker_resolve.c */
-void docker_resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
+void docker_resolve(struct runtime *rt, const struct rt_image *image, int64_t timeout_ms,
                     rt_resolved *done, void *arg);
 /* docker_end.c */
 void docker_stop(struct rt_call *call, enum stop_reason reason);

@@ -148,7 +148,7 @@ static void on_found(void *arg, faas_code code, const struct image_info *info, c
         resolve_end(res, code, code == FAAS_OK ? res->reply : NULL, &why);
 }
 
-void docker_resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
+void docker_resolve(struct runtime *rt, const struct rt_image *image, int64_t timeout_ms,
                     rt_resolved *done, void *arg)
 {
     struct docker *dk = (struct docker *)rt;
@@ -165,7 +165,7 @@ void docker_resolve(struct runtime *rt, const char *reference, int64_t timeout_m
         return;
     }
     *res = (struct resolve){.dk = dk, .done = done, .arg = arg};
-    rc = ref_parse(reference, &res->ref, &err);
+    rc = ref_parse(image->reference, &res->ref, &err);
     if (rc == FAAS_OK)
         rc = engine_usable(dk->eng, &err);
     if (rc == FAAS_OK) {

@@ -191,6 +191,18 @@ static void on_wait_head(void *arg, int status)
     start_when_ready(call);
 }
 
+static void on_fed(void *arg)
+{
+    struct rt_call *call = arg;
+
+    call->sink.fed(call->sink.arg);
+}
+
+bool docker_feed(struct rt_call *call, const void *data, size_t len)
+{
+    return call->out != NULL && call->facts.stop == STOP_NONE && attach_feed(call->out, data, len);
+}
+
 static faas_code connect_to(struct rt_call *call, faas_err *err)
 {
     char path[160];
@@ -201,6 +213,8 @@ static faas_code connect_to(struct rt_call *call, faas_err *err)
         .container = call->container,
         .input = call->spec.is_stdin ? call->argument : NULL,
         .input_len = call->spec.argument_len,
+        .is_fed = call->spec.is_fed,
+        .fed = on_fed,
         .ready = on_output_ready,
         .data = on_output,
         .end = on_output_end,

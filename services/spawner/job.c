@@ -118,6 +118,7 @@ void job_free(job *self)
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
     secrets_cancel(self->secrets);
+    job_input_close(self);
     faas_frames_out_free(self->frames);
     job_drop_message(self);
     stderr_tail_done(&self->tail);
@@ -214,10 +215,20 @@ static void tell_end_event(job *self, json_t *end)
 static void on_started(void *arg)
 {
     job *self = arg;
+    faas_err err = {0};
 
     self->is_started = true;
     if (self->is_told)
         tell_named_event(self, "started");
+    if (self->spec.run.is_fed && job_input_open(self, &err) != FAAS_OK) {
+        self->is_out_of_memory = true;
+        self->host->runtime->ops->cancel(self->run);
+    }
+}
+
+static void on_fed(void *arg)
+{
+    job_input_fed(arg);
 }
 
 static void on_stall(struct ev_loop *ev, ev_timer *timer, int events)
@@ -280,6 +291,10 @@ static void adjust(const job *self, struct rt_outcome *outcome)
     if (self->is_out_of_memory) {
         outcome->code = FAAS_INTERNAL;
         text = "the spawner ran out of memory";
+    } else if (self->is_input_broken) {
+        outcome->code = FAAS_UNAVAILABLE;
+        outcome->may_have_run = true;
+        text = "the argument arrived damaged";
     } else if (self->host->is_stopping) {
         outcome->code = FAAS_LOST;
         outcome->may_have_run = true;
@@ -309,13 +324,15 @@ void job_on_end(void *arg, const struct rt_outcome *told)
                                     .tail = &self->tail,
                                     .tail_max = (size_t)self->spec.stderr_max,
                                     .spawner = self->host->spawner,
-                                    .place_ms = self->spec.age_ms};
+                                    .place_ms = self->spec.age_ms,
+                                    .content_type = self->spec.content_type};
     FAAS_AUTO(json_t) *end = NULL;
     char trace_id[FAAS_TRACE_ID];
     faas_err err = {0};
 
     adjust(self, &outcome);
     self->run = NULL;
+    job_input_close(self);
     self->stage = JOB_SENT;
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
@@ -342,8 +359,12 @@ void job_on_end(void *arg, const struct rt_outcome *told)
 
 struct rt_sink job_sink(job *self)
 {
-    return (struct rt_sink){
-        .started = on_started, .out = on_out, .err = on_err, .end = job_on_end, .arg = self};
+    return (struct rt_sink){.started = on_started,
+                            .out = on_out,
+                            .err = on_err,
+                            .fed = on_fed,
+                            .end = job_on_end,
+                            .arg = self};
 }
 
 /* A credit came: the receiver is there, and perhaps took enough to go on. */

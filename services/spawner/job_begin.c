@@ -27,7 +27,9 @@ static faas_code open_ways(job *self, faas_err *err)
     FAAS_AUTO(json_t) *head =
         json_pack("{s:i,s:s,s:s}", "v", 1, "kind", "exec", "spawner", self->host->spawner);
 
-    if (head == NULL)
+    if (head == NULL ||
+        (self->spec.content_type[0] != '\0' &&
+         json_object_set_new(head, "content_type", json_string(self->spec.content_type)) != 0))
         return faas_fail_sys(err, ENOMEM, "head frame");
     memcpy(conf.id, self->spec.id, sizeof conf.id);
     FAAS_TRY(faas_frames_out_new(&conf, &self->frames, err));

@@ -30,9 +30,10 @@ struct job {
     SLIST_HEAD(, cancel) cancels;
     char *end_text; /* the end event, while it is being told */
     size_t end_len;
+    struct job_input *input; /* of a call that is fed; NULL before it has started */
     bool is_started, is_told;
     bool has_sent; /* something to the caller */
-    bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory;
+    bool is_withdrawn, is_frames_done, is_event_done, is_out_of_memory, is_input_broken;
 };
 
 /* job.c */
@@ -42,6 +43,11 @@ struct rt_sink job_sink(job *self);
 void job_on_end(void *arg, const struct rt_outcome *told); /* what the sink's end is */
 void job_drop_message(job *self);                          /* and what was decoded of it */
 void job_leave(job *self);                                 /* told, and freed */
+
+/* job_input.c: the argument of a call that is fed, asked of the caller piece by piece. */
+FAAS_MUST_CHECK faas_code job_input_open(job *self, faas_err *err);
+void job_input_fed(job *self); /* the runtime has room for more */
+void job_input_close(job *self);
 
 /* job_begin.c */
 void job_end_unbegun(job *self, faas_code code, const char *why); /* accepted, but never begun */

@@ -9,6 +9,8 @@
 #include "beats.h"
 #include "contract.h"
 #include "direct.h"
+#include "logins.h"
+#include "ref.h"
 #include "registry_auth.h"
 #include "runtime_docker.h"
 #include "service.h"
@@ -23,6 +25,7 @@
 
 static struct {
     char *runtime, *docker_host, *cluster, *allowed, *auth_file, *images, *run_dir, *dns;
+    char *mirrors, *pull;
     int64_t secrets_mb, slots, stream_mb, max_containers, pulls, starts, pull_timeout_ms,
         lane_idle_ms;
     bool is_direct, is_parked, is_outbound;
@@ -95,6 +98,12 @@ static const struct faas_option options[] = {
     FAAS_OPT_STR(conf.auth_file, "REGISTRY_AUTH_FILE", "",
                  "credentials for pulls, in the format of docker's config.json, mode 0600; several "
                  "files with ':' between"),
+    FAAS_OPT_STR(conf.mirrors, "REGISTRY_MIRRORS", "",
+                 "native: HOST=MIRROR, comma-separated: images of the registry HOST are asked of "
+                 "MIRROR (host[:port][/path]) first"),
+    FAAS_OPT_STR(conf.pull, "IMAGE_PULL", "missing",
+                 "native: missing: an image of a registry that is here is not asked for again; "
+                 "always: at registration and refresh it is; never: nothing is pulled"),
     FAAS_OPT_INT(conf.pulls, "SPAWNER_PULLS", "3", 1, 64, "pulls that may run at once"),
     FAAS_OPT_INT(conf.starts, "SPAWNER_STARTS", "0", 0, 4096,
                  "containers that may be on their way to their start at once, users taking turns; "
@@ -222,11 +231,18 @@ static faas_code open_images(const struct faas_runtime *rt, faas_err *err)
         .loop = rt->loop,
         .sources = {.engine = conf.docker_host,
                     .allowed = conf.allowed,
-                    .auth_file = conf.auth_file},
+                    .auth_file = conf.auth_file,
+                    .mirrors = conf.mirrors,
+                    .is_following = strcmp(conf.pull, "always") == 0,
+                    .is_pulling_none = strcmp(conf.pull, "never") == 0},
         .parallel = (int)conf.pulls,
         .keep_ms = conf.lane_idle_ms,
     };
 
+    if (!images.sources.is_following && !images.sources.is_pulling_none &&
+        strcmp(conf.pull, "missing") != 0)
+        return faas_fail(err, FAAS_INVALID, "IMAGE_PULL: missing, always or never");
+    FAAS_TRY(ref_check_mirrors(conf.mirrors, err));
     FAAS_TRY(registry_auth_check(conf.auth_file, err));
     FAAS_TRY(image_store_open(&app.store, conf.images, err));
     images.sources.store = app.store;
@@ -333,8 +349,15 @@ static faas_code open_secrets(const struct faas_runtime *rt, faas_err *err)
                                         .keep_ms = conf.lane_idle_ms,
                                         .changed = on_secret_changed};
 
-    return app.runtime->ops->secret_changed != NULL ? secrets_new(&wanted, &app.secrets, err)
-                                                    : FAAS_OK;
+    struct puller_logins logins;
+
+    if (app.runtime->ops->secret_changed == NULL)
+        return FAAS_OK;
+    FAAS_TRY(secrets_new(&wanted, &app.secrets, err));
+    logins = logins_of(app.secrets);
+    if (app.images != NULL)
+        puller_use_logins(app.images, &logins);
+    return FAAS_OK;
 }
 
 static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err)
@@ -385,11 +408,11 @@ static void stop(void *state)
 {
     (void)state;
     worker_close(app.made, CLOSE_MS);
-    secrets_free(app.secrets);
     if (app.kind != NULL)
         app.kind->free(app.runtime);
     child_stop_all();
-    puller_free(app.images);
+    puller_free(app.images); /* it may wait for a login */
+    secrets_free(app.secrets);
     image_store_close(app.store);
 }
 

@@ -249,5 +249,8 @@ json_t *outcome_to_json(const struct outcome_report *report)
     if (report->place_ms >= 0 &&
         json_object_set_new(times, "place", json_real(report->place_ms)) != 0)
         return NULL;
+    if (report->content_type != NULL && report->content_type[0] != '\0' &&
+        json_object_set_new(end, "content_type", json_string(report->content_type)) != 0)
+        return NULL;
     return FAAS_STEAL(end);
 }

@@ -61,6 +61,7 @@ struct outcome_report {
     size_t tail_max;
     const char *spawner;
     double place_ms;
+    const char *content_type; /* NULL or "": not said */
 };
 json_t *outcome_to_json(const struct outcome_report *report);
 /* What an END event says besides, for the call's record: whose the call was, and its stderr in

@@ -174,3 +174,49 @@ char *ref_url_encode(const char *text)
     *to = '\0';
     return out;
 }
+
+/* The next of "HOST=MIRROR,..."; *mirrors moves on. */
+static bool next_mirror(const char **mirrors, struct image_ref *out_pair)
+{
+    size_t len = strcspn(*mirrors, ","), host = strcspn(*mirrors, "=");
+    const char *at = *mirrors;
+
+    *mirrors += len + (at[len] == ',');
+    if (host == 0 || host + 1 >= len || len - host >= sizeof out_pair->path ||
+        host >= sizeof out_pair->host)
+        return false;
+    snprintf(out_pair->host, sizeof out_pair->host, "%.*s", (int)host, at);
+    snprintf(out_pair->path, sizeof out_pair->path, "%.*s", (int)(len - host - 1), at + host + 1);
+    return true;
+}
+
+faas_code ref_check_mirrors(const char *mirrors, faas_err *err)
+{
+    char image[REF_TEXT_MAX];
+    struct image_ref pair, ref;
+
+    while (*mirrors != '\0') {
+        bool is_pair = next_mirror(&mirrors, &pair);
+
+        snprintf(image, sizeof image, "%s/x", is_pair ? pair.path : "");
+        if (!is_pair || ref_parse(image, &ref, NULL) != FAAS_OK ||
+            strncmp(ref.host, pair.path, strlen(ref.host)) != 0)
+            return faas_fail(err, FAAS_INVALID,
+                             "REGISTRY_MIRRORS: HOST=MIRROR, comma-separated, such as "
+                             "docker.io=mirror.example:5000");
+    }
+    return FAAS_OK;
+}
+
+bool ref_mirror(const char *mirrors, const char *host, char out_mirror[FAAS_IMAGE_REF_MAX])
+{
+    struct image_ref pair;
+
+    while (mirrors != NULL && *mirrors != '\0') {
+        if (!next_mirror(&mirrors, &pair) || strcmp(pair.host, host) != 0)
+            continue;
+        snprintf(out_mirror, FAAS_IMAGE_REF_MAX, "%s", pair.path);
+        return true;
+    }
+    return false;
+}

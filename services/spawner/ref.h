@@ -39,6 +39,10 @@ bool ref_is_same_repository(const struct image_ref *a, const struct image_ref *b
 /* allowed: comma-separated hosts, "" for none. */
 FAAS_MUST_CHECK faas_code ref_check_allowed(const struct image_ref *ref, const char *allowed,
                                             faas_err *err);
+/* mirrors: "HOST=MIRROR,...", MIRROR a host[:port][/path]; INVALID: it is not that. */
+FAAS_MUST_CHECK faas_code ref_check_mirrors(const char *mirrors, faas_err *err);
+/* Where the images of host are asked for first; false: it has no mirror. */
+bool ref_mirror(const char *mirrors, const char *host, char out_mirror[FAAS_IMAGE_REF_MAX]);
 /* Percent-encode everything but unreserved characters; the caller frees, NULL without memory. */
 char *ref_url_encode(const char *text);
 

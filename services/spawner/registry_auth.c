@@ -218,11 +218,10 @@ faas_code registry_auth_header(const char *files, const char *host, char **out_h
 }
 
 /* As write_auth has it, in the words of docker's config.json: the value, and the name of it. */
-static faas_code write_entry(const char *auth, char out[2 * SECRET_MAX], const char **out_name,
+static faas_code write_entry(const json_t *doc, char out[2 * SECRET_MAX], const char **out_name,
                              faas_err *err)
 {
     const size_t size = 2 * SECRET_MAX;
-    FAAS_AUTO(json_t) *doc = faas_json_load(auth, strlen(auth), 0);
     const char *token = json_string_value(json_object_get(doc, "identitytoken"));
     const char *user = json_string_value(json_object_get(doc, "username"));
     const char *password = json_string_value(json_object_get(doc, "password"));
@@ -247,12 +246,30 @@ static faas_code write_entry(const char *auth, char out[2 * SECRET_MAX], const c
     return FAAS_OK;
 }
 
+/* {"auths":{host:{...}}} of the same. */
+static faas_code write_config(const json_t *login, const char *host, char **out_text, faas_err *err)
+{
+    FAAS_AUTO(json_t) *own = NULL;
+    char packed[2 * SECRET_MAX];
+    const char *name;
+    faas_code code = write_entry(login, packed, &name, err);
+
+    if (code == FAAS_OK) {
+        own = json_pack("{s:{s:{s:s}}}", "auths", host, name, packed);
+        *out_text = faas_json_text(own, NULL);
+        if (*out_text == NULL)
+            code = faas_fail_sys(err, ENOMEM, "registry credentials");
+    }
+    sodium_memzero(packed, sizeof packed);
+    faas_json_wipe(own);
+    return code;
+}
+
 faas_code registry_auth_config(const char *files, const char *host, char **out_text, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL, *own = NULL;
-    char auth[SECRET_MAX] = "", packed[2 * SECRET_MAX];
+    char auth[SECRET_MAX] = "";
     const json_t *entry;
-    const char *name;
     faas_code code;
 
     *out_text = NULL;
@@ -261,14 +278,24 @@ faas_code registry_auth_config(const char *files, const char *host, char **out_t
         FAAS_TRY(write_auth(entry, host, auth, sizeof auth, err));
     if (auth[0] == '\0')
         return FAAS_OK;
-    code = write_entry(auth, packed, &name, err);
-    if (code == FAAS_OK) {
-        own = json_pack("{s:{s:{s:s}}}", "auths", host, name, packed);
-        *out_text = faas_json_text(own, NULL);
-        if (*out_text == NULL)
-            code = faas_fail_sys(err, ENOMEM, "registry credentials");
-    }
+    own = faas_json_load(auth, strlen(auth), 0);
+    code = write_config(own, host, out_text, err);
+    faas_json_wipe(own);
     sodium_memzero(auth, sizeof auth);
-    sodium_memzero(packed, sizeof packed);
+    return code;
+}
+
+faas_code registry_auth_user_config(const void *login, size_t len, const char *host,
+                                    char **out_text, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = faas_json_load(login, len, 0);
+    faas_code code;
+
+    if (is_usable(json_string_value(json_object_get(doc, "username"))) &&
+        is_usable(json_string_value(json_object_get(doc, "password"))))
+        code = write_config(doc, host, out_text, err);
+    else
+        code = faas_fail(err, FAAS_INVALID, "the stored login is none");
+    faas_json_wipe(doc);
     return code;
 }

@@ -12,6 +12,8 @@
 #ifndef SPAWNER_REGISTRY_AUTH_H
 #define SPAWNER_REGISTRY_AUTH_H
 
+#include <stddef.h>
+
 #include "base/err.h"
 
 /* Before the first pull: files is "", or all of them could be used. */
@@ -22,6 +24,9 @@ FAAS_MUST_CHECK faas_code registry_auth_header(const char *files, const char *ho
 /* The same credentials as a file of their own, {"auths":{host:{...}}}, or NULL. */
 FAAS_MUST_CHECK faas_code registry_auth_config(const char *files, const char *host, char **out_text,
                                                faas_err *err);
+/* Such a file of a user's own login, {"username","password"} in JSON.  INVALID: it is not that. */
+FAAS_MUST_CHECK faas_code registry_auth_user_config(const void *login, size_t len, const char *host,
+                                                    char **out_text, faas_err *err);
 void registry_auth_free(char *text); /* wipes; NULL is fine */
 
 #endif

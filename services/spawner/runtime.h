@@ -26,6 +26,7 @@ struct rt_image {
     const char *reference; /* full name, host/path[:tag][@digest] */
     const char *kind;      /* "manifest", "docker-id", "store" */
     const char *value;     /* "sha256:<64 hex>"; NULL with kind NULL: run the reference */
+    const char *tenant;    /* whose logins for registries may be used; NULL: nobody's */
 };
 
 struct rt_spec { /* borrowed for the length of call() */
@@ -37,6 +38,7 @@ struct rt_spec { /* borrowed for the length of call() */
     const void *argument;
     size_t argument_len;
     bool is_stdin;     /* the argument goes to standard input instead of argv */
+    bool is_fed;       /* is_stdin, and it follows with feed() */
     const json_t *env; /* object of strings, or NULL */
     bool has_network;
     struct secret_set *secrets; /* who needs it longer takes a reference; NULL: none */
@@ -64,6 +66,7 @@ struct rt_sink {
      * stopped. */
     bool (*out)(void *arg, const void *data, size_t len);
     bool (*err)(void *arg, const void *data, size_t len);
+    void (*fed)(void *arg); /* of a call that is fed: all that it was fed has been taken */
     void (*end)(void *arg, const struct rt_outcome *outcome);
     void *arg;
 };
@@ -90,12 +93,15 @@ struct runtime_ops {
      * may_pull: fetch what is missing.  done NULL: fetch in the background. */
     void (*prepare)(struct runtime *rt, const struct rt_image *image, bool may_pull,
                     rt_prepared *done, void *arg);
-    /* done runs once, perhaps before resolve returned. */
-    void (*resolve)(struct runtime *rt, const char *reference, int64_t timeout_ms,
+    /* Of the reference alone.  done runs once, perhaps before resolve returned. */
+    void (*resolve)(struct runtime *rt, const struct rt_image *image, int64_t timeout_ms,
                     rt_resolved *done, void *arg);
     faas_code (*call)(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
                       struct rt_call **out_call, faas_err *err);
     void (*resume)(struct rt_call *call);
+    /* After `started`, more of what its standard input is to be; len 0: that was all.  False: nobody
+     * reads it any more, the rest may be dropped.  It is kept until it was taken: fed() tells. */
+    bool (*feed)(struct rt_call *call, const void *data, size_t len);
     void (*cancel)(struct rt_call *call); /* end follows, with CLIENT_GONE */
     size_t (*lingering)(struct runtime *rt);
     void (*sweep)(struct runtime *rt);

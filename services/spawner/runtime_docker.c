@@ -201,6 +201,7 @@ static const struct runtime_ops ops = {
     .prepare = prepare,
     .resolve = docker_resolve,
     .call = docker_call,
+    .feed = docker_feed,
     .resume = docker_resume,
     .cancel = docker_cancel,
     .lingering = lingering,

@@ -309,6 +309,8 @@ static void explain(const struct entry *entry, const faas_err *why, faas_err *ou
     else
         (void)faas_fail(out_err, FAAS_UNAVAILABLE,
                         "secret %s cannot be had: %.90s; nothing was run", entry->name, why->msg);
+    if (entry->name[0] == FAAS_LOGIN_MARK && why->code == FAAS_NOT_FOUND)
+        return; /* most users have none */
     FAAS_LOG(WARN, "a secret cannot be had", FAAS_LSTR("tenant", entry->tenant),
              FAAS_LSTR("key", entry->key), FAAS_LSTR("why", why->msg));
 }

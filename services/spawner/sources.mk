@@ -3,7 +3,7 @@ SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c
 	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
 	stream.c sweep.c docker_turn.c image/volumes.c)
 include services/spawner/image/sources.mk
-SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c filter.c lane.c lane_make.c nursery.c order.c \
+SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c filter.c input.c lane.c lane_make.c nursery.c order.c \
 	outbound.c resolvers.c run.c runtime_native.c secret_files.c share.c warm.c) \
 	$(addprefix $(SPAWNER)/,secret_set.c spec_copy.c zygote/packet.c)
 # How a spawner gets images by itself.
@@ -11,8 +11,8 @@ SPAWNER_PULLER := $(addprefix $(SPAWNER)/image/,find.c puller.c)
 
 $(eval $(call program,faas-image,$(addprefix $(SPAWNER)/image/,main.c confine.c fetch.c) $(SPAWNER_UNPACK)))
 
-$(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c $(SPAWNER)/job_begin.c $(SPAWNER)/job_event.c \
-	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c $(SPAWNER)/secrets.c \
+$(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWNER)/job.c $(SPAWNER)/job_begin.c $(SPAWNER)/job_input.c $(SPAWNER)/job_event.c \
+	$(SPAWNER)/call_spec.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c $(SPAWNER)/direct.c $(SPAWNER)/secrets.c $(SPAWNER)/logins.c \
 	$(SPAWNER_DOCKER) $(filter-out $(SPAWNER_DOCKER),$(SPAWNER_IMAGE)) $(SPAWNER_PULLER) $(SPAWNER_NATIVE) \
 	$(SPAWNER)/native/check.c))
 

@@ -340,27 +340,28 @@ static void on_resolved(void *arg, faas_code code, const json_t *reply, const fa
     resolve_free(res);
 }
 
-static faas_code read_reference(const faas_msg *msg, json_t **out_doc, const char **out_reference,
-                                faas_err *err)
+static faas_code read_image(const faas_msg *msg, json_t **out_doc, struct rt_image *out_image,
+                            faas_err *err)
 {
     static const struct faas_json_field fields[] = {
-        {"image", FAAS_JSON_STR, 0, 1, FAAS_IMAGE_REF_MAX, true, NULL, SIZE_MAX},
+        FAAS_FIELD(STR, struct rt_image, reference, "image", 1, FAAS_IMAGE_REF_MAX, true),
+        FAAS_FIELD(STR, struct rt_image, tenant, "tenant", 0, FAAS_UUID_TEXT - 1, false),
         FAAS_FIELD_END,
     };
 
     FAAS_TRY(faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), false, out_doc, err));
-    return faas_json_decode(*out_doc, fields, FAAS_JSON_TOLERANT, out_reference, err);
+    return faas_json_decode(*out_doc, fields, FAAS_JSON_TOLERANT, out_image, err);
 }
 
 void worker_on_resolve(worker *self, faas_msg *take_msg)
 {
     struct runtime *runtime = self->conf.runtime;
     FAAS_AUTO(json_t) *doc = NULL;
-    const char *reference = NULL;
+    struct rt_image image = {.reference = NULL};
     struct faas_ctx ctx;
     faas_err err = {0};
     struct resolve *res = NULL;
-    faas_code rc = read_reference(take_msg, &doc, &reference, &err);
+    faas_code rc = read_image(take_msg, &doc, &image, &err);
 
     faas_ctx_from_msg(take_msg, RESOLVE_MS, &ctx);
     if (rc == FAAS_OK) {
@@ -374,7 +375,7 @@ void worker_on_resolve(worker *self, faas_msg *take_msg)
     }
     *res = (struct resolve){.self = self, .msg = take_msg};
     LIST_INSERT_HEAD(&self->resolves, res, link);
-    runtime->ops->resolve(runtime, reference, faas_left_ms(ctx.deadline_ns), on_resolved, res);
+    runtime->ops->resolve(runtime, &image, faas_left_ms(ctx.deadline_ns), on_resolved, res);
 }
 
 /* ---- life ---- */

@@ -84,6 +84,15 @@ def test_the_tutorial(tmp_path):
     assert done.stdout.count("open sesame") == 2 and "looked at the secret" in done.stdout, done.stdout
 
 
+def test_the_commands_of_the_page_on_registries(platform, client, tmp_path):
+    (script,) = re.findall(r"```sh\n(.*?)```", (conftest.ROOT / "docs/REGISTRIES.md").read_text(), re.S)
+    env = {**platform.env, "PATH": f"{conftest.BIN}:{os.environ['PATH']}", "FAAS_URL": platform.url, "FAAS_TOKEN": client.token, "PASSWORD": "s3cret-word"}
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], env=env, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0 and "s3cret-word" not in done.stdout + done.stderr, (done.stdout, done.stderr)
+    assert "registry.example:5000  20" in done.stdout and done.stdout.rstrip().endswith("removed registry.example:5000"), done.stdout
+    assert client.get("/v1/registries").json["items"] == []
+
+
 def test_the_two_commands_are_named_and_the_links_lead_somewhere():
     assert blocks("Two commands") == ["make demo\nmake test\n"]
     for page in [*conftest.ROOT.glob("*.md"), *(conftest.ROOT / "docs").glob("*.md")]:

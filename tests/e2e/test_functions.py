@@ -208,3 +208,21 @@ def test_server_timing_has_its_parts(client, functions, argument):
     timing = client.call("fail", argument).headers["Server-Timing"]
     for part in ("queue", "place", "start", "run"):
         assert re.search(rf"\b{part};dur=[0-9.]+", timing), timing
+
+
+def test_the_type_of_results_can_be_set(other):
+    name = other.register("faas-tests/sh:latest", content_type="image/svg+xml")
+    for headers in ({}, {"X-Stream": "true"}):
+        called = other.post(f"/function/{name}", "printf '<svg/>'", headers=headers)
+        assert (called.status, called.body, called.headers["Content-Type"]) == (200, b"<svg/>", "image/svg+xml")
+        assert called.headers["Content-Security-Policy"] == "sandbox"
+    queued = other.post(f"/async-function/{name}", "printf '<svg/>'").json["call_id"]
+    assert other.get(f"/v1/calls/{queued}?wait=60").json["status"] == "succeeded"
+    assert other.get(f"/v1/calls/{queued}/result").headers["Content-Type"] == "image/svg+xml"
+    failed = other.post(f"/function/{name}", "exit 3")
+    assert (failed.status, failed.headers["Content-Type"]) == (502, "application/problem+json")
+    assert other.request("PATCH", f"/v1/functions/{name}", {"content_type": None}).json["content_type"] == ""
+    called = other.post(f"/function/{name}", "printf x")
+    assert called.headers["Content-Type"] == "text/plain; charset=utf-8" and "Content-Security-Policy" not in called.headers
+    refused = other.request("PATCH", f"/v1/functions/{name}", {"content_type": "text/html\r\nX-A: b"})
+    assert refused.status == 400 and "content_type" in refused.json["detail"]

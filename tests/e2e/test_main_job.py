@@ -178,7 +178,7 @@ def test_a_record_has_every_field_with_its_default(other):
     name = other.register("faas-examples/echo:latest")
     record = other.get(f"/registry/retrieve?name={name}").json
     expected = {"timeout_ms": 30000, "start_timeout_ms": 30000, "max_wait_ms": 0, "input": "argv", "env": {}, "secrets": [], "network": "none",
-                "reuse": "fresh", "concurrency": 0, "labels": {}, "version": 1, "description": "",
+                "reuse": "fresh", "content_type": "", "concurrency": 0, "labels": {}, "version": 1, "description": "",
                 "limits": {"memory_mb": 128, "cpus": 1.0, "pids": 128, "tmp_mb": 64, "output_mb": 6},
                 "retry": {"idempotent": False, "attempts": 3, "backoff_ms": 200, "on": []}}
     assert {k: record.get(k) for k in expected} == expected, json.dumps(record, indent=1)

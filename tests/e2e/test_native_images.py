@@ -176,3 +176,74 @@ def test_a_call_says_whether_its_sandbox_was_waiting(engine, tmp_path):
         first = native.user.call(name, "x")
         assert first.status == 200 and first.headers["X-Start"] == "cold"
         wait_until(lambda: native.user.call(name, "x").headers["X-Start"] == "prewarmed", 20, "a sandbox waits for its call")
+
+
+def test_a_users_login_serves_that_user_alone(registry, tmp_path):
+    image = registry.put("faas/private:1", "echo")
+    host = image.split("/")[0]
+    pinned = f"{host}/faas/private@" + conftest.run("skopeo", "inspect", "--no-tags", "--format={{.Digest}}", "--tls-verify=false", "--creds",
+                                                    f"puller:{PASSWORD}", f"docker://{image}").strip()
+    with Native(tmp_path, SPAWNER_SLOTS="1") as native:
+        alice, bob = native.user, Client.new(native.plat.url)
+
+        def register(who, payload, status):
+            made = who.post("/registry/register", {"name": f"f{os.urandom(4).hex()}", "payload": payload, "max_wait_ms": 20000, "start_timeout_ms": 20000})
+            assert made.status == status and PASSWORD not in made.text, made.text
+            return made.json
+
+        def keep(who, password, status):
+            kept = who.request("PUT", f"/v1/registries/{host}", {"username": "puller", "password": password})
+            assert kept.status == status and kept.json["registry"] == host and password not in kept.text, kept.text
+        register(alice, image, 422)
+        keep(alice, PASSWORD, 201)
+        assert [r["registry"] for r in alice.get("/v1/registries").json["items"]] == [host] and alice.get("/v1/secrets").json["items"] == []
+        assert bob.get("/v1/registries").json["items"] == []
+        made = register(alice, image, 201)
+        assert alice.call(made["name"], "x").body == b"x"
+        # To know a name or a digest of what is on the disk is no access.
+        for payload in (image, pinned, made["digest"]["value"], f"private {pinned}"):
+            refused = bob.post("/registry/register", {"name": "g", "payload": payload})
+            assert refused.status in (400, 422), (payload, refused.text)
+        keep(bob, "wrong", 201)
+        register(bob, image, 422)
+        register(bob, pinned, 422)
+        keep(bob, PASSWORD, 200)
+        register(bob, pinned, 201)
+        assert len(native.images(native.plat.data)) == 1
+        native.add_spawner("second")  # has nothing: it pulls with the login of whose call it is
+
+        def both_ran():
+            with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                answers = list(pool.map(lambda i: alice.call(made["name"], f"{i}"), range(12)))
+            assert [a.status for a in answers] == [200] * 12, [a.text for a in answers]
+            return any(a.headers["X-Served-By"] == "second" for a in answers)
+        wait_until(both_ran, 60, "the second spawner runs the function, too")
+        assert bob.delete(f"/v1/registries/{host}").status == 204 and bob.delete(f"/v1/registries/{host}").status == 404
+        register(bob, image, 422)
+        register(alice, image, 201)
+        for wrong in ({"username": "a:b", "password": "x"}, {"username": "a", "password": "x\n"}, {"username": "a"}):
+            assert alice.request("PUT", f"/v1/registries/{host}", wrong).status == 400
+        assert alice.request("PUT", "/v1/registries/faas", {"username": "a", "password": "x"}).problem(400, "invalid_request")["detail"].startswith("registry:")
+
+
+def test_a_mirror_is_asked_first_and_never_decides_names(registry, tmp_path):
+    image = registry.put("faas/mirrored:1", "echo")
+    host = image.split("/")[0]
+    env = {"REGISTRY_AUTH_FILE": registry.auth, "ALLOWED_REGISTRIES": "registry.invalid", "REGISTRY_MIRRORS": f"registry.invalid={host}",
+           "IMAGE_PULL": "always"}
+    with Native(tmp_path, **env) as native:
+        name = native.user.register("registry.invalid/faas/mirrored:1")
+        assert native.user.call(name, "-n x").body == b"-n x"
+        registry.put("faas/mirrored:1", "report")  # always: the tag is followed when somebody asks what it means
+        assert native.user.post(f"/v1/functions/{name}/refresh").status == 200
+        assert "== network interfaces" in native.user.call(name, "x").text
+        # What the mirror lacks is asked of the registry itself, whose answer is told.
+        lacking = native.user.post("/registry/register", {"name": "f", "payload": "registry.invalid/faas/none:1"}).problem(422, "unprocessable")
+        assert "registry.invalid" in lacking["detail"], lacking
+
+
+def test_a_deployment_may_pull_nothing(registry, tmp_path):
+    image = registry.put("faas/never:1", "echo")
+    with Native(tmp_path, REGISTRY_AUTH_FILE=registry.auth, IMAGE_PULL="never") as native:
+        refused = native.user.post("/registry/register", {"name": "f", "payload": image}).problem(422, "unprocessable")
+        assert "IMAGE_PULL is never" in refused["detail"]

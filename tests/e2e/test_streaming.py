@@ -294,6 +294,12 @@ def test_a_call_goes_on_without_its_client_where_that_is_asked(here, user, shell
     assert ended["status"] == "succeeded" and ended["result_bytes"] == 3000002, ended
 
 
+def test_silent_events_are_kept_alive(user, shell):
+    with streamed(user, shell, "echo a; sleep 3; echo b", EVENTS) as response:  # half of GATEWAY_STALL_S is one second
+        lines = response.read().decode().split("\n\n")
+    assert lines[0].startswith("event: stdout") and ": keep-alive" in lines[1:-2] and lines[-2].startswith("event: end"), lines
+
+
 def peak(pid):
     return int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1))
 

@@ -74,7 +74,7 @@ static faas_code register_function(void *state, faas_err *err)
     FAAS_TRY(function_parse(text, len, &again, err));
     fault_pause(true);
     assert_true(json_equal(doc, again));
-    assert_int_equal(json_object_size(public), 24);
+    assert_int_equal(json_object_size(public), 25);
     assert_int_equal(function_version(doc), 2);
     assert_string_equal(json_string_value(json_object_get(json_object_get(public, "env"), "KEY")),
                         "a value that is longer than sixteen bytes");

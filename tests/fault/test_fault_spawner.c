@@ -234,7 +234,7 @@ static faas_code resolve(void *state, faas_err *err)
     runtime_docker_begin(rt, "e");
     while (!runtime_docker_is_settled(rt))
         ev_run(talk->answer.ev, EVRUN_ONCE);
-    rt->ops->resolve(rt, "upper", 1000, on_resolved, &told);
+    rt->ops->resolve(rt, &(struct rt_image){.reference = "upper"}, 1000, on_resolved, &told);
     while (told.times == 0)
         ev_run(talk->answer.ev, EVRUN_ONCE);
     fault_pause(true);

@@ -6,7 +6,7 @@
 
 #define USER "0190c8f6-0000-7000-8000-000000000001"
 
-#define PUBLIC_FIELDS 24
+#define PUBLIC_FIELDS 25
 
 static const struct faas_ctx caller = {.user = USER, .tenant = USER};
 

@@ -176,7 +176,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     input_len = size - 1;
     is_pull = data[0] == 'P';
     was_pulled = false;
-    rt->ops->resolve(rt, "upper", 10000, on_resolved, &got);
+    rt->ops->resolve(rt, &(struct rt_image){.reference = "upper"}, 10000, on_resolved, &got);
     while (got.done == 0)
         ev_run(answer.ev, EVRUN_ONCE);
     ev_run(answer.ev, EVRUN_NOWAIT);

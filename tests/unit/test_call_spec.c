@@ -126,6 +126,8 @@ static void what_cannot_be_run_is_refused_by_name(void **state)
         {"{" IMAGE ",\"timeout_ms\":0}", "timeout_ms", FAAS_INVALID},
         {"{" IMAGE ",\"env\":{\"A\":1}}", "env", FAAS_INVALID},
         {"{" IMAGE ",\"kind\":\"http\"}", "kind", FAAS_UNSUPPORTED},
+        {"{" IMAGE ",\"kind\":\"input\",\"input\":\"stdin\"}", "input_bytes", FAAS_INVALID},
+        {"{" IMAGE ",\"kind\":\"input\",\"input_bytes\":1}", "input_bytes", FAAS_INVALID},
         {"{" IMAGE ",\"secrets\":[\"s\"]}", "tenant", FAAS_INVALID},
         {"{" IMAGE ",\"secrets\":[\"../s\"]}", "secrets", FAAS_INVALID},
     };

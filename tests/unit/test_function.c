@@ -102,6 +102,7 @@ static void a_new_record_has_every_default(void **state)
         {"reuse", "\"fresh\""},
         {"retry", "{\"idempotent\":false,\"attempts\":3,\"backoff_ms\":200,\"on\":[]}"},
         {"isolation", "\"docker\""},
+        {"content_type", "\"\""},
         {"labels", "{}"},
         {"disabled", "false"},
         {"aliases", "{}"},

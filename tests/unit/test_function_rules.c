@@ -150,6 +150,11 @@ static void words_are_from_their_list(void **state)
     create_says("\"network\":\"host\"", FAAS_INVALID, "network: \"none\" or \"outbound\"");
     create_says("\"reuse\":\"always\"", FAAS_INVALID, "reuse: \"fresh\" or \"slot\"");
     create_says("\"isolation\":\"runc\"", FAAS_INVALID, "isolation: \"docker\" or \"sandbox\"");
+    create_says("\"content_type\":\"text/html\\r\\nX-A: b\"", FAAS_INVALID,
+                "content_type: a media type such as \"text/html; charset=utf-8\", at most 127 "
+                "printable ASCII characters");
+    create_says("\"content_type\":\"image/png\"", FAAS_OK, "");
+    create_says("\"content_type\":\"\"", FAAS_OK, "");
     create_says("\"network\":\"outbound\"", FAAS_OK, "");
     create_says("\"reuse\":\"slot\"", FAAS_OK, "");
     create_says("\"isolation\":\"docker\"", FAAS_OK, "");

@@ -147,6 +147,36 @@ static void other_references_are_refused_with_what_is_wrong(void **state)
     }
 }
 
+static void media_types_are_type_slash_subtype_in_one_line(void **state)
+{
+    static const char *const good[] = {"text/html", "text/html; charset=utf-8",
+                                       "application/vnd.api+json", "a/b ;c=\"d e\""};
+    static const char *const bad[] = {"",
+                                      "text",
+                                      "/html",
+                                      "text/",
+                                      "text/html\r\nX-A: b",
+                                      "text/html;",
+                                      "te xt/html",
+                                      "text/html a",
+                                      "text/html; a=\x7f",
+                                      "text/h\xc3\xa4"};
+    char longest[FAAS_MEDIA_TYPE_MAX + 2];
+    faas_err err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(good); i++)
+        assert_int_equal(faas_media_type_check(good[i], &err), FAAS_OK);
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++)
+        assert_int_equal(faas_media_type_check(bad[i], &err), FAAS_INVALID);
+    assert_contains(err.msg, "content_type: a media type");
+    assert_int_equal(faas_media_type_check(NULL, &err), FAAS_INVALID);
+    memset(longest, 'a', sizeof longest);
+    longest[1] = '/';
+    longest[FAAS_MEDIA_TYPE_MAX] = '\0';
+    assert_int_equal(faas_media_type_check(longest, &err), FAAS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +187,7 @@ int main(void)
         cmocka_unit_test(an_alias_is_a_name_but_no_number),
         cmocka_unit_test(a_reference_names_the_newest_a_version_or_an_alias),
         cmocka_unit_test(other_references_are_refused_with_what_is_wrong),
+        cmocka_unit_test(media_types_are_type_slash_subtype_in_one_line),
     };
 
     return run_unit(tests);

@@ -23,7 +23,8 @@ static const char full[] =
     "\"timeout_ms\":5000,\"start_timeout_ms\":7000,\"max_wait_ms\":250,\"concurrency\":9,"
     "\"limits\":{\"memory_mb\":64,\"cpus\":0.5,\"pids\":32,\"tmp_mb\":8,\"output_mb\":2},"
     "\"input\":\"argv\",\"env\":{\"A\":\"1\"},\"secrets\":[\"s\"],\"network\":\"outbound\","
-    "\"reuse\":\"slot\",\"isolation\":\"sandbox\",\"labels\":{},\"later\":{\"x\":1}}";
+    "\"reuse\":\"slot\",\"isolation\":\"sandbox\",\"content_type\":\"image/"
+    "png\",\"labels\":{},\"later\":{\"x\":1}}";
 static const char least[] =
     "{\"v\":1,\"id\":\"" ID "\",\"name\":\"upper\",\"version\":1,\"digest\":null}";
 
@@ -73,7 +74,8 @@ static void a_placement_carries_everything_the_spawner_needs(void **state)
         "\"command\":[\"/bin/up\",\"-x\"]},\"input\":\"argv\",\"env\":{\"A\":\"1\"},"
         "\"secrets\":[\"s\"],\"limits\":{\"memory_mb\":64,\"cpus\":0.5,\"pids\":32,\"tmp_mb\":8,"
         "\"output_mb\":2},\"timeout_ms\":1234,\"start_timeout_ms\":7000,\"network\":\"outbound\","
-        "\"reuse\":\"slot\",\"isolation\":\"sandbox\",\"pull\":true,\"last_stderr\":4096}",
+        "\"reuse\":\"slot\",\"content_type\":\"image/"
+        "png\",\"isolation\":\"sandbox\",\"pull\":true,\"last_stderr\":4096}",
         0, NULL);
 
     (void)state;
@@ -95,6 +97,22 @@ static void a_placement_says_what_its_call_streams(void **state)
     (void)state;
     assert_string_equal(json_string_value(json_object_get(doc, "stream")), "all");
     assert_int_equal(json_integer_value(json_object_get(doc, "timeout_ms")), 5);
+}
+
+static void an_argument_that_follows_is_announced(void **state)
+{
+    FAAS_AUTO(record) *rec = parse(least);
+    const struct record_run run = {.timeout_ms = 5, .input_bytes = 3000000};
+    size_t len = 0;
+    FAAS_AUTO(char) *text = record_placement(rec, &run, &len);
+    FAAS_AUTO(json_t) *doc = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    faas_err err = {0};
+
+    (void)state;
+    assert_string_equal(json_string_value(json_object_get(doc, "kind")), FAAS_KIND_INPUT);
+    assert_int_equal(json_integer_value(json_object_get(doc, "input_bytes")), 3000000);
+    assert_int_equal(record_check_input(rec, 3000000, &err), FAAS_TOO_LARGE); /* it takes argv */
+    assert_non_null(strstr(err.msg, "131071"));
 }
 
 static void absent_fields_have_the_documented_defaults(void **state)
@@ -222,6 +240,7 @@ int main(void)
         cmocka_unit_test(keys_hold_the_tenant_and_half_a_hash),
         cmocka_unit_test(a_placement_carries_everything_the_spawner_needs),
         cmocka_unit_test(a_placement_says_what_its_call_streams),
+        cmocka_unit_test(an_argument_that_follows_is_announced),
         cmocka_unit_test(absent_fields_have_the_documented_defaults),
         cmocka_unit_test(images_of_the_store_run_in_sandboxes),
         cmocka_unit_test(texts_of_a_record_are_never_syntax),

@@ -52,7 +52,7 @@ static void lists_are(const char *tenant, const char *expected)
     FAAS_AUTO(char) *text = NULL;
     faas_err err;
 
-    assert_ok(secret_index_list(&all, tenant, &items, &err));
+    assert_ok(secret_index_list(&all, tenant, false, &items, &err));
     text = faas_json_text(items, NULL);
     assert_string_equal(text, expected);
 }

@@ -280,6 +280,38 @@ static void of_several_files_the_first_that_has_the_host_counts(void **state)
     assert_int_equal(unlink(other), 0);
 }
 
+static void a_host_has_the_mirror_that_is_named_for_it(void **state)
+{
+    static const char mirrors[] = "docker.io=mirror:5000/hub,reg.example=127.0.0.1:5001";
+    static const char *const bad[] = {"docker.io", "=m:1", "docker.io=", "docker.io=a b",
+                                      "docker.io=plain"};
+    char mirror[FAAS_IMAGE_REF_MAX];
+
+    (void)state;
+    assert_ok(ref_check_mirrors(mirrors, &err));
+    assert_ok(ref_check_mirrors("", &err));
+    assert_true(ref_mirror(mirrors, "docker.io", mirror));
+    assert_string_equal(mirror, "mirror:5000/hub");
+    assert_true(ref_mirror(mirrors, "reg.example", mirror));
+    assert_string_equal(mirror, "127.0.0.1:5001");
+    assert_false(ref_mirror(mirrors, "io", mirror));
+    assert_false(ref_mirror(NULL, "docker.io", mirror));
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++)
+        assert_int_equal(ref_check_mirrors(bad[i], &err), FAAS_INVALID);
+}
+
+static void a_users_login_is_a_file_of_its_own(void **state)
+{
+    static const char login[] = "{\"username\":\"me\",\"password\":\"pw\"}";
+    char *text = NULL;
+
+    (void)state;
+    assert_ok(registry_auth_user_config(login, strlen(login), "h:1", &text, &err));
+    assert_string_equal(text, "{\"auths\":{\"h:1\":{\"auth\":\"bWU6cHc=\"}}}");
+    registry_auth_free(text);
+    assert_int_equal(registry_auth_user_config("{}", 2, "h:1", &text, &err), FAAS_INVALID);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +324,8 @@ int main(void)
         cmocka_unit_test(credentials_go_to_their_own_host_only),
         cmocka_unit_test(a_login_alone_is_a_file_of_its_own),
         cmocka_unit_test(no_file_is_no_credentials_and_a_bad_one_is_told),
+        cmocka_unit_test(a_host_has_the_mirror_that_is_named_for_it),
+        cmocka_unit_test(a_users_login_is_a_file_of_its_own),
         cmocka_unit_test(of_several_files_the_first_that_has_the_host_counts),
     };
 

@@ -35,7 +35,8 @@ static faas_code open_name(struct image_find *find, const char *full, faas_err *
     FAAS_TRY(image_store_get(store, full, &find->image, err));
     FAAS_TRY(image_ref_source(store, full, &source, err));
     is_pinned = source != NULL && strcmp(source, SOURCE_ENGINE) != 0;
-    find->is_near = is_pinned && strchr(full, '@') == NULL && is_near(full);
+    find->is_near =
+        is_pinned && strchr(full, '@') == NULL && (find->sources->is_following || is_near(full));
     find->is_settled = source == NULL || (is_pinned && !find->is_near);
     find->reference = strdup(is_pinned ? source : full);
     return find->reference != NULL ? FAAS_OK : faas_fail_sys(err, errno, "image name");
@@ -103,27 +104,59 @@ static faas_code take_engines(const struct image_find *find, const char *full, c
 
 /* ---- a registry ---- */
 
-static faas_code pull(const struct image_find *find, const char *full, faas_err *err)
+static faas_code check_allowed(const struct image_find *find, const char *full, faas_err *err)
 {
-    const struct image_sources *sources = find->sources;
-    const struct image_pull ask = {.name = full, .auth_file = sources->auth_file};
-    FAAS_AUTO(json_t) *made = NULL;
     struct image_ref ref;
 
+    if (find->sources->is_pulling_none)
+        return faas_fail(err, FAAS_DENIED,
+                         "image %.160s is not on this machine, and IMAGE_PULL is never", full);
     FAAS_TRY(ref_parse(full, &ref, err));
-    FAAS_TRY(ref_check_allowed(&ref, sources->allowed, err));
+    return ref_check_allowed(&ref, find->sources->allowed, err);
+}
+
+static faas_code pull(const struct image_find *find, const char *full, const char *login,
+                      faas_err *err)
+{
+    const struct image_sources *sources = find->sources;
+    const struct image_pull ask = {
+        .name = full, .auth_file = sources->auth_file, .mirrors = sources->mirrors, .login = login};
+    FAAS_AUTO(json_t) *made = NULL;
+
+    FAAS_TRY(check_allowed(find, full, err));
     return image_pull(sources->store, &ask, &made, err);
 }
 
 /* Whether the registry that it came from says something else of the name by now. */
 static bool has_moved(const struct image_find *find, const char *full)
 {
-    const struct image_pull ask = {.name = full, .auth_file = find->sources->auth_file};
+    const struct image_pull ask = {
+        .name = full, .auth_file = find->sources->auth_file, .mirrors = find->sources->mirrors};
     FAAS_AUTO(char) *pinned = NULL;
 
-    return find->is_near &&
+    return find->is_near && !find->sources->is_pulling_none &&
            image_pull_pinned(find->sources->store, &ask, &pinned, NULL) == FAAS_OK &&
            strcmp(pinned, find->reference) != 0;
+}
+
+/* What the user's login shows of the name; here already, perhaps, by somebody else's. */
+static faas_code bring_private(struct image_find *find, const char *full, faas_err *err)
+{
+    struct image_store *store = find->sources->store;
+    const struct image_pull ask = {.name = full, .login = find->login};
+    FAAS_AUTO(char) *pinned = NULL;
+    faas_code code;
+
+    FAAS_TRY(check_allowed(find, full, err));
+    FAAS_TRY(image_pull_pinned(store, &ask, &pinned, err));
+    code = image_private_get(store, pinned, &find->image, err);
+    if (code == FAAS_NOT_FOUND) {
+        FAAS_TRY(pull(find, pinned, find->login, err));
+        code = image_private_get(store, pinned, &find->image, err);
+    }
+    FAAS_TRY(code);
+    find->reference = FAAS_STEAL(pinned);
+    return FAAS_OK;
 }
 
 /* ---- both ---- */
@@ -133,10 +166,12 @@ static faas_code bring_name(struct image_find *find, const char *full, faas_err 
     char id[IMAGE_ID_TEXT];
     faas_code code = ask_engine(find, full, id, err);
 
+    if (is_elsewhere(code) && find->image == NULL && find->login != NULL)
+        return bring_private(find, full, err);
     if (is_elsewhere(code) && find->image != NULL && !has_moved(find, full))
         return FAAS_OK; /* it does not answer, or says the same: what it gave earlier counts */
     if (is_elsewhere(code))
-        code = pull(find, full, err);
+        code = pull(find, full, NULL, err);
     else if (code == FAAS_OK && find->image != NULL && strcmp(find->image->id, id) == 0)
         return FAAS_OK;
     else if (code == FAAS_OK)
@@ -155,7 +190,7 @@ static faas_code bring_id(struct image_find *find, const char *full, faas_err *e
     if (code == FAAS_OK && strcmp(id, find->id) == 0)
         FAAS_TRY(import_from_engine(find, full, err));
     else
-        FAAS_TRY(pull(find, full, err));
+        FAAS_TRY(pull(find, full, find->login, err));
     code = image_store_get(store, find->id, &find->image, err);
     if (code == FAAS_NOT_FOUND)
         return faas_fail(err, FAAS_UNPROCESSABLE,

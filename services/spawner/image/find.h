@@ -4,6 +4,8 @@
  *           anew, as long as that answers.  What the store has not, the Docker
  *           Engine gives when it answers and has it, else the registry, where ALLOWED_REGISTRIES
  *           lets it be asked.
+ * A login   of the user's is used where no name of everybody's is found.  The registry is asked for the
+ *           digest each time: what one user's login brought is given to nobody whom it refuses.
  * An id     is that image alone: what is found under the reference that came with it must have the
  *           id.
  * Result    image (to be released) and reference, by which another machine finds the same image: of
@@ -22,12 +24,16 @@ struct image_sources {
     const char *engine;    /* DOCKER_HOST; NULL: none is asked */
     const char *allowed;   /* ALLOWED_REGISTRIES */
     const char *auth_file; /* REGISTRY_AUTH_FILE, may be "" */
+    const char *mirrors;   /* REGISTRY_MIRRORS; NULL or "": none */
+    bool is_following;     /* IMAGE_PULL always: a registry's name means what that says now */
+    bool is_pulling_none;  /* IMAGE_PULL never */
 };
 
 struct image_find {
     const struct image_sources *sources;
-    const char *name; /* reference; with an id: where that image was found, may be NULL */
-    const char *id;   /* NULL: what the name stands for */
+    const char *name;  /* reference; with an id: where that image was found, may be NULL */
+    const char *id;    /* NULL: what the name stands for */
+    const char *login; /* for the name's registry, of the user who asks: image_pull's; NULL: none */
     /* results */
     struct image *image;
     char *reference;

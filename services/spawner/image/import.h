@@ -31,6 +31,9 @@ struct image_pull {
     const char *name;      /* with a digest it is kept under that, too */
     const char *tag;       /* NULL: named as it was asked for */
     const char *auth_file; /* of registry_auth.h; NULL or "": no login */
+    const char *mirrors;   /* REGISTRY_MIRRORS, asked before the registry itself; NULL: none */
+    const char *login;     /* a user's own, text of an auth.json, in place of auth_file: what it
+                            * brings is found by image_private_get() alone.  No mirror is asked */
 };
 FAAS_MUST_CHECK faas_code image_pull(struct image_store *store, const struct image_pull *pull,
                                      json_t **out_images, faas_err *err);

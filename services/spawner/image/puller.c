@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
+#include "services/spawner/registry_auth.h"
 
 #define TIDY_S    1.0
 #define QUEUE_MAX 1024
+#define LOGIN_MS  12000 /* for a user's login; without it the pull is everybody's */
 
 struct known {
     struct image *image;
@@ -22,6 +24,7 @@ struct search {
     puller *self; /* NULL: freed meanwhile */
     faas_loop *loop;
     char *name, *id;
+    char *tenant, *login; /* of a user's own login; NULL: none */
     bool may_pull, is_fetching;
     struct image_find find;
     faas_code code;
@@ -31,8 +34,11 @@ struct search {
 };
 
 struct puller_wait {
-    struct search *search;
-    puller_done *done;
+    puller *self;
+    struct search *search;        /* NULL: its login is asked for first */
+    struct puller_asking *asking; /* while it is */
+    struct puller_want want;      /* likewise; its texts are owned */
+    puller_done *done;            /* NULL: nobody waits, but a login is asked for */
     void (*drop)(void *arg);
     void *arg;
     ev_timer timer;
@@ -46,6 +52,8 @@ struct puller {
     TAILQ_HEAD(known_list, known) known; /* used last first */
     size_t known_count;
     LIST_HEAD(, search) searches;
+    struct puller_logins logins;
+    TAILQ_HEAD(, puller_wait) asking;
     ev_timer tidy;
 };
 
@@ -120,10 +128,24 @@ static void on_tidy(struct ev_loop *ev, ev_timer *timer, int events)
 
 /* ---- waiting ---- */
 
+static void want_done(struct puller_want *want)
+{
+    free((void *)(uintptr_t)want->name);
+    free((void *)(uintptr_t)want->id);
+    free((void *)(uintptr_t)want->tenant);
+    *want = (struct puller_want){.name = NULL};
+}
+
 static void wait_free(puller_wait *wait)
 {
-    ev_timer_stop(wait->search->self->ev, &wait->timer);
-    TAILQ_REMOVE(&wait->search->waits, wait, link);
+    ev_timer_stop(wait->self->ev, &wait->timer);
+    if (wait->search != NULL)
+        TAILQ_REMOVE(&wait->search->waits, wait, link);
+    else
+        TAILQ_REMOVE(&wait->self->asking, wait, link);
+    if (wait->asking != NULL)
+        wait->self->logins.cancel(wait->asking);
+    want_done(&wait->want);
     free(wait);
 }
 
@@ -153,24 +175,22 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
     wait_end(timer->data, &answer);
 }
 
-static faas_code wait_add(struct search *search, const struct puller_want *want,
-                          puller_wait **out_wait, faas_err *err)
+static faas_code wait_new(puller *self, const struct puller_want *want, puller_wait **out_wait,
+                          faas_err *err)
 {
     puller_wait *wait = calloc(1, sizeof *wait);
 
     if (wait == NULL)
         return faas_fail_sys(err, errno, "wait for an image");
-    *wait =
-        (puller_wait){.search = search, .done = want->done, .drop = want->drop, .arg = want->arg};
+    *wait = (puller_wait){.self = self, .done = want->done, .drop = want->drop, .arg = want->arg};
     ev_timer_init(&wait->timer, on_timer, (double)want->timeout_ms / 1000.0, 0.0);
     wait->timer.data = wait;
-    if (want->timeout_ms > 0) {
-        ev_now_update(search->self->ev);
-        ev_timer_start(search->self->ev, &wait->timer);
+    if (want->timeout_ms > 0 && want->done != NULL) {
+        ev_now_update(self->ev);
+        ev_timer_start(self->ev, &wait->timer);
     }
-    TAILQ_INSERT_TAIL(&search->waits, wait, link);
-    if (out_wait != NULL)
-        *out_wait = wait;
+    TAILQ_INSERT_TAIL(&self->asking, wait, link);
+    *out_wait = wait;
     return FAAS_OK;
 }
 
@@ -181,6 +201,8 @@ static void search_free(struct search *search)
     image_find_done(&search->find);
     free(search->name);
     free(search->id);
+    free(search->tenant);
+    registry_auth_free(search->login);
     free(search);
 }
 
@@ -190,7 +212,7 @@ static void search_end(struct search *search)
                                          .image = search->find.image,
                                          .reference = search->find.reference,
                                          .err = &search->err};
-    puller_wait *wait;
+    puller_wait *wait = NULL;
 
     if (search->code == FAAS_OK)
         keep(search->self, search->find.image);
@@ -257,34 +279,47 @@ static bool is_same(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static struct search *find_search(const puller *self, const struct puller_want *want)
+/* tenant NULL: without a login of a user's. */
+static struct search *find_search(const puller *self, const struct puller_want *want,
+                                  const char *tenant)
 {
     struct search *search;
 
     LIST_FOREACH (search, &self->searches, link)
         if (search->may_pull == want->may_pull && is_same(search->id, want->id) &&
-            is_same(search->name, want->name))
+            is_same(search->name, want->name) && is_same(search->tenant, tenant))
             break;
     return search;
 }
 
-static faas_code search_new(puller *self, const struct puller_want *want,
+static bool copy_text(const char *text, char **out_copy)
+{
+    *out_copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *out_copy != NULL;
+}
+
+static faas_code search_new(puller *self, const struct puller_want *want, char *take_login,
                             struct search **out_search, faas_err *err)
 {
     struct search *search = calloc(1, sizeof *search);
     faas_code code = FAAS_OK;
 
-    if (search == NULL)
-        return faas_fail_sys(err, errno, "look for an image");
+    if (search == NULL) {
+        registry_auth_free(take_login);
+        return faas_fail_sys(err, ENOMEM, "look for an image");
+    }
     TAILQ_INIT(&search->waits);
     search->self = self;
     search->loop = self->conf.loop;
     search->may_pull = want->may_pull;
-    if ((want->name != NULL && (search->name = strdup(want->name)) == NULL) ||
-        (want->id != NULL && (search->id = strdup(want->id)) == NULL))
-        code = faas_fail_sys(err, errno, "look for an image");
-    search->find =
-        (struct image_find){.sources = &self->conf.sources, .name = search->name, .id = search->id};
+    search->login = take_login;
+    if (!copy_text(want->name, &search->name) || !copy_text(want->id, &search->id) ||
+        !copy_text(take_login != NULL ? want->tenant : NULL, &search->tenant))
+        code = faas_fail_sys(err, ENOMEM, "look for an image");
+    search->find = (struct image_find){.sources = &self->conf.sources,
+                                       .name = search->name,
+                                       .id = search->id,
+                                       .login = search->login};
     if (code == FAAS_OK)
         code = faas_pool_submit(self->readers, look, search, err);
     if (code != FAAS_OK) {
@@ -296,14 +331,90 @@ static faas_code search_new(puller *self, const struct puller_want *want,
     return FAAS_OK;
 }
 
+/* One that runs already, or a new one. */
+static faas_code search_for(puller *self, const struct puller_want *want, char *take_login,
+                            struct search **out_search, faas_err *err)
+{
+    *out_search = find_search(self, want, take_login != NULL ? want->tenant : NULL);
+    if (*out_search == NULL)
+        return search_new(self, want, take_login, out_search, err);
+    registry_auth_free(take_login);
+    return FAAS_OK;
+}
+
+/* From asking for a login to looking for the image. */
+static void wait_join(puller_wait *wait, struct search *search)
+{
+    TAILQ_REMOVE(&wait->self->asking, wait, link);
+    TAILQ_INSERT_TAIL(&search->waits, wait, link);
+    wait->search = search;
+    want_done(&wait->want);
+    if (wait->done == NULL)
+        wait_free(wait); /* the search goes on without anybody who waits */
+}
+
+static void on_login(void *arg, char *take_login)
+{
+    puller_wait *wait = arg;
+    struct search *search = NULL;
+    faas_err err = {0};
+    struct puller_answer answer = {.err = &err};
+
+    wait->asking = NULL;
+    answer.code = search_for(wait->self, &wait->want, take_login, &search, &err);
+    if (answer.code == FAAS_OK)
+        wait_join(wait, search);
+    else if (wait->done != NULL)
+        wait_end(wait, &answer);
+    else
+        wait_free(wait);
+}
+
+/* False: there is nobody's to ask for. */
+static bool ask_login(puller_wait *wait, const struct puller_want *want, char **out_login)
+{
+    const struct puller_logins *logins = &wait->self->logins;
+    const struct puller_login_want wanted = {.tenant = want->tenant,
+                                             .image = want->name,
+                                             .time_ms = LOGIN_MS,
+                                             .done = on_login,
+                                             .arg = wait};
+
+    *out_login = NULL;
+    if (logins->ask == NULL || !want->may_pull || want->name == NULL || want->tenant == NULL ||
+        want->tenant[0] == '\0')
+        return false;
+    *out_login = logins->kept(logins->arg, &wanted);
+    if (*out_login != NULL)
+        return false;
+    wait->want = (struct puller_want){.may_pull = true};
+    if (copy_text(want->name, (char **)(uintptr_t)&wait->want.name) &&
+        copy_text(want->id, (char **)(uintptr_t)&wait->want.id) &&
+        copy_text(want->tenant, (char **)(uintptr_t)&wait->want.tenant))
+        wait->asking = logins->ask(logins->arg, &wanted);
+    return wait->asking != NULL;
+}
+
 faas_code puller_ask(puller *self, const struct puller_want *want, puller_wait **out_wait,
                      faas_err *err)
 {
-    struct search *search = find_search(self, want);
+    struct search *search = NULL;
+    puller_wait *wait = NULL;
+    char *login;
+    faas_code code;
 
-    if (search == NULL)
-        FAAS_TRY(search_new(self, want, &search, err));
-    return want->done != NULL ? wait_add(search, want, out_wait, err) : FAAS_OK;
+    FAAS_TRY(wait_new(self, want, &wait, err));
+    if (!ask_login(wait, want, &login)) {
+        code = search_for(self, want, login, &search, err);
+        if (code != FAAS_OK) {
+            wait_free(wait);
+            return code;
+        }
+        wait_join(wait, search);
+    }
+    if (out_wait != NULL)
+        *out_wait = wait;
+    return FAAS_OK;
 }
 
 /* ---- life ---- */
@@ -319,6 +430,7 @@ faas_code puller_new(const struct puller_conf *conf, puller **out_puller, faas_e
     self->ev = faas_loop_ev(conf->loop);
     TAILQ_INIT(&self->known);
     LIST_INIT(&self->searches);
+    TAILQ_INIT(&self->asking);
     ev_timer_init(&self->tidy, on_tidy, TIDY_S, TIDY_S);
     self->tidy.data = self;
     code = faas_pool_start(1, QUEUE_MAX, &self->readers, err);
@@ -333,23 +445,33 @@ faas_code puller_new(const struct puller_conf *conf, puller **out_puller, faas_e
     return FAAS_OK;
 }
 
+static void drop_wait(puller_wait *wait)
+{
+    if (wait->drop != NULL)
+        wait->drop(wait->arg);
+    wait_free(wait);
+}
+
 /* Once no thread runs, each search is on its way back to the loop, which frees it. */
 static void orphan(struct search *search)
 {
-    puller_wait *wait;
+    puller_wait *wait = NULL;
 
-    while ((wait = TAILQ_FIRST(&search->waits)) != NULL) {
-        if (wait->drop != NULL)
-            wait->drop(wait->arg);
-        wait_free(wait);
-    }
+    while ((wait = TAILQ_FIRST(&search->waits)) != NULL)
+        drop_wait(wait);
     LIST_REMOVE(search, link);
     search->self = NULL;
+}
+
+void puller_use_logins(puller *self, const struct puller_logins *logins)
+{
+    self->logins = *logins;
 }
 
 void puller_free(puller *self)
 {
     struct search *search;
+    puller_wait *wait = NULL;
     struct known *known;
 
     if (self == NULL)
@@ -359,6 +481,8 @@ void puller_free(puller *self)
     faas_pool_stop(self->fetchers);
     while ((search = LIST_FIRST(&self->searches)) != NULL)
         orphan(search);
+    while ((wait = TAILQ_FIRST(&self->asking)) != NULL)
+        drop_wait(wait);
     while ((known = TAILQ_FIRST(&self->known)) != NULL)
         forget(self, known);
     free(self);

@@ -216,12 +216,12 @@ static faas_code send(struct push *push, const struct image_push *to, const stru
                       char out_digest[IMAGE_ID_TEXT], faas_err *err)
 {
     char full[REF_TEXT_MAX];
+    const struct registry_access access = {.host = ref->host, .auth_file = to->auth_file};
     struct child_fetch ask = {.image = full, .is_plain_http = ref_is_loopback(ref->host)};
     faas_code code;
 
     ref_full(ref, full);
-    FAAS_TRY(
-        registry_folder_open(push->folder.staging, to->auth_file, ref->host, &push->folder, err));
+    FAAS_TRY(registry_folder_open(push->folder.staging, &access, &push->folder, err));
     code = put_layout(push, err);
     ask.folder = push->folder.fd;
     ask.has_login = push->folder.has_login;
@@ -359,7 +359,8 @@ static faas_code put_blobs(const struct push *push, image_export_put *put, void 
 
 static faas_code export_opened(struct push *push, image_export_put *put, void *arg, faas_err *err)
 {
-    faas_code code = registry_folder_open(push->folder.staging, NULL, "", &push->folder, err);
+    const struct registry_access nobodys = {.host = ""};
+    faas_code code = registry_folder_open(push->folder.staging, &nobodys, &push->folder, err);
 
     if (code != FAAS_OK)
         return code;

@@ -59,19 +59,23 @@ faas_code registry_folder_make(const struct registry_folder *folder, const char 
     return make_private(folder->fd, name, out_fd, err);
 }
 
-faas_code registry_folder_open(int staging, const char *auth_file, const char *host,
+faas_code registry_folder_open(int staging, const struct registry_access *access,
                                struct registry_folder *out_folder, faas_err *err)
 {
     struct registry_folder folder = {.staging = staging, .fd = -1};
-    char *login = NULL;
+    char *operators = NULL;
+    const char *login = access->login;
     faas_code code;
 
-    FAAS_TRY(registry_auth_config(auth_file, host, &login, err));
+    if (login == NULL)
+        FAAS_TRY(registry_auth_config(access->auth_file, access->host, &operators, err));
+    if (login == NULL)
+        login = operators;
     code = make_private(staging, FOLDER, &folder.fd, err);
     folder.has_login = login != NULL;
     if (code == FAAS_OK && login != NULL)
         code = put_login(folder.fd, login, err);
-    registry_auth_free(login);
+    registry_auth_free(operators);
     if (code != FAAS_OK) {
         registry_folder_close(&folder);
         return code;

@@ -16,8 +16,12 @@ struct registry_folder {
     int fd;
     bool has_login; /* auth.json */
 };
-/* auth_file: NULL or "" for none. */
-FAAS_MUST_CHECK faas_code registry_folder_open(int staging, const char *auth_file, const char *host,
+struct registry_access {
+    const char *host;
+    const char *auth_file; /* NULL or "" for none */
+    const char *login;     /* text of an auth.json, which counts alone; NULL: auth_file */
+};
+FAAS_MUST_CHECK faas_code registry_folder_open(int staging, const struct registry_access *access,
                                                struct registry_folder *out_folder, faas_err *err);
 /* A folder in it; out_fd may be NULL. */
 FAAS_MUST_CHECK faas_code registry_folder_make(const struct registry_folder *folder,

@@ -128,16 +128,14 @@ static faas_code fill_layers(const struct image_store *store, const json_t *laye
     return FAAS_OK;
 }
 
-faas_code image_store_get(struct image_store *store, const char *reference,
-                          struct image **out_image, faas_err *err)
+static faas_code get(struct image_store *store, const char *id, struct image **out_image,
+                     faas_err *err)
 {
     struct image_record record;
-    char id[IMAGE_ID_TEXT];
     struct held *held;
     faas_code code;
     int fd;
 
-    FAAS_TRY(image_ref_resolve(store, reference, id, err));
     FAAS_TRY(image_record_open(store, id, &record, &fd, err));
     held = calloc(1, sizeof *held);
     if (held == NULL) {
@@ -159,6 +157,30 @@ faas_code image_store_get(struct image_store *store, const char *reference,
     }
     *out_image = &held->image;
     return FAAS_OK;
+}
+
+faas_code image_store_get(struct image_store *store, const char *reference,
+                          struct image **out_image, faas_err *err)
+{
+    char id[IMAGE_ID_TEXT];
+
+    FAAS_TRY(image_ref_resolve(store, reference, id, err));
+    return get(store, id, out_image, err);
+}
+
+faas_code image_private_get(struct image_store *store, const char *pinned, struct image **out_image,
+                            faas_err *err)
+{
+    FAAS_AUTO(char) *name = NULL;
+    char file[RECORD_NAME], id[IMAGE_ID_TEXT];
+
+    if (asprintf(&name, IMAGE_PRIVATE "%s", pinned) < 0) {
+        name = NULL;
+        return faas_fail_sys(err, ENOMEM, "image name");
+    }
+    image_ref_file(name, file);
+    FAAS_TRY(image_ref_read(store, file, id, NULL, err));
+    return get(store, id, out_image, err);
 }
 
 struct image *image_ref(struct image *image)

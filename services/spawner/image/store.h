@@ -57,6 +57,11 @@ void image_store_close(struct image_store *store); /* NULL is fine; held images 
 
 FAAS_MUST_CHECK faas_code image_store_get(struct image_store *store, const char *reference,
                                           struct image **out_image, faas_err *err);
+/* By the name that a user's pull gave it, which no reference reads as.  Who asks must have shown that
+ * the registry lets them have the image.  pinned: host/path@digest. */
+#define IMAGE_PRIVATE "private "
+FAAS_MUST_CHECK faas_code image_private_get(struct image_store *store, const char *pinned,
+                                            struct image **out_image, faas_err *err);
 struct image *image_ref(struct image *image);
 void image_release(struct image *image); /* NULL is fine */
 

@@ -26,6 +26,7 @@ void call_await_image(struct rt_call *call, const struct rt_spec *spec)
 {
     const struct puller_want want = {.name = spec->image.reference,
                                      .id = spec->image.kind != NULL ? spec->image.value : NULL,
+                                     .tenant = spec->image.tenant,
                                      .may_pull = spec->may_pull,
                                      .done = on_image,
                                      .arg = call};

@@ -108,7 +108,8 @@ struct rt_call {
     struct lane *lane;
     struct order order;
     void *input; /* for standard input; NULL: none */
-    size_t input_len, input_at;
+    size_t input_len, input_at, input_room;
+    bool is_fed, is_all_fed; /* more of it comes; no more does */
     int in, out, err, pidfd; /* -1: closed */
     pid_t pid;
     ev_io in_io, out_io, err_io, pid_io;
@@ -185,7 +186,14 @@ void native_probed(struct native *nt, const faas_err *err); /* NULL: a lane coul
 /* call_image.c: call_begin() follows. */
 void call_await_image(struct rt_call *call, const struct rt_spec *spec);
 
+/* input.c: what a function has on its standard input. */
+FAAS_MUST_CHECK faas_code input_take(struct rt_call *call, const struct rt_spec *spec,
+                                     faas_err *err);
+void input_write(struct ev_loop *ev, ev_io *io, int events);
+bool native_feed(struct rt_call *call, const void *data, size_t len);
+
 /* run.c */
+void call_stop_io(struct rt_call *call, ev_io *io, int *fd); /* closed */
 faas_code native_call(struct runtime *rt, const struct rt_spec *spec, const struct rt_sink *sink,
                       struct rt_call **out_call, faas_err *err);
 void native_resume(struct rt_call *call);

@@ -24,7 +24,7 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-static void stop_io(struct rt_call *call, ev_io *io, int *fd)
+void call_stop_io(struct rt_call *call, ev_io *io, int *fd)
 {
     ev_io_stop(call->nt->ev, io);
     close_fd(fd);
@@ -39,10 +39,10 @@ static void call_free(struct rt_call *call)
     ev_timer_stop(nt->ev, &call->start_timer);
     ev_timer_stop(nt->ev, &call->run_timer);
     ev_timer_stop(nt->ev, &call->later);
-    stop_io(call, &call->in_io, &call->in);
-    stop_io(call, &call->out_io, &call->out);
-    stop_io(call, &call->err_io, &call->err);
-    stop_io(call, &call->pid_io, &call->pidfd);
+    call_stop_io(call, &call->in_io, &call->in);
+    call_stop_io(call, &call->out_io, &call->out);
+    call_stop_io(call, &call->err_io, &call->err);
+    call_stop_io(call, &call->pid_io, &call->pidfd);
     puller_cancel(call->image_wait);
     spec_copy_free(call->spec);
     secret_set_unref(call->secrets);
@@ -217,7 +217,7 @@ static bool read_out(struct rt_call *call)
     if (len > 0)
         take_out(call, call->nt->buffer, (size_t)len);
     else if (len == 0 || errno != EAGAIN)
-        stop_io(call, &call->out_io, &call->out);
+        call_stop_io(call, &call->out_io, &call->out);
     return len > 0;
 }
 
@@ -231,7 +231,7 @@ static bool read_err(struct rt_call *call)
     if (len > 0)
         take_err(call, call->nt->buffer, (size_t)len);
     else if (len == 0 || errno != EAGAIN)
-        stop_io(call, &call->err_io, &call->err);
+        call_stop_io(call, &call->err_io, &call->err);
     return len > 0;
 }
 
@@ -245,22 +245,6 @@ static void on_err(struct ev_loop *ev, ev_io *io, int events)
 {
     (void)ev, (void)events;
     (void)read_err(io->data);
-}
-
-/* A function that does not read its input is no error. */
-static void on_in(struct ev_loop *ev, ev_io *io, int events)
-{
-    struct rt_call *call = io->data;
-    ssize_t len = write(call->in, (const char *)call->input + call->input_at,
-                        call->input_len - call->input_at);
-
-    (void)ev, (void)events;
-    if (len < 0 && errno == EAGAIN)
-        return;
-    if (len > 0)
-        call->input_at += (size_t)len;
-    if (len < 0 || call->input_at == call->input_len)
-        stop_io(call, &call->in_io, &call->in);
 }
 
 void native_resume(struct rt_call *call)
@@ -310,7 +294,7 @@ static void on_pid(struct ev_loop *ev, ev_io *io, int events)
         return;
     if (rc != 0)
         call->facts.is_lost = call->failure.code == FAAS_OK;
-    stop_io(call, &call->pid_io, &call->pidfd);
+    call_stop_io(call, &call->pid_io, &call->pidfd);
     call_exited(call,
                 info.si_code == CLD_EXITED ? info.si_status : OUTCOME_SIGNAL_BASE + info.si_status);
 }
@@ -470,25 +454,12 @@ static faas_code check(struct native *nt, const struct rt_spec *spec, faas_err *
     return FAAS_OK;
 }
 
-static faas_code copy_input(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
-{
-    if (!spec->is_stdin)
-        return FAAS_OK;
-    call->input = malloc(spec->argument_len + 1);
-    if (call->input == NULL)
-        return faas_fail_sys(err, ENOMEM, "call");
-    if (spec->argument_len > 0)
-        memcpy(call->input, spec->argument, spec->argument_len);
-    call->input_len = spec->argument_len;
-    return FAAS_OK;
-}
-
 /* Its lane's image says how the order reads. */
 static faas_code prepare(struct rt_call *call, const struct rt_spec *spec, faas_err *err)
 {
     call->lane->call = call;
     FAAS_TRY(order_build(spec, &call->lane->image->config, &call->order, err));
-    return copy_input(call, spec, err);
+    return input_take(call, spec, err);
 }
 
 static void call_init(struct rt_call *call, const struct rt_spec *spec)
@@ -504,7 +475,7 @@ static void call_init(struct rt_call *call, const struct rt_spec *spec)
     ev_timer_init(&call->start_timer, on_start_timer, (double)spec->start_timeout_ms / 1000.0, 0.0);
     ev_timer_init(&call->run_timer, on_run_timer, (double)spec->timeout_ms / 1000.0, 0.0);
     ev_timer_init(&call->later, on_later, 0.0, 0.0);
-    ev_init(&call->in_io, on_in);
+    ev_init(&call->in_io, input_write);
     ev_init(&call->out_io, on_out);
     ev_init(&call->err_io, on_err);
     ev_init(&call->pid_io, on_pid);

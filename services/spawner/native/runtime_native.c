@@ -42,6 +42,7 @@ static void prepare(struct runtime *rt, const struct rt_image *image, bool may_p
 {
     struct puller_want want = {.name = image->reference,
                                .id = image->kind != NULL ? image->value : NULL,
+                               .tenant = image->tenant,
                                .may_pull = may_pull};
     struct prepare *prepare = NULL;
     faas_err err = {0};
@@ -111,11 +112,12 @@ static void on_resolved(void *arg, const struct puller_answer *answer)
     free(resolve);
 }
 
-static void resolve(struct runtime *rt, const char *reference, int64_t timeout_ms,
+static void resolve(struct runtime *rt, const struct rt_image *image, int64_t timeout_ms,
                     rt_resolved *done, void *arg)
 {
     struct resolve *resolve = malloc(sizeof *resolve);
-    const struct puller_want want = {.name = reference,
+    const struct puller_want want = {.name = image->reference,
+                                     .tenant = image->tenant,
                                      .may_pull = true,
                                      .timeout_ms = timeout_ms,
                                      .done = on_resolved,
@@ -259,6 +261,7 @@ static const struct runtime_ops ops = {
     .resolve = resolve,
     .call = native_call,
     .resume = native_resume,
+    .feed = native_feed,
     .cancel = native_cancel,
     .lingering = lingering,
     .sweep = sweep,

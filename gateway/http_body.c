@@ -1,0 +1,146 @@
+/* http_body.c - a request's body as it comes: in memory, and beyond FAAS_BODY_MAX in a file without a
+ * name, so that large ones cost no memory. */
+#include "gateway/http_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "contract.h"
+
+#define BODY_MIN     4096
+#define READ_BYTE_NS 60000 /* more time for each byte: 16 KiB a second */
+
+static bool make_room(http_exchange *x, size_t len)
+{
+    size_t room = x->own->room, need = x->body_len + len;
+    uint8_t *grown;
+
+    if (need <= room)
+        return true;
+    if (room == 0)
+        room = x->guard.declared > 0 ? (size_t)x->guard.declared : BODY_MIN;
+    else
+        room *= 2;
+    if (room > x->body_max || room > FAAS_BODY_MAX)
+        room = x->body_max < FAAS_BODY_MAX ? x->body_max : FAAS_BODY_MAX;
+    if (room < need)
+        room = need;
+    grown = realloc(x->body, room);
+    if (grown == NULL)
+        return false;
+    x->body = grown;
+    x->own->room = room;
+    return true;
+}
+
+static void drop(http_exchange *x)
+{
+    if (x->body != NULL)
+        explicit_bzero(x->body, x->body_len); /* perhaps a part of a secret */
+    free(x->body);
+    x->body = NULL;
+    x->body_len = 0;
+    http_body_close(x);
+}
+
+void http_body_close(http_exchange *x)
+{
+    if (x->body_fd >= 0)
+        close(x->body_fd);
+    x->body_fd = -1;
+    if (x->own != NULL && x->own->filed > 0) {
+        atomic_fetch_sub(&x->own->server->filed, x->own->filed);
+        x->own->filed = 0;
+    }
+}
+
+/* ---- in a file ---- */
+
+static bool write_all(int fd, const void *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t done = write(fd, data, len);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return false;
+        data = (const char *)data + done;
+        len -= (size_t)done;
+    }
+    return true;
+}
+
+static bool begin_file(http_exchange *x)
+{
+    x->body_fd = open(x->own->server->conf.body_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (x->body_fd < 0 || !write_all(x->body_fd, x->body, x->body_len))
+        return false;
+    free(x->body);
+    x->body = NULL;
+    return true;
+}
+
+/* Room for all bodies together is taken as they come. */
+static bool take_room(http_exchange *x, size_t len)
+{
+    http_server *server = x->own->server;
+    size_t more = x->body_len + len - x->own->filed;
+
+    x->own->filed += more;
+    return atomic_fetch_add(&server->filed, more) + more <= (size_t)server->conf.bodies_max;
+}
+
+static bool file(http_exchange *x, const char *data, size_t len)
+{
+    if (!take_room(x, len) || (x->body_fd < 0 && !begin_file(x)) ||
+        !write_all(x->body_fd, data, len)) {
+        FAAS_LOG(WARN, "there is no room for a large body", FAAS_LSTR("request", x->id));
+        return false;
+    }
+    x->body_len += len;
+    http_conn_set_deadline(x->own->conn, x->began_ns +
+                                             (uint64_t)x->own->server->conf.read_ms * FAAS_MS_NS +
+                                             x->body_len * READ_BYTE_NS);
+    return true;
+}
+
+/* ---- as it comes ---- */
+
+static bool keep(http_exchange *x, const char *data, size_t len)
+{
+    if (!make_room(x, len))
+        return false;
+    memcpy(x->body + x->body_len, data, len);
+    x->body_len += len;
+    return true;
+}
+
+/* Answered by answer(); what follows of the body is read and dropped. */
+static void refuse(http_exchange *x, void (*answer)(void *arg, http_exchange *x))
+{
+    answer(x->own->server->conf.arg, x);
+    http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(HTTP_DROP_MS));
+    drop(x);
+}
+
+enum MHD_Result http_take_body(http_exchange *x, const char *data, size_t len)
+{
+    const struct http_conf *conf = &x->own->server->conf;
+
+    if (!x->own->is_answered && len > x->body_max - x->body_len)
+        refuse(x, conf->on_too_large);
+    if (x->own->is_answered) {
+        x->own->dropped += len;
+        return x->own->dropped <= HTTP_DROP_MAX ? MHD_YES : MHD_NO;
+    }
+    if (x->body_len + len <= FAAS_BODY_MAX || x->body_max <= FAAS_BODY_MAX)
+        return keep(x, data, len) ? MHD_YES : MHD_NO;
+    if (!file(x, data, len))
+        refuse(x, conf->on_no_room);
+    return MHD_YES;
+}
