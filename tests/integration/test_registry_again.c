@@ -129,6 +129,33 @@ static void every_change_is_made_once_and_answered_alike(void **state)
     }
 }
 
+/* "replaced" tells whether it was there before: of a request that is asked again, before the first. */
+static void a_secret_is_set_and_removed_once(void **state)
+{
+    static const char set[] = "{\"name\":\"token\",\"value\":\"hush\"}";
+    static const char drop[] = "{\"name\":\"token\"}";
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const char *op = i == 0 ? "secret_set" : "secret_remove", *body = i == 0 ? set : drop;
+        char id[FAAS_UUID_TEXT], other[FAAS_UUID_TEXT];
+        struct answer first, second, another;
+
+        faas_uuid_new(id);
+        faas_uuid_new(other);
+        first = ask(0, id, false, op, body);
+        second = ask(1, id, true, op, body);
+        assert_same(op, &first, &second);
+        another = ask(1, other, true, op, body);
+        assert_int_equal(another.code, i == 0 ? FAAS_OK : FAAS_NOT_FOUND);
+        if (i == 0)
+            assert_true(json_is_true(json_object_get(another.doc, "replaced")));
+        answer_done(&first);
+        answer_done(&second);
+        answer_done(&another);
+    }
+}
+
 static void describe(int registry, const char *description)
 {
     char id[FAAS_UUID_TEXT], body[100];
@@ -258,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_change_is_made_once_and_answered_alike),
+        cmocka_unit_test(a_secret_is_set_and_removed_once),
         cmocka_unit_test(later_changes_do_not_hide_an_earlier_one),
         cmocka_unit_test(what_was_never_done_is_done_now),
         cmocka_unit_test(what_was_undone_since_is_said_to_be_unsure),
