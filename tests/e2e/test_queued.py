@@ -301,6 +301,22 @@ def test_callback_urls_are_checked(client, functions, url):
     client.post("/function/echo", "x", headers={"X-Callback-Url": "http://a.example/"}).problem(400, "invalid_request")
 
 
+# ---- how much ----
+
+
+def test_one_user_s_stored_arguments_leave_room_for_another_s(client, other, functions):
+    """QUEUED_MB_TENANT is 2 here; a publisher has the calls of one function."""
+    name, calls = client.register(functions["fail"]), []
+    argument = "sleep 60000 " + "x" * 120_000
+    while len(calls) < 20 and (answer := client.post(f"/async-function/{name}", argument)).status == 202:
+        calls.append(answer.json["call_id"])
+    assert answer.problem(429, "busy")["detail"].startswith("arguments of your queued calls take 2 MB already"), answer.text
+    assert answer.headers["Retry-After"] and 10 < len(calls) < 20, len(calls)
+    assert ended(other, queue(other, other.register(functions["echo"]), "small"))["status"] == "succeeded"
+    assert [client.delete(f"/v1/calls/{call}").status for call in calls] == [204] * len(calls)
+    assert ended(client, queue(client, name, "sleep 1"))["status"] == "succeeded"
+
+
 # ---- the command line ----
 
 
