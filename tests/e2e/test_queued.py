@@ -317,6 +317,21 @@ def test_one_user_s_stored_arguments_leave_room_for_another_s(client, other, fun
     assert ended(client, queue(client, name, "sleep 1"))["status"] == "succeeded"
 
 
+def test_a_key_whose_result_was_evicted_says_so_and_runs_nothing(client, functions):
+    """RESULTS_MB is 16 here: the oldest results go first."""
+    key = {"Idempotency-Key": "evicted"}
+    first = client.call("fail", "bytes 100", headers=key)
+    assert (first.status, len(first.body)) == (200, 100)
+    call = first.headers["X-Call-Id"]
+    for n in range(7):
+        assert ended(client, queue(client, "fail", f"bytes {3_000_000 + n}"))["status"] == "succeeded"
+    again = client.call("fail", "bytes 100", headers=key)
+    assert "no longer kept" in again.problem(409, "conflict")["detail"] and again.json["call_id"] == call
+    assert result(client, call).status in (404, 410)
+    assert client.post("/async-function/fail", "bytes 100", headers=key).json["call_id"] == call
+    assert client.call("fail", "bytes 100", headers={"Idempotency-Key": "another"}).status == 200
+
+
 # ---- the command line ----
 
 
