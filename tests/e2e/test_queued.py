@@ -265,6 +265,20 @@ def test_a_callback_tells_the_end_and_is_tried_again(client, functions, receiver
     assert headers["X-Function-Status"] == "200" and float(headers["X-Duration-Seconds"]) >= 0 and headers["Content-Type"].startswith("text/plain")
 
 
+def test_a_callback_outlives_the_publisher_that_posts_it(platform, client, functions, receiver):
+    """The fourth try is none of those who are killed after the first: they wait a second, then two, then four."""
+    url, got = receiver("127.0.0.2", (503, 503, 503, 200))
+    call = queue(client, "echo", "inherited", headers={"X-Callback-Url": url})
+    pids = platform.pids("publisher")
+    wait_until(lambda: got, 30, "the first try")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(got) >= 4, 60, "others go on")
+    assert {(headers["X-Call-Id"], body) for headers, body in got} == {(call, b"inherited")}
+    platform.wait_healthy()
+    assert result(client, call).body == b"inherited"
+
+
 def test_a_callback_tells_failures_and_where_long_results_are(client, functions, receiver):
     url, got = receiver("127.0.0.2")
     queue(client, "fail", "exit 6", headers={"X-Callback-Url": url})
