@@ -261,7 +261,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
     if ((is_worth_another(f, reply) || is_young(f, reply) || (is_gone && !reply->may_be_done)) &&
         try_again(f))
         return;
-    if (is_gone && ask_again(f))
+    if ((is_gone || (f->is_again && reply->code == FAAS_UNAVAILABLE)) && ask_again(f))
         return;
     TAILQ_REMOVE(&f->gw->forwards, f, link);
     if (reply->code == FAAS_OK)
