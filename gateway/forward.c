@@ -33,8 +33,11 @@ struct forward {
     ev_timer again;
     int64_t again_ms;
     int tries;
-    bool is_direct;     /* sent to one instance, and only there again */
-    uint64_t nobody_ns; /* until when to try in vain */
+    bool is_direct; /* sent to one instance, and only there again */
+    bool is_noting; /* that one writes down what it did for which request (FAAS_LEVEL_AGAIN) */
+    bool is_again;  /* one that had it is gone: what others do now must be the same */
+    char id[40], epoch[33]; /* of that instance */
+    uint64_t nobody_ns;     /* until when to try in vain */
 };
 
 static void forward_free(struct forward *f)
@@ -212,6 +215,22 @@ static bool is_worth_another(const struct forward *f, const struct faas_rpc_repl
            (reply->msg == NULL || f->x->match.route->what == GW_HEALTH);
 }
 
+/* What was written says for which request, so another instance finds out whether it was carried out,
+ * and else does it (docs/PROTOCOL.md section 2). */
+static bool ask_again(struct forward *f)
+{
+    f->is_again = f->is_again || f->is_noting;
+    f->nobody_ns = f->ctx.deadline_ns;
+    return f->is_again && try_again(f);
+}
+
+/* Of these it is not certain that nothing was, or will be, carried out by the one that is gone. */
+static bool leaves_doubt(const struct forward *f, faas_code code)
+{
+    return f->is_again && (code == FAAS_UNAVAILABLE || code == FAAS_BUSY || code == FAAS_INTERNAL ||
+                           code == FAAS_TIMEOUT || code == FAAS_UNPROCESSABLE);
+}
+
 /* The instance that was sent the request is gone. */
 static void answer_gone(struct forward *f)
 {
@@ -224,6 +243,13 @@ static void answer_gone(struct forward *f)
                     "look before trying again",
                     component);
     problem_from_err(f->x, &err, component);
+}
+
+static void give_up(struct forward *f)
+{
+    TAILQ_REMOVE(&f->gw->forwards, f, link);
+    answer_gone(f);
+    forward_free(f);
 }
 
 /* A record that was not found may be on its way. */
@@ -247,7 +273,7 @@ static bool is_young(const struct forward *f, const struct faas_rpc_reply *reply
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 {
     struct forward *f = arg;
-    bool is_gone = f->is_direct && reply->code == FAAS_LOST && reply->msg != NULL;
+    bool is_gone = f->is_direct && reply->code == FAAS_LOST;
 
     if (f->x == NULL) {
         forward_free(f);
@@ -256,10 +282,12 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
     if ((is_worth_another(f, reply) || is_young(f, reply) || (is_gone && !reply->may_be_done)) &&
         try_again(f))
         return;
+    if ((is_gone || (f->is_again && reply->code == FAAS_UNAVAILABLE)) && ask_again(f))
+        return;
     TAILQ_REMOVE(&f->gw->forwards, f, link);
     if (reply->code == FAAS_OK)
         answer_success(f, reply);
-    else if (is_gone)
+    else if (is_gone || leaves_doubt(f, reply->code))
         answer_gone(f);
     else
         forward_answer_failure(f->x, reply);
@@ -272,7 +300,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 struct caller_headers {
     char token_end[24];
     size_t count;
-    struct faas_header list[6]; /* ended by zeros */
+    struct faas_header list[7]; /* ended by zeros */
 };
 
 static void add_header(struct caller_headers *headers, const char *name, const char *value)
@@ -296,11 +324,13 @@ static void fill_headers(struct caller_headers *headers, const http_exchange *x)
 /* Any of the usable instances, each as likely as another; NULL: none. */
 static const struct faas_member *choose(const struct forward *f, const char *service)
 {
+    int64_t level = f->is_again ? FAAS_LEVEL_AGAIN : 0;
     const struct faas_member *member, *chosen = NULL;
     uint32_t count = 0;
 
     for (size_t i = 0; (member = faas_members_at(f->gw->rt->members, service, i)) != NULL; i++) {
-        if (faas_member_is_usable(member) && randombytes_uniform(++count) == 0)
+        if (faas_member_is_usable(member) && member->level >= level &&
+            randombytes_uniform(++count) == 0)
             chosen = member;
     }
     return chosen;
@@ -312,6 +342,31 @@ static bool knows_again(const char *service)
     return strcmp(service, "auth") == 0 || strcmp(service, "registry") == 0;
 }
 
+/* Of the instance that has the request. */
+static bool is_instance_gone(void *arg)
+{
+    const struct forward *f = arg;
+    char component[COMPONENT_TEXT];
+    const struct faas_member *member;
+
+    component_of(f->x != NULL ? f->x->match.route->subject : "", component);
+    member = faas_members_find(f->gw->rt->members, component, f->id);
+    return member != NULL && (member->is_dead || strcmp(member->epoch, f->epoch) != 0);
+}
+
+static void address(struct forward *f, const struct faas_member *member,
+                    struct faas_rpc_request *req, struct caller_headers *headers)
+{
+    (void)snprintf(f->id, sizeof f->id, "%s", member->id);
+    (void)snprintf(f->epoch, sizeof f->epoch, "%s", member->epoch);
+    f->is_noting = member->level >= FAAS_LEVEL_AGAIN;
+    req->retry = FAAS_RPC_SAME;
+    req->is_gone = f->is_noting ? is_instance_gone : NULL;
+    add_header(headers, FAAS_H_EPOCH, f->epoch);
+    if (f->is_again)
+        add_header(headers, FAAS_H_AGAIN, "1");
+}
+
 /* A change goes to one instance, which knows it again when it comes again.  One that does not
  * listen there (an older release) gets the next try through the queue group. */
 static void send_directly(struct forward *f, struct faas_rpc_request *req,
@@ -319,18 +374,21 @@ static void send_directly(struct forward *f, struct faas_rpc_request *req,
 {
     const char *op = strrchr(req->subject, '.') + 1;
     char component[COMPONENT_TEXT], subject[FAAS_SUBJECT_MAX];
-    const struct faas_member *member;
+    const struct faas_member *member = NULL;
 
     component_of(req->subject, component);
-    member = knows_again(component) && f->tries % 2 == 0 ? choose(f, component) : NULL;
+    if (knows_again(component) && (f->is_again || f->tries % 2 == 1))
+        member = choose(f, component);
     f->is_direct = member != NULL && snprintf(subject, sizeof subject, FAAS_SUBJ_DIRECTLY,
                                               component, member->id, op) < (int)sizeof subject;
     if (f->is_direct) {
         req->subject = subject;
-        req->retry = FAAS_RPC_SAME;
-        add_header(headers, FAAS_H_EPOCH, member->epoch);
+        address(f, member, req, headers);
     }
-    faas_rpc_call(f->gw->rt->rpc, req, on_reply, f);
+    if (f->is_direct || !f->is_again)
+        faas_rpc_call(f->gw->rt->rpc, req, on_reply, f);
+    else if (!try_again(f)) /* nobody is there yet */
+        give_up(f);
 }
 
 static void send(struct forward *f)
@@ -348,13 +406,13 @@ static void send(struct forward *f)
         .attempt_ms = READ_AGAIN_MS,
     };
 
+    f->tries++;
     if (strncmp(route->subject, AUTH, strlen(AUTH)) == 0)
         fill_headers(&headers, f->x);
     if (is_read)
         faas_rpc_call(f->gw->rt->rpc, &req, on_reply, f);
     else
         send_directly(f, &req, &headers);
-    f->tries++;
 }
 
 static void start(http_exchange *x)

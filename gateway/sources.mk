@@ -18,6 +18,8 @@ $(eval $(call integration,gateway,tests/support/gate.c tests/support/gate_http.c
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_stream,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
+$(eval $(call integration,gateway_again,tests/support/gate.c tests/support/gate_http.c \
+    tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,gateway_owner,tests/support/gate.c tests/support/gate_http.c \
     tests/support/program.c tests/support/forge.c))
 $(eval $(call integration,listing,tests/support/gate.c tests/support/gate_http.c \

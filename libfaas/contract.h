@@ -27,6 +27,7 @@
 #define FAAS_H_BEAT        "Faas-Beat"    /* the target's newest heartbeat the sender knows */
 #define FAAS_H_VERSION     "Faas-Version" /* with Faas-Lost: which of the function; 0: not known */
 #define FAAS_H_LOST        "Faas-Lost" /* how many owners of the call died when it may have begun */
+#define FAAS_H_AGAIN       "Faas-Again" /* "1": another instance may have done it, and is gone */
 #define FAAS_H_TRACE       "traceparent"
 #define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */
 #define FAAS_H_USERNAME    "Faas-User-Name"     /* the caller's, to auth only */
@@ -46,6 +47,7 @@
 #define FAAS_LEVEL_LOST     2 /* of a publisher: it reads Faas-Lost */
 #define FAAS_LEVEL_VERSIONS 3 /* of a publisher: it knows NAME@N, NAME:ALIAS, disabled functions */
 #define FAAS_LEVEL_INPUT    4 /* of a publisher: it knows calls of FAAS_KIND_INPUT */
+#define FAAS_LEVEL_AGAIN    4 /* of auth, a registry: what it writes says for which request */
 
 #define FAAS_QUEUE "q"
 

@@ -303,7 +303,7 @@ static void on_step(void *arg, faas_code code, const struct faas_kv_entry *entry
     if (code == FAAS_OK && entry->revision > faas_feed_applied(feed) &&
         strncmp(message->subject, feed->stored, prefix) == 0) {
         const struct faas_feed_event event = {.key = message->subject + prefix,
-                                              .is_delete = message->is_delete,
+                                              .is_delete = message->entry.is_delete,
                                               .value = entry->value,
                                               .len = entry->len,
                                               .seq = entry->revision};

@@ -137,7 +137,7 @@ static void copy_key(const struct waiter *w, const struct faas_kv_message *messa
 
     (void)snprintf(w->change->key, sizeof w->change->key, "%s",
                    strlen(key) < sizeof w->change->key ? key : "");
-    w->change->is_delete = message->is_delete;
+    w->change->is_delete = message->entry.is_delete;
 }
 
 static void wake(void *arg, faas_code code, const struct faas_kv_entry *entry, const faas_err *err)
@@ -157,7 +157,7 @@ static void wake(void *arg, faas_code code, const struct faas_kv_entry *entry, c
     w->code = code;
     w->err = *err;
     if (entry != NULL)
-        w->entry = (struct faas_kv_entry){copy, entry->len, entry->revision};
+        w->entry = (struct faas_kv_entry){copy, entry->len, entry->revision, entry->is_delete};
     if (entry != NULL && entry->value != NULL && copy == NULL)
         w->code = faas_fail_sys(&w->err, ENOMEM, "copy an entry");
     w->is_done = true;
@@ -213,6 +213,12 @@ faas_code faas_kv_get(faas_kv *kv, const char *key, uint64_t deadline_ns,
     return wait_for(faas_kv_op_new(kv, FAAS_KV_GET, key, deadline_ns), out_entry, err);
 }
 
+faas_code faas_kv_look(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                       struct faas_kv_entry *out_entry, faas_err *err)
+{
+    return wait_for(faas_kv_op_new(kv, FAAS_KV_LOOK, key, deadline_ns), out_entry, err);
+}
+
 static faas_code wait_for_revision(struct faas_kv_op *take_op, uint64_t *out_revision,
                                    faas_err *err)
 {
@@ -240,13 +246,19 @@ faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t expected, const voi
 faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected, uint64_t deadline_ns,
                          uint64_t *out_revision, faas_err *err)
 {
+    return faas_kv_bury(kv, key, expected, NULL, 0, deadline_ns, out_revision, err);
+}
+
+faas_code faas_kv_bury(faas_kv *kv, const char *key, uint64_t expected, const void *word,
+                       size_t len, uint64_t deadline_ns, uint64_t *out_revision, faas_err *err)
+{
     struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_DELETE, key, deadline_ns);
 
     if (op != NULL) {
         op->expected = op->sent = expected;
         faas_random_token(op->op_id);
     }
-    return wait_for_revision(op, out_revision, err);
+    return wait_for_revision(with_value(op, word, len), out_revision, err);
 }
 
 void faas_kv_entry_done(struct faas_kv_entry *entry)

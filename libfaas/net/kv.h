@@ -30,6 +30,7 @@ struct faas_kv_entry {
     void *value; /* owned; NUL follows the last byte */
     size_t len;
     uint64_t revision;
+    bool is_delete; /* of faas_kv_look(): the key is not there any more */
 };
 
 /* Opens the bucket, creating it when absent (file storage, history 1, RePublish $KV.<bucket>.> to
@@ -53,6 +54,13 @@ FAAS_MUST_CHECK faas_code faas_kv_put(faas_kv *kv, const char *key, uint64_t exp
 FAAS_MUST_CHECK faas_code faas_kv_delete(faas_kv *kv, const char *key, uint64_t expected,
                                          uint64_t deadline_ns, uint64_t *out_revision,
                                          faas_err *err);
+/* As faas_kv_delete(), with a word for whoever looks at the place. */
+FAAS_MUST_CHECK faas_code faas_kv_bury(faas_kv *kv, const char *key, uint64_t expected,
+                                       const void *word, size_t len, uint64_t deadline_ns,
+                                       uint64_t *out_revision, faas_err *err);
+/* As faas_kv_get(), but what was deleted is found, too: is_delete, and the word as its value. */
+FAAS_MUST_CHECK faas_code faas_kv_look(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                                       struct faas_kv_entry *out_entry, faas_err *err);
 void faas_kv_entry_done(struct faas_kv_entry *entry);
 
 /* Whoever reads a whole bucket asks for one change after the other, in the order of revisions; a key

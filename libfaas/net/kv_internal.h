@@ -19,13 +19,13 @@ struct faas_kv {
 struct faas_kv_message {
     struct faas_kv_entry entry; /* first member */
     const char *subject;
-    bool is_delete;
     char op_id[33]; /* of a delete; "" when there is none */
 };
 
 enum faas_kv_op_kind {
     FAAS_KV_OPEN,
     FAAS_KV_GET,
+    FAAS_KV_LOOK,
     FAAS_KV_PEEK,
     FAAS_KV_LAST,
     FAAS_KV_NEXT,

@@ -217,7 +217,7 @@ static bool stored_parse(const json_t *message, struct faas_kv_message *out_stor
         return false;
     faas_js_header(headers, H_OPERATION, operation, sizeof operation);
     faas_js_header(headers, H_OP_ID, out_stored->op_id, sizeof out_stored->op_id);
-    out_stored->is_delete = faas_kv_is_delete(operation);
+    out_stored->entry.is_delete = faas_kv_is_delete(operation);
     out_stored->subject = json_string_value(json_object_get(message, "subject"));
     if (out_stored->subject == NULL)
         return false;
@@ -232,7 +232,7 @@ static void answer_read(struct faas_kv_op *op, const struct faas_kv_message *sto
 
     if (op->kind == FAAS_KV_LAST)
         succeed(op, stored != NULL ? stored->entry.revision : 0);
-    else if (stored == NULL || (stored->is_delete && op->kind == FAAS_KV_GET))
+    else if (stored == NULL || (stored->entry.is_delete && op->kind == FAAS_KV_GET))
         fail(op, FAAS_NOT_FOUND, "not found");
     else
         finish(op, FAAS_OK, &stored->entry, &none);
@@ -243,12 +243,12 @@ static void answer_read(struct faas_kv_op *op, const struct faas_kv_message *sto
 static void settle(struct faas_kv_op *op, const struct faas_kv_message *stored)
 {
     uint64_t revision = stored != NULL ? stored->entry.revision : 0;
-    bool is_there = stored != NULL && !stored->is_delete;
+    bool is_there = stored != NULL && !stored->entry.is_delete;
     bool is_ours = false;
 
     op->is_settling = false;
     if (stored != NULL && op->kind == FAAS_KV_DELETE)
-        is_ours = stored->is_delete && strcmp(stored->op_id, op->op_id) == 0;
+        is_ours = stored->entry.is_delete && strcmp(stored->op_id, op->op_id) == 0;
     else if (stored != NULL)
         is_ours = is_there && stored->entry.len == op->len &&
                   memcmp(stored->entry.value, op->value, op->len) == 0;
@@ -414,6 +414,7 @@ static void start(void *arg)
         start_open(op);
         break;
     case FAAS_KV_GET:
+    case FAAS_KV_LOOK:
     case FAAS_KV_LAST:
     case FAAS_KV_NEXT:
         start_read(op);
@@ -454,8 +455,8 @@ static bool is_key(const char *key)
 
 static bool has_key(const struct faas_kv_op *op)
 {
-    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_PEEK || op->kind == FAAS_KV_PUT ||
-           op->kind == FAAS_KV_DELETE || op->kind == FAAS_KV_APPEND;
+    return op->kind == FAAS_KV_GET || op->kind == FAAS_KV_LOOK || op->kind == FAAS_KV_PEEK ||
+           op->kind == FAAS_KV_PUT || op->kind == FAAS_KV_DELETE || op->kind == FAAS_KV_APPEND;
 }
 
 static void check(struct faas_kv_op *op)

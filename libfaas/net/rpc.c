@@ -36,6 +36,7 @@ struct pending {
     bool is_wait;               /* done takes the message over */
     bool is_receipt, is_shared; /* its answer may be, and is, one for several requests */
     faas_rpc_done *done;
+    bool (*is_gone)(void *arg);
     void *arg;
     faas_err failure; /* of a call that ends before it began */
 };
@@ -120,11 +121,18 @@ static void finish_soon(struct pending *p)
     faas_loop_post_with(p->rpc->loop, &p->post, conclude_failed, p);
 }
 
+static bool is_gone(const struct pending *p)
+{
+    return p->is_gone != NULL && p->unanswered > 0 && p->is_gone(p->arg);
+}
+
 static void finish_late(struct pending *p)
 {
     faas_err err = {0};
 
-    if (p->is_refused)
+    if (faas_now_ns() < p->ctx.deadline_ns && is_gone(p))
+        faas_fail(&err, FAAS_LOST, "the instance that had the request is gone");
+    else if (p->is_refused)
         faas_fail(&err, FAAS_UNAVAILABLE, "the service is not reachable at the moment");
     else
         faas_fail(&err, FAAS_TIMEOUT, "no answer in time");
@@ -268,7 +276,7 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
 
     (void)ev;
     (void)events;
-    if (now >= p->ctx.deadline_ns) {
+    if (now >= p->ctx.deadline_ns || (now >= p->silent_ns && is_gone(p))) {
         finish_late(p);
     } else if (now >= p->silent_ns) {
         if (!p->is_backing_off)
@@ -424,6 +432,7 @@ static struct pending *pending_new(faas_rpc *rpc, const struct faas_rpc_request 
     p->len = req->len;
     p->lane = req->lane;
     p->retry = req->retry;
+    p->is_gone = req->is_gone;
     p->is_receipt = req->is_receipt;
     p->attempt_ns = (uint64_t)(req->attempt_ms > 0 ? req->attempt_ms : ATTEMPT_MS) * FAAS_MS_NS;
     ev_init(&p->timer, on_timer);

@@ -46,8 +46,10 @@ struct faas_rpc_request {
     size_t len;
     enum faas_lane lane;
     enum faas_rpc_retry retry;
-    int64_t attempt_ms; /* silence before another try; 0: 500 */
-    bool is_receipt;    /* the answer only says that it came, and may come with those of others */
+    int64_t attempt_ms;         /* silence before another try; 0: 500 */
+    bool (*is_gone)(void *arg); /* NULL, or asked on the loop thread after each silence with done's
+                                   arg: nobody is there to answer; then it ends as LOST */
+    bool is_receipt; /* the answer only says that it came, and may come with those of others */
 };
 struct faas_rpc_reply {
     faas_code code; /* FAAS_OK: msg is set; of a receipt it may be one for many */

@@ -209,7 +209,11 @@ void faas_rpc_once_keep(const faas_msg *msg, const faas_err *err, const void *da
     table = end->rpc->once;
     pthread_mutex_lock(&table->mu);
     once = find(table, end, id);
-    if (once != NULL && once->state == RUNNING) {
+    if (once != NULL && once->state == RUNNING && err != NULL && err->code == FAAS_UNAVAILABLE &&
+        faas_msg_header(msg, FAAS_H_AGAIN) != NULL) {
+        drop(table,
+             once); /* what is asked again finds out by itself what was done: it may come anew */
+    } else if (once != NULL && once->state == RUNNING) {
         once->state = err == NULL ? ANSWERED : FAILED;
         if (err == NULL)
             keep(table, once, data, len);

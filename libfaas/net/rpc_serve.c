@@ -36,6 +36,7 @@ void faas_ctx_from_msg(const faas_msg *msg, int64_t default_ms, struct faas_ctx 
     copy_uuid(out_ctx->id, faas_msg_header(msg, FAAS_H_ID));
     copy_uuid(out_ctx->user, faas_msg_header(msg, FAAS_H_USER));
     copy_uuid(out_ctx->tenant, faas_msg_header(msg, FAAS_H_TENANT));
+    out_ctx->is_again = faas_msg_header(msg, FAAS_H_AGAIN) != NULL;
     if (trace != NULL)
         (void)faas_trace_read(trace, out_ctx->traceparent);
     if (left < 0 || left > TIME_LEFT_MAX_MS)

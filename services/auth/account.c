@@ -1,6 +1,7 @@
 #include "account.h"
 
 #include "base/clock.h"
+#include "base/done.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -94,7 +95,8 @@ static json_t *record(json_t *take_doc)
 
 json_t *account_name_record(const struct account *account)
 {
-    return record(json_pack("{s:s}", "id", account->id));
+    return record(json_pack("{s:s, s:s*}", "id", account->id, "made_by",
+                            account->made_by[0] != '\0' ? account->made_by : NULL));
 }
 
 json_t *account_user_record(const struct account *account)
@@ -139,6 +141,17 @@ faas_code account_parse_name(const void *value, size_t len, char out_id[FAAS_UUI
     return FAAS_OK;
 }
 
+bool account_is_made_by(const void *value, size_t len, const char *request)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    const char *made_by;
+
+    if (request[0] == '\0' || faas_json_parse(value, len, false, &doc, NULL) != FAAS_OK)
+        return false;
+    made_by = json_string_value(json_object_get(doc, "made_by"));
+    return made_by != NULL && strcmp(made_by, request) == 0;
+}
+
 faas_code account_parse_user(const void *value, size_t len, const char *id,
                              struct account *out_account, faas_err *err)
 {
@@ -164,7 +177,7 @@ faas_code account_parse_user(const void *value, size_t len, const char *id,
 }
 
 faas_code account_with_password(const void *value, size_t len, const char *hash,
-                                json_t **out_record, faas_err *err)
+                                const char *request, json_t **out_record, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     char op[33];
@@ -172,6 +185,7 @@ faas_code account_with_password(const void *value, size_t len, const char *hash,
     if (faas_json_parse(value, len, false, &doc, NULL) != FAAS_OK)
         return faas_fail_sys(err, EPROTO, "stored account: not JSON");
     faas_random_token(op);
+    FAAS_TRY(faas_done_note(doc, doc, request, 0, err));
     if (json_object_set_new(doc, "op", json_string(op)) != 0 ||
         json_object_set_new(doc, "password", json_string(hash)) != 0)
         return faas_fail_sys(err, ENOMEM, "account record");

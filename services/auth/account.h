@@ -34,6 +34,7 @@ struct account {
     int64_t created_at;                    /* milliseconds since 1970 */
     int64_t generation;                    /* of the sessions; kept apart: sessions.h */
     uint64_t revision;                     /* of the stored value; 0: not stored yet */
+    char made_by[FAAS_UUID_TEXT];          /* the registration; "" when it is not known */
 };
 
 struct account_change {
@@ -57,10 +58,14 @@ json_t *account_user_record(const struct account *account);
 /* Stored bytes -> id of the user; INTERNAL when they are not what we write. */
 FAAS_MUST_CHECK faas_code account_parse_name(const void *value, size_t len,
                                              char out_id[FAAS_UUID_TEXT], faas_err *err);
+/* Did that registration make the name's value? */
+bool account_is_made_by(const void *value, size_t len, const char *request);
 FAAS_MUST_CHECK faas_code account_parse_user(const void *value, size_t len, const char *id,
                                              struct account *out_account, faas_err *err);
-/* The stored value with another password; fields that are not known here stay.  A new reference. */
+/* The stored value with another password, by that request; fields that are not known here stay.  A new
+ * reference. */
 FAAS_MUST_CHECK faas_code account_with_password(const void *value, size_t len, const char *hash,
-                                                json_t **out_record, faas_err *err);
+                                                const char *request, json_t **out_record,
+                                                faas_err *err);
 
 #endif

@@ -105,8 +105,9 @@ static faas_code sign(json_t **doc, json_t **out_doc, faas_err *err)
 static json_t *stored(const struct apikey *key)
 {
     FAAS_AUTO(json_t) *doc =
-        json_pack("{s:s, s:s, s:I, s:I}", "hash", key->hash, "name", key->name, "created_at",
-                  (json_int_t)key->created_at, "expires_at", (json_int_t)key->expires_at);
+        json_pack("{s:s, s:s, s:I, s:I, s:s*}", "hash", key->hash, "name", key->name, "created_at",
+                  (json_int_t)key->created_at, "expires_at", (json_int_t)key->expires_at, "made_by",
+                  key->made_by[0] != '\0' ? key->made_by : NULL);
 
     if (doc == NULL || !faas_apikey_scope_write(&key->scope, doc))
         return NULL;
@@ -152,6 +153,20 @@ static faas_code parse(const char *id, const json_t *doc, struct apikey *out_key
 
 /* ---- changes ---- */
 
+static void drop_made_by(json_t *keys, const char *request)
+{
+    const char *id, *made_by;
+    json_t *entry;
+    void *next;
+
+    json_object_foreach_safe(keys, next, id, entry)
+    {
+        made_by = json_string_value(json_object_get(entry, "made_by"));
+        if (request[0] != '\0' && made_by != NULL && strcmp(made_by, request) == 0)
+            (void)json_object_del(keys, id);
+    }
+}
+
 faas_code apikey_add(const void *value, size_t len, const struct apikey_owner *owner,
                      const struct apikey *key, int64_t keys_max, json_t **out_doc, faas_err *err)
 {
@@ -159,6 +174,7 @@ faas_code apikey_add(const void *value, size_t len, const struct apikey_owner *o
     json_t *keys;
 
     FAAS_TRY(load(value, len, &doc, &keys, err));
+    drop_made_by(keys, key->made_by);
     if ((int64_t)json_object_size(keys) >= keys_max)
         return faas_fail(err, FAAS_UNPROCESSABLE,
                          "a user may have %lld API keys, expired ones counted; remove one first",

@@ -23,8 +23,9 @@ struct apikey {
     char id[FAAS_APIKEY_ID_TEXT], hash[FAAS_HASH_TEXT];
     char name[FAAS_APIKEY_NAME_MAX + 1];
     struct faas_apikey_scope scope;
-    int64_t created_at, used_at; /* milliseconds since 1970; used_at 0: never yet */
-    int64_t expires_at;          /* seconds since 1970 */
+    int64_t created_at, used_at;  /* milliseconds since 1970; used_at 0: never yet */
+    int64_t expires_at;           /* seconds since 1970 */
+    char made_by[FAAS_UUID_TEXT]; /* the request; "" when it is not known */
 };
 struct apikey_owner { /* copied beside the keys, so that a check reads one document */
     char tenant[FAAS_UUID_TEXT], username[FAAS_USER_NAME_MAX + 1];
@@ -38,7 +39,8 @@ void apikey_keys_key(const char *user, char out_key[ACCOUNT_KEY_MAX]); /* a.<use
 /* As the owner may see it: without its hash.  NULL without memory. */
 json_t *apikey_json(const struct apikey *key);
 
-/* The document once it holds key, too; a new reference. */
+/* The document once it holds key, too, and no other one that the same request made: nobody ever got
+ * that; a new reference. */
 FAAS_MUST_CHECK faas_code apikey_add(const void *value, size_t len,
                                      const struct apikey_owner *owner, const struct apikey *key,
                                      int64_t keys_max, json_t **out_doc, faas_err *err);

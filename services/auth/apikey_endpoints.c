@@ -41,6 +41,7 @@ faas_code apikey_on_new(void *state, const struct faas_call *call, json_t **out_
     faas_apikey_new(text);
     if (!faas_apikey_parse(text, key.id, key.hash))
         return faas_fail(err, FAAS_INTERNAL, "internal error");
+    memcpy(key.made_by, call->ctx->id, sizeof key.made_by);
     reply = apikey_json(&key);
     if (reply == NULL || json_object_set_new(reply, "key", json_string(text)) != 0)
         return faas_fail_sys(err, ENOMEM, "encode reply");
@@ -93,9 +94,11 @@ faas_code apikey_on_end(void *state, const struct faas_call *call, json_t **out_
                          "you have no API key with this id: an id is %d hex digits, as the list of "
                          "keys shows it",
                          FAAS_APIKEY_ID_TEXT - 1);
+    if (call->ctx->is_again && apikey_store_has_ended(&auth->store, want.id, call->ctx))
+        return FAAS_OK;
     FAAS_TRY(apikey_store_end(&auth->store, owner.id, want.id, deadline_ns, &revision, err));
     FAAS_TRY(auth_wait_ended(auth, revision, deadline_ns, err));
-    apikey_store_forget(&auth->store, want.id);
+    apikey_store_forget(&auth->store, want.id, call->ctx->id);
     return FAAS_OK;
 }
 
@@ -111,7 +114,7 @@ faas_code apikey_end_all(const struct auth *auth, const struct faas_ctx *ctx, fa
     FAAS_TRY(apikey_store_end(&auth->store, ctx->user, NULL, ctx->deadline_ns, &revision, err));
     FAAS_TRY(auth_wait_ended(auth, revision, ctx->deadline_ns, err));
     json_array_foreach (items, i, item)
-        apikey_store_forget(&auth->store, json_string_value(json_object_get(item, "id")));
+        apikey_store_forget(&auth->store, json_string_value(json_object_get(item, "id")), ctx->id);
     return FAAS_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/done.h"
 
 #define FORGET_MS 5000
 
@@ -37,7 +38,7 @@ faas_code apikey_store_add(const struct store *store, const struct account *owne
     FAAS_TRY(store_create(store->users, leads, account_name_record(owner), deadline_ns, NULL, err));
     rc = store_change(store->users, keys, add, &addition, deadline_ns, NULL, err);
     if (rc == FAAS_UNPROCESSABLE)
-        apikey_store_forget(store, key->id);
+        apikey_store_forget(store, key->id, key->made_by);
     return rc;
 }
 
@@ -106,14 +107,37 @@ faas_code apikey_store_end(const struct store *store, const char *user, const ch
     return store_change(store->revocations, ends, count_end, NULL, deadline_ns, out_revision, err);
 }
 
-void apikey_store_forget(const struct store *store, const char *id)
+void apikey_store_forget(const struct store *store, const char *id, const char *request)
 {
     char key[ACCOUNT_KEY_MAX];
-    faas_code rc;
+    FAAS_AUTO(json_t) *word = json_pack("{s:i}", "v", 1);
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+    faas_code rc = faas_done_note(word, NULL, request, 0, NULL);
 
     apikey_key(id, key);
-    rc = faas_kv_delete(store->users, key, 0, faas_deadline_in_ms(FORGET_MS), NULL, NULL);
+    text = rc == FAAS_OK && word != NULL ? faas_json_text(word, &len) : NULL;
+    rc = faas_kv_bury(store->users, key, 0, text, len, faas_deadline_in_ms(FORGET_MS), NULL, NULL);
     (void)rc;
+}
+
+bool apikey_store_has_ended(const struct store *store, const char *id,
+                            const struct faas_ctx *caller)
+{
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *word = NULL;
+    int64_t none;
+    bool is_ended;
+
+    apikey_key(id, key);
+    if (faas_kv_look(store->users, key, caller->deadline_ns, &entry, NULL) != FAAS_OK)
+        return false;
+    is_ended = entry.is_delete && entry.len > 0 &&
+               faas_json_parse(entry.value, entry.len, false, &word, NULL) == FAAS_OK &&
+               faas_done_has(word, caller->id, &none);
+    faas_kv_entry_done(&entry);
+    return is_ended;
 }
 
 /* ---- use ---- */

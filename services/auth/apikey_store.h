@@ -32,8 +32,11 @@ FAAS_MUST_CHECK faas_code apikey_store_list(const struct store *store, const cha
 FAAS_MUST_CHECK faas_code apikey_store_end(const struct store *store, const char *user,
                                            const char *id, uint64_t deadline_ns,
                                            uint64_t *out_revision, faas_err *err);
-/* After every gateway has seen it; what stays on failure only takes room. */
-void apikey_store_forget(const struct store *store, const char *id);
+/* After every gateway has seen it, for that request; what stays on failure only takes room. */
+void apikey_store_forget(const struct store *store, const char *id, const char *request);
+/* Did that request end the key, and forget it? */
+bool apikey_store_has_ended(const struct store *store, const char *id,
+                            const struct faas_ctx *caller);
 /* *out_is_match false: no such key, or another hash; the store was asked as often. */
 FAAS_MUST_CHECK faas_code apikey_store_check(const struct store *store, const char *id,
                                              const char *hash, uint64_t deadline_ns,

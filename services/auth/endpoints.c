@@ -62,6 +62,58 @@ static faas_code add_counted(const struct auth *auth, const struct faas_call *ca
     return rc;
 }
 
+static faas_code add_account(const struct auth *auth, const struct faas_call *call,
+                             const struct account_req *req, const char *name,
+                             struct account *out_account, faas_err *err)
+{
+    struct invite invite = {0};
+    bool is_taken;
+
+    if (signup_mode(auth->signup) == SIGNUP_INVITE)
+        FAAS_TRY(invite_find(auth->store.users, req->invitation, call->ctx, &invite, err));
+    FAAS_TRY(store_is_taken(&auth->store, name, call->ctx->deadline_ns, &is_taken, err));
+    if (is_taken)
+        return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
+    account_init(out_account, name);
+    memcpy(out_account->made_by, call->ctx->id, sizeof out_account->made_by);
+    return add_counted(auth, call, req->password, out_account, &invite, err);
+}
+
+/* Has another instance made it, for this very request? */
+static faas_code find_made(const struct auth *auth, const struct faas_call *call,
+                           const struct account_req *req, const char *name,
+                           struct account *out_account, bool *out_is_made, faas_err *err)
+{
+    struct invite invite;
+
+    FAAS_TRY(store_find_made(&auth->store, name, call->ctx, out_account, out_is_made, err));
+    if (*out_is_made && signup_mode(auth->signup) == SIGNUP_INVITE &&
+        invite_find(auth->store.users, req->invitation, call->ctx, &invite, NULL) == FAAS_OK)
+        invite_remove(auth->store.users, &invite);
+    return FAAS_OK;
+}
+
+static faas_code add_once(const struct auth *auth, const struct faas_call *call,
+                          const struct account_req *req, const char *name,
+                          struct account *out_account, faas_err *err)
+{
+    bool is_made = false;
+    faas_err why = {0};
+    faas_code rc;
+
+    if (!call->ctx->is_again)
+        return add_account(auth, call, req, name, out_account, err);
+    FAAS_TRY(find_made(auth, call, req, name, out_account, &is_made, err));
+    if (is_made)
+        return FAAS_OK;
+    rc = add_account(auth, call, req, name, out_account, &why);
+    if (rc == FAAS_CONFLICT) /* its write came after the look */
+        FAAS_TRY(find_made(auth, call, req, name, out_account, &is_made, err));
+    if (rc != FAAS_OK && !is_made)
+        *err = why;
+    return is_made ? FAAS_OK : rc;
+}
+
 /* faas.auth.register.  CONFLICT when somebody has the name.  Without an invitation, where one is
  * needed, nobody learns which names are taken. */
 static faas_code on_register(void *state, const struct faas_call *call, json_t **out_reply,
@@ -69,10 +121,8 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
 {
     const struct auth *auth = state;
     struct account_req req;
-    struct account account;
-    struct invite invite = {0};
+    struct account account = {0};
     char name[FAAS_USER_NAME_MAX + 1];
-    bool is_taken;
     struct throttle_try attempt;
 
     if (signup_mode(auth->signup) == SIGNUP_CLOSED)
@@ -80,14 +130,7 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
     FAAS_TRY(account_read_new(call->body, &req, err));
     FAAS_TRY(faas_user_name_fold(req.username, name, err));
     FAAS_TRY(faas_password_check(req.password, name, auth->is_any_password, err));
-    if (signup_mode(auth->signup) == SIGNUP_INVITE)
-        FAAS_TRY(
-            invite_find(auth->store.users, req.invitation, call->ctx->deadline_ns, &invite, err));
-    FAAS_TRY(store_is_taken(&auth->store, name, call->ctx->deadline_ns, &is_taken, err));
-    if (is_taken)
-        return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
-    account_init(&account, name);
-    FAAS_TRY(add_counted(auth, call, req.password, &account, &invite, err));
+    FAAS_TRY(add_once(auth, call, &req, name, &account, err));
     throttle_name(auth->throttle, name, client_of(call), &attempt);
     throttle_passed(auth->throttle, &attempt, faas_now_ns());
     *out_reply = json_pack("{s:s, s:s}", "id", account.id, "username", account.username);
@@ -241,6 +284,38 @@ static faas_code check_owner(const struct auth *auth, const struct faas_call *ca
     return FAAS_OK;
 }
 
+static faas_code set_password(const struct auth *auth, const struct faas_call *call,
+                              const struct account_change *change, faas_err *err)
+{
+    struct account account = {0};
+
+    FAAS_TRY(check_owner(auth, call, change->current, &account, err));
+    FAAS_TRY(faas_password_check(change->wanted, account.username, auth->is_any_password, err));
+    FAAS_TRY(faas_password_hash(change->wanted, hash_deadline(call->ctx), account.password, err));
+    return store_set_password(&auth->store, &account, call->ctx, err);
+}
+
+/* Asked again, the password may be set already: then the current one is not the current one. */
+static faas_code set_password_once(const struct auth *auth, const struct faas_call *call,
+                                   const struct account_change *change, faas_err *err)
+{
+    bool is_set = false;
+    faas_err why = {0};
+    faas_code rc;
+
+    if (!call->ctx->is_again)
+        return set_password(auth, call, change, err);
+    FAAS_TRY(store_is_changed(&auth->store, call->ctx, &is_set, err));
+    if (is_set)
+        return FAAS_OK;
+    rc = set_password(auth, call, change, &why);
+    if (rc != FAAS_OK) /* or its write came after the look */
+        FAAS_TRY(store_is_changed(&auth->store, call->ctx, &is_set, err));
+    if (rc != FAAS_OK && !is_set)
+        *err = why;
+    return is_set ? FAAS_OK : rc;
+}
+
 /* faas.auth.password: another password; every token there is ends, API keys where asked.  CONFLICT when it was changed
  * by somebody else at the same time. */
 static faas_code on_password(void *state, const struct faas_call *call, json_t **out_reply,
@@ -248,14 +323,10 @@ static faas_code on_password(void *state, const struct faas_call *call, json_t *
 {
     const struct auth *auth = state;
     struct account_change change;
-    struct account account = {0};
 
     (void)out_reply;
     FAAS_TRY(account_read_change(call->body, &change, err));
-    FAAS_TRY(check_owner(auth, call, change.current, &account, err));
-    FAAS_TRY(faas_password_check(change.wanted, account.username, auth->is_any_password, err));
-    FAAS_TRY(faas_password_hash(change.wanted, hash_deadline(call->ctx), account.password, err));
-    FAAS_TRY(store_set_password(&auth->store, &account, call->ctx->deadline_ns, err));
+    FAAS_TRY(set_password_once(auth, call, &change, err));
     /* Sessions first: whoever holds a token could make another key behind the end of all. */
     FAAS_TRY(end_sessions(auth, call->ctx, NULL, err));
     return change.ends_keys ? apikey_end_all(auth, call->ctx, err) : FAAS_OK;

@@ -39,8 +39,9 @@ static faas_code put(faas_kv *users, struct invite *invite, bool is_claimed, uin
     char op[33];
 
     faas_random_token(op);
-    record = json_pack("{s:i, s:s, s:I, s:b}", "v", 1, "op", op, "expires_at",
-                       (json_int_t)invite->expires_at, "claimed", is_claimed);
+    record = json_pack("{s:i, s:s, s:I, s:b, s:s*}", "v", 1, "op", op, "expires_at",
+                       (json_int_t)invite->expires_at, "claimed", is_claimed, "claimed_by",
+                       is_claimed ? invite->request : NULL);
     text = record != NULL ? faas_json_text(record, NULL) : NULL;
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "invitation record");
@@ -64,14 +65,17 @@ faas_code invite_make(faas_kv *users, int64_t life_s, uint64_t deadline_ns, json
 
 struct stored {
     int64_t expires_at;
-    bool is_claimed;
+    bool is_claimed, is_ours;
+    const char *claimed_by; /* while it is parsed */
 };
 
-static faas_code read_stored(const struct faas_kv_entry *entry, struct stored *out, faas_err *err)
+static faas_code read_stored(const struct faas_kv_entry *entry, const char *request,
+                             struct stored *out, faas_err *err)
 {
     static const struct faas_json_field fields[] = {
         FAAS_FIELD(INT, struct stored, expires_at, "expires_at", 0, 0, true),
         FAAS_FIELD(BOOL, struct stored, is_claimed, "claimed", 0, 0, true),
+        FAAS_FIELD(STR, struct stored, claimed_by, "claimed_by", 0, 0, false),
         FAAS_FIELD_END,
     };
     FAAS_AUTO(json_t) *doc = NULL;
@@ -80,10 +84,13 @@ static faas_code read_stored(const struct faas_kv_entry *entry, struct stored *o
     if (faas_json_parse(entry->value, entry->len, false, &doc, &why) != FAAS_OK ||
         faas_json_decode(doc, fields, FAAS_JSON_TOLERANT, out, &why) != FAAS_OK)
         return faas_fail_sys(err, EPROTO, "stored invitation: %s", why.msg);
+    out->is_ours =
+        request[0] != '\0' && out->claimed_by != NULL && strcmp(out->claimed_by, request) == 0;
+    out->claimed_by = NULL;
     return FAAS_OK;
 }
 
-faas_code invite_find(faas_kv *users, const char *code, uint64_t deadline_ns,
+faas_code invite_find(faas_kv *users, const char *code, const struct faas_ctx *caller,
                       struct invite *out_invite, faas_err *err)
 {
     struct faas_kv_entry entry = {0};
@@ -97,17 +104,18 @@ faas_code invite_find(faas_kv *users, const char *code, uint64_t deadline_ns,
     if (!is_code(code))
         return refuse(err);
     *out_invite = (struct invite){0};
+    memcpy(out_invite->request, caller->id, sizeof out_invite->request);
     key_of(code, out_invite->key);
-    rc = faas_kv_get(users, out_invite->key, deadline_ns, &entry, err);
+    rc = faas_kv_get(users, out_invite->key, caller->deadline_ns, &entry, err);
     if (rc == FAAS_NOT_FOUND)
         return refuse(err);
     FAAS_TRY(rc);
     out_invite->revision = entry.revision;
-    rc = read_stored(&entry, &stored, err);
+    rc = read_stored(&entry, caller->id, &stored, err);
     faas_kv_entry_done(&entry);
     FAAS_TRY(rc);
     out_invite->expires_at = stored.expires_at;
-    if (!stored.is_claimed && stored.expires_at > faas_wall_ms())
+    if (stored.is_ours || (!stored.is_claimed && stored.expires_at > faas_wall_ms()))
         return FAAS_OK;
     if (!stored.is_claimed)
         invite_remove(users, out_invite);

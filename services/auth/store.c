@@ -1,9 +1,11 @@
 #include "store.h"
 
 #include "base/clock.h"
+#include "base/done.h"
 #include "contract.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TAKE_BACK_MS   5000
@@ -144,9 +146,49 @@ faas_code store_find(const struct store *store, const char *folded_name, uint64_
     return FAAS_OK;
 }
 
-faas_code store_set_password(const struct store *store, const struct account *account,
-                             uint64_t deadline_ns, faas_err *err)
+/* ---- asked again ---- */
+
+faas_code store_find_made(const struct store *store, const char *folded_name,
+                          const struct faas_ctx *caller, struct account *out_account,
+                          bool *out_is_made, faas_err *err)
 {
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+    bool is_found;
+    faas_code rc = FAAS_OK;
+
+    account_name_key(folded_name, key);
+    FAAS_TRY(store_look_up(store->users, key, caller->deadline_ns, &entry, &is_found, err));
+    *out_is_made = is_found && account_is_made_by(entry.value, entry.len, caller->id);
+    if (*out_is_made)
+        rc = account_parse_name(entry.value, entry.len, out_account->id, err);
+    (void)snprintf(out_account->username, sizeof out_account->username, "%s", folded_name);
+    faas_kv_entry_done(&entry);
+    return rc;
+}
+
+faas_code store_is_changed(const struct store *store, const struct faas_ctx *caller,
+                           bool *out_is_changed, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+    FAAS_AUTO(json_t) *doc = NULL;
+    int64_t none;
+    faas_code rc;
+
+    account_user_key(caller->user, key);
+    FAAS_TRY(faas_kv_get(store->users, key, caller->deadline_ns, &entry, err));
+    rc = faas_json_parse(entry.value, entry.len, false, &doc, NULL);
+    faas_kv_entry_done(&entry);
+    if (rc != FAAS_OK)
+        return faas_fail_sys(err, EPROTO, "stored account: not JSON");
+    return faas_done_find(doc, caller, out_is_changed, &none, err);
+}
+
+faas_code store_set_password(const struct store *store, const struct account *account,
+                             const struct faas_ctx *caller, faas_err *err)
+{
+    uint64_t deadline_ns = caller->deadline_ns;
     char key[ACCOUNT_KEY_MAX];
     struct faas_kv_entry entry = {0};
     FAAS_AUTO(json_t) *record = NULL;
@@ -155,7 +197,7 @@ faas_code store_set_password(const struct store *store, const struct account *ac
 
     account_user_key(account->id, key);
     FAAS_TRY(faas_kv_get(store->users, key, deadline_ns, &entry, err));
-    rc = account_with_password(entry.value, entry.len, account->password, &record, err);
+    rc = account_with_password(entry.value, entry.len, account->password, caller->id, &record, err);
     faas_kv_entry_done(&entry);
     FAAS_TRY(rc);
     text = faas_json_text(record, NULL);

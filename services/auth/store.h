@@ -38,8 +38,16 @@ FAAS_MUST_CHECK faas_code store_find(const struct store *store, const char *fold
 /* Puts account->password in the place of the stored one, unless somebody else did meanwhile:
  * CONFLICT.  account comes from store_find(). */
 FAAS_MUST_CHECK faas_code store_set_password(const struct store *store,
-                                             const struct account *account, uint64_t deadline_ns,
-                                             faas_err *err);
+                                             const struct account *account,
+                                             const struct faas_ctx *caller, faas_err *err);
+/* For a request that another instance had, which is gone: the account it made, with its id and name;
+ * has it changed the caller's password?  TIMEOUT: nobody can tell any more. */
+FAAS_MUST_CHECK faas_code store_find_made(const struct store *store, const char *folded_name,
+                                          const struct faas_ctx *caller,
+                                          struct account *out_account, bool *out_is_made,
+                                          faas_err *err);
+FAAS_MUST_CHECK faas_code store_is_changed(const struct store *store, const struct faas_ctx *caller,
+                                           bool *out_is_changed, faas_err *err);
 /* Ends one session of the user, or all of them (session NULL).  *out_revision: of the bucket. */
 FAAS_MUST_CHECK faas_code store_end_sessions(const struct store *store, const char *user,
                                              const struct session *session, uint64_t deadline_ns,

@@ -307,7 +307,7 @@ static void note_counts(struct history *self, const struct spool_counts *counts)
         FAAS_LOG(INFO, "call records of a publisher that is gone are sent",
                  FAAS_LINT("spools", (int64_t)(counts->orphans - last->orphans)));
     self->counts = *counts;
-    metric_level(M_SPOOL_BYTES, counts->bytes);
+    metric_level(M_SPOOL_BYTES, counts->unconfirmed);
 }
 
 /* The process ends: history_flush() has looked after the blocks. */

@@ -86,6 +86,12 @@ faas_code job_lines_enter(struct job_lines *lines, const char *tenant, const cha
     return FAAS_OK;
 }
 
+void job_lines_weigh(struct job_item *item, size_t bytes)
+{
+    item->bytes = bytes;
+    item->line->user->bytes += bytes;
+}
+
 static void stop_waiting(struct job_lines *lines, struct job_item *item)
 {
     if (!item->is_waiting)
@@ -123,6 +129,7 @@ void job_lines_leave(struct job_lines *lines, struct job_item *item)
     job_lines_settled(item);
     item->line = NULL;
     user->len--;
+    user->bytes -= item->bytes;
     if (--line->len > 0)
         return;
     TAILQ_REMOVE(&user->lines, line, link);
@@ -130,11 +137,9 @@ void job_lines_leave(struct job_lines *lines, struct job_item *item)
     drop_user_if_empty(lines, user);
 }
 
-size_t job_lines_of(const struct job_lines *lines, const char *tenant)
+const struct job_user *job_lines_of(const struct job_lines *lines, const char *tenant)
 {
-    const struct job_user *user = find_user(lines, tenant);
-
-    return user != NULL ? user->len : 0;
+    return find_user(lines, tenant);
 }
 
 void job_lines_wait(struct job_lines *lines, struct job_item *item, bool is_first)

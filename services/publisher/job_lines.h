@@ -25,6 +25,7 @@ struct job_item {
     TAILQ_ENTRY(job_item) link;
     struct job_line *line; /* NULL: unknown here */
     bool is_waiting, is_going;
+    size_t bytes; /* of what is stored for it */
 };
 TAILQ_HEAD(job_items, job_item);
 
@@ -33,6 +34,7 @@ struct job_user { /* a tenant with queued calls */
     TAILQ_ENTRY(job_user) link;
     TAILQ_HEAD(, job_line) lines; /* the next function's turn is first */
     size_t len;                   /* calls entered: waiting, going and any others */
+    size_t bytes;                 /* theirs */
     size_t waiting, going;
     size_t calling; /* callbacks under way; callback.c keeps it */
 };
@@ -53,8 +55,11 @@ void job_lines_init(struct job_lines *lines);
 FAAS_MUST_CHECK faas_code job_lines_enter(struct job_lines *lines, const char *tenant,
                                           const char *function, struct job_item *item,
                                           faas_err *err);
-void job_lines_leave(struct job_lines *lines, struct job_item *item);   /* if it is in */
-size_t job_lines_of(const struct job_lines *lines, const char *tenant); /* calls entered */
+/* Of one that was entered; once. */
+void job_lines_weigh(struct job_item *item, size_t bytes);
+void job_lines_leave(struct job_lines *lines, struct job_item *item); /* if it is in */
+/* NULL: without any call. */
+const struct job_user *job_lines_of(const struct job_lines *lines, const char *tenant);
 void job_lines_wait(struct job_lines *lines, struct job_item *item, bool is_first);
 /* The next one whose user may go: it waits no more, and is going; NULL when there is none. */
 struct job_item *job_lines_take(struct job_lines *lines,

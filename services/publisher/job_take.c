@@ -225,15 +225,21 @@ void job_own(struct job *job)
 faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes, faas_err *err)
 {
     const struct job_conf *conf = &jobs->conf;
+    const struct job_user *user = job_lines_of(&jobs->lines, tenant);
 
     if (jobs->is_draining)
         return faas_fail(err, FAAS_UNAVAILABLE, "the publisher is about to stop");
     if (jobs->len >= (size_t)conf->all_max)
         return faas_fail_busy(err, 5, "%lld queued calls wait already, the most allowed",
                               (long long)conf->all_max);
-    if (job_lines_of(&jobs->lines, tenant) >= (size_t)conf->tenant_max)
+    if (user != NULL && user->len >= (size_t)conf->tenant_max)
         return faas_fail_busy(err, 5, "%lld of your queued calls wait already, the most allowed",
                               (long long)conf->tenant_max);
+    if (user != NULL && user->bytes + bytes > (size_t)conf->tenant_mb << 20)
+        return faas_fail_busy(err, 5,
+                              "arguments of your queued calls take %lld MB already, the most they "
+                              "may; wait until some have ended",
+                              (long long)conf->tenant_mb);
     if (jobs->bytes + bytes > (size_t)conf->mb << 20)
         return faas_fail_busy(err, 5,
                               "arguments of queued calls take %lld MB already, the most "

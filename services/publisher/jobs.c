@@ -161,6 +161,7 @@ faas_code jobs_add(struct jobs *jobs, struct job *job, faas_err *err)
         return faas_fail_sys(err, ENOMEM, "queue a call");
     }
     TAILQ_INSERT_TAIL(&jobs->all, job, link);
+    job_lines_weigh(&job->item, job->stored_bytes);
     jobs->bytes += job->stored_bytes;
     jobs->len++;
     jobs->count[job->phase]++;

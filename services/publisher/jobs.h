@@ -35,7 +35,7 @@
 
 struct job_conf {
     int64_t all_max, tenant_max; /* jobs */
-    int64_t mb;                  /* of stored arguments */
+    int64_t mb, tenant_mb;       /* of stored arguments */
     char *callback_allow;        /* networks */
     int64_t results_mb, dead_mb; /* of the streams, when they are made */
 };

@@ -38,6 +38,8 @@ static const struct faas_option options[] = {
                  "of them: calls of one user"),
     FAAS_OPT_INT(jobs.conf.mb, "QUEUED_MB", "512", 2, 1048576,
                  "stored arguments of one publisher's queued calls, in MB"),
+    FAAS_OPT_INT(jobs.conf.tenant_mb, "QUEUED_MB_TENANT", "128", 2, 1048576,
+                 "of them: those of one user, in MB"),
     FAAS_OPT_STR(jobs.conf.callback_allow, "CALLBACK_ALLOW", "",
                  "addresses and networks, such as 10.0.0.0/8, that callbacks (X-Callback-Url) may "
                  "reach besides public ones"),

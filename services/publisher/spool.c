@@ -289,5 +289,10 @@ faas_code spool_adopt(struct spool *self, faas_err *err)
 
 void spool_counts(const struct spool *self, struct spool_counts *out_counts)
 {
+    const struct spool_source *source;
+
     *out_counts = self->counts;
+    out_counts->unconfirmed = self->counts.bytes;
+    TAILQ_FOREACH (source, &self->sources, link)
+        out_counts->unconfirmed -= source->offset; /* into its first segment */
 }

@@ -40,7 +40,8 @@ struct spool_chunk {
 };
 struct spool_counts { /* since the opening */
     uint64_t records_dropped, bytes_damaged, orphans;
-    int64_t bytes; /* in files now */
+    int64_t bytes;       /* in files now */
+    int64_t unconfirmed; /* of them */
 };
 
 FAAS_MUST_CHECK faas_code spool_open(const struct spool_conf *conf, struct spool **out_spool,

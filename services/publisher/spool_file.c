@@ -299,18 +299,21 @@ static uint64_t count_records(int fd, off_t size)
 static faas_code add_found(struct spool_source *source, uint32_t number, faas_err *err)
 {
     struct spool_segment *segment = NULL;
-    struct stat st;
+    struct stat st = {.st_mode = 0};
+    faas_code rc = FAAS_OK;
     int fd;
 
     FAAS_TRY(spool_source_add(source, number, &segment, err));
     fd = open(segment->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+    if ((fd < 0 && errno != ENOENT && errno != ELOOP) || (fd >= 0 && fstat(fd, &st) != 0))
+        rc = faas_fail_sys(err, errno, "open %s", segment->path); /* not empty: later */
+    if (rc == FAAS_OK && fd >= 0 && S_ISREG(st.st_mode)) {
         segment->size = st.st_size;
         segment->records = count_records(fd, st.st_size);
     }
     if (fd >= 0)
         close(fd);
-    return FAAS_OK;
+    return rc;
 }
 
 static faas_code find_segments(struct spool_source *source, faas_err *err)

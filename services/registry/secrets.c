@@ -7,18 +7,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/done.h"
 #include "base/log.h"
 #include "base/name.h"
 #include "contract.h"
 #include "registry.h"
 #include "service.h"
+#include "store.h"
 
 #define STORE_WAIT_MS 60000
 #define SEEN_MS       15000
 #define ROUNDS_MAX    10
 #define QUOTA_AGAIN_S 60
-#define PAGE          200 /* functions looked through at a time */
-#define SHOWN         3   /* of their names in a message */
 #define ASK_LABEL     (SECRET_KEY_MAX + 24)
 
 /* ---- following the bucket ---- */
@@ -197,6 +197,7 @@ struct setting {
     char key[SECRET_KEY_MAX];
     json_t *doc; /* owned; what was stored */
     bool is_replaced;
+    bool is_done; /* by another instance, before */
     uint64_t seq;
 };
 
@@ -232,38 +233,66 @@ static faas_code build(struct setting *set, const json_t *before, faas_err *err)
     return set->doc != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "secret");
 }
 
-/* CONFLICT: somebody else wrote it in between. */
-static faas_code set_round(struct setting *set, faas_err *err)
+/* This very request may have been carried out by another instance: then that is the answer. */
+static faas_code take_done(struct setting *set, struct store_head *head, faas_err *err)
 {
-    FAAS_AUTO(json_t) *before = NULL;
-    FAAS_AUTO(char) *text = NULL;
-    uint64_t revision = 0, deadline = set->caller->deadline_ns;
-    size_t len = 0;
-    faas_err why = {0};
-    faas_code rc = load(set->secrets, set->key, deadline, &before, &revision, &why);
+    int64_t was_replaced = 0;
+    bool is_done;
 
-    if (rc != FAAS_OK && rc != FAAS_NOT_FOUND) {
-        *err = why;
-        return rc;
-    }
-    set->is_replaced = rc == FAAS_OK;
+    FAAS_TRY(faas_done_find(head->doc, set->caller, &is_done, &was_replaced, err));
+    if (!is_done)
+        return FAAS_OK;
+    if (head->is_gone)
+        return faas_done_unsure(err); /* removed since */
+    set->is_done = true;
+    set->is_replaced = was_replaced != 0;
+    set->seq = head->revision;
+    json_decref(set->doc);
+    set->doc = FAAS_STEAL(head->doc);
+    return FAAS_OK;
+}
+
+/* CONFLICT: somebody else wrote it in between. */
+static faas_code set_round(struct setting *set, struct store_head *head, faas_err *err)
+{
+    FAAS_AUTO(char) *text = NULL;
+    size_t len = 0;
+
+    FAAS_TRY(take_done(set, head, err));
+    if (set->is_done)
+        return FAAS_OK;
+    set->is_replaced = !head->is_gone;
     if (!set->is_replaced)
         FAAS_TRY(check_quota(set, err));
-    FAAS_TRY(build(set, before, err));
+    FAAS_TRY(build(set, set->is_replaced ? head->doc : NULL, err));
+    FAAS_TRY(faas_done_note(set->doc, head->doc, set->caller->id, set->is_replaced, err));
     text = faas_json_text(set->doc, &len);
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "secret");
-    return faas_kv_put(set->secrets->kv, set->key, set->is_replaced ? revision : 0, text, len,
-                       deadline, &set->seq, err);
+    return faas_kv_put(set->secrets->kv, set->key, head->revision, text, len,
+                       set->caller->deadline_ns, &set->seq, err);
+}
+
+static faas_code set_rounds(struct setting *set, faas_err *err)
+{
+    faas_code rc = FAAS_CONFLICT;
+
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
+        struct store_head head = {0};
+
+        FAAS_TRY(store_look_at(set->secrets->kv, set->key, set->caller->deadline_ns, &head, err));
+        rc = set_round(set, &head, err);
+        store_head_done(&head);
+    }
+    return rc;
 }
 
 static faas_code set_value(struct setting *set, json_t **out_reply, faas_err *err)
 {
-    faas_code rc = FAAS_CONFLICT;
+    faas_code rc;
 
     secret_key(set->caller->tenant, set->name, set->key);
-    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++)
-        rc = set_round(set, err);
+    rc = set_rounds(set, err);
     if (rc == FAAS_OK)
         rc = seen_everywhere(set->secrets, set->caller, set->seq, err);
     if (rc == FAAS_OK) {
@@ -359,76 +388,22 @@ faas_code secrets_on_set(void *state, const struct faas_call *call, json_t **out
 
 /* ---- removing ---- */
 
-struct users {       /* functions that name a secret */
-    char names[128]; /* the first SHOWN */
-    size_t count;
-};
-
-static bool names_it(const json_t *function, const char *name)
+static faas_code remove_round(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                              const struct store_head *head, uint64_t *out_seq, faas_err *err)
 {
-    const json_t *names = json_object_get(function, "secrets");
-    json_t *each;
-    size_t i;
+    char key[SECRET_KEY_MAX];
+    int64_t none;
+    bool is_done;
 
-    json_array_foreach (names, i, each)
-        if (strcmp(json_string_value(each), name) == 0)
-            return true;
-    return false;
-}
-
-static void note(struct users *users, const char *function)
-{
-    size_t used = strlen(users->names);
-
-    if (users->count++ < SHOWN)
-        (void)snprintf(users->names + used, sizeof users->names - used, "%s%.30s",
-                       used > 0 ? ", " : "", function);
-}
-
-static faas_code find_users(struct registry *reg, const struct faas_ctx *caller, const char *name,
-                            struct users *users, faas_err *err)
-{
-    char after[FAAS_FUNCTION_NAME_MAX + 1] = "";
-    bool has_more = true;
-
-    FAAS_TRY(follow_check(&reg->follow, caller->deadline_ns, err));
-    while (has_more) {
-        const struct catalog_query query = {.tenant = caller->tenant,
-                                            .after = after,
-                                            .part = "",
-                                            .limit = PAGE,
-                                            .bytes_max = SIZE_MAX};
-        FAAS_AUTO(json_t) *items = NULL;
-        json_t *function;
-        size_t i;
-
-        FAAS_TRY(catalog_page(reg->follow.cat, &query, &items, &has_more, err));
-        json_array_foreach (items, i, function) {
-            if (names_it(function, name))
-                note(users, function_name(function));
-            (void)snprintf(after, sizeof after, "%s", function_name(function));
-        }
-        has_more = has_more && json_array_size(items) > 0;
-    }
-    return FAAS_OK;
-}
-
-static faas_code check_unused(struct registry *reg, const struct faas_ctx *caller, const char *name,
-                              faas_err *err)
-{
-    struct users users = {.count = 0};
-
-    FAAS_TRY(find_users(reg, caller, name, &users, err));
-    if (users.count == 0)
+    *out_seq = head->revision;
+    FAAS_TRY(faas_done_find(head->doc, caller, &is_done, &none, err));
+    if (is_done) /* by another instance */
         return FAAS_OK;
-    if (users.count > SHOWN)
-        return faas_fail(err, FAAS_CONFLICT,
-                         "functions name this secret: %s and %zu more; take it out of their list "
-                         "first",
-                         users.names, users.count - SHOWN);
-    return faas_fail(err, FAAS_CONFLICT,
-                     "functions name this secret: %s; take it out of their list first",
-                     users.names);
+    if (head->is_gone)
+        return faas_fail(err, FAAS_NOT_FOUND, "you have no secret of this name");
+    FAAS_TRY(secret_users_check(reg, caller, name, err));
+    secret_key(caller->tenant, name, key);
+    return store_bury(reg->secrets.kv, key, caller, head, out_seq, err);
 }
 
 faas_code secrets_drop(struct registry *reg, const struct faas_ctx *caller, const char *name,
@@ -441,12 +416,11 @@ faas_code secrets_drop(struct registry *reg, const struct faas_ctx *caller, cons
 
     secret_key(caller->tenant, name, key);
     for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
-        FAAS_AUTO(json_t) *doc = NULL;
-        uint64_t revision;
+        struct store_head head = {0};
 
-        FAAS_TRY(load(secrets, key, caller->deadline_ns, &doc, &revision, err));
-        FAAS_TRY(check_unused(reg, caller, name, err));
-        rc = faas_kv_delete(secrets->kv, key, revision, caller->deadline_ns, &seq, err);
+        FAAS_TRY(store_look_at(secrets->kv, key, caller->deadline_ns, &head, err));
+        rc = remove_round(reg, caller, name, &head, &seq, err);
+        store_head_done(&head);
     }
     FAAS_TRY(rc);
     return seen_everywhere(secrets, caller, seq, err);
@@ -462,12 +436,10 @@ faas_code secrets_on_remove(void *state, const struct faas_call *call, json_t **
         FAAS_FIELD_END,
     };
     struct body body = {0};
-    faas_code rc;
 
     *out_reply = NULL;
     FAAS_TRY(read_body(call, fields, &body, err));
-    rc = secrets_drop(state, call->ctx, body.name, err);
-    return rc == FAAS_NOT_FOUND ? faas_fail(err, rc, "you have no secret of this name") : rc;
+    return secrets_drop(state, call->ctx, body.name, err);
 }
 
 /* ---- functions that name them ---- */

@@ -8,7 +8,8 @@ REGISTRY_RECORDS := services/registry/records.c services/registry/records_write.
 $(eval $(call program,faas-registry,services/registry/main.c services/registry/endpoints.c \
     services/registry/writes.c services/registry/store.c services/registry/resolver.c \
     services/registry/kept.c services/registry/follow.c services/registry/calls.c services/registry/picks.c \
-    services/registry/records_follow.c services/registry/secrets.c services/registry/logins.c services/registry/secret_index.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
+    services/registry/records_follow.c services/registry/secrets.c services/registry/secret_users.c \
+    services/registry/logins.c services/registry/secret_index.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
     $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))
@@ -24,5 +25,6 @@ $(eval $(call test,records,tests/unit/catalog_rig.c $(REGISTRY_RECORDS) $(REGIST
     $(REGISTRY_NOUNS)))
 $(eval $(call integration,registry,tests/support/program.c tests/support/shop.c))
 $(eval $(call integration,registry_picks,tests/support/program.c tests/support/shop.c))
+$(eval $(call integration,registry_again,tests/support/program.c tests/support/shop.c))
 $(eval $(call integration,registry_faults,tests/support/program.c tests/support/shop.c))
 $(eval $(call bench,records_model,bench/records_model.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) $(REGISTRY_NOUNS)))

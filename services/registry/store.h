@@ -5,6 +5,7 @@
  *           the answer.  A writer that dies between the two leaves a hole, which no reader sees: the
  *           head itself is that version.  No head is replaced before its own version entry is there:
  *           the next writer waits for it, or fills the hole.
+ * Done      a head, and what a delete leaves in its place, name the requests that wrote it (done.h).
  * Reads     go to the leader.
  * Time      deadlines are absolute faas_now_ns() instants.
  * Errors    NOT_FOUND, CONFLICT (somebody else wrote in between), UNAVAILABLE, TOO_LARGE.
@@ -21,7 +22,8 @@
 
 struct store_head {
     json_t *doc;       /* owned */
-    uint64_t revision; /* of the head, for compare-and-set */
+    uint64_t revision; /* of the head, for compare-and-set; 0: there never was one */
+    bool is_gone;      /* of store_look(): deleted, or never there; doc has "done", or is NULL */
 };
 
 void store_head_key(const char *tenant, const char *name, char out_key[STORE_KEY_MAX]);
@@ -30,9 +32,22 @@ void store_version_key(const char *tenant, const char *id, int64_t version,
 
 FAAS_MUST_CHECK faas_code store_get(faas_kv *kv, const struct faas_ctx *caller, const char *name,
                                     struct store_head *out_head, faas_err *err);
+/* Any key of a bucket whose values are JSON objects with "done": never NOT_FOUND. */
+FAAS_MUST_CHECK faas_code store_look_at(faas_kv *kv, const char *key, uint64_t deadline_ns,
+                                        struct store_head *out_head, faas_err *err);
+/* Deletes what was found there; what stays says for which request. */
+FAAS_MUST_CHECK faas_code store_bury(faas_kv *kv, const char *key, const struct faas_ctx *caller,
+                                     const struct store_head *head, uint64_t *out_seq,
+                                     faas_err *err);
+/* As store_get(), but never NOT_FOUND. */
+FAAS_MUST_CHECK faas_code store_look(faas_kv *kv, const struct faas_ctx *caller, const char *name,
+                                     struct store_head *out_head, faas_err *err);
+/* What store_get() says. */
+faas_code store_not_found(faas_err *err);
 void store_head_done(struct store_head *head);
 FAAS_MUST_CHECK faas_code store_delete(faas_kv *kv, const struct faas_ctx *caller, const char *name,
-                                       uint64_t expected, uint64_t *out_seq, faas_err *err);
+                                       const struct store_head *head, uint64_t *out_seq,
+                                       faas_err *err);
 /* Creates the version entry of a head; fine when it is there already. */
 FAAS_MUST_CHECK faas_code store_keep_version(faas_kv *kv, const struct faas_ctx *caller,
                                              const json_t *doc, faas_err *err);
@@ -42,10 +57,10 @@ FAAS_MUST_CHECK faas_code store_get_version(faas_kv *kv, const struct faas_ctx *
 
 /* A new head and its version entry, which is the same text. */
 struct store_write {
-    json_t *doc;       /* borrowed; its "op" becomes a fresh one */
-    uint64_t expected; /* the revision to be replaced; 0: there must be none */
-    uint64_t seq;      /* out: the bucket's sequence of the head */
-    char *text;        /* owned */
+    json_t *doc; /* borrowed; its "op" becomes a fresh one, its "done" names the caller's request */
+    const struct store_head *before; /* what is to be replaced */
+    uint64_t seq;                    /* out: the bucket's sequence of the head */
+    char *text;                      /* owned */
     size_t len;
 };
 FAAS_MUST_CHECK faas_code store_put(faas_kv *kv, const struct faas_ctx *caller,

@@ -4,6 +4,7 @@
 #include "store.h"
 
 #include "base/clock.h"
+#include "base/done.h"
 #include "base/log.h"
 #include "contract.h"
 
@@ -135,16 +136,16 @@ static void write_entry(struct registry *reg, const struct faas_ctx *caller,
         log_missing(function_id(write->doc), function_version(write->doc), &err);
 }
 
-/* doc becomes the head in place of before (NULL: there was none), and a version where it is a new
- * one; then everybody sees it. */
+/* doc becomes the head in place of before, and a version where it is a new one; then everybody sees
+ * it. */
 static faas_code write_head(struct registry *reg, const struct faas_ctx *caller, json_t *doc,
                             const struct store_head *before, faas_err *err)
 {
-    struct store_write write = {.doc = doc, .expected = before != NULL ? before->revision : 0};
+    struct store_write write = {.doc = doc, .before = before};
     faas_code rc = store_put(reg->functions, caller, &write, err);
 
     if (rc == FAAS_OK) {
-        if (before == NULL || function_version(before->doc) != function_version(doc))
+        if (before->is_gone || function_version(before->doc) != function_version(doc))
             write_entry(reg, caller, &write);
         rc = seen_everywhere(reg, caller, write.seq, err);
     }
@@ -152,23 +153,31 @@ static faas_code write_head(struct registry *reg, const struct faas_ctx *caller,
     return rc;
 }
 
-/* ---- create ---- */
+/* ---- asked again ---- */
 
-static faas_code check_name_is_free(struct registry *reg, const struct faas_ctx *caller,
-                                    const char *name, faas_err *err)
+/* The record that this very request made, when another instance carried it out before; or NULL. */
+static faas_code find_done(struct registry *reg, const struct faas_ctx *caller,
+                           const struct store_head *head, json_t **out_record, faas_err *err)
 {
-    struct store_head head = {0};
-    faas_err why = {0};
-    faas_code rc = store_get(reg->functions, caller, name, &head, &why);
+    FAAS_AUTO(json_t) *doc = NULL;
+    int64_t version = 0;
+    bool is_done;
 
-    store_head_done(&head);
-    if (rc == FAAS_OK)
-        return faas_fail(err, FAAS_CONFLICT, TAKEN);
-    if (rc == FAAS_NOT_FOUND)
+    FAAS_TRY(faas_done_find(head->doc, caller, &is_done, &version, err));
+    if (!is_done)
         return FAAS_OK;
-    *err = why;
-    return rc;
+    if (head->is_gone)
+        return faas_done_unsure(err); /* what it made was deleted since */
+    if (version == function_version(head->doc))
+        doc = json_incref(head->doc);
+    else
+        FAAS_TRY(
+            store_get_version(reg->functions, caller, function_id(head->doc), version, &doc, err));
+    FAAS_TRY(seen_everywhere(reg, caller, head->revision, err));
+    return publish(doc, out_record, err);
 }
+
+/* ---- create ---- */
 
 /* Counts what the list shows, so parallel registrations may pass the bound by their number. */
 static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller, faas_err *err)
@@ -187,15 +196,13 @@ static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller
     return FAAS_OK;
 }
 
-faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
-                          const struct function_want *want, json_t **out_record, faas_err *err)
+static faas_code make(struct registry *reg, const struct faas_ctx *caller,
+                      const struct function_want *want, json_t **out_doc, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     FAAS_AUTO(json_t) *resolved = NULL;
     struct resolver_want image = {.image = want->payload};
-    faas_code rc;
 
-    FAAS_TRY(check_name_is_free(reg, caller, want->name, err));
     FAAS_TRY(check_quota(reg, caller, err));
     FAAS_TRY(function_make(want, caller, &doc, err));
     image.isolation = wanted_isolation(want);
@@ -203,11 +210,44 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
     FAAS_TRY(secrets_check(&reg->secrets, caller, doc, true, err));
-    rc = write_head(reg, caller, doc, NULL, err);
-    if (rc == FAAS_CONFLICT)
-        return faas_fail(err, FAAS_CONFLICT, TAKEN);
+    *out_doc = FAAS_STEAL(doc);
+    return FAAS_OK;
+}
+
+/* CONFLICT: something was written there in between; another round finds what. */
+static faas_code create_over(struct registry *reg, const struct faas_ctx *caller,
+                             const struct function_want *want, const struct store_head *gone,
+                             json_t **doc, faas_err *err)
+{
+    if (*doc == NULL)
+        FAAS_TRY(make(reg, caller, want, doc, err));
+    return write_head(reg, caller, *doc, gone, err);
+}
+
+faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
+                          const struct function_want *want, json_t **out_record, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    FAAS_AUTO(json_t) *record = NULL;
+    bool is_final = false;
+    faas_code rc = FAAS_CONFLICT;
+
+    for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT && !is_final; round++) {
+        struct store_head head = {0};
+
+        FAAS_TRY(store_look(reg->functions, caller, want->name, &head, err));
+        rc = find_done(reg, caller, &head, &record, err);
+        is_final = !head.is_gone;
+        if (rc == FAAS_OK && record == NULL)
+            rc = is_final ? faas_fail(err, FAAS_CONFLICT, TAKEN)
+                          : create_over(reg, caller, want, &head, &doc, err);
+        store_head_done(&head);
+    }
     FAAS_TRY(rc);
-    return publish(doc, out_record, err);
+    if (record == NULL)
+        return publish(doc, out_record, err);
+    *out_record = FAAS_STEAL(record);
+    return FAAS_OK;
 }
 
 /* ---- change, refresh ---- */
@@ -317,8 +357,12 @@ static faas_code guess_round(struct change *change, faas_err *err)
 {
     struct store_head head = {0};
     FAAS_AUTO(json_t) *next = NULL;
-    faas_code rc = change->may_touch_image ? FAAS_CONFLICT : find_head(change, &head);
+    bool is_asked = change->may_touch_image || change->caller->is_again;
+    faas_code rc = is_asked ? FAAS_CONFLICT : find_head(change, &head);
+    int64_t version;
 
+    if (rc == FAAS_OK && faas_done_has(head.doc, change->caller->id, &version))
+        rc = FAAS_CONFLICT; /* this process was held up, and another has done it */
     if (rc == FAAS_OK)
         rc = change->build(change, head.doc, &next, err);
     if (rc == FAAS_OK && next != NULL)
@@ -334,6 +378,11 @@ static faas_code change_round(struct change *change, const struct store_head *he
 {
     FAAS_AUTO(json_t) *next = NULL;
 
+    FAAS_TRY(find_done(change->reg, change->caller, head, &change->record, err));
+    if (change->record != NULL)
+        return FAAS_OK;
+    if (head->is_gone)
+        return store_not_found(err);
     FAAS_TRY(change->build(change, head->doc, &next, err));
     if (next == NULL)
         return publish(head->doc, &change->record, err);
@@ -355,8 +404,8 @@ static faas_code change_rounds(struct change *change, faas_err *err)
         struct store_head head = {0};
         bool is_final;
 
-        FAAS_TRY(store_get(change->reg->functions, change->caller, change->name, &head, err));
-        is_final = is_stale(change, &head);
+        FAAS_TRY(store_look(change->reg->functions, change->caller, change->name, &head, err));
+        is_final = !head.is_gone && is_stale(change, &head);
         rc = change_round(change, &head, err);
         store_head_done(&head);
         if (is_final)
@@ -483,6 +532,22 @@ faas_code registry_alias(struct registry *reg, const struct faas_ctx *caller,
 
 /* ---- delete ---- */
 
+/* CONFLICT: somebody else changed it in between. */
+static faas_code delete_round(struct registry *reg, const struct faas_ctx *caller, const char *name,
+                              const struct store_head *head, uint64_t *out_seq, faas_err *err)
+{
+    int64_t none;
+    bool is_done;
+
+    *out_seq = head->revision;
+    FAAS_TRY(faas_done_find(head->doc, caller, &is_done, &none, err));
+    if (is_done) /* by another instance */
+        return FAAS_OK;
+    if (head->is_gone)
+        return store_not_found(err);
+    return store_delete(reg->functions, caller, name, head, out_seq, err);
+}
+
 faas_code registry_delete(struct registry *reg, const struct faas_ctx *caller, const char *name,
                           faas_err *err)
 {
@@ -492,8 +557,8 @@ faas_code registry_delete(struct registry *reg, const struct faas_ctx *caller, c
     for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
         struct store_head head = {0};
 
-        FAAS_TRY(store_get(reg->functions, caller, name, &head, err));
-        rc = store_delete(reg->functions, caller, name, head.revision, &seq, err);
+        FAAS_TRY(store_look(reg->functions, caller, name, &head, err));
+        rc = delete_round(reg, caller, name, &head, &seq, err);
         store_head_done(&head);
     }
     FAAS_TRY(rc);

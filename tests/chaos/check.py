@@ -16,7 +16,7 @@ KNOWN = {
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
     "publisher gone": "a call that is not idempotent, that a publisher had when it was killed or stopped and had not placed for all its gateway knows, is reported as lost",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
-    "write unsure": "a write whose request or answer died with a process or a NATS server is told as such, at its deadline",
+    "write unsure": "a write that died with its gateway, or with two processes, is told as such",
 }
 NOT_STARTED = {"busy", "unavailable"}  # what these say is that nothing was started
 

@@ -58,7 +58,7 @@ def is_address_sanitized():
 def platform(engine):
     data = tempfile.mkdtemp(prefix="faas-e2e-")
     replicas = {} if os.environ.get("FAAS_SMALL") else {"nats": 3, "auth": 3, "registry": 3, "publisher": 3, "spawner": 2}
-    plat = Platform(BIN, data, free_port(), replicas, engine, {"CALLBACK_ALLOW": "127.0.0.2/32"})
+    plat = Platform(BIN, data, free_port(), replicas, engine, {"CALLBACK_ALLOW": "127.0.0.2/32", "QUEUED_MB_TENANT": "2", "RESULTS_MB": "16"})
     plat.up()
     yield plat
     left = plat.down()

@@ -265,6 +265,20 @@ def test_a_callback_tells_the_end_and_is_tried_again(client, functions, receiver
     assert headers["X-Function-Status"] == "200" and float(headers["X-Duration-Seconds"]) >= 0 and headers["Content-Type"].startswith("text/plain")
 
 
+def test_a_callback_outlives_the_publisher_that_posts_it(platform, client, functions, receiver):
+    """The fourth try is none of those who are killed after the first: they wait a second, then two, then four."""
+    url, got = receiver("127.0.0.2", (503, 503, 503, 200))
+    call = queue(client, "echo", "inherited", headers={"X-Callback-Url": url})
+    pids = platform.pids("publisher")
+    wait_until(lambda: got, 30, "the first try")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(got) >= 4, 60, "others go on")
+    assert {(headers["X-Call-Id"], body) for headers, body in got} == {(call, b"inherited")}
+    platform.wait_healthy()
+    assert result(client, call).body == b"inherited"
+
+
 def test_a_callback_tells_failures_and_where_long_results_are(client, functions, receiver):
     url, got = receiver("127.0.0.2")
     queue(client, "fail", "exit 6", headers={"X-Callback-Url": url})
@@ -299,6 +313,37 @@ def publisher_logs(platform):
 def test_callback_urls_are_checked(client, functions, url):
     client.post("/async-function/echo", "x", headers={"X-Callback-Url": url}).problem(400, "invalid_request")
     client.post("/function/echo", "x", headers={"X-Callback-Url": "http://a.example/"}).problem(400, "invalid_request")
+
+
+# ---- how much ----
+
+
+def test_one_user_s_stored_arguments_leave_room_for_another_s(client, other, functions):
+    """QUEUED_MB_TENANT is 2 here; a publisher has the calls of one function."""
+    name, calls = client.register(functions["fail"]), []
+    argument = "sleep 60000 " + "x" * 120_000
+    while len(calls) < 20 and (answer := client.post(f"/async-function/{name}", argument)).status == 202:
+        calls.append(answer.json["call_id"])
+    assert answer.problem(429, "busy")["detail"].startswith("arguments of your queued calls take 2 MB already"), answer.text
+    assert answer.headers["Retry-After"] and 10 < len(calls) < 20, len(calls)
+    assert ended(other, queue(other, other.register(functions["echo"]), "small"))["status"] == "succeeded"
+    assert [client.delete(f"/v1/calls/{call}").status for call in calls] == [204] * len(calls)
+    assert ended(client, queue(client, name, "sleep 1"))["status"] == "succeeded"
+
+
+def test_a_key_whose_result_was_evicted_says_so_and_runs_nothing(client, functions):
+    """RESULTS_MB is 16 here: the oldest results go first."""
+    key = {"Idempotency-Key": "evicted"}
+    first = client.call("fail", "bytes 100", headers=key)
+    assert (first.status, len(first.body)) == (200, 100)
+    call = first.headers["X-Call-Id"]
+    for n in range(7):
+        assert ended(client, queue(client, "fail", f"bytes {3_000_000 + n}"))["status"] == "succeeded"
+    again = client.call("fail", "bytes 100", headers=key)
+    assert "no longer kept" in again.problem(409, "conflict")["detail"] and again.json["call_id"] == call
+    assert result(client, call).status in (404, 410)
+    assert client.post("/async-function/fail", "bytes 100", headers=key).json["call_id"] == call
+    assert client.call("fail", "bytes 100", headers={"Idempotency-Key": "another"}).status == 200
 
 
 # ---- the command line ----

@@ -22,6 +22,7 @@ $(eval $(call fault,crypto,tests/support/forge.c))
 $(eval $(call fault,registry,$(REGISTRY_NOUNS) $(REGISTRY_CATALOG)))
 $(eval $(call fault,publisher,$(addprefix services/publisher/,record.c alias.c cache.c book.c place.c \
     tally.c) $(addprefix services/auth/,account.c sessions.c throttle.c)))
+$(eval $(call fault,spool,services/publisher/spool.c services/publisher/spool_file.c))
 $(eval $(call fault,cli,$(addprefix cli/,credentials.c datadir.c file.c image_registry.c keys.c logfile.c nats_conf.c \
     ports.c programs.c args.c output.c)))
 $(eval $(call fault,stack,$(CLI_STACK) cli/args.c))

@@ -221,7 +221,7 @@ static faas_code store_account(void *state, faas_err *err)
         return faas_fail_sys(err, ENOMEM, "encode");
     FAAS_TRY(account_parse_user(text, len, account.id, &again, err));
     assert_string_equal(again.password, account.password);
-    FAAS_TRY(account_with_password(text, len, "another", &changed, err));
+    FAAS_TRY(account_with_password(text, len, "another", account.id, &changed, err));
     assert_string_equal(json_string_value(json_object_get(changed, "password")), "another");
     free(text);
     text = faas_json_text(name, &len);

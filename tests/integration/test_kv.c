@@ -226,6 +226,30 @@ static void a_deleted_key_can_be_created_again(void **state)
     assert_int_equal(put(2, "phoenix", 0, "3", NULL, &err), FAAS_CONFLICT);
 }
 
+static void a_delete_leaves_its_word_to_whoever_looks(void **state)
+{
+    struct faas_kv_entry entry = {0};
+    uint64_t created = 0, buried = 0;
+    uint64_t deadline_ns = faas_deadline_in_ms(LONG_MS);
+    faas_err err = {0};
+
+    (void)state;
+    assert_int_equal(faas_kv_look(kvs[0], "grave", deadline_ns, &entry, &err), FAAS_NOT_FOUND);
+    assert_ok(put(0, "grave", 0, "1", &created, &err));
+    assert_ok(faas_kv_bury(kvs[1], "grave", created, "why", 3, deadline_ns, &buried, &err));
+    assert_int_equal(get(0, "grave", &entry, &err), FAAS_NOT_FOUND);
+    assert_ok(faas_kv_look(kvs[2], "grave", deadline_ns, &entry, &err));
+    assert_true(entry.is_delete);
+    assert_string_equal(entry.value, "why");
+    assert_int_equal(entry.revision, buried);
+    faas_kv_entry_done(&entry);
+    assert_int_equal(put(2, "grave", created, "2", NULL, &err), FAAS_CONFLICT);
+    assert_ok(put(2, "grave", buried, "2", NULL, &err)); /* in the place of what was looked at */
+    assert_ok(faas_kv_look(kvs[0], "grave", deadline_ns, &entry, &err));
+    assert_false(entry.is_delete);
+    faas_kv_entry_done(&entry);
+}
+
 /* ---- the newest sequence ---- */
 
 struct last {
@@ -516,6 +540,7 @@ int main(void)
         cmocka_unit_test(an_old_revision_is_a_conflict),
         cmocka_unit_test(writing_the_same_bytes_again_is_the_same_write),
         cmocka_unit_test(a_deleted_key_can_be_created_again),
+        cmocka_unit_test(a_delete_leaves_its_word_to_whoever_looks),
         cmocka_unit_test(the_newest_sequence_is_that_of_the_last_write),
         cmocka_unit_test(an_empty_bucket_has_sequence_0),
         cmocka_unit_test(a_bucket_is_read_change_by_change),

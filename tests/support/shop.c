@@ -1,12 +1,16 @@
 #include "tests/support/shop.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/id.h"
 #include "contract.h"
+#include "crypto/sealed.h"
 #include "tests/support/program.h"
 #include "tests/unit/unit.h"
 
@@ -159,12 +163,15 @@ int shop_asked(void)
 
 void shop_start_registry(int which)
 {
-    char urls[300], id[40], data[340];
-    const char *const settings[] = {urls, id, data, "REPLICAS=3", "REGISTRY_VERSIONS=30", NULL};
+    char urls[300], id[40], data[340], key[340];
+    const char *const settings[] = {urls, id, data, key, "REPLICAS=3", "REGISTRY_VERSIONS=30",
+                                    NULL};
 
     (void)snprintf(urls, sizeof urls, "NATS_URL=%s", nats_urls(shop.nats));
     (void)snprintf(id, sizeof id, "INSTANCE_ID=r%d", which);
     (void)snprintf(data, sizeof data, "DATA_DIR=%s", shop.data_dir);
+    (void)snprintf(key, sizeof key, "REGISTRY_SECRETS_KEY_FILE=%s/secrets.key",
+                   nats_dir(shop.nats));
     shop.registries[which] = program_start("registry", settings, shop.log_file);
 }
 
@@ -179,6 +186,20 @@ void shop_wait_ready(int registries)
     struct view view = {.service = "registry", .wanted = (size_t)registries};
 
     wait_until(has_wanted, &view, SHOP_LONG_MS, "the registries are ready");
+}
+
+static void make_key(void)
+{
+    char path[340], text[FAAS_SEALED_KEY_TEXT + 1];
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s/secrets.key", nats_dir(shop.nats));
+    faas_random_token(text); /* 32 hex digits */
+    faas_random_token(text + 32);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, FAAS_SEALED_KEY_TEXT), FAAS_SEALED_KEY_TEXT);
+    close(fd);
 }
 
 static void fill_gateway(void *arg, struct faas_beat *out_beat)
@@ -212,6 +233,7 @@ int shop_open(void **state)
         &shop.gateway,
         &(struct process_conf){.urls = nats_urls(shop.nats), .service = "gateway", .id = "g1"});
     process_on_loop(&shop.gateway, start_gateway_members, NULL);
+    make_key();
     for (int i = 0; i < SHOP_REPLICAS; i++)
         shop_start_registry(i);
     assert_ok(faas_kv_open(shop.gateway.rpc, FAAS_BUCKET_FUNCTIONS, 3,

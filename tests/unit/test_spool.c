@@ -138,6 +138,7 @@ static void chunks_come_in_order_until_they_are_confirmed(void **state)
 
     (void)state;
     expect(spool, NULL);
+    assert_int_equal(counts_of(spool).unconfirmed, 0);
     write_text(spool, "one");
     write_text(spool, "two");
     assert_ok(spool_next(spool, &first, &err));
