@@ -10,6 +10,7 @@
 #define LIMIT_MAX 100000
 
 static const char *function, *status_wanted, *since, *until;
+static const char *user; /* whose, when an administrator asks */
 static int64_t limit = LIMIT;
 
 const struct cli_option cli_calls_options[] = {
@@ -42,10 +43,13 @@ static faas_code fetch(cli_client *client, json_t *items, struct client_answer *
                        faas_err *err)
 {
     FAAS_AUTO(char) *query = filters();
+    FAAS_AUTO(char) *of_user = client_path("/v1/admin/users/", user != NULL ? user : "");
+    FAAS_AUTO(char) *path =
+        user != NULL && of_user != NULL ? file_path("%s/calls", of_user) : file_path("/v1/calls");
 
-    if (query == NULL)
+    if (query == NULL || of_user == NULL || path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return client_pages(client, "/v1/calls", query, limit, "calls", items, answer, err);
+    return client_pages(client, path, query, limit, "calls", items, answer, err);
 }
 
 static const char *text_of(const json_t *item, const char *key)
@@ -97,6 +101,12 @@ static faas_code print_list(const json_t *items, faas_err *err)
 int cli_calls(const struct cli_args *args)
 {
     return client_list(args, fetch, print_list, "no such calls");
+}
+
+int cli_admin_records(const struct cli_args *args)
+{
+    user = args->rest.items[0];
+    return cli_calls(args);
 }
 
 /* ---- one call ---- */

@@ -31,6 +31,7 @@ void http_exchange_free(http_exchange *x)
     for (size_t i = 0; i < HTTP_FIELDS; i++)
         free(x->fields[i]);
     free(x->key);
+    free(x->other);
     free(x->own);
     free(x->path);
     if (x->body != NULL && x->match.route != NULL && x->match.route->what == GW_SET)

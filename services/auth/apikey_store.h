@@ -19,6 +19,7 @@ struct apikey_found {
     struct apikey_owner owner;
     struct apikey key;
     int64_t ends; /* of the user's keys, counted before */
+    bool is_disabled; /* the user */
 };
 
 FAAS_MUST_CHECK faas_code apikey_store_add(const struct store *store, const struct account *owner,

@@ -137,6 +137,13 @@ size_t job_lines_of(const struct job_lines *lines, const char *tenant)
     return user != NULL ? user->len : 0;
 }
 
+size_t job_lines_bytes(const struct job_lines *lines, const char *tenant)
+{
+    const struct job_user *user = find_user(lines, tenant);
+
+    return user != NULL ? user->bytes : 0;
+}
+
 void job_lines_wait(struct job_lines *lines, struct job_item *item, bool is_first)
 {
     if (item->is_waiting)

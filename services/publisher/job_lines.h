@@ -34,6 +34,7 @@ struct job_user { /* a tenant with queued calls */
     TAILQ_HEAD(, job_line) lines; /* the next function's turn is first */
     size_t len;                   /* calls entered: waiting, going and any others */
     size_t waiting, going;
+    size_t bytes;   /* of stored arguments; jobs.c keeps it */
     size_t calling; /* callbacks under way; callback.c keeps it */
 };
 struct job_line {
@@ -55,6 +56,7 @@ FAAS_MUST_CHECK faas_code job_lines_enter(struct job_lines *lines, const char *t
                                           faas_err *err);
 void job_lines_leave(struct job_lines *lines, struct job_item *item);   /* if it is in */
 size_t job_lines_of(const struct job_lines *lines, const char *tenant); /* calls entered */
+size_t job_lines_bytes(const struct job_lines *lines, const char *tenant);
 void job_lines_wait(struct job_lines *lines, struct job_item *item, bool is_first);
 /* The next one whose user may go: it waits no more, and is going; NULL when there is none. */
 struct job_item *job_lines_take(struct job_lines *lines,

@@ -133,6 +133,7 @@ void job_free(struct job *job)
     if (job->item.line != NULL) {
         (void)tdelete(job, &jobs->root, by_id);
         TAILQ_REMOVE(&jobs->all, job, link);
+        job->item.line->user->bytes -= job->stored_bytes;
         job_lines_leave(&jobs->lines, &job->item);
         jobs->bytes -= job->stored_bytes;
         jobs->len--;
@@ -161,6 +162,7 @@ faas_code jobs_add(struct jobs *jobs, struct job *job, faas_err *err)
         return faas_fail_sys(err, ENOMEM, "queue a call");
     }
     TAILQ_INSERT_TAIL(&jobs->all, job, link);
+    job->item.line->user->bytes += job->stored_bytes;
     jobs->bytes += job->stored_bytes;
     jobs->len++;
     jobs->count[job->phase]++;

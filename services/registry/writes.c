@@ -171,7 +171,8 @@ static faas_code check_name_is_free(struct registry *reg, const struct faas_ctx 
 }
 
 /* Counts what the list shows, so parallel registrations may pass the bound by their number. */
-static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller, faas_err *err)
+static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller, int64_t most,
+                             faas_err *err)
 {
     int64_t count = 0;
 
@@ -180,15 +181,16 @@ static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller
                          "the list of functions is being built, so yours cannot be counted; try "
                          "again in a moment");
     FAAS_TRY(catalog_count(reg->follow.cat, caller->tenant, &count, err));
-    if (count >= reg->functions_max)
+    if (count >= most)
         return faas_fail_busy(err, QUOTA_AGAIN_S,
-                              "you have %lld functions, the most allowed; delete one first",
+                              "you have %lld functions, the most allowed (quota functions); delete one first",
                               (long long)count);
     return FAAS_OK;
 }
 
 faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
-                          const struct function_want *want, json_t **out_record, faas_err *err)
+                          const struct function_want *want, int64_t most, json_t **out_record,
+                          faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     FAAS_AUTO(json_t) *resolved = NULL;
@@ -196,7 +198,7 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
     faas_code rc;
 
     FAAS_TRY(check_name_is_free(reg, caller, want->name, err));
-    FAAS_TRY(check_quota(reg, caller, err));
+    FAAS_TRY(check_quota(reg, caller, most, err));
     FAAS_TRY(function_make(want, caller, &doc, err));
     image.isolation = wanted_isolation(want);
     image.is_needed = image.isolation != NULL;
