@@ -155,9 +155,8 @@ int cli_admin_quota(const struct cli_args *args)
     bool is_whole = change != NULL;
 
     for (int i = 0; i < FAAS_QUOTA_COUNT && is_whole; i++)
-        is_whole = !is_wanted[i] ||
-                   json_object_set_new(quotas, faas_quota_name((enum faas_quota)i),
-                                       json_integer(wanted[i])) == 0;
+        is_whole = !is_wanted[i] || json_object_set_new(quotas, faas_quota_name((enum faas_quota)i),
+                                                        json_integer(wanted[i])) == 0;
     for (size_t i = 0; i < back.count && is_whole; i++)
         is_whole = json_object_set_new(quotas, back.items[i], json_null()) == 0;
     if (!is_whole)

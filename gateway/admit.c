@@ -80,7 +80,8 @@ faas_code admit_call(struct gateway *gw, const http_exchange *x, faas_err *err)
 
     if (!is_call(x->match.route) || limit == ADMIT_NO_LIMIT)
         return FAAS_OK;
-    wait_s = rate_take_minute(gw->calls, x->caller.user, strlen(x->caller.user), x->began_ns, limit);
+    wait_s =
+        rate_take_minute(gw->calls, x->caller.user, strlen(x->caller.user), x->began_ns, limit);
     if (wait_s == 0)
         return FAAS_OK;
     return faas_fail_busy(err, (int)wait_s,

@@ -56,10 +56,10 @@ void apikeys_stop(struct apikeys *keys); /* whoever waits hears UNAVAILABLE */
 void apikeys_free(struct apikeys *keys); /* after the bus's calls have ended */
 
 enum apikeys_known {
-    APIKEYS_UNKNOWN, /* ask */
-    APIKEYS_REFUSED, /* auth knows no such key */
+    APIKEYS_UNKNOWN,  /* ask */
+    APIKEYS_REFUSED,  /* auth knows no such key */
     APIKEYS_DISABLED, /* its user is */
-    APIKEYS_KNOWN,   /* it may have expired; *out_key is the caller's (free) */
+    APIKEYS_KNOWN,    /* it may have expired; *out_key is the caller's (free) */
 };
 enum apikeys_known apikeys_look(struct apikeys *keys, const char *id, const char *hash,
                                 struct faas_token_claims *out_caller, struct gw_key **out_key);

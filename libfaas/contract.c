@@ -31,16 +31,16 @@
 static const struct faas_bus_user users[] = {
     {
         .service = "gateway",
-        .publish =
-            LIST(BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
-                 "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
-                 "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.auth.i.*.apikey_new",
-                 "faas.auth.i.*.apikey_end", "faas.auth.i.*.admin_set", "faas.publisher.i.*.call", "faas.publisher.i.*.cancel",
-                 "faas.publisher.i.*.fence", "faas.publisher.i.*.queue",
-                 "faas.publisher.i.*.redrive", FAAS_SUBJ_PUBLISHER_STATE,
-                 FAAS_SUBJ_PUBLISHER_RESULT, FAAS_SUBJ_PUBLISHER_QUOTA, "faas.publisher.dead.*", "faas.spawner.i.*.cancel",
-                 "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
-                 BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
+        .publish = LIST(
+            BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
+            "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
+            "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.auth.i.*.apikey_new",
+            "faas.auth.i.*.apikey_end", "faas.auth.i.*.admin_set", "faas.publisher.i.*.call",
+            "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", "faas.publisher.i.*.queue",
+            "faas.publisher.i.*.redrive", FAAS_SUBJ_PUBLISHER_STATE, FAAS_SUBJ_PUBLISHER_RESULT,
+            FAAS_SUBJ_PUBLISHER_QUOTA, "faas.publisher.dead.*", "faas.spawner.i.*.cancel",
+            "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
+            BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
         .subscribe = LIST(BASE_SUBSCRIBE("gateway"), FEED(FAAS_BUCKET_REVOCATIONS)),
         .allow_responses = true,
     },

@@ -28,16 +28,16 @@
 #define FAAS_H_VERSION     "Faas-Version" /* with Faas-Lost: which of the function; 0: not known */
 #define FAAS_H_LOST        "Faas-Lost" /* how many owners of the call died when it may have begun */
 #define FAAS_H_TRACE       "traceparent"
-#define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */
-#define FAAS_H_USERNAME    "Faas-User-Name"     /* the caller's, to auth only */
-#define FAAS_H_TOKEN_END   "Faas-Token-Expires" /* its exp, seconds since 1970 */
+#define FAAS_H_TOKEN       "Faas-Token"            /* jti of the caller's token, to auth only */
+#define FAAS_H_USERNAME    "Faas-User-Name"        /* the caller's, to auth only */
+#define FAAS_H_TOKEN_END   "Faas-Token-Expires"    /* its exp, seconds since 1970 */
 #define FAAS_H_GENERATION  "Faas-Token-Generation" /* its gen, to auth only */
-#define FAAS_H_FUNCTIONS   "Faas-Quota-Functions"  /* the caller's own quota, to the registry only */
-#define FAAS_H_CODE        "Faas-Code"          /* slug, on errors */
-#define FAAS_H_COMPONENT   "Faas-Component"     /* who failed, on errors */
-#define FAAS_H_RETRY_AFTER "Faas-Retry-After-S" /* with busy: seconds */
-#define FAAS_H_CLIENT      "Faas-Client"        /* the client's address, to auth only */
-#define FAAS_H_RECEIPTS    "Faas-Receipts"      /* "many": the answer may come with others' */
+#define FAAS_H_FUNCTIONS   "Faas-Quota-Functions" /* the caller's own quota, to the registry only */
+#define FAAS_H_CODE        "Faas-Code"            /* slug, on errors */
+#define FAAS_H_COMPONENT   "Faas-Component"       /* who failed, on errors */
+#define FAAS_H_RETRY_AFTER "Faas-Retry-After-S"   /* with busy: seconds */
+#define FAAS_H_CLIENT      "Faas-Client"          /* the client's address, to auth only */
+#define FAAS_H_RECEIPTS    "Faas-Receipts"        /* "many": the answer may come with others' */
 #define FAAS_H_SERVICE_ERR "Nats-Service-Error"
 #define FAAS_H_SERVICE_NUM "Nats-Service-Error-Code"
 #define FAAS_PROTO         "1"
@@ -61,7 +61,7 @@
 #define FAAS_SUBJ_AUTH_APIKEY_LIST  "faas.auth.apikey_list"
 #define FAAS_SUBJ_AUTH_APIKEY_END   "faas.auth.apikey_end"
 #define FAAS_SUBJ_AUTH_APIKEY_CHECK "faas.auth.apikey_check" /* the gateway's own question */
-#define FAAS_SUBJ_AUTH_ADMIN_USERS  "faas.auth.admin_users" /* an administrator's */
+#define FAAS_SUBJ_AUTH_ADMIN_USERS  "faas.auth.admin_users"  /* an administrator's */
 #define FAAS_SUBJ_AUTH_ADMIN_USER   "faas.auth.admin_user"
 #define FAAS_SUBJ_AUTH_ADMIN_SET    "faas.auth.admin_set"
 #define FAAS_SUBJ_AUTH_ADMIN_WHOIS  "faas.auth.admin_whois" /* the gateway's own question */
@@ -87,7 +87,7 @@
 #define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
 #define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
 #define FAAS_SUBJ_REGISTRY_QUOTA       "faas.registry.quota"
-#define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets"  /* {"items","next_cursor"} */
+#define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets" /* {"items","next_cursor"} */
 #define FAAS_SUBJ_REGISTRY_SECRET_SET  "faas.registry.secret_set"
 #define FAAS_SUBJ_REGISTRY_SECRET_DROP "faas.registry.secret_remove"
 #define FAAS_SUBJ_REGISTRY_SECRET      "faas.registry.spawner.secret" /* not a gateway's */

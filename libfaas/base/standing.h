@@ -16,10 +16,10 @@
 #include <jansson.h>
 
 #define FAAS_QUOTAS(X)                                                                             \
-    X(FUNCTIONS, "functions")               /* registered */                                       \
-    X(CONCURRENCY, "concurrency")           /* calls running and waiting, all publishers */        \
-    X(CALLS, "calls_per_minute")            /* all gateways */                                     \
-    X(QUEUED_BYTES, "queued_bytes")         /* arguments of queued calls, each publisher */
+    X(FUNCTIONS, "functions")       /* registered */                                               \
+    X(CONCURRENCY, "concurrency")   /* calls running and waiting, all publishers */                \
+    X(CALLS, "calls_per_minute")    /* all gateways */                                             \
+    X(QUEUED_BYTES, "queued_bytes") /* arguments of queued calls, each publisher */
 
 enum faas_quota {
 #define X(name, text) FAAS_QUOTA_##name,

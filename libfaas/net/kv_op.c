@@ -303,9 +303,8 @@ static void start_read(struct faas_kv_op *op)
     /* ">" alone is answered at once; "$KV.<bucket>.>" means the same here, but makes the server
      * look at every key of the bucket, for each reader's question four times a second. */
     if (op->kind == FAAS_KV_NEXT && op->key[0] != '\0')
-        (void)snprintf(body, sizeof body,
-                       "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"$KV.%s.%s*\"}", op->from,
-                       op->kv->bucket, op->key);
+        (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"$KV.%s.%s*\"}",
+                       op->from, op->kv->bucket, op->key);
     else if (op->kind == FAAS_KV_NEXT)
         (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", op->from);
     else if (op->kind == FAAS_KV_LAST)

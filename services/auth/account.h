@@ -33,9 +33,9 @@ struct account {
     char username[FAAS_USER_NAME_MAX + 1]; /* folded */
     char password[FAAS_PASSWORD_HASH_MAX]; /* argon2id */
     int64_t created_at;                    /* milliseconds since 1970 */
-    int64_t generation;             /* of the sessions; kept apart, as the next: sessions.h */
+    int64_t generation; /* of the sessions; kept apart, as the next: sessions.h */
     struct faas_standing standing;
-    uint64_t revision;                     /* of the stored value; 0: not stored yet */
+    uint64_t revision; /* of the stored value; 0: not stored yet */
 };
 
 struct account_change {

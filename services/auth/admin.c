@@ -66,8 +66,8 @@ static faas_code find(const struct auth *auth, const struct faas_call *call, con
     bool is_found = false;
 
     if (faas_user_name_fold(name, folded, NULL) == FAAS_OK)
-        FAAS_TRY(store_find(&auth->store, folded, call->ctx->deadline_ns, out_account, &is_found,
-                            err));
+        FAAS_TRY(
+            store_find(&auth->store, folded, call->ctx->deadline_ns, out_account, &is_found, err));
     return is_found ? FAAS_OK : faas_fail(err, FAAS_NOT_FOUND, "there is no user of this name");
 }
 
@@ -172,8 +172,7 @@ faas_code admin_on_users(void *state, const struct faas_call *call, json_t **out
     FAAS_TRY(read_page(auth, call, &at, &limit, err));
     FAAS_TRY(fill_page(auth, call, &at, limit, items, &has_more, err));
     (void)snprintf(cursor, sizeof cursor, "%llu", (unsigned long long)at);
-    *out_reply =
-        json_pack("{s:O?, s:s?}", "items", items, "next_cursor", has_more ? cursor : NULL);
+    *out_reply = json_pack("{s:O?, s:s?}", "items", items, "next_cursor", has_more ? cursor : NULL);
     return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
 }
 
@@ -213,8 +212,7 @@ static faas_code check_other(const struct faas_call *call, const struct account 
 }
 
 /* faas.auth.admin_set: from the answer on, every gateway acts by it. */
-faas_code admin_on_set(void *state, const struct faas_call *call, json_t **out_reply,
-                       faas_err *err)
+faas_code admin_on_set(void *state, const struct faas_call *call, json_t **out_reply, faas_err *err)
 {
     const struct auth *auth = state;
     uint64_t deadline_ns = call->ctx->deadline_ns, revision = 0;
@@ -226,8 +224,7 @@ faas_code admin_on_set(void *state, const struct faas_call *call, json_t **out_r
     FAAS_TRY(sessions_read_change(call->body, &name, &change, err));
     FAAS_TRY(find(auth, call, name, &account, err));
     FAAS_TRY(check_other(call, &account, &change, err));
-    FAAS_TRY(
-        store_set_standing(&auth->store, account.id, &change, deadline_ns, &revision, err));
+    FAAS_TRY(store_set_standing(&auth->store, account.id, &change, deadline_ns, &revision, err));
     FAAS_LOG(INFO, "an administrator changed an account", FAAS_LSTR("by", call->ctx->user),
              FAAS_LSTR("user", account.id));
     FAAS_TRY(auth_wait_ended(auth, revision, deadline_ns, err));

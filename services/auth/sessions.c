@@ -113,9 +113,8 @@ faas_code sessions_has_ended(const void *value, size_t len, const struct faas_to
     FAAS_AUTO(json_t) *doc = NULL;
 
     FAAS_TRY(read_record(value, len, &doc, err));
-    *out_has_ended =
-        claims->generation < json_integer_value(json_object_get(doc, "generation")) ||
-        json_object_get(json_object_get(doc, "revoked"), claims->jti) != NULL;
+    *out_has_ended = claims->generation < json_integer_value(json_object_get(doc, "generation")) ||
+                     json_object_get(json_object_get(doc, "revoked"), claims->jti) != NULL;
     return FAAS_OK;
 }
 
@@ -137,9 +136,8 @@ static faas_code check_quotas(const json_t *quotas, faas_err *err)
             return faas_fail(err, FAAS_INVALID,
                              "quotas: there are functions, concurrency, calls_per_minute and "
                              "queued_bytes");
-        if (!json_is_null(value) &&
-            (!json_is_integer(value) || json_integer_value(value) < 0 ||
-             json_integer_value(value) > FAAS_QUOTA_MAX))
+        if (!json_is_null(value) && (!json_is_integer(value) || json_integer_value(value) < 0 ||
+                                     json_integer_value(value) > FAAS_QUOTA_MAX))
             return faas_fail(err, FAAS_INVALID,
                              "quotas.%s: expected a whole number from 0 to %lld, or null for the "
                              "platform's own",
@@ -169,8 +167,7 @@ faas_code sessions_read_change(const json_t *body, const char **out_username,
         return faas_fail(err, FAAS_INVALID, "disabled: expected true or false");
     if (want.role != NULL && strcmp(want.role, FAAS_ROLE_ADMIN) != 0 &&
         strcmp(want.role, FAAS_ROLE_USER) != 0)
-        return faas_fail(err, FAAS_INVALID,
-                         "role: " FAAS_ROLE_ADMIN " or " FAAS_ROLE_USER);
+        return faas_fail(err, FAAS_INVALID, "role: " FAAS_ROLE_ADMIN " or " FAAS_ROLE_USER);
     if (want.quotas != NULL)
         FAAS_TRY(check_quotas(want.quotas, err));
     *out_username = want.username;

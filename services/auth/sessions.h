@@ -44,7 +44,7 @@ FAAS_MUST_CHECK faas_code sessions_has_ended(const void *value, size_t len,
                                              bool *out_has_ended, faas_err *err);
 
 /* ---- standing ---- */
-struct sessions_change { /* NULL: stays; borrowed */
+struct sessions_change {    /* NULL: stays; borrowed */
     const json_t *disabled; /* a boolean */
     const char *role;       /* FAAS_ROLE_ADMIN, or another: none */
     const json_t *quotas;   /* numbers by name; null: the platform's again */

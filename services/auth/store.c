@@ -97,8 +97,7 @@ faas_code store_add(const struct store *store, const struct account *account, ui
 }
 
 faas_code store_standing(const struct store *store, const char *user, uint64_t deadline_ns,
-                         int64_t *out_generation, struct faas_standing *out_standing,
-                         faas_err *err)
+                         int64_t *out_generation, struct faas_standing *out_standing, faas_err *err)
 {
     char key[ACCOUNT_KEY_MAX];
     struct faas_kv_entry entry = {0};
@@ -286,8 +285,7 @@ faas_code store_next(const struct store *store, uint64_t *at, uint64_t deadline_
 
     while (!is_found) {
         struct faas_kv_change change = {.key = ""};
-        faas_code rc =
-            faas_kv_next_of(store->users, "n.", *at + 1, deadline_ns, &change, err);
+        faas_code rc = faas_kv_next_of(store->users, "n.", *at + 1, deadline_ns, &change, err);
 
         FAAS_TRY(rc);
         *at = change.entry.revision;

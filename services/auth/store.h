@@ -47,8 +47,7 @@ FAAS_MUST_CHECK faas_code store_end_sessions(const struct store *store, const ch
 
 FAAS_MUST_CHECK faas_code store_has_ended(const struct store *store, const char *user,
                                           const struct faas_token_claims *claims,
-                                          uint64_t deadline_ns, bool *out_has_ended,
-                                          faas_err *err);
+                                          uint64_t deadline_ns, bool *out_has_ended, faas_err *err);
 
 /* ---- what administrators see and do ---- */
 FAAS_MUST_CHECK faas_code store_standing(const struct store *store, const char *user,

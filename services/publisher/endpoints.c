@@ -444,12 +444,12 @@ static void on_quota(void *state, faas_msg *take_msg)
     faas_ctx_from_msg(msg, FAAS_TIMEOUT_MS, &ctx);
     standings_of(&pub->standings, ctx.user, &standing);
     calls = publisher_calls_cap(pub, ctx.user);
-    doc = json_pack("{s:{s:o, s:I}, s:{s:I}}", faas_quota_name(FAAS_QUOTA_CONCURRENCY), "limit",
-                    calls != INT64_MAX ? json_integer(calls) : json_null(), "used",
-                    (json_int_t)usage_calls(&pub->usage, ctx.tenant),
-                    faas_quota_name(FAAS_QUOTA_QUEUED_BYTES), "limit",
-                    (json_int_t)faas_quota_of(&standing, FAAS_QUOTA_QUEUED_BYTES,
-                                              pub->jobs->conf.mb << 20));
+    doc = json_pack(
+        "{s:{s:o, s:I}, s:{s:I}}", faas_quota_name(FAAS_QUOTA_CONCURRENCY), "limit",
+        calls != INT64_MAX ? json_integer(calls) : json_null(), "used",
+        (json_int_t)usage_calls(&pub->usage, ctx.tenant), faas_quota_name(FAAS_QUOTA_QUEUED_BYTES),
+        "limit",
+        (json_int_t)faas_quota_of(&standing, FAAS_QUOTA_QUEUED_BYTES, pub->jobs->conf.mb << 20));
     faas_rpc_answer_json(pub->rt->rpc, msg, doc);
 }
 

@@ -369,8 +369,8 @@ static bool is_at_cap(const struct job *job)
 {
     struct publisher *pub = job->jobs->pub;
 
-    return room_is_at_cap(pub, job->rec) || usage_calls(&pub->usage, job->state.tenant) >=
-                                                publisher_calls_cap(pub, job->state.user);
+    return room_is_at_cap(pub, job->rec) ||
+           usage_calls(&pub->usage, job->state.tenant) >= publisher_calls_cap(pub, job->state.user);
 }
 
 static void ready(struct job *job)

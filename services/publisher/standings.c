@@ -89,7 +89,8 @@ faas_code standings_open(struct standings *standings, faas_rpc *rpc, int replica
 {
     struct faas_feed_conf conf = {.apply = on_change, .arg = standings};
 
-    FAAS_TRY(faas_kv_open(rpc, FAAS_BUCKET_REVOCATIONS, replicas, deadline_ns, &standings->kv, err));
+    FAAS_TRY(
+        faas_kv_open(rpc, FAAS_BUCKET_REVOCATIONS, replicas, deadline_ns, &standings->kv, err));
     conf.kv = standings->kv;
     return faas_feed_start(&conf, &standings->feed, err);
 }

@@ -147,7 +147,7 @@ faas_code usage_enter(struct usage *usage, const char *tenant, size_t bytes,
     if (user->own.calls + user->others.calls >= caps->calls)
         return faas_fail(err, FAAS_BUSY,
                          "you have as many calls, running and waiting, as you may have at once "
-                         "(quota concurrency: %lld)",
+                         "(%lld), your quota concurrency",
                          (long long)caps->calls);
     if (user->bytes + bytes > caps->bytes)
         return faas_fail(err, FAAS_BUSY,

@@ -64,8 +64,7 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
     struct function_want want;
 
     FAAS_TRY(read_want(call, FUNCTION_CREATE, &want, err));
-    return registry_create(state, call->ctx, &want, functions_quota(state, call), out_reply,
-                           err);
+    return registry_create(state, call->ctx, &want, functions_quota(state, call), out_reply, err);
 }
 
 /* faas.registry.update.  CONFLICT when the body names an older version. */

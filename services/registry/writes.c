@@ -182,9 +182,10 @@ static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller
                          "again in a moment");
     FAAS_TRY(catalog_count(reg->follow.cat, caller->tenant, &count, err));
     if (count >= most)
-        return faas_fail_busy(err, QUOTA_AGAIN_S,
-                              "you have %lld functions, the most allowed (quota functions); delete one first",
-                              (long long)count);
+        return faas_fail_busy(
+            err, QUOTA_AGAIN_S,
+            "you have %lld functions, the most allowed (quota functions); delete one first",
+            (long long)count);
     return FAAS_OK;
 }
 
