@@ -50,11 +50,12 @@ static bool remember(struct standings *standings, const char *id,
 
 void standings_apply(struct standings *standings, const struct faas_feed_event *event)
 {
-    const char *id = event->key + strlen(USER_KEY);
+    bool is_user = strncmp(event->key, USER_KEY, strlen(USER_KEY)) == 0;
+    const char *id = is_user ? event->key + strlen(USER_KEY) : "";
     FAAS_AUTO(json_t) *doc = NULL;
     struct faas_standing standing;
 
-    if (strncmp(event->key, USER_KEY, strlen(USER_KEY)) != 0 || !faas_uuid_is(id))
+    if (!faas_uuid_is(id))
         return;
     if (!event->is_delete &&
         faas_json_parse(event->value, event->len, false, &doc, NULL) != FAAS_OK) {
