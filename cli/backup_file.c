@@ -15,8 +15,13 @@
 static const char magic[] = MAGIC_NAME "1\n"; /* BACKUP_VERSION */
 #define MAGIC_LEN (sizeof magic - 1)
 
-const char *const backup_files[] = {"keys/token-1.pem", "keys/tls-key.pem", "keys/tls.pem",
-                                    "runtime.json",     "keys/secrets.key", NULL};
+const char *const backup_files[] = {"keys/token-1.pem",
+                                    "keys/tls-key.pem",
+                                    "keys/tls.pem",
+                                    "runtime.json",
+                                    "keys/secrets.key",
+                                    "keys/admin.password",
+                                    NULL};
 /* Each is read after the one before: a function's owner is there, and so are the revocation that
  * belongs to a new password and the secrets that a function names. */
 const char *const backup_buckets[] = {FAAS_BUCKET_FUNCTIONS, FAAS_BUCKET_USERS,

@@ -13,6 +13,7 @@
 #define AGO_S_MAX (INT64_C(10) * 365 * 86400)
 
 static const char *function, *status_wanted, *since, *until;
+static const char *user; /* whose, when an administrator asks */
 static int64_t limit = LIMIT;
 
 const struct cli_option cli_calls_options[] = {
@@ -63,16 +64,20 @@ faas_code calls_fetch(cli_client *client, const struct calls_filter *filter, int
                       json_t *items, struct client_answer *answer, faas_err *err)
 {
     FAAS_AUTO(char) *query = query_of(filter);
+    FAAS_AUTO(char) *of_user =
+        client_path("/v1/admin/users/", filter->user != NULL ? filter->user : "");
+    FAAS_AUTO(char) *path = filter->user != NULL && of_user != NULL ? file_path("%s/calls", of_user)
+                                                                    : file_path("/v1/calls");
 
-    if (query == NULL)
+    if (query == NULL || of_user == NULL || path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    return client_pages(client, "/v1/calls", query, most, "calls", items, answer, err);
+    return client_pages(client, path, query, most, "calls", items, answer, err);
 }
 
 static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
                        faas_err *err)
 {
-    const struct calls_filter filter = {function, status_wanted, since, until};
+    const struct calls_filter filter = {function, status_wanted, since, until, user};
 
     return calls_fetch(client, &filter, limit, items, answer, err);
 }
@@ -145,6 +150,12 @@ static faas_code print_list(const json_t *items, faas_err *err)
 int cli_calls(const struct cli_args *args)
 {
     return client_list(args, fetch, print_list, "no such calls");
+}
+
+int cli_admin_records(const struct cli_args *args)
+{
+    user = args->rest.items[0];
+    return cli_calls(args);
 }
 
 /* ---- one call ---- */

@@ -10,6 +10,7 @@
 
 struct calls_filter { /* each may be NULL */
     const char *function, *status, *since, *until;
+    const char *user; /* whose, for an administrator; NULL: the caller's */
 };
 /* The newest `most` of them, newest first, onto items; answer as in client_send. */
 FAAS_MUST_CHECK faas_code calls_fetch(cli_client *client, const struct calls_filter *filter,

@@ -57,10 +57,12 @@ static faas_code make_keys(struct deployment *deployment, faas_err *err)
 {
     FAAS_AUTO(char) *token_key = NULL;
     FAAS_AUTO(char) *secrets_key = NULL;
+    FAAS_AUTO(char) *admin = NULL;
     const struct faas_bus_user *user;
 
     FAAS_TRY(keys_token(deployment->dir.path, &token_key, err));
     FAAS_TRY(keys_secrets(deployment->dir.path, &secrets_key, err));
+    FAAS_TRY(keys_admin(deployment->dir.path, &admin, err));
     for (size_t i = 0; (user = faas_contract_user(i)) != NULL; i++) {
         FAAS_AUTO(char) *seed = NULL;
 

@@ -7,8 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/id.h"
 #include "cli/file.h"
 #include "crypto/sealed.h"
+
+#define RANDOM_TEXT 33 /* faas_random_token(), with NUL */
 
 static faas_code keys_path(const char *data_dir, const char *name, const char *suffix,
                            char **out_path, faas_err *err)
@@ -116,6 +119,26 @@ faas_code keys_secrets(const char *data_dir, char **out_path, faas_err *err)
         FAAS_TRY(make_secrets_key(path, err));
     FAAS_TRY(faas_sealed_key_read(path, &key, err));
     faas_sealed_key_free(key);
+    *out_path = FAAS_STEAL(path);
+    return FAAS_OK;
+}
+
+faas_code keys_admin(const char *data_dir, char **out_path, faas_err *err)
+{
+    FAAS_AUTO(char) *path = NULL;
+    char text[RANDOM_TEXT];
+    bool is_there;
+    faas_code code = FAAS_OK;
+
+    FAAS_TRY(keys_path(data_dir, "admin", ".password", &path, err));
+    FAAS_TRY(look(path, &is_there, err));
+    if (!is_there) {
+        faas_random_token(text);
+        text[RANDOM_TEXT - 1] = '\n';
+        code = file_write(path, text, RANDOM_TEXT, 0600, err);
+        sodium_memzero(text, sizeof text);
+    }
+    FAAS_TRY(code);
     *out_path = FAAS_STEAL(path);
     return FAAS_OK;
 }

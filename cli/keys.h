@@ -1,6 +1,7 @@
 /* keys.h - keys of one data directory, made once: the token signing key, a NATS seed per user.
  * Files     keys/token-1.pem (EC P-256, PKCS#8 PEM) and keys/nats-<user>.seed, all 0600 in 0700;
  *           keys/secrets.key (64 hex digits), which secrets of functions are sealed to;
+ *           keys/admin.password (32 hex digits), the first administrator's;
  *           keys/tls.pem (0644), a self-signed certificate, and keys/tls-key.pem.
  * Errors    INVALID (a file is damaged or readable by others), INTERNAL.
  * Threads   the main thread.
@@ -23,6 +24,9 @@ FAAS_MUST_CHECK faas_code keys_nats(const char *data_dir, const char *user, char
 
 /* Makes keys/secrets.key unless it is there; the caller frees *out_path. */
 FAAS_MUST_CHECK faas_code keys_secrets(const char *data_dir, char **out_path, faas_err *err);
+
+/* Makes keys/admin.password unless it is there; the caller frees *out_path. */
+FAAS_MUST_CHECK faas_code keys_admin(const char *data_dir, char **out_path, faas_err *err);
 
 struct evp_pkey_st; /* OpenSSL's */
 struct keys_pair {  /* paths, the caller's to free */

@@ -110,6 +110,11 @@ static const char apikey_details[] =
     "returns. ID is in the list, and is the first part of a key after faas_.\n"
     "Exit status: 0 done; 3 not logged in; 4 no such key of yours, or you came with a key.\n";
 
+static const char admin_details[] =
+    "For administrators, logged in as such: docs/ADMIN.md. A change counts at every gateway when\n"
+    "this returns. Quotas are shown where they are the user's own, not the platform's.\n"
+    "Exit status: 0 done; 3 not logged in, or no administrator; 4 no such user.\n";
+
 static const char deploy_details[] =
     "A function of that name is changed: only what is given here. Giving --image resolves the tag\n"
     "again, so a rebuilt image takes effect. Defaults in parentheses are those of new functions.\n"
@@ -381,6 +386,19 @@ const struct cli_verb cli_verbs[] = {
      cli_apikey_create_options, cli_apikey_create},
     {"apikey list", "", "list your keys for machines", apikey_details, 0, 0, NULL, cli_apikey_list},
     {"apikey remove", "ID", "end one of them", apikey_details, 1, 1, NULL, cli_apikey_remove},
+    {"quota", "", "show your quotas and what you use of them", NULL, 0, 0, NULL, cli_quota},
+    {"admin users", "", "list the users of the platform", admin_details, 0, 0,
+     cli_admin_users_options, cli_admin_users},
+    {"admin user", "NAME", "show a user", admin_details, 1, 1, NULL, cli_admin_user},
+    {"admin quota", "NAME", "give a user quotas of their own", admin_details, 1, 1,
+     cli_admin_quota_options, cli_admin_quota},
+    {"admin disable", "NAME", "refuse a user's tokens, keys and calls", admin_details, 1, 1, NULL,
+     cli_admin_disable},
+    {"admin enable", "NAME", "let a user in again", admin_details, 1, 1, NULL, cli_admin_enable},
+    {"admin role", "NAME admin|user", "make a user an administrator, or no longer", admin_details,
+     2, 2, NULL, cli_admin_role},
+    {"admin records", "NAME", "list a user's calls", admin_details, 1, 1, cli_calls_options,
+     cli_admin_records},
     {"deploy", "NAME | -f FILE", "make a function, or change it", deploy_details, 0, 1,
      cli_deploy_options, cli_deploy},
     {"new", "NAME", "make a folder with a function to begin with", new_details, 1, 1,

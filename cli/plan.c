@@ -124,6 +124,7 @@ static faas_code make_keys(struct plan *plan, faas_err *err)
 {
     FAAS_TRY(keys_token(plan->dir.path, &plan->token_key_path, err));
     FAAS_TRY(keys_secrets(plan->dir.path, &plan->secrets_key_path, err));
+    FAAS_TRY(keys_admin(plan->dir.path, &plan->admin_path, err));
     for (int role = 0; role < ROLE_COUNT; role++) {
         const char *user = bus_user(role);
 
@@ -408,24 +409,6 @@ static faas_code add_images(const struct plan *plan, struct process_spec *spec, 
     return complete(plan, spec, ROLE_IMAGES, 1, err);
 }
 
-static char *url_of(const char *scheme, const char *address, int port)
-{
-    const char *shown = address;
-
-    if (strcmp(address, "0.0.0.0") == 0)
-        shown = "127.0.0.1";
-    else if (strcmp(address, "::") == 0)
-        shown = "::1";
-    return strchr(shown, ':') != NULL ? file_path("%s://[%s]:%d", scheme, shown, port)
-                                      : file_path("%s://%s:%d", scheme, shown, port);
-}
-
-static char *listen_text(const char *address, int port)
-{
-    return strchr(address, ':') != NULL ? file_path("[%s]:%d", address, port)
-                                        : file_path("%s:%d", address, port);
-}
-
 static faas_code add_service(const struct plan *plan, struct process_spec *spec, enum role role,
                              int number, const char *logins, faas_err *err)
 {
@@ -453,6 +436,8 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {role == ROLE_GATEWAY && number > 1 ? "GATEWAY_METRICS_LISTEN" : "NATS1_URL",
          NULL}, /* one address for one of them, whose page tells of all */
         {"AUTH_KEY_FILES", role == ROLE_AUTH ? plan->token_key_path : NULL},
+        {role == ROLE_AUTH ? "AUTH_ADMIN_FILE" : "NATS1_URL",
+         role == ROLE_AUTH ? plan->admin_path : NULL},
         {"REGISTRY_SECRETS_KEY_FILE", role == ROLE_REGISTRY ? plan->secrets_key_path : NULL},
         {"LISTEN_ADDR", NULL},
         {is_tls ? "LISTEN_TLS" : NULL, NULL},
@@ -466,9 +451,9 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
     if (role == ROLE_GATEWAY) {
         int port = plan->ports[number - 1];
 
-        listen = listen_text(plan->address, port);
-        listen_tls = listen_text(plan->address, plan->tls_ports[number - 1]);
-        spec->url = url_of("http", plan->address, port);
+        listen = ports_listen(plan->address, port);
+        listen_tls = ports_listen(plan->address, plan->tls_ports[number - 1]);
+        spec->url = ports_url("http", plan->address, port);
         if (listen == NULL || listen_tls == NULL || spec->url == NULL)
             return faas_fail(err, FAAS_INTERNAL, "out of memory");
         settings[FAAS_ARRAY_LEN(settings) - 5].value = listen;
@@ -555,9 +540,9 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     plan->is_new_cluster = nats > 1 && !has_store(plan);
     plan->stream_replicas = nats < STREAM_REPLICAS ? nats : STREAM_REPLICAS;
     snprintf(plan->address, sizeof plan->address, "%s", options->address);
-    plan->url = url_of("http", options->address, plan->ports[0]);
+    plan->url = ports_url("http", options->address, plan->ports[0]);
     if (options->is_tls)
-        plan->tls_url = url_of("https", options->address, plan->tls_ports[0]);
+        plan->tls_url = ports_url("https", options->address, plan->tls_ports[0]);
     if (plan->url == NULL || (options->is_tls && plan->tls_url == NULL))
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
     return add_all(plan, options, err);
@@ -592,6 +577,7 @@ void plan_done(struct plan *plan)
     free(plan->log_dir);
     free(plan->token_key_path);
     free(plan->secrets_key_path);
+    free(plan->admin_path);
     free(plan->nats_program);
     free(plan->bin_dir);
     datadir_close(&plan->dir);

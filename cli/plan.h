@@ -68,7 +68,7 @@ struct plan {
     char *state_path, *log_dir;
     char *seed_paths[ROLE_COUNT]; /* NATS seeds; ROLE_NATS: the supervisor's own, "cli" */
     char public_keys[ROLE_COUNT][FAAS_NKEY_PUBLIC_TEXT];
-    char *token_key_path, *secrets_key_path, *nats_program, *bin_dir;
+    char *token_key_path, *secrets_key_path, *admin_path, *nats_program, *bin_dir;
 };
 
 /* "NAME=N"; counts are left alone on failure. */

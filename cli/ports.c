@@ -113,3 +113,21 @@ faas_code port_book_take(struct port_book *book, const char *name, int *out_port
     return faas_fail(err, FAAS_UNAVAILABLE, "no free port from %d to %d on 127.0.0.1", PORT_LEAST,
                      PORT_MOST);
 }
+
+char *ports_url(const char *scheme, const char *address, int port)
+{
+    const char *shown = address;
+
+    if (strcmp(address, "0.0.0.0") == 0)
+        shown = "127.0.0.1";
+    else if (strcmp(address, "::") == 0)
+        shown = "::1";
+    return strchr(shown, ':') != NULL ? file_path("%s://[%s]:%d", scheme, shown, port)
+                                      : file_path("%s://%s:%d", scheme, shown, port);
+}
+
+char *ports_listen(const char *address, int port)
+{
+    return strchr(address, ':') != NULL ? file_path("[%s]:%d", address, port)
+                                        : file_path("%s:%d", address, port);
+}

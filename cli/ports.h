@@ -31,5 +31,9 @@ FAAS_MUST_CHECK faas_code port_book_take(struct port_book *book, const char *nam
 int port_book_kept(const struct port_book *book, const char *name);
 /* Whether a server could listen on address:port now. */
 bool port_is_free(const char *address, int port);
+/* "http://ADDRESS:PORT" for whoever is on this machine; ADDRESS:PORT to listen on.  The caller
+ * frees; NULL without memory. */
+char *ports_url(const char *scheme, const char *address, int port);
+char *ports_listen(const char *address, int port);
 
 #endif

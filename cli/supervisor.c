@@ -384,6 +384,12 @@ static void on_formed(void *arg)
     }
 }
 
+static void tell_admin(const struct supervisor *sup)
+{
+    output_note("the first administrator is admin; their first password is in %s",
+                sup->plan->admin_path);
+}
+
 static void tell_runtime(const struct supervisor *sup)
 {
     const struct runtime_choice *runtime = &sup->plan->runtime;
@@ -425,6 +431,7 @@ static faas_code start(struct supervisor *sup, faas_err *err)
     FAAS_TRY(ready_start(&ready_conf, sup->ev, on_ready, sup, &sup->ready, err));
     if (sup->setup->job == NULL)
         tell_runtime(sup);
+    tell_admin(sup);
     return FAAS_OK;
 }
 

@@ -87,6 +87,17 @@ extern const struct cli_option cli_apikey_create_options[];
 int cli_apikey_create(const struct cli_args *args);
 int cli_apikey_list(const struct cli_args *args);
 int cli_apikey_remove(const struct cli_args *args);
+/* admin.c; records: calls.c */
+extern const struct cli_option cli_admin_users_options[];
+extern const struct cli_option cli_admin_quota_options[];
+int cli_admin_users(const struct cli_args *args);
+int cli_admin_user(const struct cli_args *args);
+int cli_admin_quota(const struct cli_args *args);
+int cli_admin_disable(const struct cli_args *args);
+int cli_admin_enable(const struct cli_args *args);
+int cli_admin_role(const struct cli_args *args);
+int cli_admin_records(const struct cli_args *args);
+int cli_quota(const struct cli_args *args);
 /* calls.c */
 extern const struct cli_option cli_calls_options[];
 int cli_calls(const struct cli_args *args);

@@ -204,6 +204,7 @@ static faas_code judge(struct access *access, struct access_verdict *verdict, fa
     if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
         return refuse(verdict, "expired", err);
     FAAS_TRY(need_ends(access, verdict, err));
+    FAAS_TRY(access_stand(&access->revoked, verdict, err));
     if (revoked_has(&access->revoked, &verdict->caller))
         return refuse(verdict, "revoked", err);
     return FAAS_OK;

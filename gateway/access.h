@@ -11,7 +11,8 @@
  *           begun, or is over FAAS_FEED_STALE_MS old, no token can be judged.
  * Begin     for 3 s after the start is_unsettled is also set while the first keys or revocations
  *           are on their way: the request waits in access_settle() instead of failing.
- * Errors    UNAUTHENTICATED with reason missing, invalid, expired or revoked; UNAVAILABLE while
+ * Disabled  users are refused whatever they come with.
+ * Errors    DENIED (disabled); UNAUTHENTICATED with reason missing, invalid, expired or revoked; UNAVAILABLE while
  *           there are no keys, or revocations cannot be known.
  * Threads   access_check: any; everything else: the loop's.
  */
@@ -43,12 +44,17 @@ bool access_is_led(struct access *access);
 
 struct access_verdict {
     struct faas_token_claims caller;
+    struct faas_standing standing; /* the caller's */
     struct gw_key *key; /* the receiver's (free); NULL: a token came, or it was refused */
     const char *reason; /* static; NULL unless refused for the token or key */
     bool is_unsettled;  /* access_settle() may change the verdict */
 };
 typedef void access_done(void *arg, faas_code code, struct access_verdict *verdict,
                          const faas_err *err);
+
+/* What holds for the caller in the verdict, token or key; DENIED: disabled, and the key is given up. */
+FAAS_MUST_CHECK faas_code access_stand(struct revoked *revoked, struct access_verdict *verdict,
+                                       faas_err *err);
 
 /* header: the field's value, NULL when absent. */
 FAAS_MUST_CHECK faas_code access_check(struct access *access, const char *header,

@@ -13,9 +13,20 @@ faas_code access_key_refuse(struct access_verdict *verdict, const char *reason, 
                      reason);
 }
 
-/* verdict has the key, and whose it is. */
-static faas_code judge_key(struct access_verdict *verdict, faas_err *err)
+faas_code access_stand(struct revoked *revoked, struct access_verdict *verdict, faas_err *err)
 {
+    revoked_standing(revoked, verdict->caller.user, &verdict->standing);
+    if (!verdict->standing.is_disabled)
+        return FAAS_OK;
+    free(verdict->key);
+    verdict->key = NULL;
+    return faas_fail(err, FAAS_DENIED, ACCESS_DISABLED);
+}
+
+/* verdict has the key, and whose it is. */
+static faas_code judge_key(struct apikeys *keys, struct access_verdict *verdict, faas_err *err)
+{
+    FAAS_TRY(access_stand(apikeys_revoked(keys), verdict, err));
     if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
         return access_key_refuse(verdict, "expired", err);
     return FAAS_OK;
@@ -26,9 +37,11 @@ faas_code access_key_check(struct apikeys *keys, const struct credential *creden
 {
     switch (apikeys_look(keys, credential->id, credential->hash, &verdict->caller, &verdict->key)) {
     case APIKEYS_KNOWN:
-        return judge_key(verdict, err);
+        return judge_key(keys, verdict, err);
     case APIKEYS_REFUSED:
         return access_key_refuse(verdict, "invalid", err);
+    case APIKEYS_DISABLED:
+        return faas_fail(err, FAAS_DENIED, ACCESS_DISABLED);
     case APIKEYS_UNKNOWN:
         break;
     }
@@ -39,6 +52,7 @@ faas_code access_key_check(struct apikeys *keys, const struct credential *creden
 /* ---- one that is not known here ---- */
 
 struct asking {
+    struct apikeys *keys;
     access_done *done;
     void *arg;
 };
@@ -53,7 +67,7 @@ static void on_asked(void *arg, faas_code code, const struct faas_token_claims *
 
     if (code == FAAS_OK) {
         verdict.caller = *caller;
-        code = judge_key(&verdict, &err);
+        code = judge_key(asking->keys, &verdict, &err);
     } else if (code == FAAS_UNAUTHENTICATED) {
         code = access_key_refuse(&verdict, "invalid", &err);
     }
@@ -75,6 +89,7 @@ void access_key_ask(struct apikeys *keys, const struct credential *credential,
         done(arg, faas_fail_sys(&err, ENOMEM, "an API key"), &verdict, &err);
         return;
     }
+    asking->keys = keys;
     asking->done = done;
     asking->arg = arg;
     apikeys_ask(keys, &key, on_asked, asking);

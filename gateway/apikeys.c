@@ -121,8 +121,12 @@ static enum apikeys_known look(struct apikeys *keys, const char *id, const char 
     struct known *known = *place_of(keys, hash);
     const struct refused *refused = &keys->refused[index_of(hash) % REFUSED];
     uint64_t now_ns = faas_now_ns();
+    struct faas_standing standing;
 
     if (known != NULL && is_same(known->hash, hash) && strcmp(known->id, id) == 0) {
+        revoked_standing(keys->revoked, known->caller.user, &standing);
+        if (standing.is_disabled)
+            return APIKEYS_DISABLED;
         if (revoked_keys(keys->revoked, known->caller.user) > known->ends)
             return APIKEYS_UNKNOWN;
         *out_key = key_of(known);
@@ -282,6 +286,8 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
             (void)wait_s; /* the next one hears of it */
         }
         (void)faas_fail(&err, FAAS_UNAUTHENTICATED, "there is no such API key");
+    } else if (reply->code == FAAS_DENIED && reply->msg != NULL) {
+        (void)faas_fail(&err, FAAS_DENIED, ACCESS_DISABLED);
     } else {
         (void)faas_fail(&err, FAAS_UNAVAILABLE,
                         "auth does not answer, so this API key cannot be checked; try again");
@@ -443,6 +449,11 @@ faas_code apikeys_open(faas_rpc *rpc, struct revoked *revoked, const struct apik
     keys->timer.data = keys;
     *out_keys = keys;
     return FAAS_OK;
+}
+
+struct revoked *apikeys_revoked(struct apikeys *keys)
+{
+    return keys->revoked;
 }
 
 void apikeys_start(struct apikeys *keys)

@@ -9,7 +9,8 @@
  *           who sends many of them is told to wait (GATEWAY option RATE_BAD_KEYS).
  * Asking    one question per key at a time, APIKEYS_ASKS in all and
  *           APIKEYS_ASKS_ADDRESS of a client's address, each for at most 3 s.
- * Errors    of an answer: UNAUTHENTICATED (no such key), BUSY, UNAVAILABLE.
+ * Errors    of an answer: UNAUTHENTICATED (no such key), DENIED (its user is disabled), BUSY,
+ *           UNAVAILABLE.
  * Threads   look: any; everything else: the loop's, or while none runs.
  */
 #ifndef GATEWAY_APIKEYS_H
@@ -23,6 +24,8 @@
 
 #define APIKEYS_ASKS         64
 #define APIKEYS_ASKS_ADDRESS 8
+
+#define ACCESS_DISABLED "this account is disabled; ask an administrator of the platform"
 
 struct apikeys;
 struct gw_key { /* of a request that came with one */
@@ -47,14 +50,16 @@ struct apikeys_conf {
 FAAS_MUST_CHECK faas_code apikeys_open(faas_rpc *rpc, struct revoked *revoked,
                                        const struct apikeys_conf *conf, struct apikeys **out_keys,
                                        faas_err *err);
+struct revoked *apikeys_revoked(struct apikeys *keys);
 void apikeys_start(struct apikeys *keys);
 void apikeys_stop(struct apikeys *keys); /* whoever waits hears UNAVAILABLE */
 void apikeys_free(struct apikeys *keys); /* after the bus's calls have ended */
 
 enum apikeys_known {
-    APIKEYS_UNKNOWN, /* ask */
-    APIKEYS_REFUSED, /* auth knows no such key */
-    APIKEYS_KNOWN,   /* it may have expired; *out_key is the caller's (free) */
+    APIKEYS_UNKNOWN,  /* ask */
+    APIKEYS_REFUSED,  /* auth knows no such key */
+    APIKEYS_DISABLED, /* its user is */
+    APIKEYS_KNOWN,    /* it may have expired; *out_key is the caller's (free) */
 };
 enum apikeys_known apikeys_look(struct apikeys *keys, const char *id, const char *hash,
                                 struct faas_token_claims *out_caller, struct gw_key **out_key);

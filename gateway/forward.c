@@ -298,9 +298,9 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 
 /* What auth is told of the caller, besides what every service is; and whom a change is for. */
 struct caller_headers {
-    char token_end[24];
+    char token_end[24], generation[24], functions[24];
     size_t count;
-    struct faas_header list[7]; /* ended by zeros */
+    struct faas_header list[9]; /* ended by zeros */
 };
 
 static void add_header(struct caller_headers *headers, const char *name, const char *value)
@@ -312,13 +312,26 @@ static void fill_headers(struct caller_headers *headers, const http_exchange *x)
 {
     (void)snprintf(headers->token_end, sizeof headers->token_end, "%lld",
                    (long long)x->caller.expires_at);
+    (void)snprintf(headers->generation, sizeof headers->generation, "%lld",
+                   (long long)x->caller.generation);
     if (x->client[0] != '\0')
         add_header(headers, FAAS_H_CLIENT, x->client);
     if (x->caller.user[0] != '\0') {
         add_header(headers, FAAS_H_USERNAME, x->caller.username);
         add_header(headers, FAAS_H_TOKEN, x->caller.jti);
         add_header(headers, FAAS_H_TOKEN_END, headers->token_end);
+        add_header(headers, FAAS_H_GENERATION, headers->generation);
     }
+}
+
+/* The registry counts, the gateway knows how many the caller may have. */
+static void fill_quota(struct caller_headers *headers, const http_exchange *x)
+{
+    int64_t own = x->standing.quotas[FAAS_QUOTA_FUNCTIONS];
+
+    (void)snprintf(headers->functions, sizeof headers->functions, "%lld", (long long)own);
+    if (x->other == NULL && x->caller.user[0] != '\0' && own != FAAS_QUOTA_DEFAULT)
+        add_header(headers, FAAS_H_FUNCTIONS, headers->functions);
 }
 
 /* Any of the usable instances, each as likely as another; NULL: none. */
@@ -409,6 +422,8 @@ static void send(struct forward *f)
     f->tries++;
     if (strncmp(route->subject, AUTH, strlen(AUTH)) == 0)
         fill_headers(&headers, f->x);
+    else
+        fill_quota(&headers, f->x);
     if (is_read)
         faas_rpc_call(f->gw->rt->rpc, &req, on_reply, f);
     else
@@ -437,8 +452,8 @@ static void start(http_exchange *x)
 void forward_fill_ctx(struct faas_ctx *ctx, const http_exchange *x)
 {
     memcpy(ctx->id, x->id, sizeof ctx->id);
-    memcpy(ctx->user, x->caller.user, sizeof ctx->user);
-    memcpy(ctx->tenant, x->caller.tenant, sizeof ctx->tenant);
+    memcpy(ctx->user, x->other != NULL ? x->other->user : x->caller.user, sizeof ctx->user);
+    memcpy(ctx->tenant, x->other != NULL ? x->other->tenant : x->caller.tenant, sizeof ctx->tenant);
     if (x->fields[HTTP_TRACE] != NULL)
         memcpy(ctx->traceparent, x->fields[HTTP_TRACE], sizeof ctx->traceparent);
     ctx->deadline_ns = x->began_ns + (uint64_t)x->match.route->time_ms * FAAS_MS_NS;

@@ -6,6 +6,7 @@
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
 
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "gateway/access.h"
@@ -15,11 +16,13 @@
 #include "net/gather.h"
 #include "service.h"
 
+struct behalf;
 struct forward;
 struct invoke;
 struct listing;
 struct queued;
 struct question;
+struct quota;
 struct result;
 struct scrape;
 
@@ -30,7 +33,7 @@ struct gateway {
         int64_t connections, per_address, threads, head_kb, idle_s, stall_s, read_ms, token_cache,
             key_fresh_s;
         int64_t body_mb, bodies_mb;
-        int64_t rate_user, rate_address, rate_bad_keys, rate_burst_s;
+        int64_t rate_user, rate_calls, rate_address, rate_bad_keys, rate_burst_s;
     } conf;
     const struct faas_runtime *rt;
     http_server *http;
@@ -39,11 +42,15 @@ struct gateway {
     faas_kv *revocations;
     struct status status;
     struct rate *users, *addresses;   /* requests allowed */
+    struct rate *calls;               /* calls allowed to users */
+    _Atomic int64_t large_unknown;    /* bodies (admit.h) */
     struct rate *bad_keys;            /* wrong API keys allowed */
     ev_timer share;                   /* of the limits */
     TAILQ_HEAD(, forward) forwards;   /* loop thread */
     TAILQ_HEAD(, invoke) invokes;     /* loop thread */
     TAILQ_HEAD(, listing) listings;   /* loop thread */
+    TAILQ_HEAD(, behalf) behalfs;     /* loop thread */
+    TAILQ_HEAD(, quota) quotas;       /* loop thread */
     TAILQ_HEAD(, queued) queued;      /* loop thread */
     TAILQ_HEAD(, question) questions; /* loop thread */
     TAILQ_HEAD(, result) results;     /* loop thread */

@@ -29,6 +29,7 @@
 
 #include "base/id.h"
 #include "base/loop.h"
+#include "base/standing.h"
 #include "crypto/token.h"
 #include "gateway/guard.h"
 #include "gateway/routes.h"
@@ -54,6 +55,10 @@ typedef struct http_server http_server;
 typedef struct http_exchange http_exchange;
 typedef struct http_constant http_constant;
 
+struct http_other {
+    char user[FAAS_UUID_TEXT], tenant[FAAS_UUID_TEXT];
+};
+
 struct http_exchange {
     /* What came.  Texts are owned by the exchange; fields are NULL when absent. */
     char id[FAAS_UUID_TEXT]; /* of this request; a call has the same */
@@ -72,8 +77,11 @@ struct http_exchange {
     size_t body_max; /* set by on_head; what may be over FAAS_BODY_MAX is read into a file */
     struct gw_match match;
     struct faas_token_claims caller;    /* user "" for anonymous */
+    struct faas_standing standing;      /* the caller's */
+    struct http_other *other;           /* whom the caller asks about, in whose stead; owned */
     struct gw_key *key;                 /* it came with an API key; owned */
     bool is_unsettled;                  /* access_settle() has the last word on the caller */
+    bool is_large_unknown;              /* admit.h */
     bool is_trace_read;                 /* HTTP_TRACE is one, or NULL; set by on_head */
     void *state;                        /* of whoever works on it */
     const char *code;                   /* slug of the outcome, for the log; static */

@@ -32,6 +32,7 @@ void http_exchange_free(http_exchange *x)
         free(x->fields[i]);
     http_body_close(x);
     free(x->key);
+    free(x->other);
     free(x->own);
     free(x->path);
     if (x->body != NULL && x->match.route != NULL &&

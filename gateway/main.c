@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "contract.h"
 #include "gateway/about.h"
+#include "gateway/admit.h"
+#include "gateway/behalf.h"
 #include "gateway/forward.h"
 #include "gateway/gateway.h"
 #include "gateway/http_tls.h"
@@ -18,6 +20,7 @@
 #include "gateway/permit.h"
 #include "gateway/problem.h"
 #include "gateway/queued.h"
+#include "gateway/quota.h"
 #include "gateway/refuse.h"
 #include "gateway/scrape.h"
 
@@ -64,6 +67,9 @@ static const struct faas_option options[] = {
                  "seconds until auth is asked again, behind the requests, for an API key in use"),
     FAAS_OPT_INT(conf.rate_user, "RATE_USER", "500", 0, 1000000,
                  "requests a second of one user, at all gateways together; 0: no limit"),
+    FAAS_OPT_INT(conf.rate_calls, "RATE_CALLS_PER_MINUTE", "0", 0, 1000000000,
+                 "calls a minute of one user, at all gateways together, unless an administrator "
+                 "gives them a number; 0: no limit"),
     FAAS_OPT_INT(conf.rate_address, "RATE_ADDRESS", "0", 0, 1000000,
                  "requests a second of one client address (IPv6: of its /64), at all gateways "
                  "together; 0: no limit (behind a proxy)"),
@@ -129,6 +135,9 @@ static void carry_out(struct gateway *gw, http_exchange *x)
     case GW_CANCEL:
         cancel_begin(gw, x);
         break;
+    case GW_QUOTA:
+        quota_begin(gw, x);
+        break;
     case GW_VALIDATE:
         about_caller(x);
         break;
@@ -150,75 +159,15 @@ static void carry_out(struct gateway *gw, http_exchange *x)
 /* The one way to all that is done, so that no key gets past what it is for. */
 static void dispatch(http_exchange *x)
 {
+    struct gateway *gw = http_arg(x);
     faas_err err = {0};
 
-    if (permit_check(x, &err) == FAAS_OK)
-        carry_out(http_arg(x), x);
-    else
+    if (permit_check(x, &err) != FAAS_OK || admit_call(gw, x, &err) != FAAS_OK)
         problem_from_err(x, &err, NULL);
-}
-
-static void refuse_token(http_exchange *x, const faas_err *err,
-                         const struct access_verdict *verdict)
-{
-    const struct problem problem = {
-        .code = err->code,
-        .detail = err->msg,
-        .reason = verdict->reason,
-        .retry_after_s = err->code == FAAS_UNAVAILABLE ? 1 : err->retry_after_s,
-    };
-
-    problem_answer(x, &problem);
-}
-
-/* ---- how often ---- */
-
-static void refuse_rate(http_exchange *x, const struct rate *rate, const char *of, int64_t wait_s)
-{
-    faas_err err = {0};
-    struct problem problem = {.code = FAAS_BUSY, .detail = err.msg, .retry_after_s = wait_s};
-
-    (void)faas_fail(&err, FAAS_BUSY,
-                    "more than %lld requests a second from this %s; try again in %lld s",
-                    (long long)rate_limit(rate), of, (long long)wait_s);
-    problem_answer(x, &problem);
-}
-
-/* False: x was answered.  The gateway's own state stays visible to whoever watches it. */
-static bool is_address_in_rate(struct gateway *gw, http_exchange *x)
-{
-    uint8_t address[HTTP_ADDRESS_MAX];
-    size_t len = http_address(x, address);
-    int64_t wait_s;
-
-    if (x->match.route != NULL && x->match.route->what == GW_HEALTHZ)
-        return true;
-    wait_s = rate_take(gw->addresses, address, len, x->began_ns);
-    if (wait_s > 0)
-        refuse_rate(x, gw->addresses, "address", wait_s);
-    return wait_s == 0;
-}
-
-static bool is_user_in_rate(struct gateway *gw, http_exchange *x)
-{
-    int64_t wait_s = rate_take(gw->users, x->caller.user, strlen(x->caller.user), x->began_ns);
-
-    if (wait_s > 0)
-        refuse_rate(x, gw->users, "user", wait_s);
-    return wait_s == 0;
-}
-
-/* False: x was answered. */
-static bool admit(struct gateway *gw, http_exchange *x, faas_code code,
-                  struct access_verdict *verdict, const faas_err *err)
-{
-    x->key = FAAS_STEAL(verdict->key);
-    if (code != FAAS_OK) {
-        refuse_token(x, err, verdict);
-        return false;
-    }
-    x->caller = verdict->caller;
-    return is_user_in_rate(gw, x);
+    else if (x->match.route->access == GW_OTHER)
+        behalf_begin(gw, x);
+    else
+        carry_out(gw, x);
 }
 
 /* False: x was answered. */
@@ -229,9 +178,9 @@ static bool ask_access(struct gateway *gw, http_exchange *x)
     faas_code rc = access_check(gw->access, x->fields[HTTP_AUTHORIZATION], &verdict, &err);
 
     x->is_unsettled = rc != FAAS_OK && verdict.is_unsettled;
-    if (x->is_unsettled)
-        return true; /* decided once the body is here */
-    return admit(gw, x, rc, &verdict, &err);
+    if (x->is_unsettled) /* decided once the body is here */
+        return admit_unknown(gw, x);
+    return admit_caller(gw, x, rc, &verdict, &err);
 }
 
 static void on_settled(void *arg, faas_code code, struct access_verdict *verdict,
@@ -239,7 +188,7 @@ static void on_settled(void *arg, faas_code code, struct access_verdict *verdict
 {
     http_exchange *x = arg;
 
-    if (admit(http_arg(x), x, code, verdict, err))
+    if (admit_caller(http_arg(x), x, code, verdict, err))
         dispatch(x);
 }
 
@@ -280,7 +229,7 @@ static void on_head(void *arg, http_exchange *x)
     faas_code rc = gw_match_route(x->method, x->path, &x->match, &err);
 
     read_trace(x);
-    if (!is_address_in_rate(gw, x))
+    if (!admit_address(gw, x))
         return;
     if (rc == FAAS_METHOD && strcmp(x->method, "OPTIONS") == 0) {
         http_header(x, "Allow", "%s, OPTIONS", x->match.allow);
@@ -327,7 +276,7 @@ static void on_done(void *arg, const http_exchange *x)
     const char *trace = x->fields[HTTP_TRACE];
     char path[GW_PATH_LOG_MAX], trace_id[FAAS_TRACE_ID];
 
-    (void)arg;
+    admit_done(arg, x);
     metrics_note(x);
     faas_trace_id(trace != NULL && x->is_trace_read ? trace : "", trace_id);
     gw_path_for_log(x->path, path, sizeof path);
@@ -352,6 +301,7 @@ static void on_share(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev;
     (void)events;
     rate_set_share(gw->users, gateways);
+    rate_set_share(gw->calls, gateways);
     rate_set_share(gw->addresses, gateways);
     rate_set_share(gw->bad_keys, gateways);
 }
@@ -444,6 +394,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_TRY(status_init(&gw->status, err));
     FAAS_TRY(open_access(gw, err));
     FAAS_TRY(rate_new(conf.rate_user, conf.rate_burst_s, RATE_ENTRIES, &gw->users, err));
+    FAAS_TRY(rate_new(0, 1, RATE_ENTRIES, &gw->calls, err));
     FAAS_TRY(rate_new(conf.rate_address, conf.rate_burst_s, RATE_ENTRIES, &gw->addresses, err));
     if (conf.listen_tls[0] != '\0')
         FAAS_TRY(http_tls_load(conf.cert_file, conf.key_file, err));
@@ -518,6 +469,8 @@ static void stop(void *state)
     queued_state_stop(gw);
     result_stop(gw);
     forward_stop(gw);
+    behalf_stop(gw);
+    quota_stop(gw);
     listing_stop(gw);
     faas_gather_flush(&gw->credits);
     http_close_begin(gw->http);
@@ -531,6 +484,7 @@ static void stop(void *state)
     access_unfollow(gw->access);
     faas_kv_close(gw->revocations);
     rate_free(gw->users);
+    rate_free(gw->calls);
     rate_free(gw->addresses);
 }
 
@@ -557,6 +511,8 @@ int main(int argc, char **argv)
     TAILQ_INIT(&gateway.forwards);
     TAILQ_INIT(&gateway.invokes);
     TAILQ_INIT(&gateway.listings);
+    TAILQ_INIT(&gateway.behalfs);
+    TAILQ_INIT(&gateway.quotas);
     TAILQ_INIT(&gateway.queued);
     TAILQ_INIT(&gateway.questions);
     TAILQ_INIT(&gateway.results);

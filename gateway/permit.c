@@ -16,6 +16,8 @@ static unsigned verb_of(enum gw_access access)
     case GW_DEPLOY:
         return FAAS_APIKEY_DEPLOY;
     case GW_PERSON:
+    case GW_ADMIN:
+    case GW_OTHER:
     case GW_PUBLIC:
     case GW_ANY:
         break;
@@ -107,6 +109,10 @@ faas_code permit_key(const struct gw_key *key, const struct gw_match *match, con
 
 faas_code permit_check(const http_exchange *x, faas_err *err)
 {
+    enum gw_access access = x->match.route->access;
+
+    if (x->key == NULL && (access == GW_ADMIN || access == GW_OTHER) && !x->standing.is_admin)
+        return faas_fail(err, FAAS_DENIED, "only an administrator of the platform can do this");
     if (x->key == NULL)
         return FAAS_OK;
     return permit_key(x->key, &x->match, x->query, x->body, x->body_len, err);

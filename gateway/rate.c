@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define SECOND_NS  UINT64_C(1000000000)
+#define MINUTE_S   60
 #define NEIGHBOURS 8 /* places a key may have */
 
 struct bucket {
@@ -82,37 +83,59 @@ static struct bucket *place_of(struct rate *rate, uint64_t hash)
     return fullest;
 }
 
-static int64_t look(struct rate *rate, const void *key, size_t len, uint64_t now_ns, bool takes)
+struct pace { /* of one key */
+    uint64_t step_ns, room_ns;
+};
+
+static int64_t look(struct rate *rate, const void *key, size_t len, uint64_t now_ns,
+                    struct pace pace, bool takes)
 {
-    uint64_t step_ns, room_ns, full_ns;
     struct bucket *bucket;
-    uint64_t hash;
+    uint64_t hash, full_ns;
     int64_t wait_s = 0;
 
-    if (rate->per_second == 0)
-        return 0;
-    step_ns = SECOND_NS * atomic_load(&rate->gateways) / (uint64_t)rate->per_second;
-    room_ns = SECOND_NS * (uint64_t)rate->burst_s;
-    if (room_ns < step_ns)
-        room_ns = step_ns;
+    if (pace.room_ns < pace.step_ns)
+        pace.room_ns = pace.step_ns;
     crypto_shorthash((unsigned char *)&hash, key, len, rate->hash_key);
     pthread_mutex_lock(&rate->mu);
     bucket = place_of(rate, hash);
-    full_ns = (bucket->full_ns > now_ns ? bucket->full_ns : now_ns) + step_ns;
-    if (full_ns > now_ns + room_ns)
-        wait_s = (int64_t)((full_ns - room_ns - now_ns + SECOND_NS - 1) / SECOND_NS);
+    full_ns = (bucket->full_ns > now_ns ? bucket->full_ns : now_ns) + pace.step_ns;
+    if (full_ns > now_ns + pace.room_ns)
+        wait_s = (int64_t)((full_ns - pace.room_ns - now_ns + SECOND_NS - 1) / SECOND_NS);
     else if (takes)
         bucket->full_ns = full_ns;
     pthread_mutex_unlock(&rate->mu);
     return wait_s;
 }
 
+static int64_t look_of_all(struct rate *rate, const void *key, size_t len, uint64_t now_ns,
+                           bool takes)
+{
+    struct pace pace = {.room_ns = SECOND_NS * (uint64_t)rate->burst_s};
+
+    if (rate->per_second == 0)
+        return 0;
+    pace.step_ns = SECOND_NS * atomic_load(&rate->gateways) / (uint64_t)rate->per_second;
+    return look(rate, key, len, now_ns, pace, takes);
+}
+
 int64_t rate_take(struct rate *rate, const void *key, size_t len, uint64_t now_ns)
 {
-    return look(rate, key, len, now_ns, true);
+    return look_of_all(rate, key, len, now_ns, true);
 }
 
 int64_t rate_wait(struct rate *rate, const void *key, size_t len, uint64_t now_ns)
 {
-    return look(rate, key, len, now_ns, false);
+    return look_of_all(rate, key, len, now_ns, false);
+}
+
+int64_t rate_take_minute(struct rate *rate, const void *key, size_t len, uint64_t now_ns,
+                         int64_t per_minute)
+{
+    struct pace pace = {.room_ns = MINUTE_S * SECOND_NS};
+
+    if (per_minute <= 0)
+        return MINUTE_S;
+    pace.step_ns = MINUTE_S * SECOND_NS * atomic_load(&rate->gateways) / (uint64_t)per_minute;
+    return look(rate, key, len, now_ns, pace, true);
 }

@@ -28,6 +28,9 @@ int64_t rate_limit(const struct rate *rate); /* of all gateways together, per se
 
 /* 0: allowed, and taken.  Otherwise nothing was taken: come back in so many seconds (at least 1). */
 FAAS_MUST_CHECK int64_t rate_take(struct rate *rate, const void *key, size_t len, uint64_t now_ns);
+/* With a limit of the key's own, instead of per_second: a minute's worth may come at once. */
+FAAS_MUST_CHECK int64_t rate_take_minute(struct rate *rate, const void *key, size_t len,
+                                         uint64_t now_ns, int64_t per_minute);
 /* The same look, and nothing is taken. */
 FAAS_MUST_CHECK int64_t rate_wait(struct rate *rate, const void *key, size_t len, uint64_t now_ns);
 

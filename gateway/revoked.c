@@ -20,6 +20,7 @@ struct user {
     SLIST_ENTRY(user) link;  /* while it is swept */
     int64_t generation;
     int64_t keys; /* how often API keys were ended */
+    struct faas_standing standing;
     size_t count;
     struct ended ended[];
 };
@@ -69,6 +70,7 @@ static faas_code parse(const char *id, const void *value, size_t len, struct use
     (void)snprintf(user->id, sizeof user->id, "%s", id);
     user->generation = json_integer_value(json_object_get(doc, "generation"));
     user->keys = json_integer_value(json_object_get(doc, "keys"));
+    faas_standing_read(doc, &user->standing);
     json_object_foreach (ended, jti, end) {
         struct ended *place = &user->ended[user->count++];
 
@@ -156,6 +158,20 @@ bool revoked_has(struct revoked *revoked, const struct faas_token_claims *claims
     return has;
 }
 
+void revoked_standing(struct revoked *revoked, const char *user, struct faas_standing *out_standing)
+{
+    struct user key, **found;
+
+    (void)snprintf(key.id, sizeof key.id, "%s", user);
+    pthread_rwlock_rdlock(&revoked->lock);
+    found = tfind(&key, &revoked->users, compare);
+    if (found != NULL)
+        *out_standing = (*found)->standing;
+    else
+        faas_standing_read(NULL, out_standing);
+    pthread_rwlock_unlock(&revoked->lock);
+}
+
 int64_t revoked_keys(struct revoked *revoked, const char *user)
 {
     struct user key, **found;
@@ -189,7 +205,8 @@ static void sweep_user(const void *node, VISIT visit, void *arg)
             user->ended[kept++] = user->ended[i];
     }
     user->count = kept;
-    if (kept == 0 && user->generation == 0 && user->keys == 0)
+    if (kept == 0 && user->generation == 0 && user->keys == 0 &&
+        faas_standing_is_plain(&user->standing))
         SLIST_INSERT_HEAD(&sweep->empty, user, link);
 }
 

@@ -1,6 +1,6 @@
 /* revoked.h - the tokens that count no more, kept up from the bucket "revocations".
  * Entries   per user: the generation its tokens must have reached, and single tokens with their
- *           ends (PROTOCOL.md section 6).  What has ended is forgotten.
+ *           ends (PROTOCOL.md section 6), and the user's standing.  What has ended is forgotten.
  * Threads   revoked_has: any; apply and sweep: one at a time.
  */
 #ifndef GATEWAY_REVOKED_H
@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "base/standing.h"
 #include "crypto/token.h"
 
 struct revoked {
@@ -21,6 +22,9 @@ void revoked_done(struct revoked *revoked);
  * that cannot be read: what was known of the user stays. */
 FAAS_MUST_CHECK faas_code revoked_apply(struct revoked *revoked, const char *key, const void *value,
                                         size_t len, faas_err *err);
+/* What administrators decided about that user. */
+void revoked_standing(struct revoked *revoked, const char *user,
+                      struct faas_standing *out_standing);
 /* How often API keys of that user were ended (access.h). */
 int64_t revoked_keys(struct revoked *revoked, const char *user);
 bool revoked_has(struct revoked *revoked, const struct faas_token_claims *claims);

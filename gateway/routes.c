@@ -103,6 +103,16 @@ const struct gw_route gw_routes[] = {
     {"DELETE", "/system/secrets",                         GW_SYS_UNSECRET, R(SECRET_DROP), GW_DEPLOY, QUERY,   WRITE_MS,   202, NULL},
     {"GET",    "/system/info",                            GW_SYS_INFO, NULL,           GW_ANY,    0,           0,          200, NULL},
 
+    {"GET",    "/v1/quota",                               GW_QUOTA,    R(QUOTA),       GW_READ,   QUERY,       READ_MS,    200, NULL},
+
+    {"GET",    "/v1/admin/users",                         GW_FORWARD,  A(ADMIN_USERS), GW_ADMIN,  QUERY,       READ_MS,    200, NULL},
+    {"GET",    "/v1/admin/users/{name}",                  GW_FORWARD,  A(ADMIN_USER),  GW_ADMIN,  QUERY,       READ_MS,    200, NULL},
+    {"PATCH",  "/v1/admin/users/{name}",                  GW_FORWARD,  A(ADMIN_SET),   GW_ADMIN,  CREDENTIALS, WRITE_MS,   200, NULL},
+    {"GET",    "/v1/admin/users/{name}/functions",        GW_FORWARD,  R(PAGE),        GW_OTHER,  QUERY,       READ_MS,    200, NULL},
+    {"GET",    "/v1/admin/users/{name}/calls",            GW_FORWARD,  R(CALLS),       GW_OTHER,  QUERY,       READ_MS,    200, NULL},
+    {"GET",    "/v1/admin/users/{name}/calls/{id}",       GW_FORWARD,  R(CALL),        GW_OTHER,  QUERY,       READ_MS,    200, NULL},
+    {"GET",    "/v1/admin/users/{name}/calls/{id}/logs",  GW_LOG,      R(CALL_LOG),    GW_OTHER,  QUERY,       READ_MS,    200, NULL},
+
     {"GET",    GW_HEALTHZ_PATH,                           GW_HEALTHZ,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {"GET",    "/openapi.yaml",                           GW_OPENAPI,  NULL,           GW_PUBLIC, 0,           0,          200, NULL},
     {.method = NULL},

@@ -26,6 +26,7 @@ enum gw_what {
     GW_ASYNC,     /* a call for the queue; the body is the argument */
     GW_RESULT,    /* the kept result of a queued call */
     GW_CANCEL,    /* end a call */
+    GW_QUOTA,     /* the caller's quotas, and what is used of them */
     GW_VALIDATE,  /* who the token says the caller is */
     GW_HEALTH,    /* one service: alive and answering on subject */
     GW_HEALTHZ,   /* all services alive */
@@ -42,7 +43,7 @@ enum gw_what {
     GW_SYS_UNSECRET,
     GW_SYS_INFO,
 };
-/* Who may.  A person's token may everything but what is GW_PUBLIC to all; an API key what its verbs
+/* Who may.  A person's token may everything but what is for administrators; an API key what its verbs
  * say.  A row that says nothing is closed to keys. */
 enum gw_access {
     GW_PERSON, /* nobody with a key */
@@ -51,6 +52,8 @@ enum gw_access {
     GW_INVOKE,
     GW_READ,
     GW_DEPLOY,
+    GW_ADMIN, /* an administrator; nobody with a key */
+    GW_OTHER, /* likewise; done as the user {name} would do it */
 };
 
 #define GW_HEALTHZ_PATH "/healthz"

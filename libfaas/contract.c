@@ -31,16 +31,16 @@
 static const struct faas_bus_user users[] = {
     {
         .service = "gateway",
-        .publish =
-            LIST(BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
-                 "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
-                 "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.auth.i.*.apikey_new",
-                 "faas.auth.i.*.apikey_end", "faas.publisher.i.*.call", "faas.publisher.i.*.cancel",
-                 "faas.publisher.i.*.fence", "faas.publisher.i.*.queue",
-                 "faas.publisher.i.*.redrive", FAAS_SUBJ_PUBLISHER_STATE,
-                 FAAS_SUBJ_PUBLISHER_RESULT, "faas.publisher.dead.*", "faas.spawner.i.*.cancel",
-                 "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
-                 BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
+        .publish = LIST(
+            BASE_PUBLISH("gateway"), "faas.auth.*", "faas.registry.*", "faas.*.health",
+            "faas.registry.i.*.*", "faas.auth.i.*.register", "faas.auth.i.*.login",
+            "faas.auth.i.*.logout", "faas.auth.i.*.password", "faas.auth.i.*.apikey_new",
+            "faas.auth.i.*.apikey_end", "faas.auth.i.*.admin_set", "faas.publisher.i.*.call",
+            "faas.publisher.i.*.cancel", "faas.publisher.i.*.fence", "faas.publisher.i.*.queue",
+            "faas.publisher.i.*.redrive", FAAS_SUBJ_PUBLISHER_STATE, FAAS_SUBJ_PUBLISHER_RESULT,
+            FAAS_SUBJ_PUBLISHER_QUOTA, "faas.publisher.dead.*", "faas.spawner.i.*.cancel",
+            "faas.spawner.i.*.fence", "$SRV.>", "_INBOX_spawner.>", "_INBOX_publisher.>",
+            BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS)),
         .subscribe = LIST(BASE_SUBSCRIBE("gateway"), FEED(FAAS_BUCKET_REVOCATIONS)),
         .allow_responses = true,
     },
@@ -72,6 +72,7 @@ static const struct faas_bus_user users[] = {
         .publish =
             LIST(BASE_PUBLISH("publisher"), BUCKET_READ(FAAS_BUCKET_FUNCTIONS),
                  BUCKET_PEEK(FAAS_BUCKET_FUNCTIONS), BUCKET_FEED(FAAS_BUCKET_FUNCTIONS),
+                 BUCKET_READ(FAAS_BUCKET_REVOCATIONS), BUCKET_FEED(FAAS_BUCKET_REVOCATIONS),
                  BUCKET_READ(FAAS_BUCKET_RECORDS), BUCKET_WRITE(FAAS_BUCKET_RECORDS),
                  "faas.spawner.i.*.call", "faas.spawner.i.*.cancel", "faas.spawner.i.*.fence",
                  "faas.spawner.i.*.prepare", "faas.publisher.i.*.cancel",
@@ -80,7 +81,7 @@ static const struct faas_bus_user users[] = {
                  STREAM_USE(FAAS_STREAM_RESULTS), "res.>", STREAM_USE(FAAS_STREAM_KEYS), "key.>",
                  STREAM_USE(FAAS_STREAM_DEAD), "dead.>"),
         .subscribe = LIST(BASE_SUBSCRIBE("publisher"), "faas.publisher.>", "faas.call.>",
-                          FEED(FAAS_BUCKET_FUNCTIONS)),
+                          FEED(FAAS_BUCKET_FUNCTIONS), FEED(FAAS_BUCKET_REVOCATIONS)),
         .allow_responses = true,
     },
     {

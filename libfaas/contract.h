@@ -29,14 +29,16 @@
 #define FAAS_H_LOST        "Faas-Lost" /* how many owners of the call died when it may have begun */
 #define FAAS_H_AGAIN       "Faas-Again" /* "1": another instance may have done it, and is gone */
 #define FAAS_H_TRACE       "traceparent"
-#define FAAS_H_TOKEN       "Faas-Token"         /* jti of the caller's token, to auth only */
-#define FAAS_H_USERNAME    "Faas-User-Name"     /* the caller's, to auth only */
-#define FAAS_H_TOKEN_END   "Faas-Token-Expires" /* its exp, seconds since 1970 */
-#define FAAS_H_CODE        "Faas-Code"          /* slug, on errors */
-#define FAAS_H_COMPONENT   "Faas-Component"     /* who failed, on errors */
-#define FAAS_H_RETRY_AFTER "Faas-Retry-After-S" /* with busy: seconds */
-#define FAAS_H_CLIENT      "Faas-Client"        /* the client's address, to auth only */
-#define FAAS_H_RECEIPTS    "Faas-Receipts"      /* "many": the answer may come with others' */
+#define FAAS_H_TOKEN       "Faas-Token"            /* jti of the caller's token, to auth only */
+#define FAAS_H_USERNAME    "Faas-User-Name"        /* the caller's, to auth only */
+#define FAAS_H_TOKEN_END   "Faas-Token-Expires"    /* its exp, seconds since 1970 */
+#define FAAS_H_GENERATION  "Faas-Token-Generation" /* its gen, to auth only */
+#define FAAS_H_FUNCTIONS   "Faas-Quota-Functions" /* the caller's own quota, to the registry only */
+#define FAAS_H_CODE        "Faas-Code"            /* slug, on errors */
+#define FAAS_H_COMPONENT   "Faas-Component"       /* who failed, on errors */
+#define FAAS_H_RETRY_AFTER "Faas-Retry-After-S"   /* with busy: seconds */
+#define FAAS_H_CLIENT      "Faas-Client"          /* the client's address, to auth only */
+#define FAAS_H_RECEIPTS    "Faas-Receipts"        /* "many": the answer may come with others' */
 #define FAAS_H_SERVICE_ERR "Nats-Service-Error"
 #define FAAS_H_SERVICE_NUM "Nats-Service-Error-Code"
 #define FAAS_PROTO         "1"
@@ -62,6 +64,10 @@
 #define FAAS_SUBJ_AUTH_APIKEY_LIST  "faas.auth.apikey_list"
 #define FAAS_SUBJ_AUTH_APIKEY_END   "faas.auth.apikey_end"
 #define FAAS_SUBJ_AUTH_APIKEY_CHECK "faas.auth.apikey_check" /* the gateway's own question */
+#define FAAS_SUBJ_AUTH_ADMIN_USERS  "faas.auth.admin_users"  /* an administrator's */
+#define FAAS_SUBJ_AUTH_ADMIN_USER   "faas.auth.admin_user"
+#define FAAS_SUBJ_AUTH_ADMIN_SET    "faas.auth.admin_set"
+#define FAAS_SUBJ_AUTH_ADMIN_WHOIS  "faas.auth.admin_whois" /* the gateway's own question */
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_AUTH_END_KEYS     "faas.auth.op.endkeys"
 #define FAAS_SUBJ_AUTH_INVITE       "faas.auth.op.invite" /* the operator's; not a gateway's */
@@ -83,7 +89,8 @@
 #define FAAS_SUBJ_REGISTRY_CALLS       "faas.registry.calls" /* {"items","next_cursor"} of records */
 #define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
 #define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
-#define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets"  /* {"items","next_cursor"} */
+#define FAAS_SUBJ_REGISTRY_QUOTA       "faas.registry.quota"
+#define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets" /* {"items","next_cursor"} */
 #define FAAS_SUBJ_REGISTRY_SECRET_SET  "faas.registry.secret_set"
 #define FAAS_SUBJ_REGISTRY_SECRET_DROP "faas.registry.secret_remove"
 #define FAAS_SUBJ_REGISTRY_LOGINS      "faas.registry.logins" /* of image registries */
@@ -100,6 +107,7 @@
 #define FAAS_SUBJ_PUBLISHER_QUEUE      "faas.publisher.i.%s.queue"
 #define FAAS_SUBJ_PUBLISHER_STATE      "faas.publisher.state"
 #define FAAS_SUBJ_PUBLISHER_RESULT     "faas.publisher.result"
+#define FAAS_SUBJ_PUBLISHER_QUOTA      "faas.publisher.quota"
 #define FAAS_SUBJ_PUBLISHER_ENDED      "faas.publisher.ended" /* every publisher hears it */
 #define FAAS_SUBJ_PUBLISHER_DEAD       "faas.publisher.dead.list"
 #define FAAS_SUBJ_PUBLISHER_SHOW       "faas.publisher.dead.show"

@@ -56,9 +56,10 @@ void faas_kv_last_async(faas_kv *kv, uint64_t deadline_ns, faas_kv_done *done, v
     run_async(kv, faas_kv_op_new(kv, FAAS_KV_LAST, "", deadline_ns), done, arg);
 }
 
-static struct faas_kv_op *next_op(faas_kv *kv, uint64_t from, uint64_t deadline_ns)
+static struct faas_kv_op *next_op(faas_kv *kv, const char *under, uint64_t from,
+                                  uint64_t deadline_ns)
 {
-    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_NEXT, "", deadline_ns);
+    struct faas_kv_op *op = faas_kv_op_new(kv, FAAS_KV_NEXT, under, deadline_ns);
 
     if (op != NULL)
         op->from = from;
@@ -68,7 +69,7 @@ static struct faas_kv_op *next_op(faas_kv *kv, uint64_t from, uint64_t deadline_
 void faas_kv_next_async(faas_kv *kv, uint64_t from, uint64_t deadline_ns, faas_kv_done *done,
                         void *arg)
 {
-    run_async(kv, next_op(kv, from, deadline_ns), done, arg);
+    run_async(kv, next_op(kv, "", from, deadline_ns), done, arg);
 }
 
 /* NULL without memory. */
@@ -204,7 +205,13 @@ static faas_code wait_for(struct faas_kv_op *take_op, struct faas_kv_entry *out_
 faas_code faas_kv_next(faas_kv *kv, uint64_t from, uint64_t deadline_ns,
                        struct faas_kv_change *out_change, faas_err *err)
 {
-    return wait_with(next_op(kv, from, deadline_ns), out_change, &out_change->entry, err);
+    return faas_kv_next_of(kv, "", from, deadline_ns, out_change, err);
+}
+
+faas_code faas_kv_next_of(faas_kv *kv, const char *under, uint64_t from, uint64_t deadline_ns,
+                          struct faas_kv_change *out_change, faas_err *err)
+{
+    return wait_with(next_op(kv, under, from, deadline_ns), out_change, &out_change->entry, err);
 }
 
 faas_code faas_kv_get(faas_kv *kv, const char *key, uint64_t deadline_ns,

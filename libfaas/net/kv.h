@@ -73,6 +73,10 @@ struct faas_kv_change {
 /* The first one at or after a revision, from the leader; NOT_FOUND when there is none. */
 FAAS_MUST_CHECK faas_code faas_kv_next(faas_kv *kv, uint64_t from, uint64_t deadline_ns,
                                        struct faas_kv_change *out_change, faas_err *err);
+/* The same of keys that are `under` ("n.") and one more word. */
+FAAS_MUST_CHECK faas_code faas_kv_next_of(faas_kv *kv, const char *under, uint64_t from,
+                                          uint64_t deadline_ns, struct faas_kv_change *out_change,
+                                          faas_err *err);
 /* The bucket's newest revision, 0 when nothing was ever written. */
 FAAS_MUST_CHECK faas_code faas_kv_last(faas_kv *kv, uint64_t deadline_ns, uint64_t *out_revision,
                                        faas_err *err);

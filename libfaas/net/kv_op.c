@@ -302,7 +302,10 @@ static void start_read(struct faas_kv_op *op)
     (void)snprintf(subject, sizeof subject, "$JS.API.STREAM.MSG.GET.KV_%s", op->kv->bucket);
     /* ">" alone is answered at once; "$KV.<bucket>.>" means the same here, but makes the server
      * look at every key of the bucket, for each reader's question four times a second. */
-    if (op->kind == FAAS_KV_NEXT)
+    if (op->kind == FAAS_KV_NEXT && op->key[0] != '\0')
+        (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"$KV.%s.%s*\"}",
+                       op->from, op->kv->bucket, op->key);
+    else if (op->kind == FAAS_KV_NEXT)
         (void)snprintf(body, sizeof body, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", op->from);
     else if (op->kind == FAAS_KV_LAST)
         (void)snprintf(body, sizeof body, "{\"last_by_subj\":\">\"}");

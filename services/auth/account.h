@@ -17,6 +17,7 @@
 #include "base/id.h"
 #include "base/json.h"
 #include "base/name.h"
+#include "base/standing.h"
 #include "crypto/password.h"
 
 #define ACCOUNT_KEY_MAX      80   /* with NUL: "n." and 64 hex digits */
@@ -32,9 +33,10 @@ struct account {
     char username[FAAS_USER_NAME_MAX + 1]; /* folded */
     char password[FAAS_PASSWORD_HASH_MAX]; /* argon2id */
     int64_t created_at;                    /* milliseconds since 1970 */
-    int64_t generation;                    /* of the sessions; kept apart: sessions.h */
-    uint64_t revision;                     /* of the stored value; 0: not stored yet */
-    char made_by[FAAS_UUID_TEXT];          /* the registration; "" when it is not known */
+    int64_t generation; /* of the sessions; kept apart, as the next: sessions.h */
+    struct faas_standing standing;
+    uint64_t revision;            /* of the stored value; 0: not stored yet */
+    char made_by[FAAS_UUID_TEXT]; /* the registration; "" when it is not known */
 };
 
 struct account_change {

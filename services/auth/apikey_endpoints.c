@@ -26,6 +26,30 @@ static faas_code caller_of(const struct faas_call *call, struct account *out_acc
     return FAAS_OK;
 }
 
+/* Did the session that asks end meanwhile?  Looked at behind the write: whoever ends all keys ends
+ * the sessions before, so a key that this look lets pass was there when all were ended. */
+static faas_code check_session(const struct auth *auth, const struct faas_call *call,
+                               const char *key_id, faas_err *err)
+{
+    const char *jti = faas_msg_header(call->msg, FAAS_H_TOKEN);
+    struct faas_token_claims claims = {
+        .generation = faas_msg_header_int(call->msg, FAAS_H_GENERATION, INT64_MAX)};
+    uint64_t revision = 0;
+    bool has_ended = false;
+
+    if (jti != NULL)
+        (void)snprintf(claims.jti, sizeof claims.jti, "%s", jti);
+    FAAS_TRY(store_has_ended(&auth->store, call->ctx->user, &claims, call->ctx->deadline_ns,
+                             &has_ended, err));
+    if (!has_ended)
+        return FAAS_OK;
+    FAAS_TRY(apikey_store_end(&auth->store, call->ctx->user, key_id, call->ctx->deadline_ns,
+                              &revision, err));
+    apikey_store_forget(&auth->store, key_id);
+    return faas_fail(err, FAAS_UNAUTHENTICATED,
+                     "the session ended meanwhile, and no key was made; log in again");
+}
+
 /* faas.auth.apikey_new: the only answer that ever holds the key. */
 faas_code apikey_on_new(void *state, const struct faas_call *call, json_t **out_reply,
                         faas_err *err)
@@ -47,6 +71,7 @@ faas_code apikey_on_new(void *state, const struct faas_call *call, json_t **out_
         return faas_fail_sys(err, ENOMEM, "encode reply");
     FAAS_TRY(apikey_store_add(&auth->store, &owner, &key, auth->apikeys_max, call->ctx->deadline_ns,
                               err));
+    FAAS_TRY(check_session(auth, call, key.id, err));
     *out_reply = FAAS_STEAL(reply);
     return FAAS_OK;
 }
@@ -193,6 +218,8 @@ faas_code apikey_on_check(void *state, const struct faas_call *call, json_t **ou
                                 &is_match, err));
     if (!is_match)
         return faas_fail(err, FAAS_UNAUTHENTICATED, "there is no such API key");
+    if (found.is_disabled)
+        return faas_fail(err, FAAS_DENIED, AUTH_DISABLED);
     *out_reply = answer_of(&found);
     if (*out_reply == NULL)
         return faas_fail_sys(err, ENOMEM, "encode reply");

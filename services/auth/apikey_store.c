@@ -142,17 +142,21 @@ bool apikey_store_has_ended(const struct store *store, const char *id,
 
 /* ---- use ---- */
 
-static faas_code read_ends(const struct store *store, const char *user, uint64_t deadline_ns,
-                           int64_t *out_ends, faas_err *err)
+static faas_code read_ends(const struct store *store, struct apikey_found *found,
+                           uint64_t deadline_ns, faas_err *err)
 {
+    struct faas_standing standing;
     char key[ACCOUNT_KEY_MAX];
     struct faas_kv_entry entry = {0};
     bool is_found;
     faas_code rc;
 
-    account_user_key(user, key);
+    account_user_key(found->user, key);
     FAAS_TRY(store_look_up(store->revocations, key, deadline_ns, &entry, &is_found, err));
-    rc = sessions_keys(entry.value, entry.len, out_ends, err);
+    rc = sessions_keys(entry.value, entry.len, &found->ends, err);
+    if (rc == FAAS_OK)
+        rc = sessions_standing(entry.value, entry.len, &standing, err);
+    found->is_disabled = rc == FAAS_OK && standing.is_disabled;
     faas_kv_entry_done(&entry);
     return rc;
 }
@@ -167,7 +171,7 @@ faas_code apikey_store_check(const struct store *store, const char *id, const ch
     faas_code rc;
 
     FAAS_TRY(owner_of(store, id, deadline_ns, out_found->user, err));
-    FAAS_TRY(read_ends(store, out_found->user, deadline_ns, &out_found->ends, err));
+    FAAS_TRY(read_ends(store, out_found, deadline_ns, err));
     apikey_keys_key(out_found->user, key);
     FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, &is_found, err));
     rc = apikey_find(entry.value, entry.len, id, hash, &out_found->key, &out_found->owner,

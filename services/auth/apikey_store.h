@@ -18,7 +18,8 @@ struct apikey_found {
     char user[FAAS_UUID_TEXT];
     struct apikey_owner owner;
     struct apikey key;
-    int64_t ends; /* of the user's keys, counted before */
+    int64_t ends;     /* of the user's keys, counted before */
+    bool is_disabled; /* the user */
 };
 
 FAAS_MUST_CHECK faas_code apikey_store_add(const struct store *store, const struct account *owner,

@@ -39,6 +39,14 @@ extern const struct faas_endpoint auth_endpoints[];
 FAAS_MUST_CHECK faas_code auth_wait_ended(const struct auth *auth, uint64_t revision,
                                           uint64_t deadline_ns, faas_err *err);
 
+#define AUTH_DISABLED "this account is disabled; ask an administrator of the platform"
+
+/* admin.c */
+faas_handler admin_on_users, admin_on_user, admin_on_set, admin_on_whois;
+/* Makes the first administrator, unless the name is taken; the password is the file's first line. */
+FAAS_MUST_CHECK faas_code admin_make_first(const struct auth *auth, const char *name,
+                                           const char *file, uint64_t deadline_ns, faas_err *err);
+
 /* apikey_endpoints.c */
 faas_handler apikey_on_new, apikey_on_list, apikey_on_end, apikey_on_check;
 FAAS_MUST_CHECK faas_code apikey_end_all(const struct auth *auth, const struct faas_ctx *ctx,

@@ -220,6 +220,8 @@ static faas_code on_login(void *state, const struct faas_call *call, json_t **ou
     FAAS_TRY(verify_throttled(auth, call, &req, &account, &is_match, err));
     if (!is_match)
         return refuse(err);
+    if (account.standing.is_disabled)
+        return faas_fail(err, FAAS_DENIED, AUTH_DISABLED);
     return give_token(auth, &account, out_reply, err);
 }
 
@@ -454,6 +456,35 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = apikey_on_check,
+    },
+    {
+        .name = "admin_users",
+        .subject = FAAS_SUBJ_AUTH_ADMIN_USERS,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = admin_on_users,
+    },
+    {
+        .name = "admin_user",
+        .subject = FAAS_SUBJ_AUTH_ADMIN_USER,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = admin_on_user,
+    },
+    {
+        .name = "admin_set",
+        .is_once = true,
+        .subject = FAAS_SUBJ_AUTH_ADMIN_SET,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = admin_on_set,
+    },
+    {
+        .name = "admin_whois",
+        .subject = FAAS_SUBJ_AUTH_ADMIN_WHOIS,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = admin_on_whois,
     },
     {
         .name = "invite",

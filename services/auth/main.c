@@ -18,6 +18,7 @@
 #define THREADS       16 /* most of them wait for the store or for their turn to hash */
 
 static struct {
+    char *admin, *admin_file;
     char *key_files, *password_policy, *signup;
     int64_t ttl_s, hash_memory_mb, signup_per_address, signup_accounts;
     int64_t apikeys_max, apikey_life_s;
@@ -28,6 +29,10 @@ static const struct faas_option options[] = {
         conf.key_files, "AUTH_KEY_FILES", NULL,
         "signing keys (EC P-256, PEM, mode 0600), comma-separated, newest first; a file put "
         "in the place of one is taken over without a restart"),
+    FAAS_OPT_STR(conf.admin_file, "AUTH_ADMIN_FILE", "",
+                 "file with the password of the first administrator (mode 0600), who is made at "
+                 "the start unless the name is taken; empty: none is made"),
+    FAAS_OPT_STR(conf.admin, "AUTH_ADMIN", "admin", "the first administrator's name"),
     FAAS_OPT_INT(conf.ttl_s, "TOKEN_TTL", "43200", 1, 31536000, "life of a token in seconds"),
     FAAS_OPT_INT(conf.apikeys_max, "API_KEYS_PER_USER", "50", 0, 200,
                  "API keys a user may have, expired ones counted; 0: none can be made"),
@@ -162,6 +167,9 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     keys_watch(self->keys, rt->loop, rt->pool);
     self->loop = rt->loop;
     self->store.rpc = rt->rpc;
+    if (conf.admin_file[0] != '\0')
+        FAAS_TRY(admin_make_first(self, conf.admin, conf.admin_file,
+                                  faas_deadline_in_ms(STORE_WAIT_MS), err));
     faas_loop_post(rt->loop, begin_share, self);
     faas_loop_post(rt->loop, begin_pulse, self);
     return FAAS_OK;

@@ -98,19 +98,19 @@ faas_code store_add(const struct store *store, const struct account *account, ui
     return faas_fail(err, FAAS_CONFLICT, "username: taken; choose another one");
 }
 
-static faas_code read_generation(faas_kv *kv, const char *user, uint64_t deadline_ns,
-                                 int64_t *out_generation, faas_err *err)
+faas_code store_standing(const struct store *store, const char *user, uint64_t deadline_ns,
+                         int64_t *out_generation, struct faas_standing *out_standing, faas_err *err)
 {
     char key[ACCOUNT_KEY_MAX];
     struct faas_kv_entry entry = {0};
     bool is_found;
-    faas_code rc = FAAS_OK;
+    faas_code rc;
 
     account_user_key(user, key);
-    FAAS_TRY(store_look_up(kv, key, deadline_ns, &entry, &is_found, err));
-    *out_generation = 0;
-    if (is_found)
-        rc = sessions_generation(entry.value, entry.len, out_generation, err);
+    FAAS_TRY(store_look_up(store->revocations, key, deadline_ns, &entry, &is_found, err));
+    rc = sessions_generation(entry.value, entry.len, out_generation, err);
+    if (rc == FAAS_OK)
+        rc = sessions_standing(entry.value, entry.len, out_standing, err);
     faas_kv_entry_done(&entry);
     return rc;
 }
@@ -121,6 +121,7 @@ faas_code store_find(const struct store *store, const char *folded_name, uint64_
     char key[ACCOUNT_KEY_MAX], id[FAAS_UUID_TEXT];
     struct faas_kv_entry entry = {0};
     bool has_name, has_user;
+    struct faas_standing standing;
     int64_t generation;
     faas_code rc = FAAS_OK;
 
@@ -133,12 +134,13 @@ faas_code store_find(const struct store *store, const char *folded_name, uint64_
     faas_kv_entry_done(&entry);
     FAAS_TRY(rc);
 
-    FAAS_TRY(read_generation(store->revocations, id, deadline_ns, &generation, err));
+    FAAS_TRY(store_standing(store, id, deadline_ns, &generation, &standing, err));
     account_user_key(id, key);
     FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, &has_user, err));
     if (has_user)
         rc = account_parse_user(entry.value, entry.len, id, out_account, err);
     out_account->generation = generation;
+    out_account->standing = standing;
     out_account->revision = entry.revision;
     faas_kv_entry_done(&entry);
     FAAS_TRY(rc);
@@ -245,6 +247,22 @@ faas_code store_change(faas_kv *kv, const char *key, store_edit *edit, const voi
     return rc;
 }
 
+faas_code store_has_ended(const struct store *store, const char *user,
+                          const struct faas_token_claims *claims, uint64_t deadline_ns,
+                          bool *out_has_ended, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+    struct faas_kv_entry entry = {0};
+    bool is_found;
+    faas_code rc;
+
+    account_user_key(user, key);
+    FAAS_TRY(store_look_up(store->revocations, key, deadline_ns, &entry, &is_found, err));
+    rc = sessions_has_ended(entry.value, entry.len, claims, out_has_ended, err);
+    faas_kv_entry_done(&entry);
+    return rc;
+}
+
 static faas_code end_session(const void *arg, const void *value, size_t len, json_t **out_record,
                              faas_err *err)
 {
@@ -260,4 +278,63 @@ faas_code store_end_sessions(const struct store *store, const char *user,
     account_user_key(user, key);
     return store_change(store->revocations, key, end_session, session, deadline_ns, out_revision,
                         err);
+}
+
+/* ---- what administrators do ---- */
+
+static faas_code set_standing(const void *arg, const void *value, size_t len, json_t **out_record,
+                              faas_err *err)
+{
+    return sessions_set_standing(value, len, arg, out_record, err);
+}
+
+faas_code store_set_standing(const struct store *store, const char *user,
+                             const struct sessions_change *change, uint64_t deadline_ns,
+                             uint64_t *out_revision, faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX];
+
+    account_user_key(user, key);
+    return store_change(store->revocations, key, set_standing, change, deadline_ns, out_revision,
+                        err);
+}
+
+/* The account that a name's entry leads to. */
+static faas_code read_listed(const struct store *store, const struct faas_kv_entry *name,
+                             uint64_t deadline_ns, struct account *out_account, bool *out_is_found,
+                             faas_err *err)
+{
+    char key[ACCOUNT_KEY_MAX], id[FAAS_UUID_TEXT];
+    struct faas_kv_entry entry = {0};
+    faas_code rc = FAAS_OK;
+
+    FAAS_TRY(account_parse_name(name->value, name->len, id, err));
+    account_user_key(id, key);
+    FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, out_is_found, err));
+    if (*out_is_found)
+        rc = account_parse_user(entry.value, entry.len, id, out_account, err);
+    faas_kv_entry_done(&entry);
+    FAAS_TRY(rc);
+    return store_standing(store, id, deadline_ns, &out_account->generation, &out_account->standing,
+                          err);
+}
+
+/* A name's entry is written once, so the order is that of the registrations. */
+faas_code store_next(const struct store *store, uint64_t *at, uint64_t deadline_ns,
+                     struct account *out_account, faas_err *err)
+{
+    bool is_found = false;
+
+    while (!is_found) {
+        struct faas_kv_change change = {.key = ""};
+        faas_code rc = faas_kv_next_of(store->users, "n.", *at + 1, deadline_ns, &change, err);
+
+        FAAS_TRY(rc);
+        *at = change.entry.revision;
+        if (!change.is_delete)
+            rc = read_listed(store, &change.entry, deadline_ns, out_account, &is_found, err);
+        faas_kv_entry_done(&change.entry);
+        FAAS_TRY(rc);
+    }
+    return FAAS_OK;
 }

@@ -53,6 +53,24 @@ FAAS_MUST_CHECK faas_code store_end_sessions(const struct store *store, const ch
                                              const struct session *session, uint64_t deadline_ns,
                                              uint64_t *out_revision, faas_err *err);
 
+FAAS_MUST_CHECK faas_code store_has_ended(const struct store *store, const char *user,
+                                          const struct faas_token_claims *claims,
+                                          uint64_t deadline_ns, bool *out_has_ended, faas_err *err);
+
+/* ---- what administrators see and do ---- */
+FAAS_MUST_CHECK faas_code store_standing(const struct store *store, const char *user,
+                                         uint64_t deadline_ns, int64_t *out_generation,
+                                         struct faas_standing *out_standing, faas_err *err);
+/* *out_revision: of "revocations". */
+FAAS_MUST_CHECK faas_code store_set_standing(const struct store *store, const char *user,
+                                             const struct sessions_change *change,
+                                             uint64_t deadline_ns, uint64_t *out_revision,
+                                             faas_err *err);
+/* The first account behind *at (0: from the first one), in the order of registration; *at is then
+ * its place.  NOT_FOUND: there is none. */
+FAAS_MUST_CHECK faas_code store_next(const struct store *store, uint64_t *at, uint64_t deadline_ns,
+                                     struct account *out_account, faas_err *err);
+
 /* ---- one record ---- */
 /* NOT_FOUND is an answer here, not a failure: *out_is_found false, *out_entry empty. */
 FAAS_MUST_CHECK faas_code store_look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,

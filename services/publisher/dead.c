@@ -319,7 +319,7 @@ static void on_letter(void *arg, faas_code code, const struct faas_stream_msg *m
         return;
     }
     if (code == FAAS_OK && faas_envelope_open(msg->data, msg->len, &env, &why) == FAAS_OK &&
-        jobs_check_room(ask->jobs, ask->ctx.tenant, env.len, &why) == FAAS_OK)
+        jobs_check_room(ask->jobs, &ask->ctx, env.len, &why) == FAAS_OK)
         job = job_again(ask, &env, &why);
     if (job == NULL) {
         refuse(ask, &why);

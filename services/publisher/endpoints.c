@@ -101,16 +101,25 @@ static faas_code check_room(const struct publisher *pub, const faas_msg *msg, fa
     return FAAS_OK;
 }
 
+int64_t publisher_calls_cap(const struct publisher *pub, const char *user)
+{
+    int64_t platform = pub->conf.tenant_concurrency > 0 ? pub->conf.tenant_concurrency : INT64_MAX;
+    struct faas_standing standing;
+
+    standings_of(&pub->standings, user, &standing);
+    return faas_quota_of(&standing, FAAS_QUOTA_CONCURRENCY, platform);
+}
+
 /* Enters the call into the book; from then on finish.c ends it. */
 static faas_code enter(struct live *call, const struct faas_ctx *ctx, faas_err *err)
 {
     struct publisher *pub = call->pub;
-    const struct usage_caps caps = {.calls = pub->conf.tenant_concurrency,
-                                    .bytes = ((size_t)pub->conf.calls_mb << 20) / 2};
+    struct usage_caps caps = {.bytes = ((size_t)pub->conf.calls_mb << 20) / 2};
     size_t len = faas_msg_len(call->msg);
 
     FAAS_TRY(check_room(pub, call->msg, err));
     FAAS_TRY(read_call(call, ctx, err));
+    caps.calls = publisher_calls_cap(pub, call->user);
     FAAS_TRY(usage_enter(&pub->usage, call->tenant, len, &caps, &call->usage, err));
     call->inbox = strdup(faas_msg_reply(call->msg));
     if (call->inbox == NULL)
@@ -424,6 +433,28 @@ static void on_use(void *state, faas_msg *take_msg)
     metric_count(M_MALFORMED);
 }
 
+/* The caller's quotas that publishers keep to. */
+static void on_quota(void *state, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    struct publisher *pub = state;
+    struct faas_standing standing;
+    struct faas_ctx ctx;
+    int64_t calls;
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    faas_ctx_from_msg(msg, FAAS_TIMEOUT_MS, &ctx);
+    standings_of(&pub->standings, ctx.user, &standing);
+    calls = publisher_calls_cap(pub, ctx.user);
+    doc = json_pack("{s:{s:o, s:I}, s:{s:I}}", faas_quota_name(FAAS_QUOTA_CONCURRENCY), "limit",
+                    calls != INT64_MAX ? json_integer(calls) : json_null(), "used",
+                    (json_int_t)usage_calls(&pub->usage, ctx.tenant),
+                    faas_quota_name(FAAS_QUOTA_QUEUED_BYTES), "limit",
+                    (json_int_t)faas_quota_of(&standing, FAAS_QUOTA_QUEUED_BYTES,
+                                              pub->jobs->conf.tenant_mb << 20));
+    faas_rpc_answer_json(pub->rt->rpc, msg, doc);
+}
+
 /* Events stay on the lane that is not drained: running calls end through them. */
 const struct faas_endpoint publisher_endpoints[] = {
     {.name = "call",
@@ -451,6 +482,12 @@ const struct faas_endpoint publisher_endpoints[] = {
      .body_max = CALL_MESSAGE_MAX,
      .on_message = jobs_on_queue,
      .lane = FAAS_DATA},
+    {.name = "quota",
+     .subject = FAAS_SUBJ_PUBLISHER_QUOTA,
+     .queue = FAAS_QUEUE,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = on_quota,
+     .lane = FAAS_CONTROL},
     {.name = "state",
      .subject = FAAS_SUBJ_PUBLISHER_STATE,
      .queue = FAAS_QUEUE,

@@ -118,7 +118,8 @@ static void wait_for_enabling(struct job *job)
 {
     if (faas_wall_ms() - job->state.queued_ms >= JOB_AGE_MS)
         job_fail(job, FAAS_UNAVAILABLE,
-                 "the function has been disabled for as long as a queued call may wait");
+                 "the function, or the account, has been disabled for as long as a queued call may "
+                 "wait");
     else
         rest(job, DISABLED_LOOK_MS);
 }
@@ -154,8 +155,14 @@ static void find_record(struct job *job)
     struct resolve *resolve = &job->jobs->pub->resolve;
     const struct resolve_want want = {
         .tenant = job->state.tenant, .ref = &job->ref, .call_id = job->state.id};
+    struct faas_standing standing;
     struct record *rec;
 
+    standings_of(&job->jobs->pub->standings, job->state.user, &standing);
+    if (standing.is_disabled) {
+        wait_for_enabling(job);
+        return;
+    }
     job->ref = (struct faas_function_ref){.version = job->state.version};
     memcpy(job->ref.name, job->state.name, sizeof job->ref.name);
     rec = resolve_now(resolve, &want);
@@ -289,7 +296,8 @@ static struct live *live_new(struct job *job)
 static faas_code enter(struct job *job, struct live *call, faas_err *err)
 {
     struct publisher *pub = job->jobs->pub;
-    const struct usage_caps caps = {.calls = pub->conf.tenant_concurrency, .bytes = SIZE_MAX};
+    const struct usage_caps caps = {.calls = publisher_calls_cap(pub, call->user),
+                                    .bytes = SIZE_MAX};
 
     FAAS_TRY(usage_enter(&pub->usage, call->tenant, 0, &caps, &call->usage, err));
     if (book_add(&pub->book, &call->page, err) != FAAS_OK) {
@@ -357,13 +365,21 @@ static void rest(struct job *job, int64_t ms)
     job_arm(job, ms, after_rest);
 }
 
+static bool is_at_cap(const struct job *job)
+{
+    struct publisher *pub = job->jobs->pub;
+
+    return room_is_at_cap(pub, job->rec) ||
+           usage_calls(&pub->usage, job->state.tenant) >= publisher_calls_cap(pub, job->state.user);
+}
+
 static void ready(struct job *job)
 {
     if (job->is_cancelled)
         job_cancel(job);
     else if (job->rec == NULL)
         find_record(job);
-    else if (!job->state.is_started && room_is_at_cap(job->jobs->pub, job->rec))
+    else if (!job->state.is_started && is_at_cap(job))
         rest(job, CAP_LOOK_MS); /* unmarked: a change of the function still finds it */
     else if (job->arg == NULL)
         job_need_argument(job, ready);

@@ -222,30 +222,42 @@ void job_own(struct job *job)
 
 /* ---- the message ---- */
 
-faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes, faas_err *err)
+static faas_code check_quota(const struct jobs *jobs, const struct faas_ctx *ctx, size_t bytes,
+                             faas_err *err)
+{
+    const struct job_user *user = job_lines_of(&jobs->lines, ctx->tenant);
+    struct faas_standing standing;
+    int64_t most;
+
+    if (user != NULL && user->len >= (size_t)jobs->conf.tenant_max)
+        return faas_fail_busy(err, 5, "%lld of your queued calls wait already, the most allowed",
+                              (long long)jobs->conf.tenant_max);
+    standings_of(&jobs->pub->standings, ctx->user, &standing);
+    most = faas_quota_of(&standing, FAAS_QUOTA_QUEUED_BYTES, jobs->conf.tenant_mb << 20);
+    if ((int64_t)((user != NULL ? user->bytes : 0) + bytes) > most)
+        return faas_fail_busy(err, 5,
+                              "arguments of your queued calls would take more than your quota "
+                              "queued_bytes (%lld); wait until some have ended",
+                              (long long)most);
+    return FAAS_OK;
+}
+
+faas_code jobs_check_room(const struct jobs *jobs, const struct faas_ctx *ctx, size_t bytes,
+                          faas_err *err)
 {
     const struct job_conf *conf = &jobs->conf;
-    const struct job_user *user = job_lines_of(&jobs->lines, tenant);
 
     if (jobs->is_draining)
         return faas_fail(err, FAAS_UNAVAILABLE, "the publisher is about to stop");
     if (jobs->len >= (size_t)conf->all_max)
         return faas_fail_busy(err, 5, "%lld queued calls wait already, the most allowed",
                               (long long)conf->all_max);
-    if (user != NULL && user->len >= (size_t)conf->tenant_max)
-        return faas_fail_busy(err, 5, "%lld of your queued calls wait already, the most allowed",
-                              (long long)conf->tenant_max);
-    if (user != NULL && user->bytes + bytes > (size_t)conf->tenant_mb << 20)
-        return faas_fail_busy(err, 5,
-                              "arguments of your queued calls take %lld MB already, the most they "
-                              "may; wait until some have ended",
-                              (long long)conf->tenant_mb);
     if (jobs->bytes + bytes > (size_t)conf->mb << 20)
         return faas_fail_busy(err, 5,
                               "arguments of queued calls take %lld MB already, the most "
                               "they may",
                               (long long)conf->mb);
-    return FAAS_OK;
+    return check_quota(jobs, ctx, bytes, err);
 }
 
 static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct faas_envelope *env,
@@ -264,7 +276,7 @@ static faas_code fill(struct job *job, const struct faas_ctx *ctx, const struct 
     if (strcmp(meta.kind, "exec") != 0)
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" only");
     FAAS_TRY(faas_function_ref_parse(meta.function, &ref, err));
-    FAAS_TRY(jobs_check_room(job->jobs, ctx->tenant, env->len, err));
+    FAAS_TRY(jobs_check_room(job->jobs, ctx, env->len, err));
     memcpy(state->id, ctx->id, sizeof state->id);
     memcpy(state->run, ctx->id, sizeof state->run);
     memcpy(state->tenant, ctx->tenant, sizeof state->tenant);

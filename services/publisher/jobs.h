@@ -160,8 +160,8 @@ void jobs_on_queue(void *state, faas_msg *take_msg);
 /* state, arg and asker are set: looks for the function, stores the job, answers.  was_tried: it may
  * have been stored before. */
 void job_submit(struct job *job, bool was_tried);
-FAAS_MUST_CHECK faas_code jobs_check_room(const struct jobs *jobs, const char *tenant, size_t bytes,
-                                          faas_err *err);
+FAAS_MUST_CHECK faas_code jobs_check_room(const struct jobs *jobs, const struct faas_ctx *ctx,
+                                          size_t bytes, faas_err *err);
 void job_own(struct job *job); /* names this process its owner */
 
 /* ---- job_key.c: the call's Idempotency-Key ---- */

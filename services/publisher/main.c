@@ -151,6 +151,8 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
 
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_FUNCTIONS, rt->replicas,
                           faas_deadline_in_ms(OPEN_MS), &functions, err));
+    FAAS_TRY(standings_open(&publisher.standings, rt->rpc, rt->replicas,
+                            faas_deadline_in_ms(OPEN_MS), err));
     FAAS_TRY(open_history(&publisher, rt, err));
     FAAS_TRY(jobs_open(&jobs, rt, faas_deadline_in_ms(OPEN_MS), err));
     publisher.jobs = &jobs;
@@ -332,6 +334,7 @@ static void stop(void *state)
     tally_done(&pub->waiting_by_function);
     place_ledger_done(&pub->ledger);
     place_fleet_done(&pub->fleet);
+    standings_close(&pub->standings);
     faas_kv_close(functions);
     functions = NULL;
 }

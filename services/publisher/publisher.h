@@ -17,6 +17,7 @@
 #include "place.h"
 #include "resolve.h"
 #include "series.h"
+#include "standings.h"
 #include "tally.h"
 #include "usage.h"
 
@@ -62,6 +63,7 @@ struct publisher {
     struct series *series;   /* from attach to stop */
     struct faas_fair fair;
     struct usage usage;
+    struct standings standings;
     struct tally by_function, waiting_by_function;
     struct place_ledger ledger;
     struct jobs *jobs;         /* queued calls */
@@ -131,6 +133,10 @@ struct live {              /* one call */
     int64_t retry_after_s;
     struct cancel_wait *cancels;
 };
+
+/* ---- endpoints.c ---- */
+/* Calls the user may have at once; INT64_MAX: no limit. */
+int64_t publisher_calls_cap(const struct publisher *pub, const char *user);
 
 /* ---- events.c ---- */
 #define PUBLISHER_EVENT_MAX (256 * 1024) /* bytes of an event */

@@ -32,6 +32,13 @@ static struct usage_user *user_find(const struct usage *usage, const char *tenan
     return node != NULL ? *node : NULL;
 }
 
+int64_t usage_calls(const struct usage *usage, const char *tenant)
+{
+    const struct usage_user *user = user_find(usage, tenant);
+
+    return user != NULL ? user->own.calls + user->others.calls : 0;
+}
+
 int64_t usage_placed(const struct usage *usage, const char *tenant)
 {
     const struct usage_user *user = user_find(usage, tenant);
@@ -137,10 +144,10 @@ faas_code usage_enter(struct usage *usage, const char *tenant, size_t bytes,
 
     if (user == NULL)
         return faas_fail_sys(err, ENOMEM, "count a user's calls");
-    if (caps->calls > 0 && user->own.calls + user->others.calls >= caps->calls)
+    if (user->own.calls + user->others.calls >= caps->calls)
         return faas_fail(err, FAAS_BUSY,
                          "you have as many calls, running and waiting, as you may have at once "
-                         "(%lld)",
+                         "(%lld), your quota concurrency",
                          (long long)caps->calls);
     if (user->bytes + bytes > caps->bytes)
         return faas_fail(err, FAAS_BUSY,

@@ -51,8 +51,8 @@ void usage_init(struct usage *usage);
 void usage_done(struct usage *usage);
 
 /* ---- own calls ---- */
-/* One more call with so many bytes.  BUSY when the user has max calls at all publishers together
- * (0: no limit), or would hold more than bytes_max here. */
+/* One more call with so many bytes.  BUSY when the user has caps->calls calls at all publishers
+ * together, or would hold more than bytes_max here. */
 struct usage_caps {
     int64_t calls;
     size_t bytes;
@@ -66,6 +66,7 @@ void usage_release_bytes(struct usage_user *user, size_t bytes);
 void usage_place(struct usage_user *user, int by);      /* +1, -1 */
 void usage_sweep(struct usage *usage, uint64_t now_ns); /* forgets who is not active any more */
 
+int64_t usage_calls(const struct usage *usage, const char *tenant);  /* likewise */
 int64_t usage_placed(const struct usage *usage, const char *tenant); /* at all publishers */
 
 /* ---- shares ---- */

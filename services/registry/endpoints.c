@@ -5,6 +5,7 @@
 #include "store.h"
 
 #include "base/name.h"
+#include "base/standing.h"
 #include "contract.h"
 
 #include <errno.h>
@@ -31,6 +32,32 @@ static faas_code read_want(const struct faas_call *call, enum function_verb verb
     return function_read(call->body, verb, call->ctx, out_want, err);
 }
 
+/* The caller's own quota comes with the request. */
+static int64_t functions_quota(const struct registry *reg, const struct faas_call *call)
+{
+    int64_t own = faas_msg_header_int(call->msg, FAAS_H_FUNCTIONS, -1);
+
+    return own >= 0 ? own : reg->functions_max;
+}
+
+/* faas.registry.quota: those that registries keep to. */
+static faas_code on_quota(void *state, const struct faas_call *call, json_t **out_reply,
+                          faas_err *err)
+{
+    struct registry *reg = state;
+    int64_t count = 0;
+
+    FAAS_TRY(registry_check_caller(call, err));
+    if (!follow_is_ready(&reg->follow))
+        return faas_fail(err, FAAS_UNAVAILABLE,
+                         "the list of functions is being built, so yours cannot be counted; try "
+                         "again in a moment");
+    FAAS_TRY(catalog_count(reg->follow.cat, call->ctx->tenant, &count, err));
+    *out_reply = json_pack("{s:{s:I, s:I}}", faas_quota_name(FAAS_QUOTA_FUNCTIONS), "limit",
+                           (json_int_t)functions_quota(reg, call), "used", (json_int_t)count);
+    return *out_reply != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode reply");
+}
+
 /* faas.registry.register.  CONFLICT when the caller already has a function of that name. */
 static faas_code on_register(void *state, const struct faas_call *call, json_t **out_reply,
                              faas_err *err)
@@ -38,7 +65,7 @@ static faas_code on_register(void *state, const struct faas_call *call, json_t *
     struct function_want want;
 
     FAAS_TRY(read_want(call, FUNCTION_CREATE, &want, err));
-    return registry_create(state, call->ctx, &want, out_reply, err);
+    return registry_create(state, call->ctx, &want, functions_quota(state, call), out_reply, err);
 }
 
 /* faas.registry.update.  CONFLICT when the body names an older version. */
@@ -355,6 +382,7 @@ const struct faas_endpoint registry_endpoints[] = {
     ENDPOINT("aliases", FAAS_SUBJ_REGISTRY_ALIASES, registry_on_aliases),
     CHANGE("alias", FAAS_SUBJ_REGISTRY_ALIAS, registry_on_alias),
     CHANGE("unalias", FAAS_SUBJ_REGISTRY_UNALIAS, registry_on_unalias),
+    ENDPOINT("quota", FAAS_SUBJ_REGISTRY_QUOTA, on_quota),
     ENDPOINT("calls", FAAS_SUBJ_REGISTRY_CALLS, registry_on_calls),
     ENDPOINT("call", FAAS_SUBJ_REGISTRY_CALL, registry_on_call),
     ENDPOINT("call_log", FAAS_SUBJ_REGISTRY_CALL_LOG, registry_on_call_log),

@@ -59,9 +59,10 @@ FAAS_MUST_CHECK faas_code secret_users_check(struct registry *reg, const struct 
                                              const char *name, faas_err *err);
 
 /* writes.c */
+/* most: functions the caller may have. */
 FAAS_MUST_CHECK faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
-                                          const struct function_want *want, json_t **out_record,
-                                          faas_err *err);
+                                          const struct function_want *want, int64_t most,
+                                          json_t **out_record, faas_err *err);
 /* FUNCTION_UPDATE or FUNCTION_REPLACE */
 FAAS_MUST_CHECK faas_code registry_change(struct registry *reg, const struct faas_ctx *caller,
                                           const struct function_want *want, enum function_verb verb,

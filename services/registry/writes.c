@@ -180,7 +180,8 @@ static faas_code find_done(struct registry *reg, const struct faas_ctx *caller,
 /* ---- create ---- */
 
 /* Counts what the list shows, so parallel registrations may pass the bound by their number. */
-static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller, faas_err *err)
+static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller, int64_t most,
+                             faas_err *err)
 {
     int64_t count = 0;
 
@@ -189,10 +190,11 @@ static faas_code check_quota(struct registry *reg, const struct faas_ctx *caller
                          "the list of functions is being built, so yours cannot be counted; try "
                          "again in a moment");
     FAAS_TRY(catalog_count(reg->follow.cat, caller->tenant, &count, err));
-    if (count >= reg->functions_max)
-        return faas_fail_busy(err, QUOTA_AGAIN_S,
-                              "you have %lld functions, the most allowed; delete one first",
-                              (long long)count);
+    if (count >= most)
+        return faas_fail_busy(
+            err, QUOTA_AGAIN_S,
+            "you have %lld functions, the most allowed (quota functions); delete one first",
+            (long long)count);
     return FAAS_OK;
 }
 
@@ -203,7 +205,6 @@ static faas_code make(struct registry *reg, const struct faas_ctx *caller,
     FAAS_AUTO(json_t) *resolved = NULL;
     struct resolver_want image = {.image = want->payload};
 
-    FAAS_TRY(check_quota(reg, caller, err));
     FAAS_TRY(function_make(want, caller, &doc, err));
     image.isolation = wanted_isolation(want);
     image.is_needed = image.isolation != NULL;
@@ -225,7 +226,8 @@ static faas_code create_over(struct registry *reg, const struct faas_ctx *caller
 }
 
 faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
-                          const struct function_want *want, json_t **out_record, faas_err *err)
+                          const struct function_want *want, int64_t most, json_t **out_record,
+                          faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     FAAS_AUTO(json_t) *record = NULL;
@@ -238,6 +240,8 @@ faas_code registry_create(struct registry *reg, const struct faas_ctx *caller,
         FAAS_TRY(store_look(reg->functions, caller, want->name, &head, err));
         rc = find_done(reg, caller, &head, &record, err);
         is_final = !head.is_gone;
+        if (rc == FAAS_OK && record == NULL && !is_final && doc == NULL)
+            rc = check_quota(reg, caller, most, err);
         if (rc == FAAS_OK && record == NULL)
             rc = is_final ? faas_fail(err, FAAS_CONFLICT, TAKEN)
                           : create_over(reg, caller, want, &head, &doc, err);

@@ -6,6 +6,7 @@ import pathlib
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import threading
 
@@ -59,6 +60,34 @@ def assert_refused(url, key, reason):
     assert doc["reason"] == reason and reason in answer.headers["WWW-Authenticate"], doc
     assert Client(url, key).post("/publisher/publish", {"name": "x", "argument": ""}).status == 401
     return {k: v for k, v in doc.items() if k != "call_id"}
+
+
+def test_large_bodies_of_senders_who_are_not_known_yet_are_bounded(pair):
+    _, urls = pair
+    me = person(urls[0])
+    name = me.register("faas-examples/echo:latest", input="stdin")
+    key = make(me)["key"]
+    address = urls[0].split("//")[1].split(":")
+
+    def unknown():
+        return f"faas_{secrets.token_hex(8)}_{secrets.token_hex(24)}"
+
+    def refusal():
+        return Client(urls[0], unknown()).post(f"/function/{name}", "x" * 20000).status
+
+    held = []
+    try:
+        for _ in range(64):
+            held.append(socket.create_connection((address[0], int(address[1]))))
+            held[-1].sendall(f"POST /function/{name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {unknown()}\r\nContent-Length: 900000\r\n\r\nx".encode())
+        wait_until(lambda: refusal() == 429, 5, "another large body is refused")
+        assert Client(urls[0], key).post(f"/function/{name}", "small").status == 200  # and now it is known
+        assert Client(urls[0], key).post(f"/function/{name}", "y" * 200000).status != 429
+        assert Client(urls[0], me.token).post(f"/function/{name}", "y" * 200000).status != 429
+    finally:
+        for one in held:
+            one.close()
+    wait_until(lambda: refusal() == 401, 20, "there is room again")
 
 
 def test_a_key_does_what_it_says_at_both_gateways(pair):

@@ -324,7 +324,7 @@ def test_one_user_s_stored_arguments_leave_room_for_another_s(client, other, fun
     argument = "sleep 60000 " + "x" * 120_000
     while len(calls) < 20 and (answer := client.post(f"/async-function/{name}", argument)).status == 202:
         calls.append(answer.json["call_id"])
-    assert answer.problem(429, "busy")["detail"].startswith("arguments of your queued calls take 2 MB already"), answer.text
+    assert answer.problem(429, "busy")["detail"].startswith("arguments of your queued calls would take more than your quota queued_bytes (2097152)"), answer.text
     assert answer.headers["Retry-After"] and 10 < len(calls) < 20, len(calls)
     assert ended(other, queue(other, other.register(functions["echo"]), "small"))["status"] == "succeeded"
     assert [client.delete(f"/v1/calls/{call}").status for call in calls] == [204] * len(calls)

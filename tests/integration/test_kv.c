@@ -330,6 +330,10 @@ static void a_bucket_is_read_change_by_change(void **state)
     assert_true(change.is_delete);
     faas_kv_entry_done(&change.entry);
     assert_int_equal(faas_kv_next(kv, 5, deadline_ns, &change, &err), FAAS_NOT_FOUND);
+    assert_ok(faas_kv_next_of(kv, "a.", 1, deadline_ns, &change, &err));
+    assert_string_equal(change.key, "a.1");
+    faas_kv_entry_done(&change.entry);
+    assert_int_equal(faas_kv_next_of(kv, "a.", 4, deadline_ns, &change, &err), FAAS_NOT_FOUND);
     process_on_loop(&members[0], close_kv, kv);
 }
 

@@ -109,6 +109,8 @@ static void each_row_takes_its_own_verb_and_no_other(void **state)
         {GW_INVOKE, FAAS_APIKEY_INVOKE},
         {GW_READ, FAAS_APIKEY_READ},
         {GW_DEPLOY, FAAS_APIKEY_DEPLOY},
+        {GW_ADMIN, 0},
+        {GW_OTHER, 0},
     };
 
     (void)state;

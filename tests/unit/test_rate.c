@@ -149,6 +149,25 @@ static void a_look_takes_nothing(void **state)
     assert_int_equal(rate_wait(limit, "bob", 3, start_ns), 0);
 }
 
+static void a_limit_of_ones_own_is_a_minutes_worth_and_shared(void **state)
+{
+    int64_t taken = 0;
+
+    (void)state;
+    make(0, 1, 64);
+    for (int i = 0; i < 100; i++)
+        taken += rate_take_minute(limit, "alice", 5, start_ns, 6) == 0;
+    assert_int_equal(taken, 6);
+    assert_int_equal(rate_take_minute(limit, "alice", 5, start_ns, 6), 10);
+    assert_int_equal(rate_take_minute(limit, "alice", 5, start_ns + 10 * S, 6), 0);
+    assert_int_equal(rate_take_minute(limit, "alice", 5, start_ns + 10 * S, 6), 10);
+    assert_int_equal(rate_take_minute(limit, "bob", 3, start_ns, 0), 60); /* none at all */
+    rate_set_share(limit, 2);
+    for (taken = 0; rate_take_minute(limit, "carol", 5, start_ns, 6) == 0;)
+        taken++;
+    assert_int_equal(taken, 3);
+}
+
 #define test(f) cmocka_unit_test_teardown(f, forget)
 
 int main(void)
@@ -162,6 +181,7 @@ int main(void)
         test(gateways_share_the_limit),
         test(a_share_under_one_a_second_is_still_kept),
         test(a_look_takes_nothing),
+        test(a_limit_of_ones_own_is_a_minutes_worth_and_shared),
         test(zero_is_no_limit),
         test(a_crowd_does_not_wash_out_who_is_at_the_limit),
     };

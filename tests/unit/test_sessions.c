@@ -174,6 +174,128 @@ static void an_unreadable_value_changes_nothing(void **state)
     assert_false(is_revoked(USER, JTI, 0));
 }
 
+/* ---- standing ---- */
+
+static faas_code set_standing(const char *body, faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = json_loads(body, 0, NULL);
+    FAAS_AUTO(json_t) *record = NULL;
+    struct sessions_change change;
+    const char *name;
+
+    FAAS_TRY(sessions_read_change(doc, &name, &change, err));
+    FAAS_TRY(
+        sessions_set_standing(stored, stored != NULL ? strlen(stored) : 0, &change, &record, err));
+    free(stored);
+    stored = faas_json_text(record, NULL);
+    return revoked_apply(&revoked, "u." USER, stored, strlen(stored), err);
+}
+
+static void a_standing_is_what_every_gateway_sees_and_ends_older_sessions(void **state)
+{
+    struct faas_standing standing;
+    faas_err err = {0};
+
+    (void)state;
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(faas_standing_is_plain(&standing));
+    assert_ok(set_standing("{\"name\":\"x\",\"quotas\":{\"functions\":0}}", &err));
+    assert_int_equal(generation(), 0); /* a quota ends nothing */
+    revoked_sweep(&revoked, 1000000);
+    revoked_standing(&revoked, USER, &standing);
+    assert_int_equal(faas_quota_of(&standing, FAAS_QUOTA_FUNCTIONS, 7), 0);
+    assert_int_equal(faas_quota_of(&standing, FAAS_QUOTA_CALLS, 7), 7);
+    assert_ok(set_standing("{\"name\":\"x\",\"disabled\":true}", &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(standing.is_disabled && !standing.is_admin);
+    assert_int_equal(generation(), 1);
+    assert_int_equal(revoked_keys(&revoked, USER), 1);
+    end_session(NULL, 0, 100);
+    assert_ok(set_standing("{\"name\":\"x\",\"disabled\":false,\"role\":\"admin\"}", &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(!standing.is_disabled && standing.is_admin);
+    assert_int_equal(generation(), 3);
+    assert_ok(set_standing("{\"name\":\"x\",\"role\":\"admin\"}", &err)); /* as it was */
+    assert_int_equal(generation(), 3);
+    assert_ok(
+        set_standing("{\"name\":\"x\",\"role\":\"user\",\"quotas\":{\"functions\":null}}", &err));
+    assert_int_equal(generation(), 4);
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(faas_standing_is_plain(&standing));
+    revoked_standing(&revoked, OTHER, &standing);
+    assert_true(faas_standing_is_plain(&standing));
+}
+
+static void a_change_is_read_strictly_and_names_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *body, *text;
+    } bad[] = {
+        {"{\"name\":\"x\",\"role\":\"king\"}", "role: admin or user"},
+        {"{\"name\":\"x\",\"disabled\":1}", "disabled: expected true or false"},
+        {"{\"name\":\"x\",\"quotas\":[]}", "quotas: expected an object"},
+        {"{\"name\":\"x\",\"quotas\":{\"\":1}}", "quotas: there are functions"},
+        {"{\"name\":\"x\",\"quotas\":{\"functions\":-1}}", "quotas.functions: expected"},
+        {"{\"name\":\"x\",\"quotas\":{\"functions\":1.5}}", "quotas.functions: expected"},
+        {"{\"name\":\"x\",\"quotas\":{\"calls_per_minute\":1000000000001}}",
+         "quotas.calls_per_minute: expected"},
+        {"{\"name\":\"x\",\"id\":\"y\"}", "id: unknown"},
+        {"{\"role\":\"admin\"}", "name: "},
+    };
+    faas_err err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(bad); i++) {
+        assert_int_equal(set_standing(bad[i].body, &err), FAAS_INVALID);
+        assert_non_null(strstr(err.msg, bad[i].text));
+    }
+    assert_null(stored);
+}
+
+/* What a later release, or nobody, wrote: it gives no rights and takes none away but by "disabled". */
+static void a_strange_standing_gives_nothing(void **state)
+{
+    struct faas_standing standing;
+    faas_err err = {0};
+
+    (void)state;
+    stored = strdup("{\"v\":1,\"generation\":0,\"revoked\":{},\"role\":[\"admin\"],\"quotas\":"
+                    "{\"functions\":\"many\",\"concurrency\":-5,\"later\":1},\"later\":true}");
+    assert_ok(revoked_apply(&revoked, "u." USER, stored, strlen(stored), &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(faas_standing_is_plain(&standing));
+    assert_ok(set_standing("{\"name\":\"x\",\"quotas\":{\"concurrency\":2}}", &err));
+    assert_non_null(strstr(stored, "\"later\":1"));
+    assert_non_null(strstr(stored, "\"later\":true"));
+    free(stored);
+    stored = strdup("{\"v\":1,\"generation\":0,\"revoked\":{},\"role\":\"administrator\","
+                    "\"disabled\":\"for now\"}");
+    assert_ok(revoked_apply(&revoked, "u." USER, stored, strlen(stored), &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(standing.is_disabled && !standing.is_admin);
+}
+
+/* A key that a request made counts only if the session it came with had not ended. */
+static void a_session_that_ended_is_known_by_generation_or_id(void **state)
+{
+    struct faas_token_claims claims = {.jti = JTI, .generation = 0};
+    bool has_ended = true;
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(sessions_has_ended(NULL, 0, &claims, &has_ended, &err));
+    assert_false(has_ended);
+    end_session(JTI, 200, 100);
+    assert_ok(sessions_has_ended(stored, strlen(stored), &claims, &has_ended, &err));
+    assert_true(has_ended);
+    end_session(NULL, 0, 100);
+    assert_ok(sessions_has_ended(stored, strlen(stored), &claims, &has_ended, &err));
+    assert_true(has_ended);
+    claims.generation = generation();
+    assert_ok(sessions_has_ended(stored, strlen(stored), &claims, &has_ended, &err));
+    assert_false(has_ended);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +306,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_generation_is_never_swept, begin, end),
         cmocka_unit_test_setup_teardown(ends_of_keys_are_counted_apart_and_never_swept, begin, end),
         cmocka_unit_test_setup_teardown(fields_of_later_versions_stay, begin, end),
+        cmocka_unit_test_setup_teardown(
+            a_standing_is_what_every_gateway_sees_and_ends_older_sessions, begin, end),
+        cmocka_unit_test_setup_teardown(a_change_is_read_strictly_and_names_what_is_wrong, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_strange_standing_gives_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_session_that_ended_is_known_by_generation_or_id, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(an_unreadable_value_changes_nothing, begin, end),
     };
 
