@@ -216,9 +216,6 @@ const char *faas_tls_trouble(natsStatus status, const char *why)
     if (status == NATS_SECURE_CONNECTION_WANTED)
         return "a bus server speaks no TLS, and NATS_CA_FILE asks for it: give the server a "
                "certificate, or take the setting away";
-    if (status == NATS_SECURE_CONNECTION_REQUIRED)
-        return "a bus server speaks TLS only: set NATS_CA_FILE to the file of the authority that "
-               "signed its certificate";
     if (is_ours_refused())
         return "a bus server wants a certificate of its clients: set NATS_CERT_FILE and "
                "NATS_KEY_FILE to one that its authority signed";
