@@ -3,6 +3,7 @@
 The release had no images: these are made of its programs (scripts/check-upgrade builds them), as its users would have made them, without the
 health checks that it did not have."""
 import os
+import re
 import shutil
 
 import pytest
@@ -20,16 +21,18 @@ pytestmark = pytest.mark.skipif(not IS_FULL, reason="make test-deploy")
 FEWER = """version: "3.8"
 services:
 """ + "".join(f"  {name}-service: {{deploy: {{replicas: 2, update_config: {{monitor: 1s, delay: 0s}}, rollback_config: {{monitor: 1s}}}}}}\n" for name in SERVICES[:4])
-UNCHECKED = """version: "3.8"
-services:
-""" + "".join(f"  {name}: {{image: 'faas/{name.removesuffix('-service')}:{OLD_TAG}', healthcheck: {{test: [NONE]}}}}\n"
-              for name in (*(f"{name}-service" for name in SERVICES[:4]), "gateway"))
 
 
 def versions():
     """Images that the running containers of the services have, by their tags."""
     used = docker("ps", "--format", "{{.Names}} {{.Image}}").splitlines()
     return {line.split(":")[-1] for line in used if line.startswith("faas_") and "nats" not in line}
+
+
+def remove():
+    docker("stack", "rm", "faas")
+    wait_until(lambda: containers(running=False) == {}, 60, "no container")
+    wait_until(lambda: "faas_faas" not in docker("network", "ls", "--format", "{{.Name}}").split(), 60, "no network")
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +46,22 @@ def release(tree):
         shutil.copy(program, mixed)
     run(ROOT / "scripts/images", "--programs", mixed, "--tag", OLD_TAG, *SERVICES)
     (tree.path / "fewer.yml").write_text(FEWER)
-    (tree.path / "unchecked.yml").write_text(UNCHECKED)
-    tree.start("--swarm", **OFTEN)  # for the keys; what runs is exchanged before anything is in it
+    text = (tree.path / "docker-compose.yml").read_text()
+    (tree.path / "unchecked.yml").write_text(re.sub(r"healthcheck: \{<<: \*health.*", "healthcheck: {disable: true}", text))
+    tree.start("--swarm", **OFTEN)  # for keys and settings; the release begins with empty volumes
+    remove()
+    docker("volume", "rm", *(f"faas_nats{n}-data" for n in (1, 2, 3)))
     settings = dict(line.split("=", 1) for line in (tree.path / ".env").read_text().splitlines() if "=" in line and not line.startswith(("SPAWNER_", "COMPOSE_")))
 
     def deploy(is_old):
-        files = ["docker-compose.yml", "fewer.yml", *(["unchecked.yml"] if is_old else [])]
-        run("docker", "stack", "deploy", "--resolve-image", "never", *(word for file in files for word in ("-c", file)), "faas", cwd=tree.path,
-            env={**os.environ, **settings, **OFTEN})
         tag = OLD_TAG if is_old else settings["FAAS_VERSION"]
+        run("docker", "stack", "deploy", "--resolve-image", "never", "-c", "unchecked.yml" if is_old else "docker-compose.yml", "-c", "fewer.yml", "faas",
+            cwd=tree.path, env={**os.environ, **settings, **OFTEN, "FAAS_VERSION": tag})
         wait_until(lambda: versions() == {tag}, 240, f"all parts are {tag}")
         await_replicas()
     deploy(True)
     yield deploy
-    docker("stack", "rm", "faas")
-    wait_until(lambda: containers(running=False) == {}, 60, "no container")
+    remove()
     docker("swarm", "leave", "--force")
 
 
