@@ -7,7 +7,7 @@ BASE    := -std=gnu17 -D_GNU_SOURCE -Ilibfaas -I. -MMD -MP -pthread
 WARN    := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wcast-qual -Wvla
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS += -Wl,--as-needed -Wl,-z,relro,-z,now
-LDLIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnats -lev -lcrypto -lcrypt -lm -pthread
+LDLIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lnats -lev -lssl -lcrypto -lcrypt -lm -pthread
 debug   := -Og -g3
 release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -18,13 +18,13 @@
 #define NO_LOG        ((enum faas_log_level)(FAAS_LOG_ERROR + 1)) /* standard error is the user's */
 #define PASSING       "ready." /* keys that `faas up` writes and takes away: of no use elsewhere */
 
-static const char *data, *nats_urls;
+static const char *data;
+static struct session_at at;
 
 const struct cli_option cli_backup_options[] = {
     {"data", CLI_TEXT, &data, "DIR", "as given to `faas up` (~/.local/share/faas), or `faas init`",
      0, 0, NULL},
-    {"nats-url", CLI_TEXT, &nats_urls, "URLS",
-     "servers of a deployment whose keys `faas init` made in DIR", 0, 0, NULL},
+    SESSION_OPTIONS(at, "servers of a deployment whose keys `faas init` made in DIR"),
     CLI_OPTION_END,
 };
 
@@ -142,11 +142,12 @@ static faas_code open_session(const char *path, struct session *session, faas_er
     FAAS_AUTO(char) *seed_file = file_path("%s/keys/nats-cli.seed", path);
 
     *session = (struct session){.loop = NULL};
-    if (nats_urls == NULL)
+    if (at.urls == NULL)
         return session_open_data(path, "backup", session, err);
     if (seed_file == NULL)
         return faas_fail_sys(err, ENOMEM, "paths");
-    return session_open(nats_urls, seed_file, "backup", session, err);
+    at.nkey_file = seed_file;
+    return session_open(&at, "backup", session, err);
 }
 
 static faas_code put_buckets(struct backup *backup, faas_err *err)
@@ -204,7 +205,7 @@ static faas_code find_platform(struct backup *backup, faas_err *err)
 
 static faas_code make(struct backup *backup, const char *to, faas_err *err)
 {
-    FAAS_TRY(nats_urls != NULL ? find_deployment(backup, err) : find_platform(backup, err));
+    FAAS_TRY(at.urls != NULL ? find_deployment(backup, err) : find_platform(backup, err));
     FAAS_TRY(backup_create(to, &backup->out, err));
     output_note("the backup holds password hashes and private keys: who can read it can be anybody "
                 "on this platform");

@@ -28,8 +28,7 @@ static int set_attributes(const struct child *child, posix_spawnattr_t *attribut
                                              (child->stop_fd > 0 ? POSIX_SPAWN_SETPGROUP : 0)));
 }
 
-static int set_actions(const struct child *child, int kept_fd,
-                       posix_spawn_file_actions_t *actions)
+static int set_actions(const struct child *child, int kept_fd, posix_spawn_file_actions_t *actions)
 {
     int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 

@@ -19,13 +19,18 @@
 #define ROUTE_PORT   6222
 #define MONITOR_PORT 8222
 #define STORE_DIR    "/data"
+#define SECRETS_DIR  "/run/secrets"
 
 static struct cli_list hosts;
+static bool is_nats_tls;
 static const char *const hosts_default[] = {"nats1", "nats2", "nats3"};
 
 const struct cli_option cli_init_options[] = {
     {"nats-host", CLI_LIST, &hosts, "NAME",
      "host name of a NATS server; for 1, 3 or 5 of them (nats1, nats2, nats3)", 0, 0, NULL},
+    {"nats-tls", CLI_FLAG, &is_nats_tls, NULL,
+     "the bus by TLS: keys/nats-ca.pem, nats-tls.pem and nats-tls-key.pem are taken, or made", 0, 0,
+     NULL},
     CLI_OPTION_END,
 };
 
@@ -52,6 +57,16 @@ static faas_code choose_hosts(struct deployment *deployment, faas_err *err)
     return FAAS_OK;
 }
 
+static faas_code make_tls(const struct deployment *deployment, faas_err *err)
+{
+    struct keys_bus keys = {NULL, NULL, NULL};
+    faas_code code =
+        keys_bus(deployment->dir.path, deployment->hosts, deployment->host_count, &keys, err);
+
+    keys_bus_done(&keys);
+    return code;
+}
+
 /* Every user of the permission table gets a seed, also those that come with a later version. */
 static faas_code make_keys(struct deployment *deployment, faas_err *err)
 {
@@ -60,6 +75,8 @@ static faas_code make_keys(struct deployment *deployment, faas_err *err)
     FAAS_AUTO(char) *admin = NULL;
     const struct faas_bus_user *user;
 
+    if (is_nats_tls)
+        FAAS_TRY(make_tls(deployment, err));
     FAAS_TRY(keys_token(deployment->dir.path, &token_key, err));
     FAAS_TRY(keys_secrets(deployment->dir.path, &secrets_key, err));
     FAAS_TRY(keys_admin(deployment->dir.path, &admin, err));
@@ -81,7 +98,7 @@ static faas_code write_conf(const struct deployment *deployment, faas_err *err)
     FAAS_AUTO(char) *cluster = file_path("faas-%s", deployment->facts.id);
     FAAS_AUTO(char) *text = NULL;
     struct nats_node nodes[NATS_SERVERS_MAX];
-    const struct nats_conf conf = {
+    struct nats_conf conf = {
         .cluster = cluster,
         .store_dir = STORE_DIR,
         .route_password = deployment->facts.route_password,
@@ -93,6 +110,9 @@ static faas_code write_conf(const struct deployment *deployment, faas_err *err)
 
     if (path == NULL || cluster == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
+    if (is_nats_tls)
+        conf.tls = (struct nats_tls){SECRETS_DIR "/nats-ca.pem", SECRETS_DIR "/nats-tls.pem",
+                                     SECRETS_DIR "/nats-tls-key.pem"};
     for (size_t i = 0; i < deployment->host_count; i++)
         nodes[i] = (struct nats_node){CLIENT_PORT, ROUTE_PORT, MONITOR_PORT};
     FAAS_TRY(nats_conf_text(&conf, &text, err));
@@ -103,6 +123,7 @@ static faas_code make(const char *given, struct deployment *deployment, faas_err
 {
     FAAS_TRY(choose_hosts(deployment, err));
     FAAS_TRY(datadir_open(given, &deployment->dir, err));
+    FAAS_TRY(datadir_check_whole(deployment->dir.path, err));
     FAAS_TRY(
         datadir_cluster(&deployment->dir, (int)deployment->host_count, &deployment->facts, err));
     FAAS_TRY(make_keys(deployment, err));

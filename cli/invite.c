@@ -14,17 +14,17 @@
 
 #define ANSWER_MS 20000 /* a write may wait for an election */
 
-static const char *data, *nats_urls, *nkey_file;
+static const char *data;
+static struct session_at at;
 static int64_t life_s = FAAS_INVITE_S;
 
 const struct cli_option cli_invite_options[] = {
     {"expires-s", CLI_INT, &life_s, "N", "seconds until it can no longer be used (604800)",
      FAAS_INVITE_MIN_S, FAAS_INVITE_MAX_S, NULL},
     {"data", CLI_TEXT, &data, "DIR", "as given to `faas up` (~/.local/share/faas)", 0, 0, NULL},
-    {"nats-url", CLI_TEXT, &nats_urls, "URLS",
-     "servers of a platform that `faas up` did not start; needs --nkey-file", 0, 0, NULL},
-    {"nkey-file", CLI_TEXT, &nkey_file, "FILE", "seed of the bus's user \"cli\", mode 0600", 0, 0,
-     NULL},
+    SESSION_OPTIONS(at, "servers of a platform that `faas up` did not start; needs --nkey-file"),
+    {"nkey-file", CLI_TEXT, &at.nkey_file, "FILE", "seed of the bus's user \"cli\", mode 0600", 0,
+     0, NULL},
     CLI_OPTION_END,
 };
 
@@ -45,11 +45,11 @@ static faas_code open_data(struct session *session, faas_err *err)
 static faas_code open_bus(struct session *session, faas_err *err)
 {
     *session = (struct session){.loop = NULL};
-    if (nats_urls == NULL && nkey_file == NULL)
+    if (at.urls == NULL && at.nkey_file == NULL)
         return open_data(session, err);
-    if (nats_urls == NULL || nkey_file == NULL)
+    if (at.urls == NULL || at.nkey_file == NULL)
         return faas_fail(err, FAAS_INVALID, "--nats-url and --nkey-file belong together");
-    return session_open(nats_urls, nkey_file, "invite", session, err);
+    return session_open(&at, "invite", session, err);
 }
 
 /* ---- asking ---- */

@@ -39,7 +39,7 @@ static bool is_there(const char *cert_path, const char *key_path, const char *ad
     return is;
 }
 
-static bool add_extension(X509 *cert, int nid, const char *value)
+bool keys_add_extension(X509 *cert, int nid, const char *value)
 {
     X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
     bool is_added = extension != NULL && X509_add_ext(cert, extension, -1) == 1;
@@ -76,12 +76,12 @@ static bool fill(X509 *cert, EVP_PKEY *key, const char *address)
            X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)CN, -1, -1,
                                       0) == 1 &&
            X509_set_issuer_name(cert, name) == 1 &&
-           add_extension(cert, NID_basic_constraints, "critical,CA:FALSE") &&
-           add_extension(cert, NID_subject_alt_name, names) &&
+           keys_add_extension(cert, NID_basic_constraints, "critical,CA:FALSE") &&
+           keys_add_extension(cert, NID_subject_alt_name, names) &&
            X509_sign(cert, key, EVP_sha256()) > 0;
 }
 
-static faas_code write_cert(X509 *cert, const char *path, faas_err *err)
+faas_code keys_write_cert(X509 *cert, const char *path, faas_err *err)
 {
     BIO *memory = BIO_new(BIO_s_mem());
     faas_code code;
@@ -110,7 +110,7 @@ static faas_code make(const char *cert_path, const char *key_path, const char *a
     else
         code = keys_write_pem(key, key_path, err);
     if (code == FAAS_OK)
-        code = write_cert(cert, cert_path, err);
+        code = keys_write_cert(cert, cert_path, err);
     X509_free(cert);
     EVP_PKEY_free(key);
     return code;

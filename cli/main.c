@@ -311,7 +311,8 @@ static const char backup_details[] =
 static const char restore_details[] =
     "Makes a data directory of what `faas backup` wrote; `faas up --data DIR` runs it then. FILE\n"
     "is checked to its end before anything is made. A directory whose restore was interrupted is\n"
-    "refused by `faas up`: remove it and restore again.\n"
+    "refused by `faas up`: remove it and restore again. With --nats-url the servers of a new\n"
+    "deployment in containers are filled, and DIR gets the backup's keys (docs/BACKUP.md).\n"
     "Exit status: 0 done; 2 the file or the directory is refused, and why; 3 the directory is in\n"
     "use; 5 not done.\n";
 

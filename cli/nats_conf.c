@@ -49,6 +49,9 @@ static faas_code check(const struct nats_conf *conf, faas_err *err)
                          conf->store_dir);
     if (!is_quotable(conf->cluster) || !is_quotable(conf->route_password))
         return faas_fail(err, FAAS_INVALID, "NATS cluster name and password are plain text");
+    if (conf->tls.cert != NULL &&
+        (!is_quotable(conf->tls.ca) || !is_quotable(conf->tls.cert) || !is_quotable(conf->tls.key)))
+        return faas_fail(err, FAAS_INVALID, "paths of the bus's certificates are plain text");
     for (size_t i = 0; conf->hosts != NULL && i < conf->node_count; i++) {
         if (!is_host(conf->hosts[i]))
             return faas_fail(err, FAAS_INVALID, "%.100s is no host name of a server",
@@ -88,11 +91,20 @@ static void write_listeners(const struct nats_conf *conf, FILE *to)
             conf->store_dir);
 }
 
+/* Routes take and show certificates both ways. */
+static void write_tls(const struct nats_conf *conf, const char *indent, FILE *to)
+{
+    if (conf->tls.cert != NULL)
+        fprintf(to, "%stls { cert_file: \"%s\", key_file: \"%s\", ca_file: \"%s\", timeout: 5 }\n",
+                indent, conf->tls.cert, conf->tls.key, conf->tls.ca);
+}
+
 /* All nodes are listed, the own one too: JetStream takes the cluster's size from the list. */
 static void write_cluster(const struct nats_conf *conf, FILE *to)
 {
     fprintf(to, "cluster {\n  name: \"%s\"\n  listen: \"%s:%d\"\n  no_advertise: true\n",
             conf->cluster, listen_address(conf), conf->nodes[conf->own].route_port);
+    write_tls(conf, "  ", to);
     fprintf(to, "  authorization { user: \"route\", password: \"%s\", timeout: 2 }\n  routes: [\n",
             conf->route_password);
     for (size_t i = 0; i < conf->node_count; i++)
@@ -115,6 +127,7 @@ faas_code nats_conf_text(const struct nats_conf *conf, char **out_text, faas_err
     fprintf(to, "# Written by `faas %s`; changes here are lost.\n",
             conf->hosts != NULL ? "init" : "up");
     write_listeners(conf, to);
+    write_tls(conf, "", to);
     if (conf->node_count > 1)
         write_cluster(conf, to);
     faas_contract_authorization(conf->keys, to);

@@ -1,7 +1,7 @@
 /* nats_conf.h - the configuration file of one nats-server, as text.
  * Contents  listeners for clients, routes and monitoring, on loopback or, of a server with a host
  *           name of its own, on every address (monitoring stays on loopback); JetStream with an
- *           fsync per write; routes with a password; one nkey user per service with the allow-lists
+ *           fsync per write; TLS, where there are certificates; routes with a password; one nkey user per service with the allow-lists
  *           of contract.h.
  * Hosts     servers that have host names of their own share one text, which names none of them:
  *           each is started with --name.
@@ -27,6 +27,10 @@ struct nats_node {
     int client_port, route_port, monitor_port;
 };
 
+struct nats_tls { /* paths, all or none */
+    const char *ca, *cert, *key;
+};
+
 struct nats_conf {
     const char *cluster;        /* unique per data directory */
     const char *store_dir;      /* of this server */
@@ -34,6 +38,7 @@ struct nats_conf {
     const struct nats_node *nodes;
     const char *const *hosts;        /* beside nodes: their host names; NULL: all on this machine */
     size_t node_count, own;          /* own: index of this server; not used with hosts */
+    struct nats_tls tls;             /* of clients' connections and of routes */
     const struct faas_bus_key *keys; /* the users and their public halves; "cli" must be there */
 };
 

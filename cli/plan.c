@@ -11,6 +11,7 @@
 #include "cli/args.h"
 #include "cli/file.h"
 #include "cli/keys.h"
+#include "cli/plan_nats.h"
 #include "cli/ports.h"
 #include "cli/programs.h"
 
@@ -21,6 +22,8 @@
 #define STREAM_REPLICAS 3
 #define OLD_GATEWAY_MS  500
 #define IMAGES_PORT     IMAGE_REGISTRY_NAME "-1"
+
+static const char *const nats_hosts[] = {"127.0.0.1"};
 
 const struct role_facts plan_roles[ROLE_COUNT] = {
     [ROLE_NATS] = {"nats", NULL, NATS_SERVERS_MAX, NATS_STOP_MS},
@@ -111,22 +114,13 @@ static faas_code in_dir(const struct plan *plan, const char *name, char **out_pa
     return *out_path != NULL ? FAAS_OK : faas_fail(err, FAAS_INTERNAL, "out of memory");
 }
 
-/* Each program is a user of the bus; in place of the servers the supervisor itself.  NULL: it is no
- * user of it. */
-static const char *bus_user(int role)
-{
-    if (role == ROLE_IMAGES)
-        return NULL;
-    return role == ROLE_NATS ? "cli" : plan_roles[role].name;
-}
-
 static faas_code make_keys(struct plan *plan, faas_err *err)
 {
     FAAS_TRY(keys_token(plan->dir.path, &plan->token_key_path, err));
     FAAS_TRY(keys_secrets(plan->dir.path, &plan->secrets_key_path, err));
     FAAS_TRY(keys_admin(plan->dir.path, &plan->admin_path, err));
     for (int role = 0; role < ROLE_COUNT; role++) {
-        const char *user = bus_user(role);
+        const char *user = plan_bus_user(role);
 
         if (user != NULL)
             FAAS_TRY(keys_nats(plan->dir.path, user, &plan->seed_paths[role],
@@ -231,55 +225,6 @@ static char **images_env(void)
     if (env != NULL)
         env[0] = strdup("PATH=/usr/local/bin:/usr/bin:/bin");
     return env != NULL && env[0] != NULL ? env : NULL;
-}
-
-/* ---- NATS ---- */
-
-static faas_code write_nats_conf(const struct plan *plan, int index, const char *path,
-                                 faas_err *err)
-{
-    FAAS_AUTO(char) *store = file_path("%s/nats/%d", plan->dir.path, index + 1);
-    FAAS_AUTO(char) *cluster = file_path("faas-%s", plan->facts.id);
-    FAAS_AUTO(char) *text = NULL;
-    struct faas_bus_key keys[ROLE_COUNT + 1] = {{NULL, NULL}};
-    struct nats_conf conf = {
-        .cluster = cluster,
-        .store_dir = store,
-        .route_password = plan->facts.route_password,
-        .nodes = plan->nodes,
-        .node_count = (size_t)plan->facts.nats,
-        .own = (size_t)index,
-        .keys = keys,
-    };
-
-    if (store == NULL || cluster == NULL)
-        return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    for (int role = 0, at = 0; role < ROLE_COUNT; role++)
-        if (bus_user(role) != NULL)
-            keys[at++] = (struct faas_bus_key){bus_user(role), plan->public_keys[role]};
-    FAAS_TRY(file_make_dirs(store, err));
-    FAAS_TRY(nats_conf_text(&conf, &text, err));
-    return file_write(path, text, strlen(text), 0600, err);
-}
-
-/* JetStream makes this directory when a server first starts. */
-static bool has_store(const struct plan *plan)
-{
-    FAAS_AUTO(char) *path = file_path("%s/nats/1/jetstream", plan->dir.path);
-
-    return path == NULL || access(path, F_OK) == 0;
-}
-
-static faas_code join_urls(struct plan *plan, faas_err *err)
-{
-    char text[NATS_SERVERS_MAX * 32] = "";
-    size_t at = 0;
-
-    for (int i = 0; i < plan->facts.nats; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%snats://127.0.0.1:%d",
-                               i > 0 ? "," : "", plan->nodes[i].client_port);
-    plan->nats_urls = strdup(text);
-    return plan->nats_urls != NULL ? FAAS_OK : faas_fail_sys(err, errno, "NATS addresses");
 }
 
 /* ---- processes ---- */
@@ -390,7 +335,7 @@ static faas_code add_nats(const struct plan *plan, struct process_spec *spec, in
 
     if (path == NULL)
         return faas_fail(err, FAAS_INTERNAL, "out of memory");
-    FAAS_TRY(write_nats_conf(plan, number - 1, path, err));
+    FAAS_TRY(plan_nats_conf(plan, number - 1, path, err));
     spec->argv = make_argv(plan->nats_program, "-c", path);
     spec->env = make_env(settings);
     spec->timer_slack_ns = NATS_SLACK_NS;
@@ -424,7 +369,9 @@ static faas_code add_service(const struct plan *plan, struct process_spec *spec,
         {"NATS1_URL", NULL},
         {"NATS2_URL", NULL},
         {"NATS3_URL", NULL},
-        {"NATS_CA_FILE", NULL},
+        {"NATS_CA_FILE", plan->nats_tls.ca_path},
+        {"NATS_CERT_FILE", NULL},
+        {"NATS_KEY_FILE", NULL},
         {"NATS_NKEY_FILE", plan->seed_paths[role]},
         {"INSTANCE_ID", id},
         {"DATA_DIR", data_dir},
@@ -510,7 +457,7 @@ static faas_code choose_runtime(struct plan *plan, faas_err *err)
     FAAS_AUTO(char) *kept = NULL;
 
     FAAS_TRY(in_dir(plan, "runtime.json", &kept, err));
-    return runtime_choose(plan->bin_dir, kept, has_store(plan), &plan->runtime, err);
+    return runtime_choose(plan->bin_dir, kept, plan_has_store(plan), &plan->runtime, err);
 }
 
 static faas_code make(struct plan *plan, const struct up_options *options, faas_err *err)
@@ -532,12 +479,15 @@ static faas_code make(struct plan *plan, const struct up_options *options, faas_
     FAAS_TRY(make_keys(plan, err));
     if (options->is_tls)
         FAAS_TRY(keys_tls(plan->dir.path, options->address, &plan->tls, err));
+    if (options->is_nats_tls)
+        FAAS_TRY(
+            keys_bus(plan->dir.path, nats_hosts, FAAS_ARRAY_LEN(nats_hosts), &plan->nats_tls, err));
     FAAS_TRY(find_ports(plan, options, err));
     if (options->replicas[ROLE_IMAGES] > 0)
         FAAS_TRY(image_registry_make(plan->dir.path, plan->images_port, &plan->images, err));
     FAAS_TRY(check_listen(plan, options, err));
-    FAAS_TRY(join_urls(plan, err));
-    plan->is_new_cluster = nats > 1 && !has_store(plan);
+    FAAS_TRY(plan_nats_urls(plan, err));
+    plan->is_new_cluster = nats > 1 && !plan_has_store(plan);
     plan->stream_replicas = nats < STREAM_REPLICAS ? nats : STREAM_REPLICAS;
     snprintf(plan->address, sizeof plan->address, "%s", options->address);
     plan->url = ports_url("http", options->address, plan->ports[0]);
@@ -572,6 +522,7 @@ void plan_done(struct plan *plan)
     free(plan->tls_url);
     free(plan->tls.cert_path);
     free(plan->tls.key_path);
+    keys_bus_done(&plan->nats_tls);
     free(plan->nats_urls);
     free(plan->state_path);
     free(plan->log_dir);

@@ -43,6 +43,7 @@ struct up_options {
     int port;                 /* of the first gateway, others follow; 0: free ones, kept */
     int replicas[ROLE_COUNT]; /* ROLE_IMAGES: 0 or 1 */
     bool is_tls;              /* HTTPS besides, on a port of its own per gateway */
+    bool is_nats_tls;         /* the bus by TLS */
     bool is_restore;          /* NATS servers alone, in a directory that is being filled */
 };
 
@@ -56,7 +57,8 @@ struct plan {
     int ports[PLAN_REPLICAS_MOST]; /* of the gateways, in order */
     int tls_ports[PLAN_REPLICAS_MOST];
     int images_port;
-    struct keys_pair tls; /* paths; NULL without TLS */
+    struct keys_pair tls;     /* paths; NULL without TLS */
+    struct keys_bus nats_tls; /* the same of the bus */
     struct nats_node nodes[NATS_SERVERS_MAX];
     struct runtime_choice runtime; /* of the spawners */
     struct image_registry images;  /* all NULL: none */

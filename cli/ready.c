@@ -81,8 +81,7 @@ static faas_code write_all(const struct ready *ready, faas_rpc *rpc, faas_err *e
 static faas_code try_store(struct ready *ready, bool *out_is_lost, faas_err *err)
 {
     struct session session;
-    faas_code code =
-        session_open(ready->conf.nats_urls, ready->conf.nkey_file, "up", &session, err);
+    faas_code code = session_open(&ready->conf.at, "up", &session, err);
 
     if (code == FAAS_OK)
         code = write_all(ready, session.rpc, err);

@@ -18,11 +18,12 @@
 #include <stdint.h>
 
 #include "cli/plan.h"
+#include "cli/session.h"
 
 #define READY_TIMEOUT_MS 90000
 
 struct ready_conf { /* strings live until the result */
-    const char *nats_urls, *nkey_file;
+    struct session_at at;
     const char *gateway_urls[PLAN_REPLICAS_MOST];
     size_t gateway_count;
     const char *images_url; /* registry of images; NULL: none */

@@ -27,13 +27,17 @@
 #define CERTIFICATE "keys/tls.pem" /* for whoever is to trust it */
 #define NOT_WHOLE   "%s is not whole, and `faas up` refuses it; remove it before you restore again"
 
+#define STREAM_REPLICAS 3
+
 static const char *data;
 static struct cli_list replicas;
+static struct session_at at;
 
 const struct cli_option cli_restore_options[] = {
     {"data", CLI_TEXT, &data, "DIR", "made by it, or empty (~/.local/share/faas)", 0, 0, NULL},
     {"replicas", CLI_LIST, &replicas, "nats=N",
      "NATS servers of the new directory (1, 3 or 5; as in the backup)", 0, 0, NULL},
+    SESSION_OPTIONS(at, "servers of a new deployment whose keys `faas init` made in DIR"),
     CLI_OPTION_END,
 };
 
@@ -156,15 +160,16 @@ static faas_code take_header(struct restore *restore, const struct backup_record
                              faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
-    const char *at;
+    const char *created_at;
     json_int_t nats;
 
     if (faas_json_parse(record->value, record->len, false, &doc, err) != FAAS_OK)
         return faas_fail(err, FAAS_INVALID, "%s: not restored: its header is no JSON object",
                          restore->in.path);
-    at = json_string_value(json_object_get(doc, "created_at"));
+    created_at = json_string_value(json_object_get(doc, "created_at"));
     nats = json_integer_value(json_object_get(doc, "nats_servers"));
-    snprintf(restore->created_at, sizeof restore->created_at, "%s", at != NULL ? at : "?");
+    snprintf(restore->created_at, sizeof restore->created_at, "%s",
+             created_at != NULL ? created_at : "?");
     if (restore->nats == 0)
         restore->nats = nats == 3 || nats == 5 ? (int)nats : 1;
     return FAAS_OK;
@@ -221,8 +226,12 @@ static faas_code fill(struct restore *restore, faas_err *err)
 
     options.replicas[ROLE_NATS] = restore->nats;
     FAAS_TRY(plan_make(&options, &plan, err));
-    restore->write =
-        (struct restore_write){.in = &restore->in, .plan = &plan, .said = restore->said};
+    restore->write = (struct restore_write){.in = &restore->in,
+                                            .at = {.urls = plan.nats_urls},
+                                            .auth_seed = plan.seed_paths[ROLE_AUTH],
+                                            .registry_seed = plan.seed_paths[ROLE_REGISTRY],
+                                            .replicas = plan.stream_replicas,
+                                            .said = restore->said};
     status = supervisor_run(&plan, &setup);
     if (!atomic_load(&restore->write.is_done)) {
         output_note(NOT_WHOLE, restore->path);
@@ -264,6 +273,89 @@ static faas_code write_images(struct restore *restore, faas_err *err)
     return code;
 }
 
+/* ---- into a deployment in containers ---- */
+
+/* As many as `faas init` was told. */
+static faas_code count_servers(struct restore *restore, faas_err *err)
+{
+    FAAS_AUTO(char) *cluster_file = file_path("%s/cluster.json", restore->path);
+    FAAS_AUTO(json_t) *cluster = NULL;
+
+    if (cluster_file == NULL)
+        return faas_fail_sys(err, ENOMEM, "restore");
+    if (replicas.count > 0)
+        return faas_fail(err, FAAS_INVALID, "--replicas: a deployment's servers are there already");
+    FAAS_TRY(file_read_json(cluster_file, &cluster, err));
+    restore->nats = (int)json_integer_value(json_object_get(cluster, "nats"));
+    return restore->nats > 0
+               ? FAAS_OK
+               : faas_fail(err, FAAS_INVALID, "%s holds no deployment's keys (`faas init`)",
+                           restore->path);
+}
+
+/* The keys that what is in the buckets was made with. */
+static faas_code write_keys(struct restore *restore, faas_err *err)
+{
+    struct backup_record record;
+
+    FAAS_TRY(backup_rewind(&restore->in, err));
+    do {
+        FAAS_TRY(backup_next(&restore->in, &record, err));
+        if (record.kind == BACKUP_FILE && (strcmp(record.name, "keys/token-1.pem") == 0 ||
+                                           strcmp(record.name, "keys/secrets.key") == 0))
+            FAAS_TRY(write_file(restore, &record, err));
+    } while (record.kind == BACKUP_HEADER || record.kind == BACKUP_FILE);
+    return FAAS_OK;
+}
+
+static faas_code mark(const struct restore *restore, faas_err *err)
+{
+    FAAS_AUTO(char) *marker = file_path("%s/" DATADIR_RESTORE, restore->path);
+
+    if (marker == NULL)
+        return faas_fail_sys(err, ENOMEM, "restore");
+    FAAS_TRY(file_write(marker, "", 0, 0600, err));
+    return sync_folder(restore->path, err);
+}
+
+static faas_code fill_deployment(struct restore *restore, faas_err *err)
+{
+    FAAS_TRY(restore_write_empty(&restore->write, err));
+    FAAS_TRY(mark(restore, err));
+    restore->has_begun = true;
+    FAAS_TRY(write_keys(restore, err));
+    if (restore_write(&restore->write) != FAAS_OK) {
+        *err = restore->write.err;
+        return err->code;
+    }
+    return release(restore, err);
+}
+
+static faas_code run_deployment(struct restore *restore, const char *from, faas_err *err)
+{
+    FAAS_AUTO(char) *auth_seed = NULL;
+    FAAS_AUTO(char) *registry_seed = NULL;
+
+    FAAS_TRY(datadir_path(data, &restore->path, err));
+    FAAS_TRY(datadir_check_whole(restore->path, err));
+    FAAS_TRY(count_servers(restore, err));
+    FAAS_TRY(backup_open(from, &restore->in, err));
+    FAAS_TRY(check(restore, err));
+    auth_seed = file_path("%s/keys/nats-auth.seed", restore->path);
+    registry_seed = file_path("%s/keys/nats-registry.seed", restore->path);
+    if (auth_seed == NULL || registry_seed == NULL)
+        return faas_fail_sys(err, ENOMEM, "restore");
+    umask(077);
+    restore->write = (struct restore_write){
+        .in = &restore->in,
+        .at = at,
+        .auth_seed = auth_seed,
+        .registry_seed = registry_seed,
+        .replicas = restore->nats < STREAM_REPLICAS ? restore->nats : STREAM_REPLICAS,
+        .said = restore->said};
+    return fill_deployment(restore, err);
+}
+
 static faas_code run(struct restore *restore, const char *from, faas_err *err)
 {
     FAAS_TRY(read_options(restore, err));
@@ -291,6 +383,8 @@ static void say(const struct restore *restore, bool is_json)
         return;
     }
     output_say("restored the backup of %s into %s", restore->created_at, restore->path);
+    if (at.urls != NULL)
+        return;
     output_say("start it with: faas up --data %s --replicas nats=%d", restore->path, restore->nats);
 }
 
@@ -308,7 +402,8 @@ int cli_restore(const struct cli_args *args)
     faas_code code;
 
     faas_log_setup("faas", "restore", NO_LOG);
-    code = run(&restore, args->rest.items[0], &err);
+    code = at.urls != NULL ? run_deployment(&restore, args->rest.items[0], &err)
+                           : run(&restore, args->rest.items[0], &err);
     if (code == FAAS_OK)
         say(&restore, args->common.is_json);
     else

@@ -118,13 +118,13 @@ static faas_code open_bucket(const struct restore_write *write, const char *name
     bool is_registrys =
         strcmp(name, FAAS_BUCKET_FUNCTIONS) == 0 || strcmp(name, FAAS_BUCKET_SECRETS) == 0;
     const char *user = is_registrys ? "registry" : "auth";
-    const char *seed = write->plan->seed_paths[is_registrys ? ROLE_REGISTRY : ROLE_AUTH];
+    struct session_at at = write->at;
 
     *bucket = (struct bucket){.mu = PTHREAD_MUTEX_INITIALIZER, .woken = PTHREAD_COND_INITIALIZER};
     snprintf(bucket->name, sizeof bucket->name, "%s", name);
-    FAAS_TRY(
-        session_open_as(user, write->plan->nats_urls, seed, SESSION_ID, &bucket->session, err));
-    return faas_kv_open(bucket->session.rpc, bucket->name, write->plan->stream_replicas,
+    at.nkey_file = is_registrys ? write->registry_seed : write->auth_seed;
+    FAAS_TRY(session_open_as(user, &at, SESSION_ID, &bucket->session, err));
+    return faas_kv_open(bucket->session.rpc, bucket->name, write->replicas,
                         faas_deadline_in_ms(WRITE_MS), &bucket->kv, err);
 }
 
@@ -193,6 +193,31 @@ static void explain(struct restore_write *write)
     else if (write->code != FAAS_INVALID)
         (void)faas_fail(&write->err, FAAS_UNAVAILABLE, "not restored: %s", why);
     write->code = write->err.code;
+}
+
+static faas_code check_empty(const struct restore_write *write, const char *name, faas_err *err)
+{
+    struct bucket bucket = {.name = ""};
+    uint64_t last = 0;
+    faas_code code = open_bucket(write, name, &bucket, err);
+
+    if (code == FAAS_OK)
+        code = faas_kv_last(bucket.kv, faas_deadline_in_ms(WRITE_MS), &last, err);
+    if (code == FAAS_OK && last > 0)
+        code = faas_fail(err, FAAS_INVALID,
+                         "the servers hold %s already; a backup is restored into a deployment "
+                         "whose services never ran",
+                         name);
+    faas_kv_close(bucket.kv);
+    (void)session_close(&bucket.session);
+    return code;
+}
+
+faas_code restore_write_empty(const struct restore_write *write, faas_err *err)
+{
+    for (size_t i = 0; backup_buckets[i] != NULL; i++)
+        FAAS_TRY(check_empty(write, backup_buckets[i], err));
+    return FAAS_OK;
 }
 
 faas_code restore_write(void *arg)

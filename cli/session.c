@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/file.h"
 #include "cli/plan.h"
@@ -15,14 +16,17 @@ static void *run_loop(void *arg)
     return NULL;
 }
 
-faas_code session_open_as(const char *user, const char *nats_urls, const char *nkey_file,
-                          const char *name, struct session *out_session, faas_err *err)
+faas_code session_open_as(const char *user, const struct session_at *at, const char *name,
+                          struct session *out_session, faas_err *err)
 {
     const struct faas_bus_conf bus_conf = {
-        .urls = nats_urls,
+        .urls = at->urls,
         .service = user,
         .id = name,
-        .nkey_file = nkey_file,
+        .nkey_file = at->nkey_file,
+        .ca_file = at->ca_file,
+        .cert_file = at->cert_file,
+        .key_file = at->key_file,
     };
     const struct faas_rpc_conf rpc_conf = {user, name, FAAS_VERSION, "faas", NULL};
 
@@ -36,19 +40,21 @@ faas_code session_open_as(const char *user, const char *nats_urls, const char *n
     return FAAS_OK;
 }
 
-faas_code session_open(const char *nats_urls, const char *nkey_file, const char *name,
-                       struct session *out_session, faas_err *err)
+faas_code session_open(const struct session_at *at, const char *name, struct session *out_session,
+                       faas_err *err)
 {
-    return session_open_as("cli", nats_urls, nkey_file, name, out_session, err);
+    return session_open_as("cli", at, name, out_session, err);
 }
 
-/* "nats://127.0.0.1:P,..." of the servers that run here. */
-static faas_code find_servers(const char *path, char *out_urls, size_t room, faas_err *err)
+/* "nats://127.0.0.1:P,..." of the servers that run here, and their authority's file; NULL: none. */
+static faas_code find_servers(const char *path, char *out_urls, size_t room, char **out_ca_file,
+                              faas_err *err)
 {
     FAAS_AUTO(char) *state_file = file_path("%s/state.json", path);
     FAAS_AUTO(char) *ports_file = file_path("%s/ports.json", path);
     FAAS_AUTO(json_t) *state = NULL;
     FAAS_AUTO(json_t) *ports = NULL;
+    const char *ca_file;
     int64_t count;
     size_t at = 0;
     char name[32];
@@ -66,20 +72,27 @@ static faas_code find_servers(const char *path, char *out_urls, size_t room, faa
             out_urls + at, room - at, "%snats://127.0.0.1:%lld", i > 1 ? "," : "",
             (long long)json_integer_value(json_object_get(json_object_get(ports, "ports"), name)));
     }
-    return at > 0 ? FAAS_OK : faas_fail(err, FAAS_INVALID, "%s: damaged", ports_file);
+    if (at == 0)
+        return faas_fail(err, FAAS_INVALID, "%s: damaged", ports_file);
+    ca_file = json_string_value(json_object_get(state, "nats_ca_file"));
+    *out_ca_file = ca_file != NULL ? strdup(ca_file) : NULL;
+    return ca_file == NULL || *out_ca_file != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "paths");
 }
 
 faas_code session_open_data(const char *path, const char *name, struct session *out_session,
                             faas_err *err)
 {
     FAAS_AUTO(char) *seed_file = file_path("%s/keys/nats-cli.seed", path);
+    FAAS_AUTO(char) *ca_file = NULL;
     char urls[NATS_SERVERS_MAX * 32] = "";
 
     *out_session = (struct session){.loop = NULL};
     if (seed_file == NULL)
         return faas_fail_sys(err, ENOMEM, "paths");
-    FAAS_TRY(find_servers(path, urls, sizeof urls, err));
-    return session_open(urls, seed_file, name, out_session, err);
+    FAAS_TRY(find_servers(path, urls, sizeof urls, &ca_file, err));
+    return session_open(
+        &(struct session_at){.urls = urls, .nkey_file = seed_file, .ca_file = ca_file}, name,
+        out_session, err);
 }
 
 bool session_close(struct session *session)

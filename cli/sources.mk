@@ -9,6 +9,8 @@ CLI_CLIENT := cli/main.c cli/args.c cli/output.c cli/file.c cli/credentials.c cl
     cli/complete.c cli/completion.c cli/man.c cli/bench.c cli/histogram.c
 CLI_UP := cli/up.c cli/down.c cli/status.c cli/instances.c cli/doctor.c cli/doctor_services.c cli/doctor_function.c cli/doctor_machine.c cli/scale.c cli/scale_plan.c cli/plan.c cli/programs.c cli/datadir.c cli/ports.c \
     cli/image_registry.c cli/keys.c cli/keys_tls.c cli/nats_conf.c cli/supervisor.c cli/process.c cli/logfile.c cli/state.c \
+CLI_UP := cli/up.c cli/down.c cli/status.c cli/plan.c cli/plan_nats.c cli/programs.c cli/datadir.c cli/ports.c \
+    cli/image_registry.c cli/keys.c cli/keys_tls.c cli/keys_nats.c cli/nats_conf.c cli/supervisor.c cli/process.c cli/logfile.c cli/state.c \
     cli/watchdog.c cli/ready.c cli/session.c cli/rotate.c cli/invite.c cli/init.c cli/engine_probe.c cli/runtime.c \
     cli/backup.c cli/backup_file.c cli/image_backup.c cli/restore.c cli/restore_write.c
 
@@ -21,10 +23,10 @@ $(eval $(call test,cli_output,cli/output.c))
 $(eval $(call test,cli_scale,cli/scale_plan.c cli/args.c))
 $(eval $(call test,cli_watchdog,cli/watchdog.c))
 $(eval $(call test,cli_nats_conf,cli/nats_conf.c))
-$(eval $(call test,cli_plan,cli/plan.c cli/image_registry.c cli/programs.c cli/datadir.c cli/ports.c cli/keys.c cli/keys_tls.c cli/file.c \
+$(eval $(call test,cli_plan,cli/plan.c cli/plan_nats.c cli/image_registry.c cli/programs.c cli/datadir.c cli/ports.c cli/keys.c cli/keys_tls.c cli/keys_nats.c cli/file.c \
     cli/nats_conf.c cli/process.c cli/logfile.c cli/output.c cli/args.c cli/runtime.c cli/engine_probe.c))
-$(eval $(call test,cli_init,cli/init.c cli/datadir.c cli/keys.c cli/file.c cli/nats_conf.c cli/args.c cli/output.c))
-$(eval $(call test,cli_files,cli/credentials.c cli/datadir.c cli/ports.c cli/keys.c cli/keys_tls.c cli/file.c \
+$(eval $(call test,cli_init,cli/init.c cli/datadir.c cli/keys.c cli/keys_tls.c cli/keys_nats.c cli/file.c cli/nats_conf.c cli/args.c cli/output.c))
+$(eval $(call test,cli_files,cli/credentials.c cli/datadir.c cli/ports.c cli/keys.c cli/keys_tls.c cli/keys_nats.c cli/file.c \
     cli/args.c))
 $(eval $(call test,cli_logfile,cli/logfile.c cli/file.c cli/output.c))
 $(eval $(call test,cli_runtime,cli/runtime.c cli/engine_probe.c cli/programs.c cli/file.c cli/nats_conf.c))

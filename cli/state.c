@@ -44,10 +44,10 @@ faas_code state_write(const struct plan *plan, const struct process *processes, 
             return faas_fail(err, FAAS_INTERNAL, "out of memory");
     }
     faas_time_format(started_ms, started_at);
-    doc = json_pack("{s:i,s:i,s:s,s:s,s:b,s:s,s:i,s:s,s:O}", "v", 1, "pid", (int)getpid(), "url",
-                    plan->url, "data", plan->dir.path, "ready", (int)is_ready, "started_at",
+    doc = json_pack("{s:i,s:i,s:s,s:s,s:b,s:s,s:i,s:s,s:s*,s:O}", "v", 1, "pid", (int)getpid(),
+                    "url", plan->url, "data", plan->dir.path, "ready", (int)is_ready, "started_at",
                     started_at, "nats_servers", plan->facts.nats, "runtime", plan->runtime.name,
-                    "processes", list);
+                    "nats_ca_file", plan->nats_tls.ca_path, "processes", list);
     text = faas_json_dump(doc, JSON_INDENT(2), NULL);
     if (text == NULL)
         return faas_fail(err, FAAS_INTERNAL, "%s: a path that is not UTF-8, or no memory",

@@ -1,5 +1,5 @@
 /* state.h - DIR/state.json: what a supervisor says of its processes.
- * Shape     {"v":1,"pid","url","data","ready","started_at","nats_servers","processes":[{"name",
+ * Shape     {"v":1,"pid","url","data","ready","started_at","nats_servers","nats_ca_file"?,"processes":[{"name",
  *           "service","number","pid"|null,"state","restarts","since","last_exit"|null,"url"|null,
  *           "monitor_port"|null}]}
  * Truth     the file is only as good as its writer: readers look whether the lock of the directory

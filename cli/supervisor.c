@@ -407,8 +407,9 @@ static void tell_runtime(const struct supervisor *sup)
 static faas_code start(struct supervisor *sup, faas_err *err)
 {
     struct ready_conf ready_conf = {
-        .nats_urls = sup->plan->nats_urls,
-        .nkey_file = sup->plan->seed_paths[ROLE_NATS],
+        .at = {.urls = sup->plan->nats_urls,
+               .nkey_file = sup->plan->seed_paths[ROLE_NATS],
+               .ca_file = sup->plan->nats_tls.ca_path},
         .stream_replicas = sup->plan->stream_replicas,
         .monitor_count = sup->plan->is_new_cluster ? (size_t)sup->plan->facts.nats : 0,
         .formed = on_formed,

@@ -19,7 +19,7 @@
 
 static const char *data, *listen_text = "127.0.0.1:8080";
 static struct cli_list replicas;
-static bool is_detached, is_tls, has_registry;
+static bool is_detached, is_tls, is_nats_tls, has_registry;
 
 const struct cli_option cli_up_options[] = {
     {"data", CLI_TEXT, &data, "DIR", "where everything is kept (~/.local/share/faas)", 0, 0, NULL},
@@ -31,6 +31,8 @@ const struct cli_option cli_up_options[] = {
      NULL},
     {"tls", CLI_FLAG, &is_tls, NULL,
      "HTTPS besides, on a free port that is kept, with a certificate made in DIR/keys", 0, 0, NULL},
+    {"nats-tls", CLI_FLAG, &is_nats_tls, NULL,
+     "the bus by TLS, with an authority of its own in DIR/keys", 0, 0, NULL},
     {"registry", CLI_FLAG, &has_registry, NULL,
      "a registry of images besides (docker-registry), on a loopback port that is kept", 0, 0, NULL},
     {"detach", CLI_FLAG, &is_detached, NULL, "go to the background once ready", 0, 0, NULL},
@@ -39,7 +41,7 @@ const struct cli_option cli_up_options[] = {
 
 static faas_code read_options(struct up_options *out, faas_err *err)
 {
-    *out = (struct up_options){.data = data, .is_tls = is_tls};
+    *out = (struct up_options){.data = data, .is_tls = is_tls, .is_nats_tls = is_nats_tls};
     for (int role = 0; role < ROLE_COUNT; role++)
         out->replicas[role] = role != ROLE_IMAGES || has_registry ? 1 : 0;
     for (size_t i = 0; i < replicas.count; i++)

@@ -93,6 +93,28 @@ static const struct faas_option options[] = {
 
 /* ---- one request ---- */
 
+/* No other service is asked. */
+static void answer_ourselves(struct gateway *gw, http_exchange *x)
+{
+    switch (x->match.route->what) {
+    case GW_VALIDATE:
+        about_caller(x);
+        break;
+    case GW_SYS_INFO:
+        about_platform(x);
+        break;
+    case GW_INSTANCES:
+        instances_begin(x);
+        break;
+    case GW_OPENAPI:
+        openapi_answer(x);
+        break;
+    default:
+        status_answer(&gw->status, x);
+        break;
+    }
+}
+
 static void carry_out(struct gateway *gw, http_exchange *x)
 {
     switch (x->match.route->what) {
@@ -138,20 +160,8 @@ static void carry_out(struct gateway *gw, http_exchange *x)
     case GW_QUOTA:
         quota_begin(gw, x);
         break;
-    case GW_VALIDATE:
-        about_caller(x);
-        break;
-    case GW_HEALTHZ:
-        status_answer(&gw->status, x);
-        break;
-    case GW_INSTANCES:
-        instances_begin(x);
-        break;
-    case GW_OPENAPI:
-        openapi_answer(x);
-        break;
-    case GW_SYS_INFO:
-        about_platform(x);
+    default:
+        answer_ourselves(gw, x);
         break;
     }
 }

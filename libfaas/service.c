@@ -29,7 +29,8 @@ enum phase { STARTING, RUNNING, DRAINING, STOPPING };
 struct skeleton {
     const struct faas_service *service;
     struct {
-        char *url, *url1, *url2, *url3, *nkey_file, *ca_file, *id, *log_level, *data_dir;
+        char *url, *url1, *url2, *url3, *nkey_file, *ca_file, *cert_file, *key_file, *id,
+            *log_level, *data_dir;
         char *health_socket;
         int64_t replicas, threads, drain_ms;
         bool is_check;
@@ -401,7 +402,9 @@ static faas_code open_bus(faas_err *err)
                                        .service = sk.service->name,
                                        .id = sk.id,
                                        .nkey_file = sk.conf.nkey_file,
-                                       .ca_file = sk.conf.ca_file};
+                                       .ca_file = sk.conf.ca_file,
+                                       .cert_file = sk.conf.cert_file,
+                                       .key_file = sk.conf.key_file};
 
     return faas_bus_open(&conf, sk.rt.loop, &sk.rt.bus, err);
 }
@@ -501,6 +504,9 @@ static const struct faas_option common[] = {
                  "file with the seed of this service's key, mode 0600; empty: no login"),
     FAAS_OPT_STR(sk.conf.ca_file, "NATS_CA_FILE", "",
                  "PEM file of the authority that signed the servers; empty: no TLS"),
+    FAAS_OPT_STR(sk.conf.cert_file, "NATS_CERT_FILE", "",
+                 "PEM file of our certificate, for servers that ask for one"),
+    FAAS_OPT_STR(sk.conf.key_file, "NATS_KEY_FILE", "", "PEM file of its key, mode 0600"),
     FAAS_OPT_STR(sk.conf.id, "INSTANCE_ID", "",
                  "name of this instance, unique in the cluster, a-z0-9; default random"),
     FAAS_OPT_STR(sk.conf.log_level, "LOG_LEVEL", "info", "debug, info, warn or error"),

@@ -15,7 +15,7 @@
  *           UNAVAILABLE otherwise, and faas.<name>.i.<id>.probe always.  With HEALTH_SOCKET the
  *           process answers for itself there; --healthcheck asks it (service_health.h).
  * Options   common rows: NATS_URL (comma list; else NATS1_URL, NATS2_URL, NATS3_URL),
- *           NATS_NKEY_FILE, NATS_CA_FILE, INSTANCE_ID (default random), LOG_LEVEL, DATA_DIR,
+ *           NATS_NKEY_FILE, NATS_CA_FILE, NATS_CERT_FILE, NATS_KEY_FILE, INSTANCE_ID (default random), LOG_LEVEL, DATA_DIR,
  *           REPLICAS (JetStream, 1..5), POOL_THREADS, DRAIN_MS, HEALTH_SOCKET, HEALTHCHECK.
  */
 #ifndef FAAS_SERVICE_H

@@ -49,8 +49,8 @@ $(eval $(call fuzz,query,gateway/routes.c gateway/params.c gateway/openfaas.c))
 $(eval $(call fuzz,header,gateway/routes.c gateway/params.c gateway/openfaas.c))
 $(eval $(call fuzz,openfaas,gateway/openfaas.c gateway/routes.c gateway/params.c))
 $(eval $(call fuzz,function,$(REGISTRY_NOUNS)))
-$(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c programs.c datadir.c \
-    image_registry.c ports.c keys.c keys_tls.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))
+$(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c plan_nats.c programs.c datadir.c \
+    image_registry.c ports.c keys.c keys_tls.c keys_nats.c file.c process.c logfile.c output.c args.c runtime.c engine_probe.c)))
 $(eval $(call fuzz,backup,cli/backup_file.c cli/file.c))
 $(eval $(call fuzz,stack,$(CLI_STACK) cli/args.c))
 $(eval $(call fuzz,job,services/publisher/job.c))

@@ -115,11 +115,12 @@ static struct timespec instant(uint64_t ns)
     return (struct timespec){.tv_sec = (time_t)(ns / FAAS_S_NS), .tv_nsec = (long)(ns % FAAS_S_NS)};
 }
 
-/* Until the lane is connected, or its first try has failed; only a refused login ends the opening. */
+/* Until the lane is connected, or its first try has failed; what does not pass ends the opening. */
 static faas_code await_first_try(struct faas_bus_lane *lane, uint64_t deadline_ns, faas_err *err)
 {
     faas_bus *bus = lane->bus;
     struct timespec until = instant(deadline_ns);
+    const char *advice;
     natsStatus trouble;
     bool is_there;
 
@@ -129,6 +130,7 @@ static faas_code await_first_try(struct faas_bus_lane *lane, uint64_t deadline_n
         ;
     is_there = lane->offer != NULL;
     trouble = lane->tries > 0 ? lane->trouble : NATS_OK;
+    advice = lane->advice;
     pthread_mutex_unlock(&bus->mu);
     if (is_there) {
         faas_bus_ref(bus);
@@ -136,6 +138,8 @@ static faas_code await_first_try(struct faas_bus_lane *lane, uint64_t deadline_n
         return FAAS_OK;
     }
     lane->was_down = true;
+    if (advice != NULL)
+        return faas_fail(err, FAAS_INVALID, "%s", advice);
     return trouble == NATS_CONNECTION_AUTH_FAILED
                ? faas_bus_status(trouble, "connect to the bus", err)
                : FAAS_OK;

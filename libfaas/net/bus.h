@@ -13,6 +13,9 @@
  *           violations are logged as errors: they are a broken deployment.  A connection that
  *           is refused twice (the server does not know our key) stops the loop, faas_bus_is_lost() says
  *           so, and the program ends with 1: the supervisor restarts it.
+ * TLS       with ca_file every server must show a certificate of that authority for the name in
+ *           its URL; one without TLS is refused.  What does not pass by itself (another authority,
+ *           an expired certificate) is INVALID when the bus is opened, and logged later.
  */
 #ifndef FAAS_BUS_H
 #define FAAS_BUS_H
@@ -35,6 +38,8 @@ struct faas_bus_conf {
     const char *id;        /* instance id, unique in the cluster, [a-z0-9]+ */
     const char *nkey_file; /* seed file, 0600; NULL or "": no authentication */
     const char *ca_file;   /* PEM; NULL or "": no TLS */
+    const char *cert_file; /* PEM, for servers that ask for one; NULL or "": none */
+    const char *key_file;  /* its key, 0600 */
 };
 
 struct faas_header {

@@ -1,7 +1,7 @@
 /* bus_internal.h - what the files behind bus.h share.
  * Files     bus.c opens, closes and publishes; lane.c reads and writes a connection on the loop;
- *           connector.c makes and ends connections, on a thread for each lane; sub.c subscribes
- *           and hands messages to their handlers.
+ *           connector.c makes and ends connections, on a thread for each lane; tls.c encrypts
+ *           them; sub.c subscribes and hands messages to their handlers.
  * Link      one connection, from its making to its end.  A lane has one after the other: libnats's
  *           own reconnecting is not used, since in its event loop mode (3.4.1) it keeps its parser.
  * Threads   what is not marked otherwise belongs to the loop thread, or to the only thread while
@@ -33,12 +33,14 @@ struct faas_kept { /* a message that waits */
 STAILQ_HEAD(faas_kept_list, faas_kept);
 
 struct faas_bus_lane;
+struct faas_tls;
 struct faas_link {
     struct faas_bus_lane *lane;
     natsConnection *nc;
     natsSock fd;
     ev_io readable, writable;
-    _Atomic bool is_broken;           /* libnats has closed it */
+    struct faas_tls *tls;             /* NULL: none */
+    _Atomic bool is_broken;           /* libnats has closed it, or it can only be closed */
     _Atomic bool is_dirty;            /* there is something to write */
     _Atomic size_t queued;            /* bytes published since all was written, at most */
     _Atomic int refs;                 /* the connector's, and libnats's until the closed callback */
@@ -66,6 +68,7 @@ struct faas_bus_lane {
     int64_t flush_ms;
     int tries;          /* connections that could not be made, one after the other */
     natsStatus trouble; /* of the last of them */
+    const char *advice; /* what has to change before one can be made; NULL: nothing known */
     bool is_wanted;     /* a connection */
     bool is_ended;      /* the connector has nothing more to do */
 };
@@ -167,6 +170,21 @@ FAAS_MUST_CHECK faas_code faas_connector_start(struct faas_bus_lane *lane,
                                                const struct faas_bus_conf *conf,
                                                const char *public_key, faas_err *err);
 void faas_connector_join(struct faas_bus_lane *lane);
+
+/* ---- tls.c ---- */
+/* The settings of a bus's TLS.  INVALID naming the setting. */
+FAAS_MUST_CHECK faas_code faas_tls_set(natsOptions *opts, const struct faas_bus_conf *conf,
+                                       faas_err *err);
+/* natsConnection_Connect; what it has encrypted link->tls is for. */
+natsStatus faas_tls_connect(struct faas_link *link, natsOptions *opts);
+void faas_tls_free(struct faas_tls *tls);
+/* Of a link with tls that is not broken, on the loop.  False: nothing can be read yet, or ever again;
+ * the latter is marked. */
+bool faas_tls_can_read(struct faas_link *link);
+/* Of the same: sends what is encrypted.  False: the socket takes no more of it, or is broken. */
+bool faas_tls_send(struct faas_link *link);
+/* What an operator has to change, behind a try of this thread; NULL: it may pass by itself. */
+const char *faas_tls_trouble(natsStatus status, const char *why);
 
 /* ---- sub.c; bus->mu is held ---- */
 natsStatus faas_subs_begin(struct faas_bus_lane *lane, natsConnection *nc);

@@ -13,6 +13,7 @@
 
 #define URLS_MAX     16
 #define CONNECT_MS   300 /* to one server */
+#define TLS_MS       700 /* besides, to agree on keys while processors are busy */
 #define PING_MS      200
 #define PAUSE_MIN_MS 25 /* after all servers were tried */
 #define PAUSE_MAX_MS 50
@@ -30,8 +31,10 @@ extern void natsConn_setFilterWithClosure(natsConnection *nc,
 
 static void link_unref(struct faas_link *link)
 {
-    if (atomic_fetch_sub(&link->refs, 1) == 1)
+    if (atomic_fetch_sub(&link->refs, 1) == 1) {
+        faas_tls_free(link->tls);
         free(link);
+    }
 }
 
 static void on_closed(natsConnection *nc, void *closure)
@@ -148,10 +151,8 @@ static natsStatus set_identity(natsOptions *opts, const struct faas_bus_conf *co
     DO(natsOptions_SetName(opts, name));
     if (public_key[0] != '\0')
         DO(natsOptions_SetNKey(opts, public_key, on_sign, lane));
-    if (conf->ca_file != NULL && conf->ca_file[0] != '\0') {
-        DO(natsOptions_SetSecure(opts, true));
-        DO(natsOptions_LoadCATrustedCertificates(opts, conf->ca_file));
-    }
+    if (conf->ca_file != NULL && conf->ca_file[0] != '\0')
+        DO(natsOptions_SetTimeout(opts, CONNECT_MS + TLS_MS));
     return NATS_OK;
 }
 
@@ -179,7 +180,7 @@ static natsStatus make(struct faas_bus_lane *lane, struct faas_link **out_link)
     STAILQ_INIT(&link->unanswered);
     status = set_link(lane->opts, link);
     if (status == NATS_OK)
-        status = natsConnection_Connect(&link->nc, lane->opts);
+        status = faas_tls_connect(link, lane->opts);
     if (status != NATS_OK) {
         free(link); /* no callback comes for what never was connected */
         return status;
@@ -215,6 +216,12 @@ static void is_refused(void *arg)
 /* bus->mu is held, here and below; waiting and libnats go without it. */
 static void note_failure(struct faas_bus_lane *lane, natsStatus status, int *refused)
 {
+    const char *why = nats_GetLastError(NULL); /* of this thread */
+    const char *advice = faas_tls_trouble(status, why != NULL ? why : "");
+
+    if (advice != NULL && advice != lane->advice)
+        FAAS_LOG(ERROR, advice, FAAS_LSTR("lane", faas_lane_name(lane)), FAAS_LSTR("detail", why));
+    lane->advice = advice;
     lane->tries++;
     lane->trouble = status;
     *refused = status == NATS_CONNECTION_AUTH_FAILED ? *refused + 1 : 0;
@@ -252,6 +259,7 @@ static void try_to_connect(struct faas_bus_lane *lane, int *refused)
         lane->offer = link;
         lane->is_wanted = false;
         lane->tries = *refused = 0;
+        lane->advice = NULL;
         bus->live_links++;
         faas_bus_ref(bus);
         faas_loop_post_with(bus->loop, &lane->post, faas_lane_adopt, lane);
@@ -318,6 +326,7 @@ faas_code faas_connector_start(struct faas_bus_lane *lane, const struct faas_bus
     if (status == NATS_OK)
         status = set_identity(lane->opts, conf, lane, public_key);
     FAAS_TRY(faas_bus_status(status, "connect to the bus", err));
+    FAAS_TRY(faas_tls_set(lane->opts, conf, err));
     lane->is_wanted = true;
     rc = pthread_create(&lane->connector, NULL, serve, lane);
     if (rc != 0)

@@ -92,7 +92,8 @@ static void read_some(struct faas_link *link)
     struct faas_bus_lane *lane = link->lane;
 
     lane->silent = 0;
-    natsConnection_ProcessReadEvent(link->nc);
+    if (link->tls == NULL || faas_tls_can_read(link))
+        natsConnection_ProcessReadEvent(link->nc);
     /* libnats closes the descriptor of a broken connection: another may get its number. */
     if (link->is_broken) {
         ev_io_stop(faas_loop_ev(lane->bus->loop), &link->readable);
@@ -110,15 +111,30 @@ static void on_readable(struct ev_loop *ev, ev_io *watcher, int events)
 
 /* ---- writing ---- */
 
+/* True: there is more.  What is encrypted leaves before more is, so that `queued` bounds it. */
+static bool send_some(struct faas_link *link)
+{
+    if (link->tls == NULL) {
+        natsConnection_ProcessWriteEvent(link->nc);
+        return atomic_load(&link->is_dirty);
+    }
+    while (!link->is_broken && faas_tls_send(link)) {
+        if (!atomic_load(&link->is_dirty))
+            return false;
+        natsConnection_ProcessWriteEvent(link->nc);
+    }
+    return true;
+}
+
 static void write_some(struct faas_link *link)
 {
     struct ev_loop *ev = faas_loop_ev(link->lane->bus->loop);
+    bool has_more = send_some(link);
 
-    natsConnection_ProcessWriteEvent(link->nc);
     if (link->is_broken) {
         ev_io_stop(ev, &link->readable);
         ev_io_stop(ev, &link->writable);
-    } else if (atomic_load(&link->is_dirty)) {
+    } else if (has_more) {
         ev_io_start(ev, &link->writable);
     } else {
         ev_io_stop(ev, &link->writable);
@@ -314,7 +330,7 @@ void faas_lane_lose(struct faas_bus_lane *lane)
     lane->was_down = true;
     faas_subs_end(lane);
     if (!link->is_broken) /* with something unsaid, libnats waits half a second for an answer */
-        natsConnection_ProcessWriteEvent(link->nc);
+        (void)send_some(link);
     STAILQ_INSERT_TAIL(&lane->retired, link, next);
     lane->is_wanted = true;
     atomic_store(&lane->state, FAAS_LANE_DOWN);

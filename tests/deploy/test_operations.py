@@ -24,7 +24,7 @@ def shell(tree):
         return output.split("BEGIN\n", 1)[1]
     yield type_in
     run("docker", "compose", "down", "-v", cwd=tree.path, check=False)
-    docker("swarm", "leave", "--force")
+    run("docker", "swarm", "leave", "--force", check=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def works(user):
 
 def test_every_section_with_commands_is_tried():
     assert {title for title, blocks in SECTIONS.items() if blocks} == {
-        "Install", "Look", "Scale", "Invitations", "Backup", "Upgrade", "Certificates", "Keys", "Sandboxes instead of containers", "Stop, remove", "In a Swarm"}
+        "Install", "Look", "Scale", "Invitations", "Backup", "Upgrade", "Certificates", "Keys", "TLS on the bus", "Sandboxes instead of containers", "Stop, remove", "In a Swarm"}
 
 
 def test_look(shell, user):
@@ -64,6 +64,18 @@ def test_invitations_and_backup(shell, user, tree):
     data = tree.path / "restored"
     said = run(os.path.join(os.environ["FAAS_BIN"], "faas"), "restore", backup, "--data", data, "--json", "--replicas", "nats=1", timeout=120).stdout
     assert '"functions"' in said and (data / "keys/token-1.pem").read_bytes() == (tree.path / "secrets/keys/token-1.pem").read_bytes()
+
+
+def test_restore_into_containers(shell, user, tree):
+    refused = run(tree.path / "scripts/run", "--restore", tree.path / "faas.backup", check=False)
+    assert refused.returncode == 1 and "new deployment" in refused.stderr, refused.stderr
+    other = run("bash", "-euc", "\n".join([*SECTIONS["Invitations"][0].splitlines()[:2], "cp faas.backup secrets/x; chown 10001 secrets/x",
+                "in_platform restore /secrets/x --data /secrets --nats-url $bus"]), cwd=tree.path, check=False)
+    assert other.returncode == 2 and "hold functions already" in other.stderr, other.stderr
+    assert "ready on port 80" in shell("Backup", 1)
+    assert works(user) and user.get("/auth/validate").status == 200
+    assert [f["name"] for f in user.get("/registry/list").json] == ["echo"]
+    assert (tree.path / "secrets.before/keys/token-1.pem").read_bytes() == (tree.path / "secrets/keys/token-1.pem").read_bytes()
 
 
 def test_upgrade(shell, user):
@@ -92,6 +104,16 @@ def test_other_keys_on_the_bus(shell, user, tree):
     seed = (tree.path / "secrets/keys/nats-auth.seed").read_bytes()
     shell("Keys", 1)
     assert (tree.path / "secrets/keys/nats-auth.seed").read_bytes() != seed
+    assert works(user)
+
+
+def test_tls_on_the_bus(shell, user, tree):
+    refused = run(tree.path / "scripts/run", "--nats-tls", check=False)
+    assert refused.returncode == 1 and "while nothing runs" in refused.stderr, refused.stderr
+    assert re.fullmatch(r"(?s).*ready on port 80\n\S{20,}\n", shell("TLS on the bus"))
+    assert works(user)
+    for service in ("nats2", "publisher-service"):
+        os.kill(int(docker("inspect", "-f", "{{.State.Pid}}", next(iter(containers(service).values())))), 9)
     assert works(user)
 
 

@@ -146,6 +146,97 @@ static void an_open_key_is_refused(void **state)
     assert_int_equal(init(NULL), CLI_USAGE);
 }
 
+static bool *tls_option(void)
+{
+    assert_string_equal(cli_init_options[1].name, "nats-tls");
+    return cli_init_options[1].target;
+}
+
+static int init_with_tls(const char *const *hosts)
+{
+    int status;
+
+    *tls_option() = true;
+    status = init(hosts);
+    *tls_option() = false;
+    return status;
+}
+
+static void replace(const char *name, const char *text)
+{
+    FAAS_AUTO(char) *path = file_path("%s/%s", dir, name);
+    faas_err err = {0};
+
+    if (text == NULL)
+        assert_int_equal(unlink(path), 0);
+    else
+        assert_ok(file_write(path, text, strlen(text), 0600, &err));
+}
+
+static char *cert_in(const char *name)
+{
+    FAAS_AUTO(char) *path = file_path("%s/%s", dir, name);
+    char *text = NULL;
+    faas_err err = {0};
+    size_t len;
+
+    assert_ok(file_read(path, &text, &len, &err));
+    assert_non_null(text);
+    return text;
+}
+
+static void an_authority_of_the_bus_is_kept_and_its_certificate_made_for_the_hosts(void **state)
+{
+    static const char *const one[] = {"nats.example", NULL};
+    FAAS_AUTO(char) *conf = NULL;
+    FAAS_AUTO(char) *plain = NULL;
+    FAAS_AUTO(char) *ca = NULL;
+    FAAS_AUTO(char) *cert = NULL;
+    FAAS_AUTO(char) *same_ca = NULL;
+    FAAS_AUTO(char) *same_cert = NULL;
+
+    (void)state;
+    assert_int_equal(init(one), 0);
+    plain = text_in("nats.conf");
+    assert_null(strstr(plain, "tls"));
+    assert_int_equal(init_with_tls(one), 0);
+    conf = text_in("nats.conf");
+    assert_contains(conf, "tls { cert_file: \"/run/secrets/nats-tls.pem\"");
+    ca = cert_in("keys/nats-ca.pem");
+    cert = cert_in("keys/nats-tls.pem");
+    assert_int_equal(init_with_tls(one), 0);
+    same_ca = cert_in("keys/nats-ca.pem");
+    same_cert = cert_in("keys/nats-tls.pem");
+    assert_string_equal(ca, same_ca);
+    assert_string_equal(cert, same_cert);
+    replace("keys/nats-tls.pem", ca); /* not what the key is for */
+    assert_int_equal(init_with_tls(one), 0);
+    free(same_ca);
+    same_ca = cert_in("keys/nats-ca.pem");
+    assert_string_equal(ca, same_ca);
+    free(same_cert);
+    same_cert = cert_in("keys/nats-tls.pem");
+    assert_string_not_equal(same_cert, ca);
+}
+
+static void somebody_elses_authority_is_taken_and_never_replaced(void **state)
+{
+    static const char *const one[] = {"nats.example", NULL}, *const other[] = {"other", NULL};
+    FAAS_AUTO(char) *cert = NULL;
+    FAAS_AUTO(char) *same = NULL;
+
+    (void)state;
+    assert_int_equal(init_with_tls(one), 0);
+    replace("keys/nats-ca-key.pem", NULL);
+    cert = cert_in("keys/nats-tls.pem");
+    assert_int_equal(init_with_tls(one), 0);
+    same = cert_in("keys/nats-tls.pem");
+    assert_string_equal(cert, same);
+    assert_int_not_equal(init_with_tls(other), 0); /* not for that name */
+    replace("keys/nats-tls.pem", NULL);
+    assert_int_not_equal(init_with_tls(one), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +247,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_hosts_are_taken_but_no_other_number_of_them, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_open_key_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            an_authority_of_the_bus_is_kept_and_its_certificate_made_for_the_hosts, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(somebody_elses_authority_is_taken_and_never_replaced,
+                                        set_up, tear_down),
     };
 
     return run_unit(tests);

@@ -122,8 +122,8 @@ static void every_row_is_whole_and_finds_itself(void **state)
     for (const struct gw_route *route = gw_routes; route->method != NULL; route++) {
         bool asks_bus = route->what != GW_CALL && route->what != GW_PUBLISH &&
                         route->what != GW_ASYNC && route->what != GW_VALIDATE &&
-                         route->what != GW_HEALTHZ && route->what != GW_INSTANCES &&
-                         route->what != GW_OPENAPI && route->what != GW_SYS_INFO;
+                        route->what != GW_HEALTHZ && route->what != GW_INSTANCES &&
+                        route->what != GW_OPENAPI && route->what != GW_SYS_INFO;
 
         assert_int_equal(asks_bus, route->subject != NULL);
         assert_true(!asks_bus || route->time_ms > 0);
