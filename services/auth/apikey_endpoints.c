@@ -45,7 +45,7 @@ static faas_code check_session(const struct auth *auth, const struct faas_call *
         return FAAS_OK;
     FAAS_TRY(apikey_store_end(&auth->store, call->ctx->user, key_id, call->ctx->deadline_ns,
                               &revision, err));
-    apikey_store_forget(&auth->store, key_id);
+    apikey_store_forget(&auth->store, key_id, call->ctx->id);
     return faas_fail(err, FAAS_UNAUTHENTICATED,
                      "the session ended meanwhile, and no key was made; log in again");
 }
