@@ -130,7 +130,8 @@ static void begin(struct call *call)
     call_spec_defaults(&spec);
     spec.call_id = "bench";
     spec.tenant = "bench";
-    spec.image = (struct rt_image){call->rig->image, "store", call->rig->image_id};
+    spec.image = (struct rt_image){
+        .reference = call->rig->image, .kind = "store", .value = call->rig->image_id};
     spec.argument = "x";
     spec.argument_len = 1;
     spec.cpus = 2;

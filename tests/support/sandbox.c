@@ -330,7 +330,7 @@ void sandbox_order(struct sandbox_order *order, const char *command)
     order->spec.is_slot = sandbox_is_slot;
     order->spec.has_network = sandbox_is_outbound;
     order->spec.command = order->command;
-    order->spec.image = (struct rt_image){"image", "store", image.id};
+    order->spec.image = (struct rt_image){.reference = "image", .kind = "store", .value = image.id};
     order->spec.is_stdin = true; /* no argument at the end of the command */
     order->spec.timeout_ms = 10000;
 }
