@@ -242,7 +242,7 @@ void rig_open(struct rig *rig, const char *image, char expect, bool is_parked)
     if (rig->rt->ops->usable(rig->rt, &err) != FAAS_OK)
         rig_die("runtime", err.msg);
     rig->image_id[0] = '\0';
-    rig->rt->ops->resolve(rig->rt, image, 0, on_resolved, rig);
+    rig->rt->ops->resolve(rig->rt, &(struct rt_image){.reference = image}, 0, on_resolved, rig);
     while (rig->image_id[0] == '\0')
         ev_run(ev, EVRUN_ONCE);
 }
