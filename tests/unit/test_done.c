@@ -18,7 +18,8 @@ static json_t *written(const json_t *before, int count)
     for (int i = 0; i < count; i++) {
         char id[FAAS_UUID_TEXT];
 
-        (void)snprintf(id, sizeof id, "0190a000-0000-7000-8000-0000000000%02x", 0x10 + i);
+        (void)snprintf(id, sizeof id, "0190a000-0000-7000-8000-0000000000%02x",
+                       (unsigned)(0x10 + i) & 0xff);
         assert_ok(faas_done_note(doc, doc, id, i, &err));
     }
     return doc;
