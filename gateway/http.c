@@ -443,6 +443,7 @@ faas_code http_open(const struct http_conf *conf, http_server **out_server, faas
     if (server == NULL)
         return faas_fail_sys(err, errno, "allocate http server");
     server->conf = *conf;
+    randombytes_buf(server->share_key, sizeof server->share_key);
     server->doors[HTTP_PLAIN].listener = server->doors[HTTP_TLS].listener = -1;
     pthread_mutex_init(&server->defer_mu, NULL);
     pthread_cond_init(&server->ended, NULL);

@@ -54,6 +54,7 @@ void http_body_close(http_exchange *x)
     x->body_fd = -1;
     if (x->own != NULL && x->own->filed > 0) {
         atomic_fetch_sub(&x->own->server->filed, x->own->filed);
+        atomic_fetch_sub(&x->own->server->filed_by[x->own->share], x->own->filed);
         x->own->filed = 0;
     }
 }
@@ -85,14 +86,29 @@ static bool begin_file(http_exchange *x)
     return true;
 }
 
-/* Room for all bodies together is taken as they come. */
+static size_t share_of(const http_exchange *x)
+{
+    const char *user = x->caller.user;
+    uint64_t hash;
+
+    crypto_shorthash((unsigned char *)&hash, (const unsigned char *)user, strlen(user),
+                     x->own->server->share_key);
+    return hash % HTTP_SHARES;
+}
+
+/* Room for all bodies together is taken as they come; a user has half of it at most, perhaps with
+ * others whose ids hash alike. */
 static bool take_room(http_exchange *x, size_t len)
 {
     http_server *server = x->own->server;
-    size_t more = x->body_len + len - x->own->filed;
+    size_t more = x->body_len + len - x->own->filed, most = (size_t)server->conf.bodies_max;
 
+    if (x->own->filed == 0)
+        x->own->share = share_of(x);
     x->own->filed += more;
-    return atomic_fetch_add(&server->filed, more) + more <= (size_t)server->conf.bodies_max;
+    /* Both are counted, whatever the first says: http_body_close() takes both back. */
+    return (atomic_fetch_add(&server->filed, more) + more <= most) &
+           (atomic_fetch_add(&server->filed_by[x->own->share], more) + more <= most / 2);
 }
 
 static bool file(http_exchange *x, const char *data, size_t len)

@@ -6,12 +6,14 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
 
 #include "gateway/http_conn.h"
 #include "gateway/http_linger.h"
 
+#define HTTP_SHARES      256
 #define HTTP_HEADERS_MAX 12 /* of ours per response */
 
 struct http_reply {
@@ -40,7 +42,8 @@ struct http_private {
     http_stream *stream;             /* the answer is one; owned */
     STAILQ_ENTRY(http_private) left; /* on server->left */
     size_t room;                     /* of body */
-    size_t filed;                    /* bytes counted in server->filed */
+    size_t filed;                    /* bytes counted in server->filed and, of its user, in */
+    size_t share;                    /* ... server->filed_by[share] */
     size_t dropped;                  /* bytes of a body that was refused */
     bool is_answered, is_ready_told, is_deferred;
     bool is_closing; /* the connection ends with this answer */
@@ -60,7 +63,9 @@ struct http_server {
     struct http_conns conns;
     struct http_lingers lingers;
     _Atomic size_t active;
-    _Atomic size_t filed; /* of large bodies */
+    _Atomic size_t filed;                 /* of large bodies */
+    _Atomic size_t filed_by[HTTP_SHARES]; /* of the users whose ids hash there */
+    uint8_t share_key[crypto_shorthash_KEYBYTES];
     _Atomic bool is_draining;
     pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
     bool is_closing;          /* guarded by defer_mu */

@@ -83,8 +83,10 @@ static const struct faas_option options[] = {
     FAAS_OPT_INT(conf.body_mb, "GATEWAY_BODY_MB", "128", 1, 4096,
                  "most MiB of a call's argument, where the function reads standard input; queued "
                  "calls and those with an Idempotency-Key: 1"),
-    FAAS_OPT_INT(conf.bodies_mb, "GATEWAY_BODIES_MB", "2048", 1, 1048576,
-                 "most MiB of arguments over 1 MiB at once, in GATEWAY_SPILL_DIR"),
+    FAAS_OPT_INT(
+        conf.bodies_mb, "GATEWAY_BODIES_MB", "2048", 1, 1048576,
+        "most MiB of arguments over 1 MiB at once, in GATEWAY_SPILL_DIR; a user has half of it at "
+        "most"),
     FAAS_OPT_STR(conf.metrics_listen, "GATEWAY_METRICS_LISTEN", "",
                  "ADDRESS:PORT to serve GET /metrics on, for the operator's Prometheus alone: it "
                  "names users' ids and functions, and asks for no token; empty: none"),
@@ -257,8 +259,12 @@ static void on_head(void *arg, http_exchange *x)
         x->body_max = (size_t)conf.body_mb << 20;
     if (x->match.route->access != GW_PUBLIC && !ask_access(gw, x))
         return;
+    if (x->is_unsettled && x->body_max > FAAS_BODY_MAX)
+        x->body_max = FAAS_BODY_MAX; /* no files of strangers */
     if ((uint64_t)x->guard.declared > x->body_max)
         refuse_too_large(NULL, x);
+    else if (x->guard.declared > FAAS_BODY_MAX && permit_check(x, &err) != FAAS_OK)
+        problem_from_err(x, &err, NULL); /* before it takes room */
 }
 
 static void on_ready(void *arg, http_exchange *x)

@@ -17,7 +17,12 @@ void refuse_too_large(void *arg, http_exchange *x)
     faas_err err = {0};
 
     (void)arg;
-    if ((what == GW_ASYNC || what == GW_CALL) && !refuse_is_plain_call(x))
+    if (x->is_unsettled)
+        (void)faas_fail(&err, FAAS_TOO_LARGE,
+                        "the body of a request whose sender is not known here yet may have at most "
+                        "%zu bytes; send a small request with this key first",
+                        x->body_max);
+    else if ((what == GW_ASYNC || what == GW_CALL) && !refuse_is_plain_call(x))
         (void)faas_fail(&err, FAAS_TOO_LARGE,
                         "the argument of a queued call, and of one with an Idempotency-Key, has at "
                         "most %zu bytes; of other calls %lld MiB (GATEWAY_BODY_MB)",

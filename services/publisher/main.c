@@ -173,7 +173,8 @@ static bool is_ready(void *state)
     const struct publisher *pub = state;
 
     return pub->rt != NULL && faas_now_ns() >= pub->attached_ns + SETTLE_MS * FAAS_MS_NS &&
-           resolve_age_ms(&pub->resolve) != INT64_MAX;
+           resolve_age_ms(&pub->resolve) != INT64_MAX &&
+           faas_feed_age_ms(pub->standings.feed) != INT64_MAX;
 }
 
 /* Could a call be run now?  Beats do not depend on it: a call that meets no spawner is told so. */

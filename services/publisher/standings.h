@@ -1,6 +1,7 @@
 /* standings.h - what administrators decided about users (base/standing.h), as far as it concerns
  * their calls; followed in the bucket "revocations".
- * Nobody waits for this reader: a decision counts here within moments.
+ * Nobody waits for this reader: a decision counts here within moments.  A publisher is ready once it
+ * has read those there were.
  * Threads   open: any but the loop's; of: the loop's; close: when the loop has stopped.
  */
 #ifndef PUBLISHER_STANDINGS_H

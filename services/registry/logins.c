@@ -25,12 +25,12 @@ struct body {
 static faas_code check_host(const char *host, faas_err *err)
 {
     struct image_ref ref = {.text = NULL};
-    char image[FAAS_LOGIN_HOST_MAX + 4];
+    char image[FAAS_LOGIN_HOST_MAX + 5];
     bool is_host;
 
-    (void)snprintf(image, sizeof image, "%s/x", strlen(host) <= FAAS_LOGIN_HOST_MAX ? host : "");
+    (void)snprintf(image, sizeof image, "%s/x/y", strlen(host) <= FAAS_LOGIN_HOST_MAX ? host : "");
     is_host = image_ref_parse(image, &ref, NULL) == FAAS_OK && ref.host.len == strlen(host) &&
-              memcmp(ref.host.at, host, ref.host.len) == 0 && ref.path.len == 1;
+              memcmp(ref.host.at, host, ref.host.len) == 0 && ref.path.len == 3;
     image_ref_done(&ref);
     if (is_host)
         return FAAS_OK;

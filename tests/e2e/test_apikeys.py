@@ -24,7 +24,7 @@ MOST = 4  # keys of a user on this platform
 def pair(engine, tmp_path_factory):
     """A platform with two gateways and two auths, and the URLs of the gateways."""
     data = tmp_path_factory.mktemp("apikeys")
-    env = {"API_KEYS_PER_USER": str(MOST), "API_KEY_TTL_MAX": "7776000", "RATE_BAD_KEYS": "0", "CALLBACK_ALLOW": "127.0.0.2/32"}
+    env = {"API_KEYS_PER_USER": str(MOST), "API_KEY_TTL_MAX": "7776000", "RATE_BAD_KEYS": "0", "CALLBACK_ALLOW": "127.0.0.2/32", "GATEWAY_BODIES_MB": "6"}
     plat = Platform(conftest.BIN, str(data), free_port(), {"gateway": 2, "auth": 2}, engine, env)
     plat.up()
     port = int(plat.listen.split(":")[1])
@@ -88,6 +88,19 @@ def test_large_bodies_of_senders_who_are_not_known_yet_are_bounded(pair):
         for one in held:
             one.close()
     wait_until(lambda: refusal() == 401, 20, "there is room again")
+
+
+def test_large_arguments_are_nobodys_until_their_sender_is_known_and_one_user_has_half_the_room(pair):
+    _, urls = pair
+    me = person(urls[0])
+    name = me.register("faas-examples/echo:latest", input="stdin")
+    stranger = Client(urls[0], f"faas_{secrets.token_hex(8)}_{secrets.token_hex(24)}").post(f"/function/{name}", "x" * (2 << 20))
+    assert "send a small request with this key first" in stranger.problem(413, "too_large")["detail"]
+    assert me.post(f"/function/{name}", "x" * (2 << 20)).status == 200
+    assert "no room for more large arguments" in me.post(f"/function/{name}", "x" * (4 << 20)).problem(429, "busy")["detail"]
+    key = make(me, functions=["other-*"])["key"]
+    assert Client(urls[0], key).post(f"/function/{name}", "small").status == 403  # and now it is known
+    assert Client(urls[0], key).post(f"/function/{name}", "x" * (2 << 20)).status == 403
 
 
 def test_a_key_does_what_it_says_at_both_gateways(pair):

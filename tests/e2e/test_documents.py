@@ -91,6 +91,8 @@ def test_the_commands_of_the_page_on_registries(platform, client, tmp_path):
     assert done.returncode == 0 and "s3cret-word" not in done.stdout + done.stderr, (done.stdout, done.stderr)
     assert "registry.example:5000  20" in done.stdout and done.stdout.rstrip().endswith("removed registry.example:5000"), done.stdout
     assert client.get("/v1/registries").json["items"] == []
+    assert client.request("PUT", "/v1/registries/docker.io", {"username": "me", "password": "s3cret-word"}).status == 201
+    assert client.delete("/v1/registries/docker.io").status == 204
 
 
 def test_the_two_commands_are_named_and_the_links_lead_somewhere():
