@@ -9,7 +9,7 @@
 #include "cli/queued.h"
 #include "cli/stream.h"
 
-#define STDIN_MAX         (64 * 1024 * 1024) /* far above the platform's limit, which answers 413 */
+#define STDIN_MAX         (256 * 1024 * 1024) /* above the platform's usual limit, which answers 413 */
 #define SILENCE_MS        3000
 #define CALL_TIMEOUT_S    4000 /* longest run, start and a margin */
 #define CALL_TIMEOUT_TEXT "longest wait for the answer (4000); the call is cancelled after it"

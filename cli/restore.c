@@ -302,7 +302,8 @@ static faas_code write_keys(struct restore *restore, faas_err *err)
     do {
         FAAS_TRY(backup_next(&restore->in, &record, err));
         if (record.kind == BACKUP_FILE && (strcmp(record.name, "keys/token-1.pem") == 0 ||
-                                           strcmp(record.name, "keys/secrets.key") == 0))
+                                           strcmp(record.name, "keys/secrets.key") == 0 ||
+                                           strcmp(record.name, "keys/admin.password") == 0))
             FAAS_TRY(write_file(restore, &record, err));
     } while (record.kind == BACKUP_HEADER || record.kind == BACKUP_FILE);
     return FAAS_OK;

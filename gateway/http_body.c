@@ -3,12 +3,12 @@
 #include "gateway/http_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/spill.h"
 #include "contract.h"
 
 #define BODY_MIN     4096
@@ -78,7 +78,7 @@ static bool write_all(int fd, const void *data, size_t len)
 
 static bool begin_file(http_exchange *x)
 {
-    x->body_fd = open(x->own->server->conf.body_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    x->body_fd = faas_spill_open(x->own->server->conf.body_dir);
     if (x->body_fd < 0 || !write_all(x->body_fd, x->body, x->body_len))
         return false;
     free(x->body);
@@ -113,9 +113,11 @@ static bool take_room(http_exchange *x, size_t len)
 
 static bool file(http_exchange *x, const char *data, size_t len)
 {
-    if (!take_room(x, len) || (x->body_fd < 0 && !begin_file(x)) ||
-        !write_all(x->body_fd, data, len)) {
-        FAAS_LOG(WARN, "there is no room for a large body", FAAS_LSTR("request", x->id));
+    if (!take_room(x, len))
+        return false;
+    if ((x->body_fd < 0 && !begin_file(x)) || !write_all(x->body_fd, data, len)) {
+        FAAS_LOG(ERROR, "a large body cannot be kept", FAAS_LSTR("request", x->id),
+                 FAAS_LSTR("detail", strerror(errno)));
         return false;
     }
     x->body_len += len;

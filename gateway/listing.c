@@ -103,6 +103,8 @@ static faas_code read_page(struct listing *l, faas_err *err)
         (page.next_cursor != NULL && json_array_size(page.items) == 0))
         return faas_fail_sys(err, EPROTO, "page of a list: bad items");
     items = l->is_openfaas ? openfaas_functions(page.items) : json_incref(page.items);
+    if (items == NULL)
+        return faas_fail_sys(err, ENOMEM, "page of a list");
     FAAS_TRY(add_records(l, items, err));
     l->is_complete = page.next_cursor == NULL || l->count == FAAS_LIST_MAX;
     if (!l->is_complete)

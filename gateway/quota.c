@@ -90,10 +90,23 @@ static void ask(struct quota *q, const char *subject, faas_rpc_done *done)
     faas_rpc_call(q->gw->rt->rpc, &req, done, q);
 }
 
+static void refuse(http_exchange *x)
+{
+    faas_err err = {0};
+
+    (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down, or out of memory");
+    problem_from_err(x, &err, NULL);
+}
+
 static void start(http_exchange *x)
 {
     struct quota *q = x->state;
 
+    if (q->gw->is_stopped) {
+        refuse(x);
+        quota_free(q);
+        return;
+    }
     TAILQ_INSERT_TAIL(&q->gw->quotas, q, link);
     q->awaited = 2;
     ask(q, FAAS_SUBJ_REGISTRY_QUOTA, on_registry);
@@ -104,7 +117,6 @@ void quota_begin(struct gateway *gw, http_exchange *x)
 {
     struct quota *q = calloc(1, sizeof *q);
     int64_t calls = admit_calls_limit(gw, x);
-    faas_err err = {0};
 
     if (q != NULL) {
         q->gw = gw;
@@ -116,8 +128,7 @@ void quota_begin(struct gateway *gw, http_exchange *x)
             return;
         quota_free(q);
     }
-    (void)faas_fail(&err, FAAS_UNAVAILABLE, "the gateway is shutting down, or out of memory");
-    problem_from_err(x, &err, NULL);
+    refuse(x);
 }
 
 void quota_stop(struct gateway *gw)

@@ -30,7 +30,7 @@ static faas_code no_room(int errnum, faas_err *err)
     return FAAS_UNAVAILABLE;
 }
 
-static int open_file(const char *dir)
+int faas_spill_open(const char *dir)
 {
     char path[256];
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -61,7 +61,7 @@ static faas_code write_all(int fd, const uint8_t *data, size_t len, faas_err *er
 
 static faas_code move_to_file(struct faas_spill *spill, faas_err *err)
 {
-    spill->fd = open_file(spill->dir);
+    spill->fd = faas_spill_open(spill->dir);
     if (spill->fd < 0)
         return no_room(errno, err);
     FAAS_TRY(write_all(spill->fd, spill->bytes, spill->len, err));

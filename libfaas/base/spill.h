@@ -28,5 +28,7 @@ FAAS_MUST_CHECK faas_code faas_spill_add(struct faas_spill *spill, const void *d
 /* The bytes (malloc), or NULL and the file in *out_fd (else -1; its offset is of no meaning).
  * Empty afterwards. */
 void *faas_spill_steal(struct faas_spill *spill, size_t *out_len, int *out_fd);
+/* A file of the folder without a name, 0600; -1 with errno. */
+int faas_spill_open(const char *dir);
 
 #endif

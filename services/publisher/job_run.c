@@ -114,9 +114,14 @@ static void rest(struct job *job, int64_t ms);
 
 /* It waits here, unmarked, where a change of the function still finds it; the letter of what waited
  * for too long can be redriven. */
+static bool is_too_old(const struct job *job)
+{
+    return faas_wall_ms() - job->state.queued_ms >= JOB_AGE_MS;
+}
+
 static void wait_for_enabling(struct job *job)
 {
-    if (faas_wall_ms() - job->state.queued_ms >= JOB_AGE_MS)
+    if (is_too_old(job))
         job_fail(job, FAAS_UNAVAILABLE,
                  "the function, or the account, has been disabled for as long as a queued call may "
                  "wait");
@@ -379,6 +384,10 @@ static void ready(struct job *job)
         job_cancel(job);
     else if (job->rec == NULL)
         find_record(job);
+    else if (!job->state.is_started && is_at_cap(job) && is_too_old(job))
+        job_fail(job, FAAS_BUSY,
+                 "its turn has not come for as long as a queued call may wait: the most calls at "
+                 "once of the function, or of its user, are too few");
     else if (!job->state.is_started && is_at_cap(job))
         rest(job, CAP_LOOK_MS); /* unmarked: a change of the function still finds it */
     else if (job->arg == NULL)

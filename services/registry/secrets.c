@@ -401,7 +401,6 @@ static faas_code remove_round(struct registry *reg, const struct faas_ctx *calle
         return FAAS_OK;
     if (head->is_gone)
         return faas_fail(err, FAAS_NOT_FOUND, "you have no secret of this name");
-    FAAS_TRY(secret_users_check(reg, caller, name, err));
     secret_key(caller->tenant, name, key);
     return store_bury(reg->secrets.kv, key, caller, head, out_seq, err);
 }
@@ -418,6 +417,7 @@ faas_code secrets_drop(struct registry *reg, const struct faas_ctx *caller, cons
     for (int round = 0; round < ROUNDS_MAX && rc == FAAS_CONFLICT; round++) {
         struct store_head head = {0};
 
+        FAAS_TRY(secret_users_check(reg, caller, name, err)); /* no other round settles this */
         FAAS_TRY(store_look_at(secrets->kv, key, caller->deadline_ns, &head, err));
         rc = remove_round(reg, caller, name, &head, &seq, err);
         store_head_done(&head);

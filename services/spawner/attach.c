@@ -133,6 +133,11 @@ static void send_more(attach *at)
         input_sent(at);
 }
 
+bool attach_is_input_over(const attach *at)
+{
+    return at->is_input_over;
+}
+
 bool attach_feed(attach *at, const void *data, size_t len)
 {
     size_t left = at->request_len + at->conf.input_len - at->sent;

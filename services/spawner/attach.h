@@ -30,7 +30,8 @@ struct attach_conf {
 };
 FAAS_MUST_CHECK faas_code attach_open(const struct attach_conf *conf, attach **out_attach,
                                       faas_err *err);
-/* After ready; len 0: that was all.  False: nobody reads it any more. */
+bool attach_is_input_over(const attach *at); /* nobody reads it any more */
+/* After ready; len 0: that was all.  False: it is over, or there is no memory. */
 bool attach_feed(attach *at, const void *data, size_t len);
 void attach_pause(attach *at, bool is_paused);
 void attach_close(attach *at); /* NULL is fine; no callback afterwards */

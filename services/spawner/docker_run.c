@@ -200,7 +200,12 @@ static void on_fed(void *arg)
 
 bool docker_feed(struct rt_call *call, const void *data, size_t len)
 {
-    return call->out != NULL && call->facts.stop == STOP_NONE && attach_feed(call->out, data, len);
+    if (call->out == NULL || call->facts.stop != STOP_NONE || attach_is_input_over(call->out))
+        return false;
+    if (attach_feed(call->out, data, len))
+        return true;
+    docker_cancel(call); /* without memory: what it has read is not all of its input */
+    return false;
 }
 
 static faas_code connect_to(struct rt_call *call, faas_err *err)

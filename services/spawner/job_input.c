@@ -86,6 +86,8 @@ static void on_message(void *arg, faas_msg *take_msg)
     size_t pos = 0;
     faas_err err = {0};
 
+    if (faas_msg_is_no_responders(msg))
+        return; /* whoever had it is gone, or will be back: the reminder asks again */
     if (!ev_is_active(&input->remind)) { /* over: an END whose credit was lost comes again */
         ask(input);
         ev_timer_stop(faas_loop_ev(input->job->host->loop), &input->remind);
