@@ -199,7 +199,8 @@ faas_code admin_on_whois(void *state, const struct faas_call *call, json_t **out
 
 /* ---- changing ---- */
 
-/* Else the last administrator could leave nobody to undo it. */
+/* Else the last administrator could leave nobody to undo it.  Two who do it to each other at the same
+ * moment still can: docs/ADMIN.md. */
 static faas_code check_other(const struct faas_call *call, const struct account *account,
                              const struct sessions_change *change, faas_err *err)
 {
@@ -224,7 +225,7 @@ faas_code admin_on_set(void *state, const struct faas_call *call, json_t **out_r
     FAAS_TRY(sessions_read_change(call->body, &name, &change, err));
     FAAS_TRY(find(auth, call, name, &account, err));
     FAAS_TRY(check_other(call, &account, &change, err));
-    FAAS_TRY(store_set_standing(&auth->store, account.id, &change, deadline_ns, &revision, err));
+    FAAS_TRY(store_set_standing(&auth->store, account.id, &change, call->ctx, &revision, err));
     FAAS_LOG(INFO, "an administrator changed an account", FAAS_LSTR("by", call->ctx->user),
              FAAS_LSTR("user", account.id));
     FAAS_TRY(auth_wait_ended(auth, revision, deadline_ns, err));
@@ -271,12 +272,13 @@ static faas_code make(const struct auth *auth, const char *name, const char *pas
                       uint64_t deadline_ns, faas_err *err)
 {
     const struct sessions_change change = {.role = FAAS_ROLE_ADMIN};
+    const struct faas_ctx nobody = {.deadline_ns = deadline_ns};
     struct account account;
     faas_code rc;
 
     account_init(&account, name);
     FAAS_TRY(faas_password_hash(password, deadline_ns, account.password, err));
-    FAAS_TRY(store_set_standing(&auth->store, account.id, &change, deadline_ns, NULL, err));
+    FAAS_TRY(store_set_standing(&auth->store, account.id, &change, &nobody, NULL, err));
     rc = store_add(&auth->store, &account, deadline_ns, err);
     if (rc == FAAS_OK)
         FAAS_LOG(INFO, "the first administrator was made", FAAS_LSTR("user", account.id));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/done.h"
 #include "base/text.h"
 
 #define NO_HASH "0000000000000000000000000000000000000000000000000000000000000000"
@@ -153,7 +154,9 @@ static faas_code parse(const char *id, const json_t *doc, struct apikey *out_key
 
 /* ---- changes ---- */
 
-static void drop_made_by(json_t *keys, const char *request)
+/* Of the request itself, once it is asked again.  A first copy that comes later, from an instance
+ * that stood still, leaves what others did in its place. */
+static faas_code drop_made_by(json_t *keys, const char *request, bool is_again, faas_err *err)
 {
     const char *id, *made_by;
     json_t *entry;
@@ -162,9 +165,13 @@ static void drop_made_by(json_t *keys, const char *request)
     json_object_foreach_safe(keys, next, id, entry)
     {
         made_by = json_string_value(json_object_get(entry, "made_by"));
-        if (request[0] != '\0' && made_by != NULL && strcmp(made_by, request) == 0)
-            (void)json_object_del(keys, id);
+        if (request[0] == '\0' || made_by == NULL || strcmp(made_by, request) != 0)
+            continue;
+        if (!is_again)
+            return faas_done_unsure(err);
+        (void)json_object_del(keys, id);
     }
+    return FAAS_OK;
 }
 
 faas_code apikey_add(const void *value, size_t len, const struct apikey_owner *owner,
@@ -173,8 +180,11 @@ faas_code apikey_add(const void *value, size_t len, const struct apikey_owner *o
     FAAS_AUTO(json_t) *doc = NULL;
     json_t *keys;
 
+    *out_doc = NULL;
     FAAS_TRY(load(value, len, &doc, &keys, err));
-    drop_made_by(keys, key->made_by);
+    if (json_object_get(keys, key->id) != NULL)
+        return FAAS_OK; /* its own write, whose answer was lost */
+    FAAS_TRY(drop_made_by(keys, key->made_by, key->is_again, err));
     if ((int64_t)json_object_size(keys) >= keys_max)
         return faas_fail(err, FAAS_UNPROCESSABLE,
                          "a user may have %lld API keys, expired ones counted; remove one first",

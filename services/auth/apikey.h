@@ -26,6 +26,7 @@ struct apikey {
     int64_t created_at, used_at;  /* milliseconds since 1970; used_at 0: never yet */
     int64_t expires_at;           /* seconds since 1970 */
     char made_by[FAAS_UUID_TEXT]; /* the request; "" when it is not known */
+    bool is_again;                /* the request: what it made before was shown to nobody */
 };
 struct apikey_owner { /* copied beside the keys, so that a check reads one document */
     char tenant[FAAS_UUID_TEXT], username[FAAS_USER_NAME_MAX + 1];
@@ -39,8 +40,9 @@ void apikey_keys_key(const char *user, char out_key[ACCOUNT_KEY_MAX]); /* a.<use
 /* As the owner may see it: without its hash.  NULL without memory. */
 json_t *apikey_json(const struct apikey *key);
 
-/* The document once it holds key, too, and no other one that the same request made: nobody ever got
- * that; a new reference. */
+/* The document once it holds key, too, and no other one that the same request made, a new reference;
+ * *out_doc NULL: it holds key already.  TIMEOUT: it holds another one, and the request is not asked
+ * again, so that one was shown. */
 FAAS_MUST_CHECK faas_code apikey_add(const void *value, size_t len,
                                      const struct apikey_owner *owner, const struct apikey *key,
                                      int64_t keys_max, json_t **out_doc, faas_err *err);

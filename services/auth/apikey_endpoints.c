@@ -66,6 +66,7 @@ faas_code apikey_on_new(void *state, const struct faas_call *call, json_t **out_
     if (!faas_apikey_parse(text, key.id, key.hash))
         return faas_fail(err, FAAS_INTERNAL, "internal error");
     memcpy(key.made_by, call->ctx->id, sizeof key.made_by);
+    key.is_again = call->ctx->is_again;
     reply = apikey_json(&key);
     if (reply == NULL || json_object_set_new(reply, "key", json_string(text)) != 0)
         return faas_fail_sys(err, ENOMEM, "encode reply");

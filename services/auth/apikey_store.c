@@ -37,7 +37,7 @@ faas_code apikey_store_add(const struct store *store, const struct account *owne
     apikey_keys_key(owner->id, keys);
     FAAS_TRY(store_create(store->users, leads, account_name_record(owner), deadline_ns, NULL, err));
     rc = store_change(store->users, keys, add, &addition, deadline_ns, NULL, err);
-    if (rc == FAAS_UNPROCESSABLE)
+    if (rc == FAAS_UNPROCESSABLE || rc == FAAS_TIMEOUT) /* nothing was written */
         apikey_store_forget(store, key->id, key->made_by);
     return rc;
 }

@@ -5,7 +5,7 @@
  * Race      a check reads the count before the document: an answer of before an end has an old
  *           count, by which every gateway sees that it counts no more.
  * Time      deadlines are absolute faas_now_ns() instants.
- * Errors    NOT_FOUND, UNPROCESSABLE, UNAVAILABLE, BUSY.
+ * Errors    NOT_FOUND, UNPROCESSABLE, UNAVAILABLE, BUSY; TIMEOUT (apikey_add()).
  * Threads   any but the loop's; calls block.
  */
 #ifndef AUTH_APIKEY_STORE_H

@@ -1,5 +1,6 @@
 #include "sessions.h"
 
+#include "base/done.h"
 #include "base/id.h"
 
 #include <errno.h>
@@ -214,14 +215,30 @@ static bool apply(json_t *doc, const struct sessions_change *change)
     return change->quotas == NULL || set_quotas(doc, change->quotas);
 }
 
+/* A first copy may come as late as one that is asked again, from an instance that stood still. */
+static faas_code note_once(json_t *doc, const struct faas_ctx *caller, bool *out_is_done,
+                           faas_err *err)
+{
+    struct faas_ctx late = *caller;
+    int64_t none;
+
+    late.is_again = late.id[0] != '\0';
+    FAAS_TRY(faas_done_find(doc, &late, out_is_done, &none, err));
+    return *out_is_done ? FAAS_OK : faas_done_note(doc, doc, caller->id, 0, err);
+}
+
 faas_code sessions_set_standing(const void *value, size_t len, const struct sessions_change *change,
-                                json_t **out_record, faas_err *err)
+                                const struct faas_ctx *caller, json_t **out_record, faas_err *err)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     struct faas_standing before, after;
-    bool is_whole, ends;
+    bool is_whole, ends, is_done;
 
+    *out_record = NULL;
     FAAS_TRY(read_record(value, len, &doc, err));
+    FAAS_TRY(note_once(doc, caller, &is_done, err));
+    if (is_done)
+        return FAAS_OK;
     faas_standing_read(doc, &before);
     is_whole = apply(doc, change);
     faas_standing_read(doc, &after);

@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 
+#include "base/ctx.h"
 #include "base/json.h"
 #include "base/standing.h"
 #include "crypto/token.h"
@@ -56,9 +57,11 @@ FAAS_MUST_CHECK faas_code sessions_standing(const void *value, size_t len,
                                             struct faas_standing *out_standing, faas_err *err);
 /* The record after the change, a new reference.  Who is disabled or has another role gets the next
  * generation and another count of ended keys: so programs that know of neither ask anew, or refuse,
- * and no token is older than its user's role. */
+ * and no token is older than its user's role.  NULL: the caller's request made it before.  TIMEOUT:
+ * nobody can tell any more. */
 FAAS_MUST_CHECK faas_code sessions_set_standing(const void *value, size_t len,
                                                 const struct sessions_change *change,
-                                                json_t **out_record, faas_err *err);
+                                                const struct faas_ctx *caller, json_t **out_record,
+                                                faas_err *err);
 
 #endif

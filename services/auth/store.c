@@ -227,6 +227,8 @@ static faas_code change_round(faas_kv *kv, const char *key, store_edit *edit, co
     rc = edit(arg, entry.value, entry.len, &record, err);
     revision = entry.revision;
     faas_kv_entry_done(&entry);
+    if (rc == FAAS_OK && record == NULL && out_revision != NULL)
+        *out_revision = revision;
     if (rc != FAAS_OK || record == NULL)
         return rc;
     text = faas_json_text(record, NULL);
@@ -282,21 +284,29 @@ faas_code store_end_sessions(const struct store *store, const char *user,
 
 /* ---- what administrators do ---- */
 
+struct standing_edit {
+    const struct sessions_change *change;
+    const struct faas_ctx *caller;
+};
+
 static faas_code set_standing(const void *arg, const void *value, size_t len, json_t **out_record,
                               faas_err *err)
 {
-    return sessions_set_standing(value, len, arg, out_record, err);
+    const struct standing_edit *edit = arg;
+
+    return sessions_set_standing(value, len, edit->change, edit->caller, out_record, err);
 }
 
 faas_code store_set_standing(const struct store *store, const char *user,
-                             const struct sessions_change *change, uint64_t deadline_ns,
+                             const struct sessions_change *change, const struct faas_ctx *caller,
                              uint64_t *out_revision, faas_err *err)
 {
+    const struct standing_edit edit = {change, caller};
     char key[ACCOUNT_KEY_MAX];
 
     account_user_key(user, key);
-    return store_change(store->revocations, key, set_standing, change, deadline_ns, out_revision,
-                        err);
+    return store_change(store->revocations, key, set_standing, &edit, caller->deadline_ns,
+                        out_revision, err);
 }
 
 /* The account that a name's entry leads to. */

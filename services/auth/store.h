@@ -61,10 +61,10 @@ FAAS_MUST_CHECK faas_code store_has_ended(const struct store *store, const char 
 FAAS_MUST_CHECK faas_code store_standing(const struct store *store, const char *user,
                                          uint64_t deadline_ns, int64_t *out_generation,
                                          struct faas_standing *out_standing, faas_err *err);
-/* *out_revision: of "revocations". */
+/* Once for each request; *out_revision: of "revocations".  TIMEOUT: nobody can tell any more. */
 FAAS_MUST_CHECK faas_code store_set_standing(const struct store *store, const char *user,
                                              const struct sessions_change *change,
-                                             uint64_t deadline_ns, uint64_t *out_revision,
+                                             const struct faas_ctx *caller, uint64_t *out_revision,
                                              faas_err *err);
 /* The first account behind *at (0: from the first one), in the order of registration; *at is then
  * its place.  NOT_FOUND: there is none. */
@@ -84,7 +84,7 @@ FAAS_MUST_CHECK faas_code store_create(faas_kv *kv, const char *key, json_t *tak
 typedef faas_code store_edit(const void *arg, const void *value, size_t len, json_t **out_record,
                              faas_err *err);
 /* Edits it by compare-and-set, as often as others write in between; BUSY after many rounds.
- * *out_revision (NULL: not wanted) is untouched when nothing was written. */
+ * *out_revision (NULL: not wanted) is that of what is there now, also when nothing was written. */
 FAAS_MUST_CHECK faas_code store_change(faas_kv *kv, const char *key, store_edit *edit,
                                        const void *arg, uint64_t deadline_ns,
                                        uint64_t *out_revision, faas_err *err);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/done.h"
 #include "contract.h"
 #include "crypto/token.h"
 #include "net/kv.h"
@@ -48,12 +49,13 @@ static pid_t start_auth(const char *id, const char *name, const char *file, cons
     return program_start("auth", settings, log);
 }
 
-/* As a gateway asks for that user (NULL: nobody), who came with a token. */
-static faas_code ask(const struct user *user, const char *subject, const char *body,
-                     json_t **out_reply, faas_err *err)
+/* As a gateway asks, with that id, for that user (NULL: nobody), who came with a token. */
+static faas_code ask_as(const char *id, bool is_again, const struct user *user, const char *subject,
+                        const char *body, json_t **out_reply, faas_err *err)
 {
     struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(LONG_MS)};
     const struct faas_header headers[] = {
+        {FAAS_H_AGAIN, is_again ? "1" : NULL},
         {FAAS_H_USERNAME, "walker"},
         {FAAS_H_GENERATION, user != NULL ? user->generation : "0"},
         {NULL, NULL},
@@ -68,6 +70,7 @@ static faas_code ask(const struct user *user, const char *subject, const char *b
     faas_msg *msg = NULL;
     faas_code rc;
 
+    (void)snprintf(ctx.id, sizeof ctx.id, "%s", id);
     if (user != NULL) {
         memcpy(ctx.user, user->id, sizeof ctx.user);
         memcpy(ctx.tenant, user->tenant, sizeof ctx.tenant);
@@ -77,6 +80,12 @@ static faas_code ask(const struct user *user, const char *subject, const char *b
         rc = faas_json_parse(faas_msg_data(msg), faas_msg_len(msg), true, out_reply, err);
     faas_msg_free(msg);
     return rc;
+}
+
+static faas_code ask(const struct user *user, const char *subject, const char *body,
+                     json_t **out_reply, faas_err *err)
+{
+    return ask_as("", false, user, subject, body, out_reply, err);
 }
 
 static bool log_says(const char *log, const char *text, int times)
@@ -261,6 +270,49 @@ static void who_is_disabled_cannot_log_in_and_has_no_key(void **state)
     log_in("walker", PASSWORD, &walker);
 }
 
+/* Asks that instance to disable the walker, or to enable them; are they disabled behind it? */
+static faas_code change_at(const char *instance, const char *id, bool is_again, bool is_disabled,
+                           bool *out_is_disabled)
+{
+    FAAS_AUTO(json_t) *reply = NULL;
+    char subject[80], body[80];
+    faas_err err = {0};
+
+    (void)snprintf(subject, sizeof subject, FAAS_SUBJ_DIRECTLY, "auth", instance, "admin_set");
+    (void)snprintf(body, sizeof body, "{\"name\":\"walker\",\"disabled\":%s}",
+                   is_disabled ? "true" : "false");
+    FAAS_TRY(ask_as(id, is_again, &admin, subject, body, &reply, &err));
+    *out_is_disabled = json_is_true(json_object_get(reply, "disabled"));
+    return FAAS_OK;
+}
+
+/* a0 stood still with it, and goes on when others have done it, and then something else. */
+static void a_change_that_comes_late_changes_nothing(void **state)
+{
+    char id[FAAS_UUID_TEXT], next[FAAS_UUID_TEXT];
+    FAAS_AUTO(json_t) *shown = NULL;
+    faas_err err = {0};
+    bool is_disabled;
+
+    (void)state;
+    faas_uuid_new(id);
+    assert_ok(change_at("a1", id, true, false, &is_disabled));
+    assert_false(is_disabled);
+    for (int i = 0; i <= FAAS_DONE_MAX; i++) {
+        faas_uuid_new(next);
+        assert_ok(change_at("a1", next, false, true, &is_disabled));
+        assert_true(is_disabled);
+        if (i == 0)
+            assert_ok(change_at("a0", id, false, false, &is_disabled));
+        assert_true(is_disabled);
+    }
+    assert_int_equal(change_at("a2", id, false, false, &is_disabled), FAAS_TIMEOUT); /* forgotten */
+    assert_ok(ask(&admin, FAAS_SUBJ_AUTH_ADMIN_USER, "{\"name\":\"walker\"}", &shown, &err));
+    assert_true(json_is_true(json_object_get(shown, "disabled")));
+    assert_ok(change("\"disabled\":false", &err));
+    log_in("walker", PASSWORD, &walker);
+}
+
 static void a_name_that_is_taken_makes_nobody_an_administrator(void **state)
 {
     FAAS_AUTO(json_t) *shown = NULL;
@@ -304,6 +356,7 @@ int main(void)
         cmocka_unit_test(auth_itself_asks_who_asks),
         cmocka_unit_test(a_key_asked_for_before_the_end_of_sessions_is_not_left),
         cmocka_unit_test(who_is_disabled_cannot_log_in_and_has_no_key),
+        cmocka_unit_test(a_change_that_comes_late_changes_nothing),
         cmocka_unit_test(a_name_that_is_taken_makes_nobody_an_administrator),
         cmocka_unit_test(a_file_that_holds_no_good_password_stops_the_start),
     };

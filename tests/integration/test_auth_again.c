@@ -263,6 +263,50 @@ static void one_key_is_left_of_a_request(void **state)
     assert_string_not_equal(text_of(first, "key"), text_of(second, "key"));
 }
 
+static int leads_to_keys(void)
+{
+    struct faas_kv_change change = {.key = ""};
+    uint64_t at = 0;
+    faas_err err;
+    int count = 0;
+
+    while (faas_kv_next_of(users, "k.", at + 1, faas_deadline_in_ms(LONG_MS), &change, &err) ==
+           FAAS_OK) {
+        at = change.entry.revision;
+        count += change.is_delete ? 0 : 1;
+        faas_kv_entry_done(&change.entry);
+    }
+    return count;
+}
+
+/* The instance that had the request first stood still, and goes on with it. */
+static void a_copy_that_comes_late_leaves_the_key_that_was_shown(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+    struct question q = {
+        .auth = 1, .id = id, .op = "apikey_new", .body = "{\"name\":\"two\"}", .is_again = true};
+    FAAS_AUTO(json_t) *shown = NULL;
+    FAAS_AUTO(json_t) *late = NULL;
+    FAAS_AUTO(json_t) *list = NULL;
+    const json_t *items;
+    int leads;
+    faas_err err;
+
+    (void)state;
+    faas_uuid_new(id);
+    assert_ok(ask(&q, &shown, &err));
+    leads = leads_to_keys();
+    q.auth = 0;
+    q.is_again = false;
+    assert_int_equal(ask(&q, &late, &err), FAAS_TIMEOUT);
+    assert_contains(err.msg, "look before trying again");
+    list = ask_any("apikey_list", "{}");
+    items = json_object_get(list, "items");
+    assert_int_equal(json_array_size(items), 2);
+    assert_string_equal(text_of(json_array_get(items, 1), "id"), text_of(shown, "id"));
+    assert_int_equal(leads_to_keys(), leads);
+}
+
 static void a_key_is_ended_once(void **state)
 {
     FAAS_AUTO(json_t) *list = ask_any("apikey_list", "{}");
@@ -283,6 +327,7 @@ int main(void)
         cmocka_unit_test(an_invitation_stays_with_the_registration_that_claimed_it),
         cmocka_unit_test(a_password_is_changed_once),
         cmocka_unit_test(one_key_is_left_of_a_request),
+        cmocka_unit_test(a_copy_that_comes_late_leaves_the_key_that_was_shown),
         cmocka_unit_test(a_key_is_ended_once),
     };
 

@@ -337,6 +337,31 @@ static void there_is_room_for_so_many_and_a_removal_makes_some(void **state)
     assert_false(finds("0000000000000004", "4", &key));
 }
 
+/* Its first copy knows nothing of the key that another instance made in its place. */
+static void a_copy_that_comes_late_leaves_the_key_that_was_shown(void **state)
+{
+    struct apikey key;
+    json_t *doc = NULL;
+
+    (void)state;
+    assert_ok(read_body("{\"name\":\"a\"}", &key));
+    faas_uuid_new(key.made_by);
+    faas_hash_text("1", 1, key.hash);
+    memcpy(key.id, "0000000000000001", sizeof key.id);
+    assert_ok(apikey_add(stored, stored_len(), &owner, &key, 3, &doc, &err));
+    store(doc);
+    assert_ok(apikey_add(stored, stored_len(), &owner, &key, 3, &doc, &err)); /* itself */
+    assert_null(doc);
+    memcpy(key.id, "0000000000000002", sizeof key.id);
+    assert_int_equal(apikey_add(stored, stored_len(), &owner, &key, 3, &doc, &err), FAAS_TIMEOUT);
+    assert_null(doc);
+    key.is_again = true;
+    assert_ok(apikey_add(stored, stored_len(), &owner, &key, 3, &doc, &err));
+    store(doc);
+    assert_false(finds("0000000000000001", "1", &key));
+    assert_true(finds("0000000000000002", "1", &key));
+}
+
 static void a_use_is_written_once_an_hour(void **state)
 {
     struct apikey key;
@@ -414,6 +439,7 @@ int main(void)
         kept(a_kept_key_is_found_by_its_secret_alone),
         kept(a_hash_of_another_length_matches_nothing),
         kept(there_is_room_for_so_many_and_a_removal_makes_some),
+        kept(a_copy_that_comes_late_leaves_the_key_that_was_shown),
         kept(a_use_is_written_once_an_hour),
         kept(a_list_shows_everything_but_the_hash),
         kept(fields_of_later_versions_stay),

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/done.h"
 #include "gateway/revoked.h"
 #include "services/auth/sessions.h"
 #include "tests/unit/unit.h"
@@ -12,12 +13,14 @@
 
 static struct revoked revoked;
 static char *stored; /* the user's record */
+static struct faas_ctx asker;
 
 static int begin(void **state)
 {
     (void)state;
     revoked_init(&revoked);
     stored = NULL;
+    asker = (struct faas_ctx){.id = ""};
     return 0;
 }
 
@@ -184,8 +187,10 @@ static faas_code set_standing(const char *body, faas_err *err)
     const char *name;
 
     FAAS_TRY(sessions_read_change(doc, &name, &change, err));
-    FAAS_TRY(
-        sessions_set_standing(stored, stored != NULL ? strlen(stored) : 0, &change, &record, err));
+    FAAS_TRY(sessions_set_standing(stored, stored != NULL ? strlen(stored) : 0, &change, &asker,
+                                   &record, err));
+    if (record == NULL)
+        return FAAS_OK;
     free(stored);
     stored = faas_json_text(record, NULL);
     return revoked_apply(&revoked, "u." USER, stored, strlen(stored), err);
@@ -224,6 +229,38 @@ static void a_standing_is_what_every_gateway_sees_and_ends_older_sessions(void *
     assert_true(faas_standing_is_plain(&standing));
     revoked_standing(&revoked, OTHER, &standing);
     assert_true(faas_standing_is_plain(&standing));
+}
+
+static faas_code set_as(const char *id, const char *fields, faas_err *err)
+{
+    char body[100];
+
+    (void)snprintf(body, sizeof body, "{\"name\":\"x\",%s}", fields);
+    (void)snprintf(asker.id, sizeof asker.id, "0190a000-0000-7000-8000-0000000000%s", id);
+    return set_standing(body, err);
+}
+
+/* None is marked as asked again: nor is the copy of an instance that stood still. */
+static void a_change_that_comes_late_changes_nothing(void **state)
+{
+    struct faas_standing standing;
+    char id[3];
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(set_as("10", "\"disabled\":false", &err));
+    assert_ok(set_as("20", "\"disabled\":true", &err));
+    assert_ok(set_as("10", "\"disabled\":false", &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(standing.is_disabled);
+    for (int i = 0; i < FAAS_DONE_MAX; i++) {
+        (void)snprintf(id, sizeof id, "3%d", i);
+        assert_ok(set_as(id, "\"role\":\"user\"", &err));
+    }
+    assert_int_equal(set_as("10", "\"disabled\":false", &err), FAAS_TIMEOUT);
+    assert_ok(set_as("40", "\"role\":\"user\"", &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(standing.is_disabled);
 }
 
 static void a_change_is_read_strictly_and_names_what_is_wrong(void **state)
@@ -308,6 +345,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(fields_of_later_versions_stay, begin, end),
         cmocka_unit_test_setup_teardown(
             a_standing_is_what_every_gateway_sees_and_ends_older_sessions, begin, end),
+        cmocka_unit_test_setup_teardown(a_change_that_comes_late_changes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_change_is_read_strictly_and_names_what_is_wrong, begin,
                                         end),
         cmocka_unit_test_setup_teardown(a_strange_standing_gives_nothing, begin, end),
