@@ -246,6 +246,22 @@ static void pause_a_little(faas_bus *bus)
     (void)pthread_cond_timedwait(&bus->work, &bus->mu, &until);
 }
 
+/* The loop takes it over; one that comes while the bus is closed has nobody who would. */
+static void offer(struct faas_bus_lane *lane, struct faas_link *link)
+{
+    faas_bus *bus = lane->bus;
+
+    bus->live_links++;
+    lane->is_wanted = false;
+    if (atomic_load(&bus->is_closing)) {
+        STAILQ_INSERT_TAIL(&lane->retired, link, next);
+        return;
+    }
+    lane->offer = link;
+    faas_bus_ref(bus);
+    faas_loop_post_with(bus->loop, &lane->post, faas_lane_adopt, lane);
+}
+
 static void try_to_connect(struct faas_bus_lane *lane, int *refused)
 {
     faas_bus *bus = lane->bus;
@@ -256,13 +272,9 @@ static void try_to_connect(struct faas_bus_lane *lane, int *refused)
     status = make(lane, &link);
     pthread_mutex_lock(&bus->mu);
     if (status == NATS_OK) {
-        lane->offer = link;
-        lane->is_wanted = false;
         lane->tries = *refused = 0;
         lane->advice = NULL;
-        bus->live_links++;
-        faas_bus_ref(bus);
-        faas_loop_post_with(bus->loop, &lane->post, faas_lane_adopt, lane);
+        offer(lane, link);
     } else {
         note_failure(lane, status, refused);
     }
