@@ -175,8 +175,9 @@ void faas_connector_join(struct faas_bus_lane *lane);
 /* The settings of a bus's TLS.  INVALID naming the setting. */
 FAAS_MUST_CHECK faas_code faas_tls_set(natsOptions *opts, const struct faas_bus_conf *conf,
                                        faas_err *err);
-/* natsConnection_Connect; what it has encrypted link->tls is for. */
-natsStatus faas_tls_connect(struct faas_link *link, natsOptions *opts);
+/* natsConnection_Connect; what it has encrypted link->tls is for.  A server has limit_ms from the
+ * handshake's beginning until it is connected to. */
+natsStatus faas_tls_connect(struct faas_link *link, natsOptions *opts, int64_t limit_ms);
 void faas_tls_free(struct faas_tls *tls);
 /* Of a link with tls that is not broken, on the loop.  False: nothing can be read yet, or ever again;
  * the latter is marked. */

@@ -180,7 +180,7 @@ static natsStatus make(struct faas_bus_lane *lane, struct faas_link **out_link)
     STAILQ_INIT(&link->unanswered);
     status = set_link(lane->opts, link);
     if (status == NATS_OK)
-        status = faas_tls_connect(link, lane->opts);
+        status = faas_tls_connect(link, lane->opts, CONNECT_MS + TLS_MS);
     if (status != NATS_OK) {
         free(link); /* no callback comes for what never was connected */
         return status;

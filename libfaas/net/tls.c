@@ -7,17 +7,20 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "net/bus_internal.h"
 
 #define CHUNK_BYTES (32 * 1024)
+#define LOOK_MS     50 /* so long a bus that closes may have to wait */
 
 struct faas_tls {
     SSL *ssl;         /* libnats's, valid until the link is broken */
@@ -26,10 +29,64 @@ struct faas_tls {
     char chunk[CHUNK_BYTES];
 };
 
-/* ---- finding the connection's SSL ---- */
+/* ---- connecting ---- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Thread_local SSL *newest; /* made by this thread */
+static BIO_METHOD *limited; /* what a connection is read through until it is made */
+static _Thread_local struct {
+    const faas_bus *bus; /* NULL: this thread does not connect */
+    int64_t limit_ms;
+    uint64_t deadline_ns;
+    SSL *ssl;    /* the newest */
+    BIO *reader; /* its limited one; NULL: not there yet */
+} try;
+
+static bool is_over(void)
+{
+    return faas_left_ms(try.deadline_ns) == 0 || atomic_load(&try.bus->is_closing);
+}
+
+/* libnats (3.4) sets no time to a handshake, nor to the reads until the connection is made. */
+static int read_in_time(BIO *bio, char *out, int room)
+{
+    struct pollfd in = {.fd = SSL_get_fd(try.ssl), .events = POLLIN};
+    int got;
+
+    while (!is_over() && poll(&in, 1, LOOK_MS) <= 0)
+        ;
+    if (is_over())
+        shutdown(in.fd, SHUT_RDWR); /* an end is understood; after an error libnats reads again */
+    got = BIO_read(BIO_next(bio), out, room);
+    BIO_clear_retry_flags(bio);
+    BIO_copy_next_retry(bio);
+    return got;
+}
+
+static long hand_on(BIO *bio, int cmd, long number, void *arg)
+{
+    return BIO_ctrl(BIO_next(bio), cmd, number, arg);
+}
+
+static void on_handshake(const SSL *ssl, int where, int value)
+{
+    int fd = SSL_get_fd(ssl);
+    BIO *socket;
+
+    (void)value;
+    if (where != SSL_CB_HANDSHAKE_START || ssl != try.ssl)
+        return;
+    SSL_set_info_callback(try.ssl, NULL);
+    socket = BIO_new_socket(fd, BIO_NOCLOSE);
+    try.reader = socket != NULL ? BIO_new(limited) : NULL;
+    if (try.reader == NULL) {
+        BIO_free(socket);
+        shutdown(fd, SHUT_RDWR); /* it fails, as without memory elsewhere */
+        return;
+    }
+    BIO_set_init(try.reader, 1);
+    try.deadline_ns = faas_deadline_in_ms(try.limit_ms);
+    SSL_set0_rbio(try.ssl, BIO_push(try.reader, socket));
+}
 
 /* libnats shows its SSL objects to nobody, OpenSSL does.  The last one that a thread makes while it
  * connects is that of the connection: those before were of servers that did not do. */
@@ -40,12 +97,19 @@ static void on_new(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, lon
     (void)index;
     (void)argl;
     (void)argp;
-    newest = parent;
+    if (try.bus == NULL)
+        return;
+    try.ssl = parent;
+    try.reader = NULL;
+    SSL_set_info_callback(try.ssl, on_handshake);
 }
 
 static void watch_openssl(void)
 {
-    (void)SSL_get_ex_new_index(0, NULL, on_new, NULL, NULL);
+    limited = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_FILTER, "limited");
+    if (limited != NULL && BIO_meth_set_read(limited, read_in_time) == 1 &&
+        BIO_meth_set_ctrl(limited, hand_on) == 1)
+        (void)SSL_get_ex_new_index(0, NULL, on_new, NULL, NULL);
 }
 
 static struct faas_tls *tls_new(SSL *ssl)
@@ -64,16 +128,21 @@ static struct faas_tls *tls_new(SSL *ssl)
     return tls;
 }
 
-natsStatus faas_tls_connect(struct faas_link *link, natsOptions *opts)
+natsStatus faas_tls_connect(struct faas_link *link, natsOptions *opts, int64_t limit_ms)
 {
     natsStatus status;
 
     pthread_once(&once, watch_openssl);
     ERR_clear_error();
-    newest = NULL;
+    memset(&try, 0, sizeof try);
+    try.bus = link->lane->bus;
+    try.limit_ms = limit_ms;
     status = natsConnection_Connect(&link->nc, opts);
-    if (status == NATS_OK && newest != NULL) {
-        link->tls = tls_new(newest);
+    try.bus = NULL;
+    if (status == NATS_OK && try.ssl != NULL) {
+        if (try.reader != NULL)
+            SSL_set0_rbio(try.ssl, BIO_pop(try.reader));
+        link->tls = tls_new(try.ssl);
         if (link->tls == NULL)
             FAAS_LOG(WARN, "no memory for a connection's buffer: a slow server will hold us up");
     }

@@ -2,8 +2,10 @@
  * does not read ever stops the loop. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -394,6 +396,133 @@ static void a_server_that_does_not_read_does_not_stop_the_loop(void **state)
     process_stop(&process, leave_sub, sub);
 }
 
+/* ---- a server that falls silent while it is connected to ---- */
+
+#define TRIES 3 /* the lanes' first, and one more */
+
+static struct {
+    int listener;
+    SSL_CTX *tls; /* NULL: it says nothing after its INFO */
+    _Atomic int asked;
+    pthread_t thread;
+} mute;
+
+/* Whose talk with a client is over. */
+static void *fall_silent(void *arg)
+{
+    static const char info[] =
+        "INFO {\"server_id\":\"mute\",\"version\":\"2.10.0\",\"proto\":1,"
+        "\"headers\":true,\"tls_required\":true,\"max_payload\":1048576}\r\n";
+    struct {
+        int fd;
+        SSL *ssl;
+    } clients[64];
+    int count = 0, fd;
+
+    (void)arg;
+    while (count < 64 && (fd = accept(mute.listener, NULL, NULL)) >= 0) {
+        SSL *ssl = mute.tls != NULL ? SSL_new(mute.tls) : NULL;
+
+        (void)send(fd, info, sizeof info - 1, MSG_NOSIGNAL);
+        if (ssl == NULL || (SSL_set_fd(ssl, fd) == 1 && SSL_accept(ssl) == 1))
+            atomic_fetch_add(&mute.asked, 1);
+        clients[count].fd = fd;
+        clients[count++].ssl = ssl;
+    }
+    while (count-- > 0) {
+        SSL_free(clients[count].ssl);
+        close(clients[count].fd);
+    }
+    return NULL;
+}
+
+static void start_mute(bool has_handshake, char *out_url, size_t room)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof at;
+
+    signal(SIGPIPE, SIG_IGN);
+    cert_make_as("IP:127.0.0.1", HOUR_S, files.cert, files.key, files.trust);
+    atomic_store(&mute.asked, 0);
+    mute.tls = has_handshake ? SSL_CTX_new(TLS_server_method()) : NULL;
+    if (has_handshake) {
+        assert_int_equal(SSL_CTX_use_certificate_chain_file(mute.tls, files.cert), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey_file(mute.tls, files.key, SSL_FILETYPE_PEM), 1);
+    }
+    mute.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    inet_pton(AF_INET, "127.0.0.1", &at.sin_addr);
+    assert_int_equal(bind(mute.listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(mute.listener, 16), 0);
+    assert_int_equal(getsockname(mute.listener, (struct sockaddr *)&at, &len), 0);
+    (void)snprintf(out_url, room, "nats://127.0.0.1:%d", ntohs(at.sin_port));
+    assert_int_equal(pthread_create(&mute.thread, NULL, fall_silent, NULL), 0);
+}
+
+static void stop_mute(void)
+{
+    shutdown(mute.listener, SHUT_RDWR);
+    pthread_join(mute.thread, NULL);
+    close(mute.listener);
+    SSL_CTX_free(mute.tls);
+}
+
+static bool is_asked(void *arg)
+{
+    return atomic_load(&mute.asked) >= *(int *)arg;
+}
+
+static _Atomic bool is_closed;
+
+static void *close_bus(void *arg)
+{
+    faas_bus_close(arg, 0);
+    atomic_store(&is_closed, true);
+    return NULL;
+}
+
+static bool has_closed(void *arg)
+{
+    (void)arg;
+    return atomic_load(&is_closed);
+}
+
+/* Nor keeps it the bus from closing. */
+static void assert_is_left(bool has_handshake)
+{
+    char url[64];
+    struct faas_bus_conf conf = {
+        .urls = url, .service = "tester", .id = "t1", .ca_file = files.trust};
+    faas_loop *loop;
+    faas_bus *bus;
+    faas_err err = {0};
+    pthread_t closing;
+    int tries = TRIES;
+
+    start_mute(has_handshake, url, sizeof url);
+    assert_int_equal(faas_loop_new(&loop, &err), FAAS_OK);
+    assert_int_equal(faas_bus_open(&conf, loop, &bus, &err), FAAS_OK);
+    assert_false(faas_bus_is_connected(bus));
+    wait_until(is_asked, &tries, LONG_MS, "a server that is silent is left for the next");
+    atomic_store(&is_closed, false);
+    assert_int_equal(pthread_create(&closing, NULL, close_bus, bus), 0);
+    wait_until(has_closed, NULL, LONG_MS, "a bus whose server is silent closes");
+    pthread_join(closing, NULL);
+    faas_loop_free(loop);
+    stop_mute();
+}
+
+static void a_server_that_is_silent_instead_of_a_handshake_is_left(void **state)
+{
+    (void)state;
+    assert_is_left(false);
+}
+
+static void a_server_that_is_silent_after_the_handshake_is_left(void **state)
+{
+    (void)state;
+    assert_is_left(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +540,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(half_a_record_does_not_stop_the_loop, make_files,
                                         remove_files),
         cmocka_unit_test_setup_teardown(a_server_that_does_not_read_does_not_stop_the_loop,
+                                        make_files, remove_files),
+        cmocka_unit_test_setup_teardown(a_server_that_is_silent_instead_of_a_handshake_is_left,
+                                        make_files, remove_files),
+        cmocka_unit_test_setup_teardown(a_server_that_is_silent_after_the_handshake_is_left,
                                         make_files, remove_files),
     };
 
