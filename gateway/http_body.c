@@ -102,13 +102,15 @@ static bool take_room(http_exchange *x, size_t len)
 {
     http_server *server = x->own->server;
     size_t more = x->body_len + len - x->own->filed, most = (size_t)server->conf.bodies_max;
+    size_t all, own;
 
     if (x->own->filed == 0)
         x->own->share = share_of(x);
     x->own->filed += more;
     /* Both are counted, whatever the first says: http_body_close() takes both back. */
-    return (atomic_fetch_add(&server->filed, more) + more <= most) &
-           (atomic_fetch_add(&server->filed_by[x->own->share], more) + more <= most / 2);
+    all = atomic_fetch_add(&server->filed, more) + more;
+    own = atomic_fetch_add(&server->filed_by[x->own->share], more) + more;
+    return all <= most && own <= most / 2;
 }
 
 static bool file(http_exchange *x, const char *data, size_t len)

@@ -254,7 +254,7 @@ static void a_change_that_comes_late_changes_nothing(void **state)
     revoked_standing(&revoked, USER, &standing);
     assert_true(standing.is_disabled);
     for (int i = 0; i < FAAS_DONE_MAX; i++) {
-        (void)snprintf(id, sizeof id, "3%d", i);
+        (void)snprintf(id, sizeof id, "3%c", '0' + i);
         assert_ok(set_as(id, "\"role\":\"user\"", &err));
     }
     assert_int_equal(set_as("10", "\"disabled\":false", &err), FAAS_TIMEOUT);
