@@ -3,7 +3,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <sodium.h>
 #include <string.h>
 #include <strings.h>
@@ -526,6 +525,18 @@ faas_code client_pages(cli_client *client, const char *path, const char *query, 
     } while (code == FAAS_OK && pages.cursor != NULL && (int64_t)json_array_size(items) < limit);
     free(pages.cursor);
     return code;
+}
+
+faas_code client_items(cli_client *client, const char *path, json_t *items,
+                       struct client_answer *answer, faas_err *err)
+{
+    struct client_request request = {.method = "GET", .path = path};
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    FAAS_TRY(client_exchange(client, &request, NULL, answer, &doc, err));
+    if (json_array_extend(items, json_object_get(doc, "items")) == 0)
+        return FAAS_OK;
+    return faas_fail(err, FAAS_INTERNAL, "the platform answered without items");
 }
 
 int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,

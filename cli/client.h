@@ -85,6 +85,9 @@ typedef faas_code client_print(const json_t *items, faas_err *err);
 FAAS_MUST_CHECK faas_code client_pages(cli_client *client, const char *path, const char *query,
                                        int64_t limit, const char *what, json_t *items,
                                        struct client_answer *answer, faas_err *err);
+/* GET path, which is no page: all its items are put behind those of items. */
+FAAS_MUST_CHECK faas_code client_items(cli_client *client, const char *path, json_t *items,
+                                       struct client_answer *answer, faas_err *err);
 /* As JSON, or with print where there is anything to print, else the note `none`; the exit status. */
 int client_list(const struct cli_args *args, client_fetch *fetch, client_print *print,
                 const char *none);

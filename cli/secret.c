@@ -134,13 +134,7 @@ int cli_secret_set(const struct cli_args *args)
 static faas_code fetch(cli_client *client, json_t *items, struct client_answer *answer,
                        faas_err *err)
 {
-    struct client_request request = {.method = "GET", .path = "/v1/secrets"};
-    FAAS_AUTO(json_t) *doc = NULL;
-
-    FAAS_TRY(client_exchange(client, &request, NULL, answer, &doc, err));
-    return json_array_extend(items, json_object_get(doc, "items")) == 0
-               ? FAAS_OK
-               : faas_fail(err, FAAS_INTERNAL, "the platform answered without items");
+    return client_items(client, "/v1/secrets", items, answer, err);
 }
 
 static void add_row(output_table *table, const json_t *item)

@@ -61,29 +61,20 @@ void http_body_close(http_exchange *x)
 
 /* ---- in a file ---- */
 
-static bool write_all(int fd, const void *data, size_t len)
+/* What is in memory so far moves there; 0, or an errno. */
+static int begin_file(http_exchange *x)
 {
-    while (len > 0) {
-        ssize_t done = write(fd, data, len);
+    int errnum;
 
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done <= 0)
-            return false;
-        data = (const char *)data + done;
-        len -= (size_t)done;
-    }
-    return true;
-}
-
-static bool begin_file(http_exchange *x)
-{
     x->body_fd = faas_spill_open(x->own->server->conf.body_dir);
-    if (x->body_fd < 0 || !write_all(x->body_fd, x->body, x->body_len))
-        return false;
+    if (x->body_fd < 0)
+        return errno;
+    errnum = faas_spill_write(x->body_fd, x->body, x->body_len);
+    if (errnum != 0)
+        return errnum;
     free(x->body);
     x->body = NULL;
-    return true;
+    return 0;
 }
 
 static size_t share_of(const http_exchange *x)
@@ -115,11 +106,17 @@ static bool take_room(http_exchange *x, size_t len)
 
 static bool file(http_exchange *x, const char *data, size_t len)
 {
+    int errnum = 0;
+
     if (!take_room(x, len))
         return false;
-    if ((x->body_fd < 0 && !begin_file(x)) || !write_all(x->body_fd, data, len)) {
+    if (x->body_fd < 0)
+        errnum = begin_file(x);
+    if (errnum == 0)
+        errnum = faas_spill_write(x->body_fd, data, len);
+    if (errnum != 0) {
         FAAS_LOG(ERROR, "a large body cannot be kept", FAAS_LSTR("request", x->id),
-                 FAAS_LSTR("detail", strerror(errno)));
+                 FAAS_LSTR("detail", strerror(errnum)));
         return false;
     }
     x->body_len += len;

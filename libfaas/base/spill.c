@@ -43,20 +43,28 @@ int faas_spill_open(const char *dir)
     return fd;
 }
 
-static faas_code write_all(int fd, const uint8_t *data, size_t len, faas_err *err)
+int faas_spill_write(int fd, const void *data, size_t len)
 {
-    ssize_t done;
+    const uint8_t *at = data;
 
     while (len > 0) {
-        done = write(fd, data, len);
+        ssize_t done = write(fd, at, len);
+
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
-            return no_room(done < 0 ? errno : ENOSPC, err);
-        data += done;
+            return done < 0 ? errno : ENOSPC;
+        at += done;
         len -= (size_t)done;
     }
-    return FAAS_OK;
+    return 0;
+}
+
+static faas_code write_all(int fd, const uint8_t *data, size_t len, faas_err *err)
+{
+    int errnum = faas_spill_write(fd, data, len);
+
+    return errnum == 0 ? FAAS_OK : no_room(errnum, err);
 }
 
 static faas_code move_to_file(struct faas_spill *spill, faas_err *err)

@@ -30,5 +30,6 @@ FAAS_MUST_CHECK faas_code faas_spill_add(struct faas_spill *spill, const void *d
 void *faas_spill_steal(struct faas_spill *spill, size_t *out_len, int *out_fd);
 /* A file of the folder without a name, 0600; -1 with errno. */
 int faas_spill_open(const char *dir);
+int faas_spill_write(int fd, const void *data, size_t len); /* all of it: 0, or an errno */
 
 #endif
