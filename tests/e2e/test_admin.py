@@ -156,7 +156,8 @@ def test_an_administrator_reads_the_calls_of_others(pair):
     name = me.register("faas-tests/sh:latest")
     call = me.call(name, "echo out; echo err >&2").headers["X-Call-Id"]
     path = f"/v1/admin/users/{me.username}/calls"
-    wait_until(lambda: [c["id"] for c in admin.get(f"{path}?function={name}").json["items"]] == [call], 10, "the record")
+    seen = lambda: [(c["id"], c["status"]) for c in admin.get(f"{path}?function={name}").json["items"]]
+    wait_until(lambda: seen() == [(call, "succeeded")], 10, "the record of the end: a cold call is shown while it runs")
     assert admin.get(f"{path}/{call}").json["function"] == name
     assert admin.get(f"{path}/{call}/logs").text == "err\n"
     admin.get(f"/v1/admin/users/{other.username}/calls/{call}").problem(404, "not_found")

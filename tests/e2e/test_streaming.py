@@ -346,7 +346,8 @@ def test_faas_invoke_stream_shows_lines_while_they_are_written_and_tells_the_end
 
 def test_ctrl_c_ends_the_call(here, user, shell):
     with invoke(here, user, shell, "echo a; sleep 600") as run:
-        assert run.stdout.readline() == b"a\n" and len(here.running()) == 1
+        assert run.stdout.readline() == b"a\n"
+        wait_until(lambda: len(here.running()) == 1, 20, f"the call is seen to run: {here.status()}, {here.offspring()}")
         run.send_signal(signal.SIGINT)
     wait_until(lambda: here.running() == [], 20, "nothing of the call runs")
 
