@@ -136,7 +136,7 @@ bench: bench-programs ## every figure beside its floor
 	@scripts/deps --bench
 	@bench/run
 # The longest ones first, for -j.
-CHECKS := check-model check-gates check-headers check-layers check-openapi check-format check-size
+CHECKS := check-model check-gates check-headers check-layers check-openapi check-powershell check-format check-size
 lint: $(CHECKS) shellcheck ## format, layers, headers, sizes, scripts, documents
 $(CHECKS):
 	@scripts/$@

@@ -20,9 +20,9 @@ if ($env:OS -ne 'Windows_NT') {
     exit $LASTEXITCODE
 }
 if (-not $env:FAAS_SECRETS) {
-    $env:FAAS_SECRETS = (& wsl.exe -- printenv HOME) + '/.local/share/faas/secrets'
+    $env:FAAS_SECRETS = (& wsl.exe --exec printenv HOME) + '/.local/share/faas/secrets'
 }
 $given = $settings | Where-Object { Test-Path "env:$_" }
 $env:WSLENV = (@($env:WSLENV) + $given | Where-Object { $_ }) -join ':'
-& wsl.exe --cd $root -- bash scripts/run @args
+& wsl.exe --cd $root --exec bash scripts/run @args
 exit $LASTEXITCODE
