@@ -43,7 +43,7 @@ static void every_outcome_is_told_apart(void **state)
         if (strcmp(rows[i].code, "start_failed") != 0) /* which is over before that is told */
             assert_true(got.has_accept_event && got.has_accept_frame);
         den_assert_stopped(got.id);
-        den_assert_gone("faas.call", got.id, 10000);
+        den_assert_gone("faas.call", got.id, 40000);
         caller_result_done(&got);
     }
 }
@@ -62,7 +62,7 @@ static void a_program_that_is_not_there_is_a_failed_start(void **state)
     assert_string_equal(den_text(got.end, "code"), "start_failed");
     assert_contains(den_text(got.end, "detail"), "/missing");
     assert_false(got.has_started);
-    den_assert_gone("faas.call", got.id, 10000);
+    den_assert_gone("faas.call", got.id, 40000);
     caller_result_done(&got);
 }
 

@@ -46,7 +46,7 @@ static void a_cancelled_call_is_dead_before_the_answer(void **state)
     }
     sleeper_join(&early);
     assert_string_equal(den_text(early.result.end, "code"), "client_gone");
-    den_assert_gone("faas.call", early.id, 10000);
+    den_assert_gone("faas.call", early.id, 40000);
     caller_result_done(&running.result);
     caller_result_done(&early.result);
 }
@@ -183,7 +183,7 @@ static void a_full_spawner_says_so(void **state)
     (void)den_await_exit(pid);
     pid = den_spawner_start("s2", NULL); /* the same name in its next life */
     den_await_ready("s2");
-    den_assert_gone("faas.spawner", "s2", 5000);
+    den_assert_gone("faas.spawner", "s2", 40000);
     kill(pid, SIGTERM);
     assert_int_equal(den_await_exit(pid), 0);
 }
