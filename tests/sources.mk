@@ -54,7 +54,7 @@ $(eval $(call fuzz,address,$(addprefix cli/,credentials.c nats_conf.c plan.c pla
 $(eval $(call fuzz,backup,cli/backup_file.c cli/file.c))
 $(eval $(call fuzz,stack,$(CLI_STACK) cli/args.c))
 $(eval $(call fuzz,job,services/publisher/job.c))
-$(eval $(call fuzz,call_spec,$(addprefix services/spawner/,call_spec.c docker_spec.c image/volumes.c)))
+$(eval $(call fuzz,call_spec,$(addprefix services/spawner/,call_spec.c docker_spec.c secret_set.c image/volumes.c)))
 $(eval $(call fuzz,engine,$(addprefix services/spawner/,engine.c engine_probe.c) \
     tests/support/answer.c))
 $(eval $(call fuzz,attach,$(addprefix services/spawner/,engine.c engine_probe.c attach.c) \

@@ -474,11 +474,6 @@ faas_code secrets_check(struct secrets *secrets, const struct faas_ctx *caller,
 
     if (json_array_size(names) == 0)
         return FAAS_OK;
-    if (strcmp(function_isolation(function), "sandbox") != 0)
-        return faas_fail(err, FAAS_UNPROCESSABLE,
-                         "secrets: a Docker Engine could be given them only by its own disk; "
-                         "functions with secrets need a spawner with the native runtime "
-                         "(isolation \"sandbox\")");
     json_array_foreach (names, i, name)
         if (are_new)
             FAAS_TRY(check_exists(secrets, caller, json_string_value(name), err));

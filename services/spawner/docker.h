@@ -26,11 +26,13 @@ struct docker {
     size_t running, removing;
     struct faas_fair waiting; /* calls whose container is not begun yet: docker_turn.c */
     size_t starting;          /* containers on their way to their start */
+    void *enter;              /* the program of enter.c, as an engine takes it */
+    size_t enter_len;
 };
 
 enum run_stage {
     RUN_IMAGE,   /* waiting for the image */
-    RUN_CREATE,  /* create sent */
+    RUN_CREATE,  /* create sent; for a function with secrets, then their program */
     RUN_CONNECT, /* attach and wait sent */
     RUN_START,   /* start sent */
     RUN_RUNS,    /* started */
@@ -47,6 +49,8 @@ struct rt_call {
     struct rt_spec spec; /* pointers into the copies below */
     json_t *command, *env;
     void *argument;
+    void *input; /* of sodium_malloc(): secrets and then the argument, where there are secrets */
+    size_t input_len;
     bool may_pull, was_retried;
     /* what is under way */
     struct faas_fair_item turn;
@@ -76,6 +80,14 @@ void docker_resume(struct rt_call *call);
 void docker_cancel(struct rt_call *call);
 void docker_call_free(struct rt_call *call);
 void docker_begin(struct rt_call *call); /* its turn has come */
+/* docker_secrets.c */
+/* The program of that path is kept in memory. */
+FAAS_MUST_CHECK faas_code docker_secrets_open(struct docker *dk, const char *path, faas_err *err);
+/* It goes into the container, which was created and not started. */
+FAAS_MUST_CHECK faas_code docker_secrets_send(
+    struct rt_call *call, void (*done)(void *arg, const struct engine_reply *reply), faas_err *err);
+/* Makes call->input, what the container reads. */
+FAAS_MUST_CHECK faas_code docker_secrets_input(struct rt_call *call, faas_err *err);
 /* docker_turn.c */
 void docker_turn_init(struct docker *dk);
 /* false: not now; docker_begin() follows. */

@@ -63,22 +63,10 @@ static faas_code check_volumes(const struct image_info *info, faas_err *err)
     return volumes_read(info->volumes, &volumes, err);
 }
 
-/* An array of strings, or null: also for what no engine should say. */
-static json_t *list_or_null(const json_t *config, const char *name)
-{
-    json_t *list = json_object_get(config, name), *item;
-    size_t i;
-
-    json_array_foreach (list, i, item) {
-        if (!json_is_string(item))
-            return json_null();
-    }
-    return json_array_size(list) > 0 ? json_incref(list) : json_null();
-}
-
-static json_t *describe(const struct resolve *res, const json_t *detail, const char *kind,
+static json_t *describe(const struct resolve *res, const struct image_info *info, const char *kind,
                         const char *value)
 {
+    const json_t *detail = info->detail;
     const json_t *config = json_object_get(detail, "Config");
     const char *user = json_string_value(json_object_get(config, "User"));
     const char *arch = json_string_value(json_object_get(detail, "Architecture"));
@@ -86,11 +74,10 @@ static json_t *describe(const struct resolve *res, const json_t *detail, const c
     char full[REF_TEXT_MAX];
 
     ref_full(&res->ref, full);
-    return json_pack("{s:i,s:{s:s,s:s},s:s,s:o,s:o,s:s,s:I,s:s}", "v", 1, "digest", "kind", kind,
-                     "value", value, "reference", full, "entrypoint",
-                     list_or_null(config, "Entrypoint"), "cmd", list_or_null(config, "Cmd"), "user",
-                     user != NULL ? user : "", "size_bytes", size > 0 ? size : 0, "architecture",
-                     arch != NULL ? arch : "");
+    return json_pack("{s:i,s:{s:s,s:s},s:s,s:O?,s:O?,s:s,s:I,s:s}", "v", 1, "digest", "kind", kind,
+                     "value", value, "reference", full, "entrypoint", info->entrypoint, "cmd",
+                     info->cmd, "user", user != NULL ? user : "", "size_bytes", size > 0 ? size : 0,
+                     "architecture", arch != NULL ? arch : "");
 }
 
 static void on_tagged(void *arg, const struct engine_reply *reply)
@@ -138,7 +125,7 @@ static void on_found(void *arg, faas_code code, const struct image_info *info, c
         return;
     }
     digest = manifest_digest(res, info->detail);
-    res->reply = describe(res, info->detail, digest != NULL ? "manifest" : "docker-id",
+    res->reply = describe(res, info, digest != NULL ? "manifest" : "docker-id",
                           digest != NULL ? digest : info->id);
     if (res->reply == NULL)
         code = faas_fail_sys(&why, ENOMEM, "image description");

@@ -1,5 +1,6 @@
 /* docker_run.c - a call on its way from the order to a running container. */
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -226,12 +227,38 @@ static faas_code connect_to(struct rt_call *call, faas_err *err)
         .arg = call,
     };
 
+    if (call->input != NULL) {
+        conf.input = call->input;
+        conf.input_len = call->input_len;
+    }
     snprintf(path, sizeof path, "/containers/%s/wait?condition=next-exit", call->container);
     FAAS_TRY(engine_send(call->dk->eng, &wait, &call->wait, err));
     return attach_open(&conf, &call->out, err);
 }
 
 /* ---- create ---- */
+
+static void connect_now(struct rt_call *call)
+{
+    faas_err err;
+
+    call->stage = RUN_CONNECT;
+    if (call->facts.stop != STOP_NONE)
+        docker_maybe_end(call);
+    else if (connect_to(call, &err) != FAAS_OK)
+        docker_fail(call, &err);
+}
+
+static void on_entered(void *arg, const struct engine_reply *reply)
+{
+    struct rt_call *call = arg;
+
+    call->req = NULL;
+    if (reply->status != 200)
+        fail_engine(call, reply);
+    else
+        connect_now(call);
+}
 
 static void on_created(void *arg, const struct engine_reply *reply)
 {
@@ -254,10 +281,9 @@ static void on_created(void *arg, const struct engine_reply *reply)
         return;
     }
     snprintf(call->container, sizeof call->container, "%s", id);
-    call->stage = RUN_CONNECT;
-    if (call->facts.stop != STOP_NONE)
-        docker_maybe_end(call);
-    else if (connect_to(call, &err) != FAAS_OK)
+    if (call->input == NULL || call->facts.stop != STOP_NONE)
+        connect_now(call);
+    else if (docker_secrets_send(call, on_entered, &err) != FAAS_OK)
         docker_fail(call, &err);
 }
 
@@ -283,6 +309,8 @@ static faas_code create(struct rt_call *call, const struct image_info *info, faa
                                 .arg = call};
 
     FAAS_TRY(docker_spec_json(&spec, &body, err));
+    if (call->spec.secrets != NULL && call->input == NULL)
+        FAAS_TRY(docker_secrets_input(call, err));
     text = faas_json_text(body, NULL);
     if (text == NULL)
         return faas_fail_sys(err, ENOMEM, "container");
@@ -359,6 +387,7 @@ static faas_code copy_order(struct rt_call *call, const struct rt_spec *spec, fa
 {
     FAAS_TRY(images_name(&spec->image, call->name, err));
     call->spec = *spec;
+    call->spec.secrets = secret_set_ref(spec->secrets);
     snprintf(call->call_id, sizeof call->call_id, "%s", spec->call_id);
     call->spec.call_id = call->call_id;
     snprintf(call->tenant, sizeof call->tenant, "%s", spec->tenant);
@@ -398,6 +427,8 @@ void docker_call_free(struct rt_call *call)
     attach_close(call->out);
     json_decref(call->command);
     json_decref(call->env);
+    secret_set_unref(call->spec.secrets);
+    sodium_free(call->input);
     free(call->argument);
     free(call);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "enter.h"
 #include "services/spawner/image/volumes.h"
 
 #define NOBODY     65534
@@ -15,6 +16,7 @@
 #define INODES_MAX 16384
 #define FILES_MAX  1024
 #define MIB        (1024 * 1024)
+#define PAGE       4096
 
 /* Digits alone, 1..ID_MAX, ended by `stop` or NUL; 0 otherwise. */
 static long read_id(const char *text, char stop)
@@ -39,29 +41,54 @@ void docker_user(const char *image_user, char out_user[DOCKER_USER_MAX])
              uid > 0 && gid > 0 ? gid : (long)NOBODY);
 }
 
-static faas_code add_argv(const struct rt_spec *call, json_t *body, faas_err *err)
+/* Appends all of a list; NULL: nothing. */
+static bool extend(json_t *list, const json_t *more)
+{
+    return json_array_size(more) == 0 || json_array_extend(list, (json_t *)(uintptr_t)more) == 0;
+}
+
+/* *out_cmd: what stands in place of the image's command; NULL: that, whole. */
+static faas_code own_cmd(const struct rt_spec *call, json_t **out_cmd, faas_err *err)
 {
     const char *text = call->argument_len > 0 ? call->argument : "";
-    json_t *cmd, *argument;
-    size_t i;
-    json_t *item;
+    FAAS_AUTO(json_t) *cmd = NULL;
 
+    *out_cmd = NULL;
     if (call->is_stdin && json_array_size(call->command) == 0)
-        return FAAS_OK; /* the image's own command, whole */
-    cmd = json_array();
-    if (json_object_set_new(body, "Cmd", cmd) != 0)
-        return faas_fail_sys(err, ENOMEM, "container argv");
-    json_array_foreach (call->command, i, item) {
-        if (json_array_append(cmd, item) != 0)
-            return faas_fail_sys(err, ENOMEM, "container argv");
-    }
-    if (call->is_stdin)
         return FAAS_OK;
-    if (memchr(text, '\0', call->argument_len) != NULL || !faas_utf8_is(text, call->argument_len))
+    cmd = json_array();
+    if (cmd == NULL || !extend(cmd, call->command))
+        return faas_fail_sys(err, ENOMEM, "container argv");
+    if (!call->is_stdin &&
+        (memchr(text, '\0', call->argument_len) != NULL || !faas_utf8_is(text, call->argument_len)))
         return faas_fail(err, FAAS_START_FAILED,
                          "the argument must be UTF-8 without NUL bytes; input \"stdin\" takes any");
-    argument = json_stringn(text, call->argument_len);
-    if (argument == NULL || json_array_append_new(cmd, argument) != 0)
+    if (!call->is_stdin && json_array_append_new(cmd, json_stringn(text, call->argument_len)) != 0)
+        return faas_fail_sys(err, ENOMEM, "container argv");
+    *out_cmd = FAAS_STEAL(cmd);
+    return FAAS_OK;
+}
+
+/* With secrets the image's entrypoint is what faas-enter becomes. */
+static faas_code add_argv(const struct docker_spec *spec, json_t *body, faas_err *err)
+{
+    FAAS_AUTO(json_t) *own = NULL, *all = NULL;
+    const json_t *cmd;
+    int rc;
+
+    FAAS_TRY(own_cmd(spec->call, &own, err));
+    if (spec->call->secrets == NULL) {
+        rc = own != NULL ? json_object_set(body, "Cmd", own) : 0;
+        return rc == 0 ? FAAS_OK : faas_fail_sys(err, ENOMEM, "container argv");
+    }
+    cmd = own != NULL ? own : spec->info->cmd;
+    if (json_array_size(spec->info->entrypoint) + json_array_size(cmd) == 0)
+        return faas_fail(err, FAAS_START_FAILED,
+                         "the image has neither ENTRYPOINT nor CMD: there is nothing to run");
+    all = json_pack("[s]", spec->call->is_stdin ? ENTER_STDIN : ENTER_NOTHING);
+    if (all == NULL || !extend(all, spec->info->entrypoint) || !extend(all, cmd) ||
+        json_object_set(body, "Cmd", all) != 0 ||
+        json_object_set_new(body, "Entrypoint", json_pack("[s]", ENTER_PLACE "/" ENTER_NAME)) != 0)
         return faas_fail_sys(err, ENOMEM, "container argv");
     return FAAS_OK;
 }
@@ -105,7 +132,24 @@ static bool set_tmpfs(json_t *mounts, const char *path, const char *flags, int64
     return json_object_set_new(mounts, path, json_string(options)) == 0;
 }
 
-/* /tmp, and in place of each volume the image declares. */
+static bool set_secrets(json_t *mounts, const struct docker_spec *spec)
+{
+    static const char *const places[] = {ENTER_PATH, ENTER_ALIAS};
+    char user[DOCKER_USER_MAX], options[160];
+
+    docker_user(spec->info->user, user);
+    *strchr(user, ':') = '\0';
+    snprintf(options, sizeof options,
+             "rw,noexec,nosuid,nodev,mode=0700,uid=%s,gid=%s,nr_inodes=%d,size=%zu", user,
+             user + strlen(user) + 1, FAAS_SECRETS_MAX + 8,
+             secret_set_bytes(spec->call->secrets) + PAGE);
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(places); i++)
+        if (json_object_set_new(mounts, places[i], json_string(options)) != 0)
+            return false;
+    return true;
+}
+
+/* /tmp, in place of each volume the image declares, and where secrets are. */
 static faas_code tmpfs_of(const struct docker_spec *spec, json_t **out_mounts, faas_err *err)
 {
     FAAS_AUTO(json_t) *mounts = json_object(), *volumes = NULL;
@@ -121,6 +165,8 @@ static faas_code tmpfs_of(const struct docker_spec *spec, json_t **out_mounts, f
     json_array_foreach (volumes, i, path)
         if (!set_tmpfs(mounts, json_string_value(path), "exec,", spec->call->tmp_mb))
             return faas_fail_sys(err, ENOMEM, "container limits");
+    if (spec->call->secrets != NULL && !set_secrets(mounts, spec))
+        return faas_fail_sys(err, ENOMEM, "container limits");
     *out_mounts = FAAS_STEAL(mounts);
     return FAAS_OK;
 }
@@ -167,7 +213,8 @@ static faas_code add_host(const struct docker_spec *spec, json_t *body, faas_err
 faas_code docker_spec_json(const struct docker_spec *spec, json_t **out_body, faas_err *err)
 {
     FAAS_AUTO(json_t) *body = NULL;
-    bool is_stdin = spec->call->is_stdin;
+    bool has_secrets = spec->call->secrets != NULL;
+    bool is_stdin = spec->call->is_stdin || has_secrets;
     char user[DOCKER_USER_MAX];
 
     docker_user(spec->info->user, user);
@@ -177,7 +224,9 @@ faas_code docker_spec_json(const struct docker_spec *spec, json_t **out_body, fa
                      "AttachStderr", 1, "Healthcheck", "Test", "NONE");
     if (body == NULL)
         return faas_fail_sys(err, ENOMEM, "container");
-    FAAS_TRY(add_argv(spec->call, body, err));
+    if (has_secrets && json_object_set_new(body, "Volumes", json_pack("{s:{}}", ENTER_PLACE)) != 0)
+        return faas_fail_sys(err, ENOMEM, "container");
+    FAAS_TRY(add_argv(spec, body, err));
     FAAS_TRY(add_env(spec->call, body, err));
     FAAS_TRY(add_labels(spec, body, err));
     FAAS_TRY(add_host(spec, body, err));

@@ -8,6 +8,7 @@
  *           /etc/passwd decides what they mean, and may say 0.
  * Volumes   a path the image declares as a volume (image/volumes.h) becomes an empty tmpfs of /tmp's
  *           size, executable as a volume is: an anonymous one would be host disk without a limit.
+ * Secrets   a function that has any begins as faas-enter (enter.h), in a volume of its own.
  * Labels    faas.cluster, faas.spawner, faas.epoch, faas.call, faas.expires (Unix seconds).
  * Threads   pure.
  */

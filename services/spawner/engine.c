@@ -260,7 +260,8 @@ static faas_code req_setup(engine_req *req, const char *prefix, faas_err *err)
     CURL *easy = req->easy;
     struct curl_slist *list;
     bool is_post = strcmp(call->method, "POST") == 0;
-    const char *const lines[] = {"Expect:", "Content-Type: application/json", call->header};
+    const char *type = call->bytes == NULL ? "Content-Type: application/json" : NULL;
+    const char *const lines[] = {"Expect:", type, call->header};
 
     if (asprintf(&url, "%s%s%s", eng->base, prefix, call->path) < 0) {
         url = NULL;
@@ -295,6 +296,10 @@ static faas_code req_setup(engine_req *req, const char *prefix, faas_err *err)
         if (curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK)
             return faas_fail_sys(err, ENOMEM, "engine request body");
     } else if (strcmp(call->method, "GET") != 0) {
+        if (call->bytes != NULL) {
+            curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->bytes_len);
+            curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->bytes);
+        }
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, call->method);
     }
     if (curl_easy_setopt(easy, CURLOPT_URL, url) != CURLE_OK)
@@ -320,6 +325,7 @@ faas_code engine_send_to(engine *eng, const char *prefix, const struct engine_ca
     TAILQ_INSERT_TAIL(&eng->reqs, req, link);
     rc = req_setup(req, prefix, err);
     req->call.body = req->call.header = req->call.path = NULL;
+    req->call.bytes = NULL;
     if (rc == FAAS_OK && curl_multi_add_handle(eng->multi, req->easy) != CURLM_OK)
         rc = faas_fail_sys(err, ENOMEM, "engine request");
     if (rc != FAAS_OK) {

@@ -66,8 +66,10 @@ struct engine_reply {
 };
 struct engine_call {
     const char *method;
-    const char *path;   /* encoded, after the version: "/containers/create" */
-    const char *body;   /* copied; NULL: none */
+    const char *path;  /* encoded, after the version: "/containers/create" */
+    const char *body;  /* copied; NULL: none */
+    const void *bytes; /* of a PUT, borrowed until it is done; NULL: none */
+    size_t bytes_len;
     const char *header; /* one more header line, copied; NULL: none */
     int64_t timeout_ms; /* 0: none */
     void (*head)(void *arg, int status);

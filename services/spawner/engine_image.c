@@ -352,6 +352,19 @@ static void not_here(image_wait *wait)
     pulls_next(wait->imgs);
 }
 
+/* Borrowed; NULL: there is none, or what no engine should say. */
+static json_t *strings_of(const json_t *config, const char *name)
+{
+    json_t *list = json_object_get(config, name), *item;
+    size_t i;
+
+    json_array_foreach (list, i, item)
+        if (!json_is_string(item))
+            return NULL;
+    return json_array_size(list) > 0 ? list : NULL;
+}
+
+/* Its references are borrowed. */
 static bool read_info(const json_t *doc, struct image_info *out_info)
 {
     const json_t *config = json_object_get(doc, "Config");
@@ -365,7 +378,9 @@ static bool read_info(const json_t *doc, struct image_info *out_info)
     snprintf(out_info->id, sizeof out_info->id, "%s", id);
     snprintf(out_info->user, sizeof out_info->user, "%s", user != NULL ? user : "");
     if (json_object_size(volumes) > 0)
-        out_info->volumes = json_incref(volumes);
+        out_info->volumes = volumes;
+    out_info->entrypoint = strings_of(config, "Entrypoint");
+    out_info->cmd = strings_of(config, "Cmd");
     out_info->detail = doc;
     return true;
 }
@@ -386,9 +401,10 @@ static void on_inspected(void *arg, const struct engine_reply *reply)
         struct image_info copy = info;
 
         json_incref(copy.volumes);
+        json_incref(copy.entrypoint);
+        json_incref(copy.cmd);
         known_put(wait->imgs->set, wait->name, &copy);
         wait_end(wait, &info, NULL);
-        json_decref(info.volumes);
         return;
     }
     engine_reply_text(reply, text);

@@ -177,8 +177,6 @@ void job_judge(job *self)
         snprintf(err.msg, sizeof err.msg, "this spawner runs calls with isolation \"%s\" only",
                  runtime->ops->isolation);
         job_refuse(self, "isolation", err.msg);
-    } else if (self->spec.secrets != NULL && runtime->ops->secret_changed == NULL) {
-        job_refuse(self, "isolation", "functions with secrets cannot run on this spawner");
     } else if (runtime->ops->usable(runtime, &err) != FAAS_OK) {
         job_refuse(self, "engine", err.msg);
     } else {

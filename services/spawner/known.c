@@ -30,12 +30,19 @@ static size_t bucket_of(const char *name)
     return hash % BUCKETS;
 }
 
+static void info_done(const struct image_info *info)
+{
+    json_decref(info->volumes);
+    json_decref(info->entrypoint);
+    json_decref(info->cmd);
+}
+
 static void entry_remove(known *set, struct entry *entry)
 {
     LIST_REMOVE(entry, chain);
     TAILQ_REMOVE(&set->ages, entry, age);
     set->count--;
-    json_decref(entry->info.volumes);
+    info_done(&entry->info);
     free(entry->name);
     free(entry);
 }
@@ -81,7 +88,7 @@ void known_put(known *set, const char *name, const struct image_info *take_info)
         entry->name = strdup(name);
     if (entry == NULL || entry->name == NULL) {
         free(entry);
-        json_decref(take_info->volumes);
+        info_done(take_info);
         return;
     }
     if (set->count >= KNOWN_MAX)

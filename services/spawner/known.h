@@ -1,6 +1,6 @@
 /* known.h - names of images that were seen a moment ago, with what running them needs.
  * Entries   live KNOWN_FRESH_MS from their last known_put; at most KNOWN_MAX, the oldest goes
- * first. Ownership known_put takes over info's volumes; a found entry is valid until the next call.
+ * first. Ownership known_put takes over info's references; a found entry is valid until the next call.
  * Threads   none of its own.
  */
 #ifndef SPAWNER_KNOWN_H
@@ -18,6 +18,8 @@ struct image_info { /* what running an image needs to know */
     char id[80];
     char user[128];       /* as in the image's configuration; untrusted */
     json_t *volumes;      /* object whose keys are paths, or NULL */
+    json_t *entrypoint;   /* array of strings, or NULL; owned as volumes are */
+    json_t *cmd;          /* the same */
     const json_t *detail; /* the engine's whole description; NULL in entries found here */
 };
 

@@ -45,7 +45,7 @@ static struct {
     const struct kind *kind;
     struct image_store *store; /* of the native runtime, like its puller */
     puller *images;
-    secrets *secrets;        /* NULL: the runtime gives none */
+    secrets *secrets;
     struct runtime *runtime; /* set by the starter, before begin() is posted */
     worker *made;            /* the same */
     /* loop thread */
@@ -70,8 +70,8 @@ static const struct faas_option options[] = {
                  "milliseconds"),
     FAAS_OPT_INT(
         conf.secrets_mb, "SPAWNER_SECRETS_MB", "16", 1, 1024,
-        "native: secrets kept in memory for the next call, in MB, as long as sandboxes are, and as "
-        "much again in files of idle sandboxes"),
+        "secrets kept in memory for the next call, in MB, as long as sandboxes are, and as much "
+        "again in files of idle sandboxes"),
     FAAS_OPT_BOOL(conf.is_parked, "SPAWNER_PARKED", "true",
                   "native: make the next call's sandbox as soon as one call has ended"),
     FAAS_OPT_BOOL(
@@ -182,30 +182,6 @@ static bool is_spawner_heard(void *arg, const char *spawner)
     return member != NULL && !member->is_dead;
 }
 
-static faas_code open_docker(const struct faas_runtime *rt, faas_err *err)
-{
-    struct docker_conf docker = {
-        .loop = rt->loop,
-        .host = conf.docker_host,
-        .auth_file = conf.auth_file,
-        .allowed = conf.allowed,
-        .pulls = (int)conf.pulls,
-        .starts = conf.starts,
-        .pull_timeout_ms = conf.pull_timeout_ms,
-        .owner = {.cluster = conf.cluster, .spawner = rt->id},
-        .is_bus_heard = is_bus_heard,
-        .is_spawner_heard = is_spawner_heard,
-    };
-
-    FAAS_TRY(registry_auth_check(conf.auth_file, err));
-    return runtime_docker_new(&docker, &app.runtime, err);
-}
-
-static void begin_docker(struct runtime *runtime)
-{
-    runtime_docker_begin(runtime, faas_members_epoch(app.rt->members));
-}
-
 /* Another of our programs, in the folder of this one. */
 static faas_code find_program(const char *name, char out_path[PATH_MAX], faas_err *err)
 {
@@ -223,6 +199,33 @@ static faas_code find_program(const char *name, char out_path[PATH_MAX], faas_er
         return faas_fail(err, FAAS_UNAVAILABLE, "%s is not there: it belongs beside faas-spawner",
                          out_path);
     return FAAS_OK;
+}
+
+static faas_code open_docker(const struct faas_runtime *rt, faas_err *err)
+{
+    char enter[PATH_MAX];
+    struct docker_conf docker = {
+        .loop = rt->loop,
+        .host = conf.docker_host,
+        .auth_file = conf.auth_file,
+        .allowed = conf.allowed,
+        .enter = enter,
+        .pulls = (int)conf.pulls,
+        .starts = conf.starts,
+        .pull_timeout_ms = conf.pull_timeout_ms,
+        .owner = {.cluster = conf.cluster, .spawner = rt->id},
+        .is_bus_heard = is_bus_heard,
+        .is_spawner_heard = is_spawner_heard,
+    };
+
+    FAAS_TRY(registry_auth_check(conf.auth_file, err));
+    FAAS_TRY(find_program("faas-enter", enter, err));
+    return runtime_docker_new(&docker, &app.runtime, err);
+}
+
+static void begin_docker(struct runtime *runtime)
+{
+    runtime_docker_begin(runtime, faas_members_epoch(app.rt->members));
 }
 
 static faas_code open_images(const struct faas_runtime *rt, faas_err *err)
@@ -351,8 +354,6 @@ static faas_code open_secrets(const struct faas_runtime *rt, faas_err *err)
 
     struct puller_logins logins;
 
-    if (app.runtime->ops->secret_changed == NULL)
-        return FAAS_OK;
     FAAS_TRY(secrets_new(&wanted, &app.secrets, err));
     logins = logins_of(app.secrets);
     if (app.images != NULL)
@@ -389,7 +390,7 @@ static void fill(void *state, struct faas_beat *beat)
     (void)state;
     beats_note(&app.beats);
     beat->slots = slots();
-    if (app.worker != NULL && app.secrets != NULL)
+    if (app.worker != NULL)
         secrets_fill(app.secrets, beat);
     if (app.worker != NULL)
         worker_fill(app.worker, beat);

@@ -81,8 +81,7 @@ typedef void rt_resolved(void *arg, faas_code code, const json_t *reply, const f
 
 struct runtime_ops {
     const char *isolation; /* the value of the envelope's field this runtime serves */
-    /* A secret of this user changed: nothing that was made with it waits for calls any longer.
-     * NULL: calls with secrets cannot run here. */
+    /* A secret of this user changed: nothing that was made with it waits for calls any longer. */
     void (*secret_changed)(struct runtime *rt, const char *tenant);
     /* FAAS_OK while calls can be begun; else UNAVAILABLE and what the operator should do. */
     faas_code (*usable)(struct runtime *rt, faas_err *err);

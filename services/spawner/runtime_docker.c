@@ -177,6 +177,12 @@ static faas_code usable(struct runtime *rt, faas_err *err)
     return engine_usable(docker_of(rt)->eng, err);
 }
 
+/* No container outlives its call. */
+static void secret_changed(struct runtime *rt, const char *tenant)
+{
+    (void)rt, (void)tenant;
+}
+
 static size_t lingering(struct runtime *rt)
 {
     return docker_of(rt)->removing;
@@ -196,6 +202,7 @@ static void drain(struct runtime *rt, size_t *out_left)
 
 static const struct runtime_ops ops = {
     .isolation = "docker",
+    .secret_changed = secret_changed,
     .usable = usable,
     .presence = presence,
     .prepare = prepare,
@@ -235,6 +242,8 @@ faas_code runtime_docker_new(const struct docker_conf *conf, struct runtime **ou
     img_conf.eng = dk->eng;
     if (rc == FAAS_OK)
         rc = images_new(&img_conf, &dk->imgs, err);
+    if (rc == FAAS_OK)
+        rc = docker_secrets_open(dk, conf->enter, err);
     if (rc != FAAS_OK) {
         runtime_docker_free(&dk->rt);
         return rc;
@@ -273,5 +282,6 @@ void runtime_docker_free(struct runtime *rt)
     ev_timer_stop(dk->ev, &dk->sweep_timer);
     images_free(dk->imgs);
     engine_free(dk->eng);
+    free(dk->enter);
     free(dk);
 }

@@ -1,7 +1,7 @@
 SPAWNER := services/spawner
 SPAWNER_DOCKER := $(addprefix $(SPAWNER)/,attach.c docker_end.c docker_resolve.c docker_run.c \
-	docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
-	stream.c sweep.c docker_turn.c image/volumes.c)
+	docker_secrets.c docker_spec.c engine.c engine_image.c engine_probe.c known.c outcome.c ref.c registry_auth.c runtime_docker.c \
+	stream.c sweep.c docker_turn.c secret_set.c image/volumes.c)
 include services/spawner/image/sources.mk
 SPAWNER_NATIVE := $(addprefix $(SPAWNER)/native/,call_image.c cgroup.c cgroup_files.c cgroup_find.c cgroup_v2.c filter.c input.c lane.c lane_make.c nursery.c order.c \
 	outbound.c resolvers.c run.c runtime_native.c secret_files.c share.c warm.c) \
@@ -18,16 +18,18 @@ $(eval $(call program,faas-spawner,$(SPAWNER)/main.c $(SPAWNER)/worker.c $(SPAWN
 
 $(eval $(call program,faas-outbound,$(addprefix $(SPAWNER)/outbound/,main.c devices.c rules.c) $(SPAWNER)/zygote/packet.c))
 
+$(eval $(call static_program,faas-enter,$(SPAWNER)/enter.c))
+
 $(eval $(call static_program,faas-zygote,$(addprefix $(SPAWNER)/zygote/,main.c lane.c sandbox.c slot.c empty.c packet.c)))
 
 $(eval $(call bench,docker_overhead,bench/docker_overhead.c tests/support/caller.c \
-	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c $(SPAWNER)/image/volumes.c))
+	$(SPAWNER)/call_spec.c $(SPAWNER)/docker_spec.c $(SPAWNER)/secret_set.c $(SPAWNER)/image/volumes.c))
 
 $(eval $(call test,secret_set,$(SPAWNER)/secret_set.c))
 $(eval $(call test,stream,$(SPAWNER)/stream.c))
 $(eval $(call test,outcome,$(SPAWNER)/outcome.c))
 $(eval $(call test,spawner_memory,$(SPAWNER)/known.c $(SPAWNER)/ledger.c $(SPAWNER)/beats.c))
-$(eval $(call test,docker_spec,$(SPAWNER)/docker_spec.c $(SPAWNER)/call_spec.c $(SPAWNER)/image/volumes.c))
+$(eval $(call test,docker_spec,$(SPAWNER)/docker_spec.c $(SPAWNER)/secret_set.c $(SPAWNER)/call_spec.c $(SPAWNER)/image/volumes.c))
 $(eval $(call test,sweep,$(SPAWNER)/sweep.c))
 $(eval $(call test,spawner_ref,$(SPAWNER)/ref.c $(SPAWNER)/registry_auth.c))
 $(eval $(call test,call_spec,$(SPAWNER)/call_spec.c))
