@@ -71,7 +71,7 @@ static bool has_secret(const json_t *items, const char *name)
     return false;
 }
 
-static void look_at_secrets(struct doctor *doctor, const json_t *names, const char *isolation)
+static void look_at_secrets(struct doctor *doctor, const json_t *names)
 {
     FAAS_AUTO(json_t) *doc = NULL;
     const json_t *name;
@@ -79,10 +79,6 @@ static void look_at_secrets(struct doctor *doctor, const json_t *names, const ch
 
     if (json_array_size(names) == 0)
         return;
-    if (strcmp(isolation, "docker") == 0)
-        doctor_say(doctor, DOCTOR_WRONG, check,
-                   "run it in a sandbox (SPAWNER_RUNTIME=native), or take its secrets away",
-                   "it names secrets, which containers are not given: its calls end with 422");
     if (doctor_get(doctor, check, "/v1/secrets", &doc) != FAAS_OK)
         return;
     json_array_foreach (names, i, name)
@@ -123,8 +119,6 @@ static void look_at_last_call(struct doctor *doctor, const char *name)
 
 static void look_at_record(struct doctor *doctor, const char *name, const json_t *record)
 {
-    const char *isolation = text(record, "isolation");
-
     if (json_is_true(json_object_get(record, "disabled")))
         doctor_say(doctor, DOCTOR_WRONG, check, "`faas enable NAME`",
                    "%s is disabled: calls are refused, queued ones wait", name);
@@ -132,8 +126,8 @@ static void look_at_record(struct doctor *doctor, const char *name, const json_t
         doctor_say(doctor, DOCTOR_FINE, check, NULL,
                    "%s is there, version %" JSON_INTEGER_FORMAT ", image %s", name,
                    json_integer_value(json_object_get(record, "version")), text(record, "payload"));
-    look_at_isolation(doctor, isolation);
-    look_at_secrets(doctor, json_object_get(record, "secrets"), isolation);
+    look_at_isolation(doctor, text(record, "isolation"));
+    look_at_secrets(doctor, json_object_get(record, "secrets"));
     look_at_last_call(doctor, name);
 }
 

@@ -466,17 +466,14 @@ static faas_code check_exists(struct secrets *secrets, const struct faas_ctx *ca
 }
 
 faas_code secrets_check(struct secrets *secrets, const struct faas_ctx *caller,
-                        const json_t *function, bool are_new, faas_err *err)
+                        const json_t *function, faas_err *err)
 {
     const json_t *names = json_object_get(function, "secrets");
     json_t *name;
     size_t i;
 
-    if (json_array_size(names) == 0)
-        return FAAS_OK;
     json_array_foreach (names, i, name)
-        if (are_new)
-            FAAS_TRY(check_exists(secrets, caller, json_string_value(name), err));
+        FAAS_TRY(check_exists(secrets, caller, json_string_value(name), err));
     return FAAS_OK;
 }
 

@@ -38,10 +38,9 @@ FAAS_MUST_CHECK faas_code secrets_start(struct secrets *secrets, const struct se
 void secrets_stop(struct secrets *secrets);
 void secrets_fill(struct secrets *secrets, struct faas_beat *beat);
 
-/* A function of this record may be stored: its image runs where secrets can be given to it, and, with
- * are_new, each that it names exists.  UNPROCESSABLE. */
+/* A function of this record may be stored: each that it names exists.  UNPROCESSABLE. */
 FAAS_MUST_CHECK faas_code secrets_check(struct secrets *secrets, const struct faas_ctx *caller,
-                                        const json_t *function, bool are_new, faas_err *err);
+                                        const json_t *function, faas_err *err);
 
 /* ---- for logins.c: values under names that no secret has ---- */
 struct registry;

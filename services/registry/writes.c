@@ -210,7 +210,7 @@ static faas_code make(struct registry *reg, const struct faas_ctx *caller,
     image.is_needed = image.isolation != NULL;
     FAAS_TRY(resolver_ask(&reg->resolver, caller, &image, &resolved, err));
     FAAS_TRY(function_set_image(doc, resolved, err));
-    FAAS_TRY(secrets_check(&reg->secrets, caller, doc, true, err));
+    FAAS_TRY(secrets_check(&reg->secrets, caller, doc, err));
     *out_doc = FAAS_STEAL(doc);
     return FAAS_OK;
 }
@@ -321,8 +321,8 @@ static faas_code build_next(struct change *change, const json_t *head, json_t **
     }
     if (change->want == NULL ? function_same_image(head, next) : json_equal(head, next) != 0)
         return FAAS_OK;
-    FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, names_secrets(change->want),
-                           err));
+    if (names_secrets(change->want))
+        FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, err));
     FAAS_TRY(check_count(change, next, err));
     *out_next = FAAS_STEAL(next);
     return FAAS_OK;
@@ -479,7 +479,7 @@ static faas_code build_back(struct change *change, const json_t *head, json_t **
     FAAS_TRY(store_get_version(change->reg->functions, change->caller, function_id(head),
                                change->version, &version, err));
     FAAS_TRY(function_back(head, version, &next, err));
-    FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, true, err));
+    FAAS_TRY(secrets_check(&change->reg->secrets, change->caller, next, err));
     FAAS_TRY(check_count(change, next, err));
     *out_next = FAAS_STEAL(next);
     return FAAS_OK;

@@ -26,7 +26,7 @@ struct docker {
     size_t running, removing;
     struct faas_fair waiting; /* calls whose container is not begun yet: docker_turn.c */
     size_t starting;          /* containers on their way to their start */
-    void *enter;              /* the program of enter.c, as an engine takes it */
+    void *enter;              /* the program of enter.c, as an engine takes it; NULL at first */
     size_t enter_len;
 };
 
@@ -81,9 +81,7 @@ void docker_cancel(struct rt_call *call);
 void docker_call_free(struct rt_call *call);
 void docker_begin(struct rt_call *call); /* its turn has come */
 /* docker_secrets.c */
-/* The program of that path is kept in memory. */
-FAAS_MUST_CHECK faas_code docker_secrets_open(struct docker *dk, const char *path, faas_err *err);
-/* It goes into the container, which was created and not started. */
+/* Their program goes into the container, which was created and not started. */
 FAAS_MUST_CHECK faas_code docker_secrets_send(
     struct rt_call *call, void (*done)(void *arg, const struct engine_reply *reply), faas_err *err);
 /* Makes call->input, what the container reads. */

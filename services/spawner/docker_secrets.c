@@ -3,8 +3,6 @@
  *           program of ours (enter.c), in a volume that is removed with the container; the secrets
  *           follow on its standard input, into memory of the container's own.
  */
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -16,71 +14,68 @@
 #include "docker.h"
 #include "enter.h"
 
-#define SEND_MS  60000
-#define MODE     0555
-#define TAR_MORE (32 * 512) /* its head, and what libarchive fills the end with */
+#define SEND_MS 60000
+#define BLOCK   512 /* of a tar */
 
 /* ---- the program ---- */
 
-static faas_code read_program(const char *path, void **out_bytes, size_t *out_len, faas_err *err)
-{
-    FAAS_AUTO(char) *bytes = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    ssize_t len = -1;
+/* POSIX's ustar; all numbers are octal texts, what is not set is 0. */
+struct tar_head {
+    char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type, link[100], magic[6],
+        version[2], rest[247];
+};
+_Static_assert(sizeof(struct tar_head) == BLOCK, "a tar's head is a block");
 
-    if (fd >= 0 && fstat(fd, &info) == 0) {
-        bytes = malloc((size_t)info.st_size);
-        len = bytes != NULL ? read(fd, bytes, (size_t)info.st_size) : -1;
-    }
+static void fill_head(struct tar_head *head, size_t len)
+{
+    unsigned sum = 0;
+
+    *head = (struct tar_head){.name = ENTER_NAME,
+                              .mode = "0000555",
+                              .uid = "0000000",
+                              .gid = "0000000",
+                              .mtime = "00000000000",
+                              .sum = "        ",
+                              .type = '0',
+                              .magic = "ustar",
+                              .version = "00"};
+    (void)snprintf(head->size, sizeof head->size, "%011zo", len);
+    for (size_t i = 0; i < sizeof *head; i++)
+        sum += ((const unsigned char *)head)[i];
+    (void)snprintf(head->sum, sizeof head->sum, "%06o", sum);
+}
+
+/* As a tar of this one file: its head, its bytes, and two blocks of nothing at least. */
+static faas_code pack_program(struct docker *dk, int fd, size_t len, faas_err *err)
+{
+    size_t room = BLOCK + (len + BLOCK - 1) / BLOCK * BLOCK + 2 * BLOCK;
+    FAAS_AUTO(char) *tar = calloc(1, room);
+
+    if (tar == NULL || read(fd, tar + BLOCK, len) != (ssize_t)len)
+        return faas_fail_sys(err, errno, ENTER_NAME);
+    fill_head((struct tar_head *)(void *)tar, len);
+    dk->enter = FAAS_STEAL(tar);
+    dk->enter_len = room;
+    return FAAS_OK;
+}
+
+/* Kept from the first call on that needs it. */
+static faas_code have_program(struct docker *dk, faas_err *err)
+{
+    struct stat info;
+    faas_code rc;
+    int fd;
+
+    if (dk->enter != NULL)
+        return FAAS_OK;
+    fd = open(dk->conf.enter, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info) != 0)
+        rc = faas_fail_sys(err, errno, "%s", dk->conf.enter);
+    else
+        rc = pack_program(dk, fd, (size_t)info.st_size, err);
     if (fd >= 0)
         close(fd);
-    if (len <= 0 || len != info.st_size)
-        return faas_fail_sys(err, errno, "read %s", path);
-    *out_len = (size_t)len;
-    *out_bytes = FAAS_STEAL(bytes);
-    return FAAS_OK;
-}
-
-static bool write_tar(struct archive *tar, const void *program, size_t len)
-{
-    struct archive_entry *entry = archive_entry_new();
-    bool is_written;
-
-    if (entry == NULL)
-        return false;
-    archive_entry_set_pathname(entry, ENTER_NAME);
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_perm(entry, MODE);
-    archive_entry_set_size(entry, (la_int64_t)len);
-    is_written = archive_write_header(tar, entry) == ARCHIVE_OK &&
-                 archive_write_data(tar, program, len) == (la_ssize_t)len &&
-                 archive_write_close(tar) == ARCHIVE_OK;
-    archive_entry_free(entry);
-    return is_written;
-}
-
-faas_code docker_secrets_open(struct docker *dk, const char *path, faas_err *err)
-{
-    FAAS_AUTO(char) *room = NULL;
-    void *program = NULL;
-    struct archive *tar;
-    size_t len = 0;
-    bool is_written;
-
-    FAAS_TRY(read_program(path, &program, &len, err));
-    tar = archive_write_new();
-    room = malloc(len + TAR_MORE);
-    is_written =
-        tar != NULL && room != NULL && archive_write_set_format_ustar(tar) == ARCHIVE_OK &&
-        archive_write_open_memory(tar, room, len + TAR_MORE, &dk->enter_len) == ARCHIVE_OK &&
-        write_tar(tar, program, len);
-    archive_write_free(tar);
-    free(program);
-    if (!is_written)
-        return faas_fail_sys(err, ENOMEM, "pack %s", path);
-    dk->enter = FAAS_STEAL(room);
-    return FAAS_OK;
+    return rc;
 }
 
 faas_code docker_secrets_send(struct rt_call *call,
@@ -91,12 +86,13 @@ faas_code docker_secrets_send(struct rt_call *call,
     struct engine_call order = {.method = "PUT",
                                 .path = path,
                                 .header = "Content-Type: application/x-tar",
-                                .bytes = call->dk->enter,
-                                .bytes_len = call->dk->enter_len,
                                 .timeout_ms = SEND_MS,
                                 .done = done,
                                 .arg = call};
 
+    FAAS_TRY(have_program(call->dk, err));
+    order.bytes = call->dk->enter;
+    order.bytes_len = call->dk->enter_len;
     snprintf(path, sizeof path, "/containers/%s/archive?path=" ENTER_PLACE, call->container);
     return engine_send(call->dk->eng, &order, &call->req, err);
 }

@@ -203,7 +203,7 @@ static faas_code find_program(const char *name, char out_path[PATH_MAX], faas_er
 
 static faas_code open_docker(const struct faas_runtime *rt, faas_err *err)
 {
-    char enter[PATH_MAX];
+    static char enter[PATH_MAX]; /* lives as long as the runtime */
     struct docker_conf docker = {
         .loop = rt->loop,
         .host = conf.docker_host,

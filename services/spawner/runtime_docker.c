@@ -242,8 +242,6 @@ faas_code runtime_docker_new(const struct docker_conf *conf, struct runtime **ou
     img_conf.eng = dk->eng;
     if (rc == FAAS_OK)
         rc = images_new(&img_conf, &dk->imgs, err);
-    if (rc == FAAS_OK)
-        rc = docker_secrets_open(dk, conf->enter, err);
     if (rc != FAAS_OK) {
         runtime_docker_free(&dk->rt);
         return rc;

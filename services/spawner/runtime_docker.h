@@ -20,7 +20,7 @@ struct docker_conf {
     const char *host;      /* DOCKER_HOST */
     const char *auth_file; /* REGISTRY_AUTH_FILE */
     const char *allowed;   /* ALLOWED_REGISTRIES */
-    const char *enter;     /* path of faas-enter, read once */
+    const char *enter;     /* path of faas-enter; lives as long as the runtime */
     int pulls;
     int64_t starts; /* containers on their way to their start; 0: processors of the engine + 1 */
     int64_t pull_timeout_ms;

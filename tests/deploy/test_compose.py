@@ -104,7 +104,7 @@ def test_images_hold_the_program_alone(images, tmp_path):
         docker("rm", "-v", container)
         with tarfile.open(tmp_path / "root.tar") as tar:
             programs = [m.name for m in tar if m.isfile() and m.mode & 0o111 and ".so" not in m.name and m.name not in MADE_BY_THE_ENGINE]
-        wanted = {"spawner-native": ["faas-image", "faas-outbound", "faas-spawner", "faas-zygote"], "nats": ["faas-probe", "nats-server"], "cli": ["faas"]}.get(short(image), [f"faas-{short(image)}"])
+        wanted = {"spawner": ["faas-enter", "faas-spawner"], "spawner-native": ["faas-enter", "faas-image", "faas-outbound", "faas-spawner", "faas-zygote"], "nats": ["faas-probe", "nats-server"], "cli": ["faas"]}.get(short(image), [f"faas-{short(image)}"])
         assert sorted(programs) == [f"usr/bin/{name}" for name in wanted], programs
         assert docker("image", "inspect", "-f", "{{.Config.User}}", image) == ("0:0" if is_native else "10001:10001")
 

@@ -221,7 +221,6 @@ static faas_code resolve(void *state, faas_err *err)
     struct docker_conf conf = {.loop = talk->loop,
                                .host = talk->answer.host,
                                .auth_file = "",
-                               .enter = "/proc/self/exe",
                                .allowed = "*",
                                .pulls = 1,
                                .pull_timeout_ms = 1000,

@@ -144,6 +144,35 @@ static void stdin_input_opens_stdin_and_leaves_argv_alone(void **state)
     assert_json(json_object_get(body, "AttachStdin"), "true");
 }
 
+static void secrets_come_by_stdin_to_a_program_that_becomes_the_images(void **state)
+{
+    struct secret_value *value = secret_value_new("key", 1, NULL, 5000);
+    struct secret_set *set = secret_set_new(&value, 1);
+    FAAS_AUTO(json_t) *plain = NULL, *fed = NULL;
+    const json_t *tmpfs;
+
+    (void)state;
+    info.entrypoint = json_pack("[s,s]", "/bin/sh", "-c");
+    info.cmd = json_pack("[s]", "its own");
+    call.secrets = set;
+    plain = body_of(4);
+    assert_json(json_object_get(plain, "Entrypoint"), "[\"/.faas/faas-enter\"]");
+    assert_json(json_object_get(plain, "Cmd"), "[\"nothing\",\"/bin/sh\",\"-c\",\"arg\"]");
+    assert_json(json_object_get(plain, "OpenStdin"), "true");
+    assert_json(json_object_get(plain, "Volumes"), "{\"/.faas\":{}}");
+    tmpfs = json_object_get(json_object_get(plain, "HostConfig"), "Tmpfs");
+    assert_json(json_object_get(tmpfs, "/run/secrets"),
+                "\"rw,noexec,nosuid,nodev,mode=0700,uid=65534,gid=65534,nr_inodes=40,size=12288\"");
+    assert_int_equal(json_object_size(tmpfs), 3);
+    call.is_stdin = true;
+    fed = body_of(4);
+    assert_json(json_object_get(fed, "Cmd"), "[\"stdin\",\"/bin/sh\",\"-c\",\"its own\"]");
+    json_decref(info.entrypoint);
+    json_decref(info.cmd);
+    secret_set_unref(set);
+    secret_value_unref(value);
+}
+
 static void the_environment_is_the_records_only(void **state)
 {
     FAAS_AUTO(json_t) *env = json_pack("{s:s,s:s}", "A", "1=2", "B", "");
@@ -229,6 +258,7 @@ int main(void)
         FRESH(the_command_comes_before_the_argument_which_stays_one_element),
         FRESH(an_argument_that_cannot_be_one_does_not_start),
         FRESH(stdin_input_opens_stdin_and_leaves_argv_alone),
+        FRESH(secrets_come_by_stdin_to_a_program_that_becomes_the_images),
         FRESH(the_environment_is_the_records_only),
         FRESH(declared_volumes_become_small_tmpfs),
         FRESH(a_volume_that_cannot_be_one_is_told),
