@@ -145,7 +145,7 @@ void events_take(void *state, faas_msg *take_msg);
 
 /* ---- drive.c ---- */
 void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
-/* Its spawner is dead with it: it runs again where it may, or is lost. */
+/* It is lost with its spawner, or so that one says: it runs again where it may, or ends. */
 void drive_died(struct live *call);
 bool drive_may_run_again(const struct live *call);
 void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events);

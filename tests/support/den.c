@@ -184,7 +184,9 @@ static void *sleeper_run(void *arg)
                                        .argument = self->argument,
                                        .argument_len = strlen(self->argument),
                                        .is_deaf = self->is_deaf,
-                                       .ignores_end = self->ignores_end};
+                                       .ignores_end = self->ignores_end,
+                                       .started = self->started,
+                                       .arg = self->arg};
 
     caller_run(den.caller, &order, &self->result);
     return NULL;

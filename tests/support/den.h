@@ -50,6 +50,8 @@ struct sleeper {
     const char *spawner; /* NULL: "s1" */
     const char *argument, *more;
     bool is_deaf, ignores_end;
+    void (*started)(void *arg, const char *id); /* on the caller's thread; or NULL */
+    void *arg;
     pthread_t thread;
 };
 void sleeper_start(struct sleeper *self);
