@@ -202,11 +202,14 @@ static void on_end_told(void *arg, const struct faas_rpc_reply *reply)
 {
     job *self = arg;
 
-    if (reply->code != FAAS_OK && self->spec.publisher[0] != '\0') {
+    /* At the end of this process the good-bye says as much to a publisher that runs it again. */
+    bool is_good_bye = self->withheld != NULL && faas_rpc_is_cancelled(self->host->rpc);
+
+    if (reply->code != FAAS_OK && self->spec.publisher[0] != '\0' && !is_good_bye) {
         tell_end_anybody(self);
         return;
     }
-    if (reply->code != FAAS_OK)
+    if (reply->code != FAAS_OK && !is_good_bye)
         FAAS_LOG(WARN, "no publisher took the end of a call", FAAS_LSTR("call", self->spec.id),
                  FAAS_LSTR("why", reply->err->msg));
     self->is_event_done = true;

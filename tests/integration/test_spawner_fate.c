@@ -306,6 +306,31 @@ static void without_an_engine_it_stays_up_and_says_what_to_do(void **state)
     assert_int_equal(den_await_exit(pid), 0);
 }
 
+/* Its good-bye is what the publisher of a call that runs again goes by. */
+static void a_drain_that_took_too_long_is_told_to_those_who_get_no_other_run(void **state)
+{
+    static const char *const settings[] = {"DRAIN_MS", "100", NULL};
+    struct sleeper calls[2] = {{.more = "{\"again\":true}", .wait_ms = 8000}, {.more = NULL}};
+    pid_t pid = den_spawner_start("s6", settings);
+
+    (void)state;
+    den_await_ready("s6");
+    for (int i = 0; i < 2; i++) {
+        calls[i].spawner = "s6";
+        sleeper_start(&calls[i]);
+        sleeper_await_container(&calls[i]);
+    }
+    kill(pid, SIGTERM);
+    assert_int_equal(den_await_exit(pid), 0);
+    for (int i = 0; i < 2; i++)
+        sleeper_join(&calls[i]);
+    assert_true(calls[0].result.is_timeout);
+    assert_null(calls[0].result.end);
+    assert_string_equal(den_text(calls[1].result.end, "code"), "lost");
+    for (int i = 0; i < 2; i++)
+        caller_result_done(&calls[i].result);
+}
+
 static void a_drained_spawner_finishes_what_runs_and_leaves_nothing(void **state)
 {
     struct sleeper running = {.argument = "sleep 1500"};
@@ -335,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_full_spawner_says_so),
         cmocka_unit_test(a_dead_spawners_containers_are_removed_by_another),
         cmocka_unit_test(without_an_engine_it_stays_up_and_says_what_to_do),
+        cmocka_unit_test(a_drain_that_took_too_long_is_told_to_those_who_get_no_other_run),
         cmocka_unit_test(a_drained_spawner_finishes_what_runs_and_leaves_nothing),
     };
 

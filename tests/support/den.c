@@ -183,6 +183,7 @@ static void *sleeper_run(void *arg)
                                        .id = self->id,
                                        .argument = self->argument,
                                        .argument_len = strlen(self->argument),
+                                       .wait_ms = self->wait_ms,
                                        .is_deaf = self->is_deaf,
                                        .ignores_end = self->ignores_end,
                                        .started = self->started,
