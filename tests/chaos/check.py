@@ -12,7 +12,6 @@ ANSWERS_GAP_S = 1.0  # no JetStream write lies on the path of calls
 WRITES_GAP_S = 12.0  # an election of a stream's leader
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
-    "idempotent lost": "an idempotent call is not run again where its spawner itself says that it was lost, nor after its last attempt",
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
     "publisher gone": "a call that is not idempotent, that a publisher had when it was killed or stopped and had not placed for all its gateway knows, is reported as lost",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
@@ -96,12 +95,13 @@ def judge_lost(call, name, hits):
         return "publisher gone", name
     if not causes:
         return "failed", f"{name}: lost, and no spawner was hit: {call.detail}"
-    return None if call.kind == "count" else ("idempotent lost", name)
+    return None if call.kind == "count" else ("failed", f"{name}: lost, and not run again: {call.detail}")
 
 
 def lateness(call, hits):
     """How long after the fault, or its sending, a lost call was reported."""
-    return call.ended - max([call.sent] + [h.begun for h in hits_during(hits, "spawner", call.sent, call.ended) if h.begun <= call.ended])
+    causes = [h for service in ("spawner", "publisher") for h in hits_during(hits, service, call.sent, call.ended)]
+    return call.ended - max([call.sent] + [h.begun for h in causes if h.begun <= call.ended])
 
 
 def judge_op(op, hits, begin=0.0):

@@ -41,6 +41,7 @@ def test_a_good_history_is_good():
     ("failed", [lost()], {}, []),
     ("failed", [lost()], {}, [GATEWAY]),
     ("failed", [call(status=502, code="lost")], {}, [KILLED]),
+    ("failed", [lost("plain")], {}, [KILLED]),
     ("failed", [call("plain", status=500, code="internal")], {}, [KILLED]),
     ("invented", [], {"nobody": 1}, []),
 ])

@@ -96,6 +96,29 @@ static void what_a_spawner_says_it_lost_runs_again_where_it_may(void **state)
     wait_until(ended_twice, &stage, 3000, "both ends are taken");
 }
 
+/* Places are owed to it: it had one, and its function does not let calls wait. */
+static void a_call_whose_run_was_lost_waits_for_a_place(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_function(&stage, "twice", 1,
+                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    call_now("twice", id);
+    wait_placed(0, 1, 3000);
+    stage_join(&stage, 1);
+    stage_free(&stage, 1, 0);
+    stage_free(&stage, 0, 0);
+    stage_end(&stage, 0, 0, "lost");
+    wait_state(id, "waiting");
+    stage_free(&stage, 1, 1);
+    wait_placed(1, 1, 3000);
+    wait_state(id, "done");
+    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+}
+
 /* Its caller must be told by somebody: such an end is left to the spawner. */
 static void a_loss_of_a_call_that_nobody_knows_is_not_taken(void **state)
 {
@@ -171,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(what_a_dead_spawner_had_runs_again_where_it_may, clear),
         cmocka_unit_test_teardown(what_a_spawner_says_it_lost_runs_again_where_it_may, clear),
+        cmocka_unit_test_teardown(a_call_whose_run_was_lost_waits_for_a_place, clear),
         cmocka_unit_test_teardown(a_loss_of_a_call_that_nobody_knows_is_not_taken, clear),
         cmocka_unit_test_teardown(what_a_dead_publisher_had_runs_again_where_it_may, clear),
     };
