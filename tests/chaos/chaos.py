@@ -18,7 +18,7 @@ import acts
 import check
 from faults import ALL, PLAIN, Faults
 from load import Load
-from queued import Queue
+from queued import PLANTED_S, SETTLE_S, Queue
 from world import World, wait_until
 from writes import Writes
 
@@ -60,7 +60,7 @@ def run(world, seed, args):
         end = time.monotonic()
         queue.stop()
         calls, ops = load.stop(), writes.stop()
-    wrong_writes, jobs = writes.settle(), queue.settle()
+    wrong_writes, jobs = writes.settle(), queue.settle(PLANTED_S if "job lost" in args.expect else SETTLE_S)
     verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, args.timed, jobs)
     verdict.figures = {"faults": dict(collections.Counter(h.kind for h in faults.hits)), "seconds": round(end - begin, 1), **verdict.figures}
     return verdict

@@ -11,6 +11,7 @@ from load import CONNECT_PAUSE_S, Line
 KINDS = ("plain", "count")
 ENDED = {"succeeded", "failed", "refused", "cancelled", "lost", "dead"}
 SETTLE_S = 120  # all that was accepted has ended by then
+PLANTED_S = 15  # where some is lost on purpose
 WAIT_S = 10     # of one question
 
 
@@ -96,17 +97,17 @@ class Queue:
         for queuer in self.queuers:
             queuer.join()
 
-    def settle(self):
+    def settle(self, seconds=SETTLE_S):
         """Reads the end of all that was accepted; all jobs."""
-        until = time.monotonic() + SETTLE_S
+        until = time.monotonic() + seconds
         for queuer in self.queuers:
             for job in queuer.jobs:
                 while job.is_accepted and not job.end and time.monotonic() < until:
-                    self.look(job, queuer.argument(job))
+                    self.look(job, queuer.argument(job), until)
         return self.jobs()
 
-    def look(self, job, argument):
-        answer = self.user.get(f"/v1/calls/{job.call_id}?wait={WAIT_S}")
+    def look(self, job, argument, until):
+        answer = self.user.get(f"/v1/calls/{job.call_id}?wait={min(WAIT_S, max(1, int(until - time.monotonic())))}")
         if answer.status != 200:
             job.why = f"{answer.status} {answer.text[:200]}"
             time.sleep(CONNECT_PAUSE_S)
