@@ -41,12 +41,12 @@ $(O)/bin/$(1): $(patsubst %.c,$(O)/%.o,$(2)) $(FUTURE) $(O)/libfaas.a
 	@mkdir -p $$(@D)
 	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $$^ $$(LDLIBS) -o $$@
 endef
-# $(call planted,name,function,source): the program bin/<name> again, in planted/, with a fault in place of the function
+# $(call planted,name,functions,sources): the program bin/<name> again, in planted/, with faults in place of the functions
 define planted
 SOURCES += $(3)
 $(O)/planted/$(1): $(O)/bin/$(1) $(3:%.c=$(O)/%.o)
 	@mkdir -p $$(@D)
-	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) -Wl,--wrap=$(2) $$(filter %.o,$$^) $$($(1)_OBJECTS) $$(LDLIBS) -o $$@
+	$$(call say,link,$$@)$$(CC) $(MODE) $$(LDFLAGS) $(foreach f,$(2),-Wl,--wrap=$(f)) $$(filter %.o,$$^) $$($(1)_OBJECTS) $$(LDLIBS) -o $$@
 PLANTED += $(O)/planted/$(1)
 endef
 # $(call static_program,name,sources): without libfaas, shared libraries and sanitizers, in every variant: it runs where none of them is
@@ -128,6 +128,7 @@ chaos: programs ## calls and writes while processes are killed and stopped, ROUN
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --timed --rounds $(or $(ROUNDS),200) $(if $(SEED),--seed $(SEED))
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act quorum
 	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act overload
+	@FAAS_BIN=$(CURDIR)/$(O)/bin scripts/chaos --act disk
 # All programs, two of them with a fault that the harness must find.
 chaos-planted: programs $(PLANTED)
 	@cd $(O)/planted && ln -f $(patsubst %,../bin/%,$(filter-out $(notdir $(PLANTED)),$(notdir $(PROGRAMS)))) .

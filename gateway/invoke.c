@@ -15,7 +15,14 @@
 #define ASK_AGAIN_MS 1000 /* while a peer says that the call goes on, past its budget */
 #define ASKS         30   /* ... so many times */
 #define FOLLOW_MS    1200 /* after a loss, for another owner; a process that died is back by then */
-#define LAST_WORD_MS 1500 /* after a death: frames or the publisher's FAIL may be on their way */
+/* A call that may not run again is told to be lost within 3 s.  Its publisher dies or falls silent
+ *   before its first word: from the sending, FAAS_TAKEN_MS 500 + a fence 400 + a last word 1500;
+ *   behind TAKEN: from the death, FAAS_BEAT_DEAD_MS 2000 + FAAS_BEAT_MS 200 + a probe of 300, and no
+ *   last word, which 2 s of silence are enough for;
+ * that is 2.4 and 2.5 s, and 0.3 s more until the next owner says so, which looks for the function.
+ * Where there is no other one, FOLLOW_MS come on top.  services/publisher/publisher.h has the sum of
+ * a spawner's death. */
+#define LAST_WORD_MS 1500  /* frames or the publisher's FAIL may be on their way */
 #define FRAMES_MS    10000 /* between two parts of a result that has begun to arrive */
 
 static void arm(struct invoke *inv, int64_t ms)
@@ -475,9 +482,11 @@ faas_code invoke_receive(struct invoke *inv, faas_err *err)
 
 /* ---- death and leaving ---- */
 
-static void on_death(struct invoke *inv, bool is_publisher)
+static void on_death(struct invoke *inv, bool is_publisher, bool was_silent)
 {
-    if (is_publisher && inv->phase == INVOKE_SENT)
+    if (is_publisher && inv->phase == INVOKE_TAKEN && was_silent)
+        follow(inv);
+    else if (is_publisher && inv->phase == INVOKE_SENT)
         invoke_ask_state(inv); /* perhaps NATS says that it never got the call */
     else if (inv->phase == (is_publisher ? INVOKE_TAKEN : INVOKE_RUNNING))
         wait_for_last_word(inv);
@@ -498,7 +507,7 @@ void invoke_on_member(struct gateway *gw, const struct faas_member *member,
         /* RESTARTED tells the new epoch: the one we knew is gone. */
         if (strcmp(peer->id, member->id) == 0 &&
             (change != FAAS_MEMBER_RESTARTED || strcmp(peer->epoch, member->epoch) != 0))
-            on_death(inv, is_publisher);
+            on_death(inv, is_publisher, change == FAAS_MEMBER_DIED);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define FENCE_MS  600 /* for an answer; a fence is sent again inside it */
+#define FENCE_MS  400 /* for an answer; a fence is sent again inside it */
 #define AGAIN_MS  200
 #define CANCEL_MS 10000
 

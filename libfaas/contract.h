@@ -27,7 +27,8 @@
 #define FAAS_H_BEAT        "Faas-Beat"    /* the target's newest heartbeat the sender knows */
 #define FAAS_H_VERSION     "Faas-Version" /* with Faas-Lost: which of the function; 0: not known */
 #define FAAS_H_LOST        "Faas-Lost" /* how many owners of the call died when it may have begun */
-#define FAAS_H_AGAIN       "Faas-Again" /* "1": another instance may have done it, and is gone */
+#define FAAS_H_AGAIN       "Faas-Again"  /* "1": another instance may have done it, and is gone */
+#define FAAS_H_UNTOLD      "Faas-Untold" /* "1": of this end its caller was not told */
 #define FAAS_H_TRACE       "traceparent"
 #define FAAS_H_TOKEN       "Faas-Token"            /* jti of the caller's token, to auth only */
 #define FAAS_H_USERNAME    "Faas-User-Name"        /* the caller's, to auth only */

@@ -54,6 +54,7 @@ struct skeleton {
     pthread_t closer;
     bool has_closer;
     bool is_closed; /* starter and pool have ended */
+    bool is_over;   /* the service is being stopped: nothing is told to it any more */
 };
 static struct skeleton sk;
 static faas_metric_writer write_pool;
@@ -87,7 +88,7 @@ static void fill(void *arg, struct faas_beat *beat)
     const struct faas_service *service = sk.service;
 
     (void)arg;
-    if (service->fill != NULL)
+    if (service->fill != NULL && !sk.is_over)
         service->fill(service->state, beat);
     if (sk.phase >= DRAINING)
         beat->state = "draining";
@@ -98,7 +99,7 @@ static void fill(void *arg, struct faas_beat *beat)
 static void watch(void *arg, const struct faas_member *member, enum faas_member_change change)
 {
     (void)arg;
-    if (sk.service->watch != NULL)
+    if (sk.service->watch != NULL && !sk.is_over)
         sk.service->watch(sk.service->state, member, change);
 }
 
@@ -454,9 +455,10 @@ static void close_all(void)
     if (sk.has_closer)
         pthread_join(sk.closer, NULL);
     faas_pool_stop(sk.rt.pool);
-    faas_members_stop(sk.rt.members);
+    sk.is_over = true;
     if (sk.has_starter && sk.service->stop != NULL)
         sk.service->stop(sk.service->state);
+    faas_members_stop(sk.rt.members); /* says good-bye: now nothing runs here */
     faas_rpc_close(sk.rt.rpc);
     faas_bus_close(sk.rt.bus, BUS_DRAIN_MS);
     faas_health_close(&sk.health);

@@ -74,4 +74,4 @@ $(O)/bin/chaos-clock.so: tests/chaos/clock.c
 	@mkdir -p $(@D)
 	$(call say,link,$@)$(CC) $(filter-out -MMD -MP,$(BASE)) $(WARN) -O2 -g -fPIC -shared $< -o $@
 $(eval $(call planted,faas-registry,faas_kv_put,tests/chaos/planted_ack.c))
-$(eval $(call planted,faas-publisher,ask_fence,tests/chaos/planted_fence.c))
+$(eval $(call planted,faas-publisher,ask_fence faas_stream_put,tests/chaos/planted_fence.c tests/chaos/planted_queue.c))

@@ -40,7 +40,7 @@
     X(ADOPTED) /* fence: it has begun there */                                                     \
     X(STARTED)                                                                                     \
     X(END)                                                                                         \
-    X(DIED)    /* the spawner it was sent to is dead, or another process has its id */             \
+    X(DIED)    /* the spawner is dead, another process has its id, or it says that it lost it */   \
     X(AGAIN)   /* as DIED, or it does not answer, and the function may run once more */            \
     X(CANCEL)  /* the caller left or asked for the end */                                          \
     X(GONE)    /* the spawner says that nothing of it runs any more */                             \

@@ -177,7 +177,7 @@ static uint64_t grace_ms(const struct live *call, enum place_verdict why)
 {
     if (why == PLACE_PASSING || (why == PLACE_NOBODY && spawner_may_return(call->pub)))
         return PASSING_MS;
-    return why == PLACE_ALL_BUSY && room_is_owed(call) ? OWED_MS : 0;
+    return why == PLACE_ALL_BUSY && (call->lost > 0 || room_is_owed(call)) ? OWED_MS : 0;
 }
 
 /* Once for each call, when its function is known. */
@@ -345,6 +345,7 @@ static void do_redo(struct live *call)
     call->lost++;
     call->accepted_ns = call->started_ns = 0;
     call->accept_budget_ms = 0;
+    call->grace_until_ns = 0;
     disarm(call, &call->guard);
     disarm(call, &call->told);
     wire_taken_again(call);

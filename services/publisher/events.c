@@ -1,6 +1,7 @@
 /* What spawners say of the calls they were given. */
 #include "jobs.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "contract.h"
 
@@ -10,6 +11,7 @@ struct event {
     const char *event, *spawner, *epoch, *reason, *detail;
     int64_t place, budget_ms;
     const json_t *doc;
+    bool is_untold; /* of this end the spawner has told nobody else */
 };
 static const struct faas_json_field event_fields[] = {
     FAAS_FIELD(STR, struct event, event, "event", 1, 32, true),
@@ -58,6 +60,10 @@ static void ev_started(struct live *call, const struct event *event)
 
 static void ev_end(struct live *call, const struct event *event)
 {
+    if (event->is_untold) {
+        drive_died(call);
+        return;
+    }
     call->end = event->doc;
     drive(call, CALL_EV_END); /* ends every state in which a spawner has the call */
 }
@@ -96,6 +102,7 @@ void events_take(void *state, faas_msg *take_msg)
     struct event event = {.event = "", .spawner = "", .epoch = "", .reason = "", .detail = ""};
     const char *id = faas_msg_header(msg, FAAS_H_ID);
     struct live *call;
+    bool is_known;
     faas_err err = {0};
 
     drive_check_late(pub);
@@ -109,14 +116,16 @@ void events_take(void *state, faas_msg *take_msg)
         return;
     }
     event.doc = doc;
+    event.is_untold = faas_msg_header(msg, FAAS_H_UNTOLD) != NULL;
     call = (struct live *)book_find(&pub->book, id);
+    is_known = call != NULL || book_tomb_find(&pub->book, id, faas_now_ns()) != NULL;
     if (call != NULL && is_ours(call, &event)) {
         handle_event(call, &event);
     } else {
         metric_count(M_STRANGE);
         history_on_foreign_end(pub->history, id, doc);
     }
-    /* Acknowledged in any case: what is not known here will not be known later. */
-    if (faas_msg_reply(msg) != NULL)
+    /* What is not known here will not be known later.  But then nobody here tells its caller. */
+    if (faas_msg_reply(msg) != NULL && (is_known || !event.is_untold))
         faas_rpc_answer_receipt(pub->rt->rpc, msg);
 }

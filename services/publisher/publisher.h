@@ -27,13 +27,18 @@
 #define PUBLISHER_TRIES    254
 #define PUBLISHER_ATTEMPTS ((1 << 23) - 1)
 
-/* Silence of a spawner is asked after (call FAAS_ACCEPT_MS, fence 300 ms); this bounds it all. */
+/* A call that may not run again is told to be lost within 3 s.  From its spawner's death it is at most
+ *   FAAS_BEAT_DEAD_MS 2000 + FAAS_BEAT_MS 200 (when silence is looked for) + a probe of 300 = 2.5 s,
+ * whatever it waits for until then: silence is asked after (call FAAS_ACCEPT_MS, fence 300 ms), and
+ * its asking ends with the death.  gateway/invoke.c has the sum of a publisher's death.  This bounds
+ * a spawner that is never found dead and never answers: */
 #define PLACE_BUDGET_MS 8000
 #define PLACE_SLACK_MS  4000  /* the gateway waits so much longer than we do */
 #define RUN_SLACK_MS    15000 /* past start_timeout + timeout the spawner must have spoken */
 #define PASSING_MS      2000  /* room for a newer beat when numbers were stale, or for a restart */
 #define RESTART_MS      5000  /* a spawner heard so lately may be restarting */
-#define OWED_MS         5000  /* a user below their share waits so long for the next free place */
+/* So long a user below their share waits for the next free place, and a call whose run was lost. */
+#define OWED_MS 5000
 
 /* Tenths of a repeated placement: each call brings one, each repeat takes ten (DESIGN.md 4.7). */
 #define REPEAT_TOKENS_MAX  1000
@@ -145,7 +150,7 @@ void events_take(void *state, faas_msg *take_msg);
 
 /* ---- drive.c ---- */
 void drive(struct live *call, enum call_event event); /* the call may be gone afterwards */
-/* Its spawner is dead with it: it runs again where it may, or is lost. */
+/* It is lost with its spawner, or so that one says: it runs again where it may, or ends. */
 void drive_died(struct live *call);
 bool drive_may_run_again(const struct live *call);
 void drive_on_tick(struct ev_loop *ev, ev_timer *timer, int events);

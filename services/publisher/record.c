@@ -274,10 +274,11 @@ char *record_placement(const struct record *rec, const struct record_run *run, s
     if (run->input_bytes > 0)
         (void)snprintf(kind, sizeof kind, "\"" FAAS_KIND_INPUT "\",\"input_bytes\":%lld",
                        (long long)run->input_bytes);
-    len = asprintf(&text, "%.*s,\"kind\":%s,\"timeout_ms\":%lld%s%s%s,\"pull\":%s}",
+    len = asprintf(&text, "%.*s,\"kind\":%s,\"timeout_ms\":%lld%s%s%s%s,\"pull\":%s}",
                    (int)rec->spec_len, rec->spec, kind, (long long)run->timeout_ms,
                    run->stream != NULL ? ",\"stream\":\"" : "", stream,
-                   run->stream != NULL ? "\"" : "", run->is_pull ? "true" : "false");
+                   run->stream != NULL ? "\"" : "", run->may_run_again ? ",\"again\":true" : "",
+                   run->is_pull ? "true" : "false");
     if (len < 0)
         return NULL;
     *out_len = (size_t)len;

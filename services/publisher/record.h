@@ -65,6 +65,7 @@ struct record_run { /* what one placement adds to the spec */
     bool is_pull;
     const char *stream;  /* a word of contract.h; NULL: none */
     int64_t input_bytes; /* 0: the argument goes with it */
+    bool may_run_again;  /* of a loss the spawner tells the publisher alone */
 };
 /* The metadata of one placement, JSON.  The caller frees it; NULL without memory. */
 char *record_placement(const struct record *record, const struct record_run *run, size_t *out_len);

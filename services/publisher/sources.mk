@@ -19,6 +19,7 @@ $(eval $(call test,publisher_cache,services/publisher/cache.c services/publisher
 STAGE := $(addprefix tests/support/,stage.c stage_actor.c steps.c)
 $(eval $(call integration,publisher,$(STAGE)))
 $(eval $(call integration,publisher_trouble,$(STAGE)))
+$(eval $(call integration,publisher_again,$(STAGE)))
 $(eval $(call integration,publisher_picks,$(STAGE)))
 $(eval $(call test,job,services/publisher/job.c))
 $(eval $(call test,job_lines,services/publisher/job_lines.c))

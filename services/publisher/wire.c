@@ -198,7 +198,8 @@ faas_code wire_place(struct live *call, faas_err *err)
     const struct record_run run = {.timeout_ms = drive_timeout_ms(call),
                                    .is_pull = call->round.is_pull,
                                    .stream = call->stream,
-                                   .input_bytes = call->input_bytes};
+                                   .input_bytes = call->input_bytes,
+                                   .may_run_again = drive_may_run_again(call)};
     FAAS_AUTO(char) *meta = record_placement(call->rec, &run, &parts.json_len);
     FAAS_AUTO(void) *msg = NULL;
     size_t len = 0;

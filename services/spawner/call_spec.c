@@ -23,7 +23,7 @@ struct body {
     int64_t memory_mb, pids, tmp_mb, output_mb, timeout_ms, start_timeout_ms, last_stderr, version;
     int64_t input_bytes;
     const char *isolation, *stream, *content_type;
-    bool may_pull;
+    bool may_pull, may_run_again;
 };
 
 static const struct faas_json_field digest_fields[] = {
@@ -61,6 +61,7 @@ static const struct faas_json_field body_fields[] = {
     FAAS_FIELD(STR, struct body, function, "function", 0, FAAS_UUID_TEXT - 1, false),
     FAAS_FIELD(STR, struct body, isolation, "isolation", 1, 64, false),
     FAAS_FIELD(BOOL, struct body, may_pull, "pull", 0, 0, false),
+    FAAS_FIELD(BOOL, struct body, may_run_again, "again", 0, 0, false),
     FAAS_FIELD(INT, struct body, last_stderr, "last_stderr", 0, FAAS_STDERR_TAIL, false),
     FAAS_FIELD(STR, struct body, stream, "stream", 0, 32, false),
     FAAS_FIELD(INT, struct body, input_bytes, "input_bytes", 1, 1e15, false),
@@ -231,6 +232,7 @@ faas_code call_spec_body(const struct faas_envelope *env, struct call_spec *spec
     spec->stderr_max = body.last_stderr;
     spec->version = body.version;
     spec->stream = stream_of(&body);
+    spec->may_run_again = body.may_run_again;
     spec->secrets = json_array_size(body.secrets) > 0 ? body.secrets : NULL;
     copy_texts(&body, spec);
     spec->run = (struct rt_spec){

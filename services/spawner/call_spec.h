@@ -32,6 +32,7 @@ struct call_spec {
     enum call_stream stream;
     char content_type[FAAS_MEDIA_TYPE_MAX +
                       1];  /* of the result, handed on as it came; "": not said */
+    bool may_run_again;    /* its publisher does that: a loss is told to it alone */
     const json_t *secrets; /* names; NULL: none */
     struct rt_spec run;
 };

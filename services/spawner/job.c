@@ -122,6 +122,7 @@ void job_free(job *self)
     faas_frames_out_free(self->frames);
     job_drop_message(self);
     stderr_tail_done(&self->tail);
+    json_decref(self->withheld);
     free(self->end_text);
     free(self->inbox);
     free(self);
@@ -152,11 +153,33 @@ void job_on_frames_done(void *arg, bool is_acknowledged)
 
 static void on_end_told(void *arg, const struct faas_rpc_reply *reply);
 
+/* END to the caller. */
+static void send_end(job *self, json_t *end)
+{
+    faas_err err = {0};
+
+    if (!self->is_frames_done && faas_frames_out_end(self->frames, end, &err) == FAAS_OK)
+        return;
+    FAAS_LOG(ERROR, "the result of a call could not be sent", FAAS_LSTR("call", self->spec.id),
+             FAAS_LSTR("why", err.msg));
+    self->is_frames_done = true;
+}
+
+static void send_withheld(job *self)
+{
+    FAAS_AUTO(json_t) *end = FAAS_STEAL(self->withheld);
+
+    if (end != NULL)
+        send_end(self, end);
+}
+
 static void tell_end_to(job *self, const char *subject, int64_t time_ms)
 {
+    const struct faas_header untold[] = {{FAAS_H_UNTOLD, "1"}, {NULL, NULL}};
     struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(time_ms)};
     struct faas_rpc_request req = {.subject = subject,
                                    .ctx = &ctx,
+                                   .headers = self->withheld != NULL ? untold : NULL,
                                    .data = self->end_text,
                                    .len = self->end_len,
                                    .lane = FAAS_CONTROL,
@@ -170,6 +193,7 @@ static void tell_end_to(job *self, const char *subject, int64_t time_ms)
 
 static void tell_end_anybody(job *self)
 {
+    send_withheld(self);
     self->spec.publisher[0] = '\0'; /* the own one had its chance */
     tell_end_to(self, FAAS_SUBJ_PUBLISHER_END, END_ANYBODY_MS);
 }
@@ -178,14 +202,18 @@ static void on_end_told(void *arg, const struct faas_rpc_reply *reply)
 {
     job *self = arg;
 
-    if (reply->code != FAAS_OK && self->spec.publisher[0] != '\0') {
+    /* At the end of this process the good-bye says as much to a publisher that runs it again. */
+    bool is_good_bye = self->withheld != NULL && faas_rpc_is_cancelled(self->host->rpc);
+
+    if (reply->code != FAAS_OK && self->spec.publisher[0] != '\0' && !is_good_bye) {
         tell_end_anybody(self);
         return;
     }
-    if (reply->code != FAAS_OK)
+    if (reply->code != FAAS_OK && !is_good_bye)
         FAAS_LOG(WARN, "no publisher took the end of a call", FAAS_LSTR("call", self->spec.id),
                  FAAS_LSTR("why", reply->err->msg));
     self->is_event_done = true;
+    self->is_frames_done |= self->withheld != NULL; /* it is the publisher's now */
     leave_if_done(self);
 }
 
@@ -202,6 +230,7 @@ static void tell_end_event(job *self, json_t *end)
         (self->end_text = faas_json_text(event, &self->end_len)) == NULL ||
         !job_event_subject(subject, &self->spec)) {
         FAAS_LOG(ERROR, "the end of a call could not be told", FAAS_LSTR("call", self->spec.id));
+        send_withheld(self);
         self->is_event_done = true;
     } else if (publisher != NULL && publisher->is_dead) {
         tell_end_anybody(self);
@@ -328,7 +357,6 @@ void job_on_end(void *arg, const struct rt_outcome *told)
                                     .content_type = self->spec.content_type};
     FAAS_AUTO(json_t) *end = NULL;
     char trace_id[FAAS_TRACE_ID];
-    faas_err err = {0};
 
     adjust(self, &outcome);
     self->run = NULL;
@@ -337,12 +365,10 @@ void job_on_end(void *arg, const struct rt_outcome *told)
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->stall);
     ev_timer_stop(faas_loop_ev(self->host->loop), &self->tell);
     end = outcome_to_json(&report);
-    if (end == NULL || self->is_frames_done ||
-        faas_frames_out_end(self->frames, end, &err) != FAAS_OK) {
-        FAAS_LOG(ERROR, "the result of a call could not be sent", FAAS_LSTR("call", self->spec.id),
-                 FAAS_LSTR("why", err.msg));
-        self->is_frames_done = true;
-    }
+    if (end != NULL && outcome.code == FAAS_LOST && self->spec.may_run_again)
+        self->withheld = json_incref(end);
+    else
+        send_end(self, end);
     faas_trace_id(self->spec.trace, trace_id);
     if (outcome.code != FAAS_OK) /* without detail: it may show the argument */
         FAAS_LOG(INFO, "call ended", FAAS_LSTR("call", self->spec.id), FAAS_LSTR("trace", trace_id),

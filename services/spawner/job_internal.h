@@ -30,6 +30,7 @@ struct job {
     SLIST_HEAD(, cancel) cancels;
     char *end_text; /* the end event, while it is being told */
     size_t end_len;
+    json_t *withheld;        /* END of a lost call, while its publisher decides; NULL: none */
     struct job_input *input; /* of a call that is fed; NULL before it has started */
     bool is_started, is_told;
     bool has_sent; /* something to the caller */

@@ -1,10 +1,13 @@
-"""What is not a round: the quorum is gone for a while; ten times as many calls as there is room for.  Each returns figures and what is wrong."""
+"""What is not a round: the quorum is gone for a while; ten times as many calls as there is room for; all disks of the store full.  Each returns figures and what is wrong."""
 import http.client
 import statistics
 import threading
 import time
 
+import check
+from faults import Hit
 from load import Line
+from queued import Queue
 from world import Client, wait_until
 
 SETTLE_S = 60
@@ -37,6 +40,35 @@ def quorum(world, user):
     wait_until(world.is_whole, SETTLE_S, "the platform is whole again")
     figures["ready again after s"] = round(time.monotonic() - begin, 1)
     return figures, wrong
+
+
+def disk(world, user):
+    """The disks of all NATS servers are full: nothing is queued, and that is said; with room again it is, and all that was accepted ends."""
+    queue = Queue(world, user, "disk", 8)
+    queue.start()
+
+    def answered_since(begin, status):
+        """Each gateway's clients got that answer."""
+        return all(any(job.sent > begin and job.status == status for job in queuer.jobs) for queuer in queue.queuers)
+
+    wait_until(lambda: answered_since(0, 202), SETTLE_S, "calls are queued")
+    begin, figures = time.monotonic(), {}
+    hits = [Hit("disk", f"nats-{number}", begin) for number in world.numbers()]
+    for number in world.numbers():
+        world.fill_disk(number)
+    wait_until(lambda: answered_since(begin, 503), SETTLE_S, "no call is queued without room")
+    figures["refused after s"] = round(time.monotonic() - begin, 1)
+    for number in world.numbers():
+        world.empty_disk(number)
+    room = time.monotonic()
+    wait_until(lambda: answered_since(room, 202), SETTLE_S, "calls are queued again")
+    figures["queued again after s"] = round(time.monotonic() - room, 1)
+    wait_until(world.is_whole, SETTLE_S, "the platform is whole again")
+    queue.stop()
+    for hit in hits:
+        hit.over, hit.whole = room, time.monotonic()
+    verdict = check.check([], [], world.runs(), hits, [], begin, time.monotonic(), jobs=queue.settle())
+    return figures | {key: value for key, value in verdict.figures.items() if key.startswith("job")}, verdict.wrong
 
 
 class Crowd:

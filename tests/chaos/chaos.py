@@ -18,10 +18,12 @@ import acts
 import check
 from faults import ALL, PLAIN, Faults
 from load import Load
+from queued import PLANTED_S, SETTLE_S, Queue
 from world import World, wait_until
 from writes import Writes
 
 CALLERS = {"plain": (3, 8.0), "count": (3, 8.0), "slow": (2, 8.0)}
+QUEUED_PER_S = 4  # at each gateway
 SLOTS = 4  # of each spawner, in the act of the overload
 SHOWN = 40  # of what is wrong
 
@@ -42,9 +44,10 @@ def run(world, seed, args):
     owner = world.new_user()
     world.register(owner)
     users = [world.new_user() for _ in range(2)]
-    load, writes = Load(world, owner.token, seed, CALLERS), Writes(world, users, seed)
+    load, writes, queue = Load(world, owner.token, seed, CALLERS), Writes(world, users, seed), Queue(world, owner, seed, QUEUED_PER_S)
     load.start()
     writes.start()
+    queue.start()
     wait_until(load.flows, 30, "each client has had an answer")
     begin, faults = time.monotonic(), Faults(world, rng, say)
     try:
@@ -55,21 +58,24 @@ def run(world, seed, args):
             faults.one(*fault)
     finally:
         end = time.monotonic()
+        queue.stop()
         calls, ops = load.stop(), writes.stop()
-    wrong_writes = writes.settle()
-    verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, args.timed)
+    wrong_writes, jobs = writes.settle(), queue.settle(PLANTED_S if "job lost" in args.expect else SETTLE_S)
+    verdict = check.check(calls, ops, world.runs(), faults.hits, wrong_writes, begin, end, args.timed, jobs)
     verdict.figures = {"faults": dict(collections.Counter(h.kind for h in faults.hits)), "seconds": round(end - begin, 1), **verdict.figures}
     return verdict
 
 
 def act(folder, name, bin_dir, seconds):
-    """quorum or overload, in a world of its own."""
+    """quorum, overload or disk, in a world of its own."""
     with World(bin_dir, folder, env={"SPAWNER_SLOTS": str(SLOTS)}) as world:
         try:
             user = world.new_user()
             world.register(user)
             if name == "quorum":
                 figures, wrong = acts.quorum(world, user)
+            elif name == "disk":
+                figures, wrong = acts.disk(world, user)
             else:
                 figures, wrong = acts.overload(world, user, seconds, SLOTS * world.replicas["spawner"])
             verdict = check.Verdict({f"{name}: {key}": value for key, value in figures.items()}, wrong)
@@ -120,7 +126,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--faults", default="", help="only these, like kill:nats,stop:spawner:0.5,cut:nats; plain: kills, stops and restarts")
     parser.add_argument("--expect", default="", help="succeed when exactly these kinds of wrong are found, like doubled,write lost")
-    parser.add_argument("--act", choices=("quorum", "overload"), help="in place of the rounds")
+    parser.add_argument("--act", choices=("quorum", "overload", "disk"), help="in place of the rounds")
     parser.add_argument("--seconds", type=float, default=0, help="at most so long; of the overload 60 unless said")
     parser.add_argument("--timed", action="store_true", help="bounds of time count, too: for a machine that does nothing else")
     parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs")

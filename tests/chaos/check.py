@@ -12,13 +12,13 @@ ANSWERS_GAP_S = 1.0  # no JetStream write lies on the path of calls
 WRITES_GAP_S = 12.0  # an election of a stream's leader
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
-    "idempotent lost": "an idempotent call is not run again where its spawner itself says that it was lost, nor after its last attempt",
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
-    "publisher gone": "a call that is not idempotent, that a publisher had when it was killed or stopped and had not placed for all its gateway knows, is reported as lost",
+    "publisher gone": "a call that a publisher had when it was killed or stopped without a word of it is reported as lost, unless it is idempotent and its version is known",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
     "write unsure": "a write that died with its gateway, or with two processes, is told as such",
 }
 NOT_STARTED = {"busy", "unavailable"}  # what these say is that nothing was started
+NO_WORD = "lost before it answered"  # what a gateway says by itself
 
 
 @dataclasses.dataclass
@@ -92,16 +92,50 @@ def judge_lost(call, name, hits):
     causes = hits_during(hits, "spawner", call.sent, call.ended)
     if not causes and is_island(call, hits):
         return "island", name
-    if not causes and call.kind == "count" and any(h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
+    if (not causes or call.kind != "count") and NO_WORD in call.detail and any(
+            h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
         return "publisher gone", name
     if not causes:
         return "failed", f"{name}: lost, and no spawner was hit: {call.detail}"
-    return None if call.kind == "count" else ("idempotent lost", name)
+    return None if call.kind == "count" else ("failed", f"{name}: lost, and not run again: {call.detail}")
+
+
+def judge_job(job, runs, hits, begin=0.0):
+    """What is wrong with one queued call, or None."""
+    name = f"at {job.sent - begin:.1f} s queued {job.kind} {job.key} ({job.call_id or 'no id'}, {job.took:.2f} s)"
+    ran = runs.get(job.key, 0)
+    if ran > 1:
+        return "doubled", f"{name} ran {ran} times: {job.end} {job.why}"
+    if not job.is_accepted:
+        return judge_refusal(job, name, ran, hits)
+    if not job.end:
+        return "job lost", f"{name} was accepted, and has no end: {job.why}"
+    if job.end == "succeeded" and not job.is_result_right:
+        return "crossed", f"{name} has another result"
+    if job.end == "succeeded":
+        return ("uncounted", f"{name} succeeded, but never ran") if job.kind == "count" and ran == 0 else None
+    if job.kind == "count" and job.why == "lost" and hits:  # whenever it ran: its spawner or its publisher was hit then
+        return None
+    return "job failed", f"{name}: {job.end} {job.why}"
+
+
+def judge_refusal(job, name, ran, hits):
+    if job.code in ("broken", "silent"):
+        return None if is_own_gateway(job, hits) else ("unanswered", f"{name}: {job.code} {job.detail}")
+    if job.status == 504:  # it may be queued
+        return None
+    if ran > 0:
+        return "untrue", f"{name} says {job.status} {job.code}, not queued ({job.detail}), but it ran"
+    if job.status == 503 and job.code == "unavailable" and job.detail and any(
+            hits_during(hits, service, job.sent, job.ended) for service in ("nats", "publisher", "gateway")):
+        return None
+    return "job refused", f"{name}: {job.status} {job.code} {job.detail}"
 
 
 def lateness(call, hits):
     """How long after the fault, or its sending, a lost call was reported."""
-    return call.ended - max([call.sent] + [h.begun for h in hits_during(hits, "spawner", call.sent, call.ended) if h.begun <= call.ended])
+    causes = [h for service in ("spawner", "publisher") for h in hits_during(hits, service, call.sent, call.ended)]
+    return call.ended - max([call.sent] + [h.begun for h in causes if h.begun <= call.ended])
 
 
 def judge_op(op, hits, begin=0.0):
@@ -117,7 +151,7 @@ def judge_op(op, hits, begin=0.0):
     return "write failed", text
 
 
-def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
+def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs=()):
     """begin, end: when the load ran."""
     kinds, wrong = collections.Counter(), []
     islands = [(h.begun, (h.whole or h.over) + QUIET_S) for h in hits if h.kind in ("cut", "alone")]
@@ -135,7 +169,9 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
         note(judge_call(call, runs, hits, begin), call)
     for op in ops:
         note(judge_op(op, hits, begin))
-    for key in runs.keys() - {call.key for call in calls}:
+    for job in jobs:
+        note(judge_job(job, runs, hits, begin))
+    for key in runs.keys() - {call.key for call in (*calls, *jobs)}:
         note(("invented", f"a run of {key}, which nobody asked for"))
     for _, text in wrong_writes:
         note(("write lost", text))
@@ -147,6 +183,9 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False):
         "latest report of a loss s": round(max((lateness(c, hits) for c in calls if c.code == "lost"), default=0), 3),
         "broken with their gateway": sum(c.code in ("broken", "silent", "client_gone") and is_own_gateway(c, hits) for c in calls),
         **{kind: kinds[kind] for kind in ("unanswered", "failed", "refused", "untrue", "uncounted", "doubled", "crossed", "invented")},
+        "jobs accepted": sum(job.is_accepted for job in jobs), "jobs refused": sum(job.status in (429, 503) for job in jobs),
+        "jobs ended": sum(job.is_accepted and job.end != "" for job in jobs), "jobs reported lost": sum(job.why == "lost" for job in jobs),
+        **{kind: kinds[kind] for kind in ("job lost", "job failed", "job refused")},
         "longest gap of answers s": round(longest_gap([c.ended for c in good if c.kind != "slow"], begin, end, known_spans), 3),
         "p50 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.5) * 1000, 1),
         "p99 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.99) * 1000, 1),

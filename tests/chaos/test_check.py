@@ -4,6 +4,7 @@ import pytest
 import check
 from faults import Hit
 from load import Call
+from queued import Job
 from writes import Known, Op
 
 KILLED = Hit("kill", "spawner-1", 10.0, 10.0, 10.2)
@@ -41,6 +42,7 @@ def test_a_good_history_is_good():
     ("failed", [lost()], {}, []),
     ("failed", [lost()], {}, [GATEWAY]),
     ("failed", [call(status=502, code="lost")], {}, [KILLED]),
+    ("failed", [lost("plain")], {}, [KILLED]),
     ("failed", [call("plain", status=500, code="internal")], {}, [KILLED]),
     ("invented", [], {"nobody": 1}, []),
 ])
@@ -51,6 +53,7 @@ def test_what_must_not_be_is_found(kind, calls, runs, hits):
 def test_what_may_be_is_not_wrong():
     assert found([lost()], {"k": 1}, [KILLED]) == set()
     assert found([lost()], {}, [KILLED]) == set()
+    assert found([lost("plain", detail="whoever ran the call was lost before it answered")], {}, [Hit("stop", "publisher-1", 10.0, 14.0, 14.0)]) == set()
     assert found([call("plain", status=0, code="broken")], {}, [GATEWAY]) == set()
     assert found([call("plain", status=499, code="client_gone")], {}, [GATEWAY]) == set()
     assert found([call("plain", status=499, code="client_gone")], {}, []) == {"unanswered"}
@@ -78,6 +81,41 @@ def test_known_times_do_not_count_as_gaps():
     writes = [Op("update", "w", 0, n * 5.0, "v", n * 5.0, 200) for n in range(5)]
     assert found(answers, {}, [Hit("cut", "nats-1", 4.6, 5.6, 6.0)], writes, is_timed=True) == set()
     assert found(answers, {}, [Hit("disk", "nats-1", 4.6, 5.6, 6.0)], writes, is_timed=True) == {"too long"}
+
+
+def job(kind="count", key="k", status=202, end="succeeded", **more):
+    return Job(kind, key, 0, 10.0, 10.1, status, call_id="id", **{"end": end, "is_result_right": end == "succeeded", **more})
+
+
+def found_in(jobs, runs, hits=()):
+    verdict = check.check([], [], runs, list(hits), [], 0.0, 20.0, jobs=jobs)
+    return {text.split(":")[0] for text in verdict.wrong}
+
+
+@pytest.mark.parametrize("kind, one, ran, hits", [
+    ("job lost", job(end="", why="404"), 0, [KILLED]),
+    ("job lost", job("plain", end=""), 0, []),
+    ("doubled", job(), 2, []),
+    ("doubled", job(status=0, code="broken", end=""), 2, [GATEWAY]),
+    ("uncounted", job(), 0, []),
+    ("crossed", job("plain", is_result_right=False), 0, []),
+    ("job failed", job("plain", end="dead", why="lost"), 0, [KILLED]),
+    ("job failed", job(end="dead", why="lost"), 1, []),
+    ("untrue", job(status=503, code="unavailable", detail="no room", end=""), 1, [Hit("disk", "nats-1", 9.0, 11.0, 11.0)]),
+    ("job refused", job(status=503, code="unavailable", detail="no room", end=""), 0, []),
+    ("job refused", job(status=500, code="internal", detail="?", end=""), 0, [Hit("disk", "nats-1", 9.0, 11.0, 11.0)]),
+    ("unanswered", job(status=0, code="broken", end=""), 0, []),
+])
+def test_what_must_not_be_of_queued_calls_is_found(kind, one, ran, hits):
+    assert found_in([one], {one.key: ran} if ran else {}, hits) == {kind}
+
+
+def test_what_may_be_of_queued_calls_is_not_wrong():
+    full = Hit("disk", "nats-1", 9.0, 11.0, 11.0)
+    assert found_in([job(), job("plain", "p")], {"k": 1}) == set()
+    assert found_in([job(end="dead", why="lost")], {"k": 1}, [KILLED]) == set()
+    assert found_in([job(status=503, code="unavailable", detail="no room", end="")], {}, [full]) == set()
+    assert found_in([job(status=0, code="broken", end="")], {"k": 1}, [GATEWAY]) == set()
 
 
 def test_writes():

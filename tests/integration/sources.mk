@@ -17,5 +17,5 @@ $(eval $(call integration,service,tests/support/program.c))
 $(eval $(call program,faas-echo,tests/support/echo.c))
 $(eval $(call program,scripted-engine,tests/support/scripted_engine.c))
 PROGRAMS := $(filter-out $(O)/bin/faas-echo $(O)/bin/scripted-engine,$(PROGRAMS))
-integration: $(O)/bin/faas-echo
+integration: $(O)/bin/faas-echo $(O)/bin/scripted-engine
 e2e bench-programs: $(O)/bin/scripted-engine

@@ -93,91 +93,6 @@ static void a_spawner_that_dies_loses_its_calls_and_says_may_have_run(void **sta
     wait_until(failed_again, id, 1000, "the failure is repeated");
 }
 
-/* One death for all of them: an idempotent function's call, one that has no run left, another's; and
- * one that the spawner took without a word. */
-static void what_a_dead_spawner_had_runs_again_where_it_may(void **state)
-{
-    static const char *const lost[] = {"plain", "spent"};
-    char id[FAAS_UUID_TEXT], silent[FAAS_UUID_TEXT], lost_id[2][FAAS_UUID_TEXT];
-    const struct placement *p = stage.spawners[1].placements;
-
-    (void)state;
-    stage_function(&stage, "twice", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
-    stage_function(&stage, "spent", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":1,\"on\":[\"lost\"]},");
-    stage_join(&stage, 0);
-    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
-    stage_call(&stage, &(struct stage_call){.function = "twice", .arg = "argument", .arg_len = 8},
-               id);
-    wait_placed(0, 1, 3000);
-    for (int i = 0; i < 2; i++) {
-        call_now(lost[i], lost_id[i]);
-        wait_placed(0, 2 + i, 3000);
-    }
-    stage_mood(&stage, 0, ACTOR_SILENT, NULL);
-    call_now("twice", silent);
-    wait_placed(0, 4, 3000);
-    stage_crash(&stage, 0);
-    stage_join(&stage, 1);
-    wait_state(silent, "done"); /* nobody answers: it need not wait for the death */
-    wait_state(id, "done");
-    assert_int_equal(stage_placed(&stage, 1), 2);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(p[i].place, 258);
-        assert_int_equal(stage_frame(&stage, p[i].id, FAAS_FRAME_TAKEN, 1000) != NULL, true);
-        assert_int_equal(stage_frames(&stage, p[i].id, FAAS_FRAME_FAIL), 0);
-    }
-    assert_string_equal(p[1].id, id);
-    assert_int_equal(p[1].arg_len, 8);
-    for (int i = 0; i < 2; i++)
-        fails_with(lost_id[i], "lost", "may have run");
-}
-
-/* A publisher that died had these calls, and may have placed them: the gateway asks this one. */
-static void what_a_dead_publisher_had_runs_again_where_it_may(void **state)
-{
-    char id[FAAS_UUID_TEXT];
-
-    (void)state;
-    stage_function(&stage, "twice", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
-    stage_function(&stage, "failed", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"failed\"]},");
-    stage_join(&stage, 0);
-    stage_call(&stage,
-               &(struct stage_call){.function = "plain", .attempt = 2, .lost = 1, .version = 1},
-               id);
-    fails_with(id, "lost", "may have run");
-    stage_call(&stage,
-               &(struct stage_call){.function = "failed", .attempt = 2, .lost = 1, .version = 1},
-               id);
-    fails_with(id, "lost", "may have run");
-    stage_call(&stage,
-               &(struct stage_call){.function = "twice", .attempt = 3, .lost = 2, .version = 1},
-               id);
-    fails_with(id, "lost", "may have run");
-    stage_call(&stage,
-               &(struct stage_call){.function = "nobody", .attempt = 2, .lost = 1, .version = 1},
-               id);
-    fails_with(id, "lost", "may have run");
-    /* which version may have run is not known, or it is one that is not there */
-    stage_call(&stage, &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1}, id);
-    fails_with(id, "lost", "may have run");
-    stage_call(&stage,
-               &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1, .version = 7},
-               id);
-    fails_with(id, "lost", "may have run");
-    assert_int_equal(stage_placed(&stage, 0), 0);
-    stage_call(&stage,
-               &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1, .version = 1},
-               id);
-    wait_placed(0, 1, 3000);
-    wait_state(id, "done");
-    assert_int_equal(stage.spawners[0].placements[0].place, 2 * 256 + 1);
-    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
-}
-
 static void a_restarted_spawner_is_another_one(void **state)
 {
     char id[FAAS_UUID_TEXT];
@@ -546,8 +461,6 @@ int main(void)
         cmocka_unit_test_teardown(a_silent_spawner_is_fenced_and_the_next_one_gets_it, clear),
         cmocka_unit_test_teardown(a_call_that_runs_in_silence_is_adopted, clear),
         cmocka_unit_test_teardown(a_spawner_that_dies_loses_its_calls_and_says_may_have_run, clear),
-        cmocka_unit_test_teardown(what_a_dead_spawner_had_runs_again_where_it_may, clear),
-        cmocka_unit_test_teardown(what_a_dead_publisher_had_runs_again_where_it_may, clear),
         cmocka_unit_test_teardown(a_restarted_spawner_is_another_one, clear),
         cmocka_unit_test_teardown(a_call_that_nobody_heard_goes_to_the_next_at_once, clear),
         cmocka_unit_test_teardown(a_spawner_that_dies_before_its_first_word_may_have_run_the_call,

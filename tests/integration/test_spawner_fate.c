@@ -1,7 +1,10 @@
 /* A real spawner's promises about calls it has, had or never saw: cancel, fence, refusals, its death. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/support/den.h"
@@ -158,6 +161,75 @@ static void an_end_that_its_publisher_does_not_take_goes_to_any_other(void **sta
     caller_result_done(&call.result);
 }
 
+#define ENGINE "/tmp/faas-test-engine-to-lose.sock"
+
+struct losing {
+    pid_t engine;
+    int started;
+};
+
+static void engine_dies_with_three(void *arg, const char *id)
+{
+    struct losing *losing = arg;
+
+    (void)id;
+    if (++losing->started == 3)
+        kill(losing->engine, SIGKILL);
+}
+
+static pid_t start_engine(void)
+{
+    const char *build = getenv("FAAS_BUILD");
+    char program[200];
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)snprintf(program, sizeof program, "%s/bin/scripted-engine",
+                   build != NULL ? build : "build/release");
+    execl(program, "scripted-engine", ENGINE, (char *)NULL);
+    _exit(127);
+}
+
+/* A call that its publisher may run again: it is told, and the caller only when it does not take
+ * that. */
+static void a_loss_is_its_publishers_to_tell_where_it_runs_again(void **state)
+{
+    static const char *const settings[] = {"DOCKER_HOST", "unix://" ENGINE, NULL};
+    struct losing losing = {.engine = start_engine()};
+    struct sleeper calls[3] = {{.more = "{\"again\":true}"},
+                               {.more = NULL},
+                               {.more = "{\"again\":true}", .ignores_end = true}};
+    pid_t pid = den_spawner_start("s5", settings);
+
+    (void)state;
+    den_await_ready("s5");
+    for (int i = 0; i < 3; i++) {
+        calls[i].spawner = "s5";
+        calls[i].argument = "sleep";
+        calls[i].started = engine_dies_with_three;
+        calls[i].arg = &losing;
+        sleeper_start(&calls[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        sleeper_join(&calls[i]);
+    (void)den_await_exit(losing.engine);
+    assert_true(calls[0].result.is_untold);
+    assert_null(calls[0].result.end);
+    assert_string_equal(den_text(calls[0].result.event, "code"), "lost");
+    for (int i = 1; i < 3; i++) {
+        assert_string_equal(den_text(calls[i].result.end, "code"), "lost");
+        assert_true(json_is_true(json_object_get(calls[i].result.end, "may_have_run")));
+    }
+    assert_true(caller_adopted(den.caller, calls[2].id, 10000));
+    for (int i = 0; i < 3; i++)
+        caller_result_done(&calls[i].result);
+    kill(pid, SIGKILL);
+    (void)den_await_exit(pid);
+    (void)unlink(ENGINE);
+}
+
 /* ---- life and death ---- */
 
 static void a_full_spawner_says_so(void **state)
@@ -234,6 +306,31 @@ static void without_an_engine_it_stays_up_and_says_what_to_do(void **state)
     assert_int_equal(den_await_exit(pid), 0);
 }
 
+/* Its good-bye is what the publisher of a call that runs again goes by. */
+static void a_drain_that_took_too_long_is_told_to_those_who_get_no_other_run(void **state)
+{
+    static const char *const settings[] = {"DRAIN_MS", "100", NULL};
+    struct sleeper calls[2] = {{.more = "{\"again\":true}", .wait_ms = 8000}, {.more = NULL}};
+    pid_t pid = den_spawner_start("s6", settings);
+
+    (void)state;
+    den_await_ready("s6");
+    for (int i = 0; i < 2; i++) {
+        calls[i].spawner = "s6";
+        sleeper_start(&calls[i]);
+        sleeper_await_container(&calls[i]);
+    }
+    kill(pid, SIGTERM);
+    assert_int_equal(den_await_exit(pid), 0);
+    for (int i = 0; i < 2; i++)
+        sleeper_join(&calls[i]);
+    assert_true(calls[0].result.is_timeout);
+    assert_null(calls[0].result.end);
+    assert_string_equal(den_text(calls[1].result.end, "code"), "lost");
+    for (int i = 0; i < 2; i++)
+        caller_result_done(&calls[i].result);
+}
+
 static void a_drained_spawner_finishes_what_runs_and_leaves_nothing(void **state)
 {
     struct sleeper running = {.argument = "sleep 1500"};
@@ -259,9 +356,11 @@ int main(void)
         cmocka_unit_test(an_older_publisher_names_the_callers_inbox_as_the_reply_subject),
         cmocka_unit_test(what_cannot_run_here_is_refused_by_reason),
         cmocka_unit_test(an_end_that_its_publisher_does_not_take_goes_to_any_other),
+        cmocka_unit_test(a_loss_is_its_publishers_to_tell_where_it_runs_again),
         cmocka_unit_test(a_full_spawner_says_so),
         cmocka_unit_test(a_dead_spawners_containers_are_removed_by_another),
         cmocka_unit_test(without_an_engine_it_stays_up_and_says_what_to_do),
+        cmocka_unit_test(a_drain_that_took_too_long_is_told_to_those_who_get_no_other_run),
         cmocka_unit_test(a_drained_spawner_finishes_what_runs_and_leaves_nothing),
     };
 

@@ -145,13 +145,16 @@ static void take_event(struct flight *f, const char *name, json_t *event, const 
             f->order->accepted(f->order->arg, f->result->id);
         f->result->has_accept_event = true;
     } else if (strcmp(name, "started") == 0) {
+        if (!f->result->has_started && f->order->started != NULL)
+            f->order->started(f->order->arg, f->result->id);
         f->result->has_started = true;
     } else if (strcmp(name, "busy") == 0 || strcmp(name, "end") == 0) {
         json_decref(f->result->event);
         f->result->event = json_incref(event);
         f->result->is_busy = name[0] == 'b';
         f->result->end_events += name[0] == 'e';
-        if (name[0] == 'b' || f->order->is_deaf)
+        f->result->is_untold = faas_msg_header(msg, FAAS_H_UNTOLD) != NULL;
+        if (name[0] == 'b' || f->order->is_deaf || (f->result->is_untold && !f->order->ignores_end))
             over(f);
     }
     if (f->result->end != NULL)

@@ -27,8 +27,9 @@ struct caller_order {
     bool ignores_end;  /* leaves the end event unanswered */
     bool is_old; /* as a publisher sent it before Faas-Inbox: the reply subject is the inbox */
     bool awaits_events; /* over when the end event came, too: it is behind all others */
-    /* Runs on the loop thread once the call was accepted; or NULL. */
+    /* Run on the loop thread once the call was accepted, and has started; or NULL. */
     void (*accepted)(void *arg, const char *id);
+    void (*started)(void *arg, const char *id);
     void *arg;
 };
 struct caller_result { /* zeroed by caller_run; caller_result_done frees */
@@ -38,6 +39,7 @@ struct caller_result { /* zeroed by caller_run; caller_result_done frees */
     char *out;     /* stdout of a complete result, NUL follows */
     size_t out_len;
     bool is_busy, has_accept_event, has_accept_frame, has_started, is_timeout, is_broken;
+    bool is_untold; /* the last event says that no END came */
     int end_events; /* how often `end` was told */
     double ms;      /* from sending to END */
 };

@@ -183,8 +183,11 @@ static void *sleeper_run(void *arg)
                                        .id = self->id,
                                        .argument = self->argument,
                                        .argument_len = strlen(self->argument),
+                                       .wait_ms = self->wait_ms,
                                        .is_deaf = self->is_deaf,
-                                       .ignores_end = self->ignores_end};
+                                       .ignores_end = self->ignores_end,
+                                       .started = self->started,
+                                       .arg = self->arg};
 
     caller_run(den.caller, &order, &self->result);
     return NULL;

@@ -49,7 +49,10 @@ struct sleeper {
     char id[FAAS_UUID_TEXT];
     const char *spawner; /* NULL: "s1" */
     const char *argument, *more;
+    int64_t wait_ms; /* 0: 60 s */
     bool is_deaf, ignores_end;
+    void (*started)(void *arg, const char *id); /* on the caller's thread; or NULL */
+    void *arg;
     pthread_t thread;
 };
 void sleeper_start(struct sleeper *self);

@@ -81,6 +81,7 @@ static void on_end_reply(void *arg, const struct faas_rpc_reply *reply)
 
 static void say_end(struct actor *actor, const struct placement *p, const char *code)
 {
+    const struct faas_header untold[] = {{FAAS_H_UNTOLD, "1"}, {NULL, NULL}};
     FAAS_AUTO(json_t) *doc = event_of(actor, p, "end");
     FAAS_AUTO(char) *text = NULL;
     char subject[FAAS_SUBJECT_MAX];
@@ -88,6 +89,8 @@ static void say_end(struct actor *actor, const struct placement *p, const char *
     struct faas_rpc_request req = {
         .subject = subject, .ctx = &ctx, .retry = FAAS_RPC_SAFE, .attempt_ms = 300};
 
+    if (strcmp(code, "lost") == 0 && json_is_true(json_object_get(p->meta, "again")))
+        req.headers = untold; /* as any spawner does that knows the word */
     json_object_set_new(doc, "code", json_string(code));
     json_object_set_new(doc, "exit_code", json_integer(strcmp(code, "ok") == 0 ? 0 : 1));
     text = json_dumps(doc, 0);
