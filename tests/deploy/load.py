@@ -11,15 +11,16 @@ class Load:
     """Callers of a function and a user who registers functions, until the block ends.
 
     Every call that is answered with 200 has the right bytes, and every registration that was acknowledged is
-    there afterwards; `failed` counts what was refused, by kind, and `closed_s` is the longest time in which the door
-    answered nobody anything."""
+    there afterwards; `failed` counts what was refused, by kind; `refused_s` is the longest time in which no connection was taken, and
+    `silent_s` the longest in which nobody got an answer: a connection may be taken before anybody is there to answer."""
 
     def __init__(self, url, callers=3, **function):
         self.user = Client.new(url)
         self.echo = self.user.register("faas-examples/echo:latest", **function)
         self.failed, self.wrong = collections.Counter(), []
         self.said = set()  # in what words
-        self.calls, self.closed_s = 0, 0.0
+        self.calls = 0
+        self.refused_s = self.silent_s = 0.0
         self.acknowledged = []
         self.guard = threading.Lock()
         self.is_over = threading.Event()
@@ -77,11 +78,13 @@ class Load:
     def look(self):
         door, answered = Client(self.user.url.geturl()), time.monotonic()
         while not self.is_over.wait(0.01):
+            asked = time.monotonic()
             try:
                 door.get("/healthz")
             except (OSError, http.client.HTTPException):
                 continue
-            self.closed_s = max(self.closed_s, time.monotonic() - answered)
+            self.refused_s = max(self.refused_s, asked - answered)
+            self.silent_s = max(self.silent_s, time.monotonic() - answered)
             answered = time.monotonic()
 
     def more(self, calls, seconds=60):
@@ -97,4 +100,4 @@ class Load:
         listed = {f["name"] for f in self.user.get("/registry/list").json}
         assert [name for name in self.acknowledged if name not in listed] == []
         assert set(self.failed) <= set(allowed), (self.failed, self.said)
-        return f"{self.calls} calls, {len(self.acknowledged)} registrations, refused: {dict(self.failed) or 0}, door closed for {self.closed_s:.1f} s at most"
+        return f"{self.calls} calls, {len(self.acknowledged)} registrations, refused: {dict(self.failed) or 0}, door closed for {self.refused_s:.1f} s, silent for {self.silent_s:.1f} s at most"
