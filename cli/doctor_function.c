@@ -14,26 +14,6 @@ static const char *text(const json_t *doc, const char *name)
     return value != NULL ? value : "";
 }
 
-/* ---- the version that is meant ---- */
-
-/* NAME@N and NAME:ALIAS: the part behind the name has to be there, too. */
-static void look_at_reference(struct doctor *doctor, const char *name, const char *part)
-{
-    bool is_version = part[0] == '@';
-    FAAS_AUTO(char) *base = client_path("/v1/functions/", name);
-    FAAS_AUTO(char) *path =
-        base != NULL ? client_path(is_version ? "/versions/" : "/aliases/", part + 1) : NULL;
-    FAAS_AUTO(char) *whole = path != NULL ? file_path("%s%s", base, path) : NULL;
-    FAAS_AUTO(json_t) *doc = NULL;
-
-    if (whole == NULL)
-        doctor->is_short = true;
-    else if (doctor_get(doctor, check, whole, &doc) == FAAS_NOT_FOUND)
-        doctor_say(doctor, DOCTOR_WRONG, check,
-                   is_version ? "`faas versions NAME` lists them" : "`faas alias list NAME`",
-                   "%s has no %s %s", name, is_version ? "version" : "alias", part + 1);
-}
-
 /* ---- who could run it ---- */
 
 static void look_at_isolation(struct doctor *doctor, const char *wanted)
@@ -77,14 +57,63 @@ static void look_at_secrets(struct doctor *doctor, const json_t *names)
     const json_t *name;
     size_t i;
 
-    if (json_array_size(names) == 0)
-        return;
-    if (doctor_get(doctor, check, "/v1/secrets", &doc) != FAAS_OK)
+    if (json_array_size(names) == 0 || doctor_get(doctor, check, "/v1/secrets", &doc) != FAAS_OK)
         return;
     json_array_foreach (names, i, name)
         if (!has_secret(json_object_get(doc, "items"), json_string_value(name)))
             doctor_say(doctor, DOCTOR_WRONG, check, "`faas secret set NAME`",
                        "it names the secret %s, which is not there", json_string_value(name));
+}
+
+/* ---- the version that is meant ---- */
+
+static void look_at_version(struct doctor *doctor, const json_t *record)
+{
+    look_at_isolation(doctor, text(record, "isolation"));
+    look_at_secrets(doctor, json_object_get(record, "secrets"));
+}
+
+/* FAAS_OK: out_doc is a version or an alias of the function. */
+static faas_code get_part(struct doctor *doctor, const char *name, bool is_version,
+                          const char *part, json_t **out_doc)
+{
+    FAAS_AUTO(char) *base = client_path("/v1/functions/", name);
+    FAAS_AUTO(char) *path =
+        base != NULL ? client_path(is_version ? "/versions/" : "/aliases/", part) : NULL;
+    FAAS_AUTO(char) *whole = path != NULL ? file_path("%s%s", base, path) : NULL;
+    faas_code code = FAAS_INTERNAL;
+
+    if (whole == NULL)
+        doctor->is_short = true;
+    else
+        code = doctor_get(doctor, check, whole, out_doc);
+    if (code == FAAS_NOT_FOUND)
+        doctor_say(doctor, DOCTOR_WRONG, check,
+                   is_version ? "`faas versions NAME` lists them" : "`faas alias list NAME`",
+                   "%s has no %s %s", name, is_version ? "version" : "alias", part);
+    return code;
+}
+
+static void look_at_number(struct doctor *doctor, const char *name, const char *number)
+{
+    FAAS_AUTO(json_t) *version = NULL;
+
+    if (get_part(doctor, name, true, number, &version) == FAAS_OK)
+        look_at_version(doctor, version);
+}
+
+/* NAME@N and NAME:ALIAS: what is behind the name has to be there, too, and what that needs. */
+static void look_at_reference(struct doctor *doctor, const char *name, const char *part)
+{
+    FAAS_AUTO(json_t) *alias = NULL;
+    const char *number;
+    json_t *weight;
+
+    if (part[0] == '@')
+        look_at_number(doctor, name, part + 1);
+    else if (get_part(doctor, name, false, part + 1, &alias) == FAAS_OK)
+        json_object_foreach (json_object_get(alias, "versions"), number, weight)
+            look_at_number(doctor, name, number);
 }
 
 /* ---- how it went the last time ---- */
@@ -126,9 +155,6 @@ static void look_at_record(struct doctor *doctor, const char *name, const json_t
         doctor_say(doctor, DOCTOR_FINE, check, NULL,
                    "%s is there, version %" JSON_INTEGER_FORMAT ", image %s", name,
                    json_integer_value(json_object_get(record, "version")), text(record, "payload"));
-    look_at_isolation(doctor, text(record, "isolation"));
-    look_at_secrets(doctor, json_object_get(record, "secrets"));
-    look_at_last_call(doctor, name);
 }
 
 void doctor_function(struct doctor *doctor, const char *reference)
@@ -153,4 +179,7 @@ void doctor_function(struct doctor *doctor, const char *reference)
     look_at_record(doctor, name, record);
     if (reference[len] != '\0')
         look_at_reference(doctor, name, reference + len);
+    else
+        look_at_version(doctor, record);
+    look_at_last_call(doctor, name);
 }

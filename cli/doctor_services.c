@@ -126,6 +126,13 @@ static void look_at_clocks(struct doctor *doctor, const json_t *items)
     }
 }
 
+static const char *version(const json_t *item)
+{
+    const char *value = json_string_value(json_object_get(item, "version"));
+
+    return value != NULL ? value : "of a release that does not say which";
+}
+
 static void look_at_versions(struct doctor *doctor, const json_t *items)
 {
     const json_t *item, *first = NULL;
@@ -134,14 +141,13 @@ static void look_at_versions(struct doctor *doctor, const json_t *items)
     json_array_foreach (items, i, item) {
         if (!is_ready(item))
             continue;
-        if (first != NULL && strcmp(text(first, "version"), text(item, "version")) != 0) {
+        if (first != NULL && strcmp(version(first), version(item)) != 0) {
             doctor_say(
                 doctor, DOCTOR_WARNING, "versions",
                 "finish the upgrade (docs/OPERATIONS.md); neighbouring versions work side by "
                 "side meanwhile",
                 "%s %s is %s, %s %s is %s", text(first, "service"), text(first, "id"),
-                text(first, "version"), text(item, "service"), text(item, "id"),
-                text(item, "version"));
+                version(first), text(item, "service"), text(item, "id"), version(item));
             return;
         }
         first = first != NULL ? first : item;

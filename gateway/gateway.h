@@ -57,6 +57,7 @@ struct gateway {
     int64_t running;                  /* invokes; loop thread */
     struct faas_gather credits;       /* of results that have arrived; loop thread */
     ev_timer drain;
+    uint64_t shut_ns; /* until then the door may stay open */
     ev_signal renew;
     bool is_open; /* loop thread: what start() makes on its own thread is there */
     bool is_stopped;

@@ -230,6 +230,9 @@ static enum MHD_Result begin(http_server *server, struct MHD_Connection *connect
         return MHD_NO;
     *con_cls = x; /* freed in on_completed */
     atomic_fetch_add(&server->active, 1);
+    x->own->is_early = !atomic_load(&server->is_draining);
+    if (x->own->is_early)
+        atomic_fetch_add(&server->early, 1);
     if (server->conf.on_begin != NULL)
         server->conf.on_begin(server->conf.arg);
     http_conn_set_deadline(x->own->conn, faas_deadline_in_ms(server->conf.read_ms));
@@ -305,6 +308,8 @@ static void complete(http_server *server, http_exchange *x, bool is_sent)
 {
     bool is_deferred = x->own->is_deferred;
 
+    if (x->own->is_early)
+        atomic_fetch_sub(&server->early, 1);
     if (x->own->stream != NULL) {
         http_stream_over(x, is_sent); /* x may be gone */
     } else {
@@ -469,6 +474,13 @@ void http_start(http_server *server)
 void http_drain(http_server *server)
 {
     atomic_store(&server->is_draining, true);
+}
+
+void http_shut(http_server *server)
+{
+    if (server->is_shut)
+        return;
+    server->is_shut = true;
     /* The descriptor stays open until the threads have ended; shut down, it refuses. */
     for (size_t i = 0; i < HTTP_DOORS; i++) {
         struct http_door *door = &server->doors[i];
@@ -481,6 +493,11 @@ void http_drain(http_server *server)
 size_t http_active(const http_server *server)
 {
     return atomic_load(&server->active);
+}
+
+size_t http_early(const http_server *server)
+{
+    return atomic_load(&server->early);
 }
 
 void http_close_begin(http_server *server)
@@ -511,7 +528,7 @@ static void close_door(http_server *server, struct http_door *door)
     if (door->daemon != NULL)
         MHD_stop_daemon(door->daemon);
     /* libmicrohttpd closes the listener itself unless it was quiesced before. */
-    if (door->listener >= 0 && (door->daemon == NULL || atomic_load(&server->is_draining)))
+    if (door->listener >= 0 && (door->daemon == NULL || server->is_shut))
         close(door->listener);
 }
 

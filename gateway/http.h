@@ -121,9 +121,12 @@ FAAS_MUST_CHECK faas_code http_open(const struct http_conf *conf, http_server **
                                     faas_err *err);
 /* Loop thread: begin to enforce deadlines. */
 void http_start(http_server *server);
-/* No new connections; those there are close after their current answer.  Loop thread. */
+/* Connections close after their current answer; new ones are still taken.  Loop thread. */
 void http_drain(http_server *server);
+/* No new connections.  Loop thread. */
+void http_shut(http_server *server);
 size_t http_active(const http_server *server); /* exchanges that have begun and not ended */
+size_t http_early(const http_server *server);  /* of them those from before http_drain() */
 /* From now on nothing is deferred; what was is in the loop's mailbox, before what is posted next.
  */
 void http_close_begin(http_server *server);

@@ -47,6 +47,7 @@ struct http_private {
     size_t dropped;                  /* bytes of a body that was refused */
     bool is_answered, is_ready_told, is_deferred;
     bool is_closing; /* the connection ends with this answer */
+    bool is_early;   /* begun before the drain */
     bool is_sent;
     bool is_http10; /* as its client said */
 };
@@ -62,11 +63,12 @@ struct http_server {
     struct http_door doors[HTTP_DOORS];
     struct http_conns conns;
     struct http_lingers lingers;
-    _Atomic size_t active;
+    _Atomic size_t active, early;
     _Atomic size_t filed;                 /* of large bodies */
     _Atomic size_t filed_by[HTTP_SHARES]; /* of the users whose ids hash there */
     uint8_t share_key[crypto_shorthash_KEYBYTES];
     _Atomic bool is_draining;
+    bool is_shut;             /* loop thread */
     pthread_mutex_t defer_mu; /* orders a deferral and its post before or after the close */
     bool is_closing;          /* guarded by defer_mu */
     size_t deferred;          /* exchanges that were and have not ended; guarded by defer_mu */

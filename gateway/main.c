@@ -451,17 +451,24 @@ static void on_drain_look(struct ev_loop *ev, ev_timer *timer, int events)
     struct gateway *gw = timer->data;
 
     (void)events;
+    if (http_early(gw->http) > 0 && faas_now_ns() < gw->shut_ns)
+        return;
+    http_shut(gw->http);
     if (http_active(gw->http) > 0)
         return;
     ev_timer_stop(ev, timer);
     faas_service_drained();
 }
 
+/* What takes our place may have to wait for our port, and so for the calls that run: while there is
+ * nothing to do but to wait for them the door stays open, and what comes is served.  Whatever comes
+ * last has half of the time. */
 static void drain(void *state)
 {
     struct gateway *gw = state;
 
     http_drain(gw->http);
+    gw->shut_ns = faas_deadline_in_ms(gw->rt->drain_ms / 2);
     ev_timer_init(&gw->drain, on_drain_look, 0.0, DRAIN_LOOK_S);
     gw->drain.data = gw;
     ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->drain);

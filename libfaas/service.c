@@ -438,6 +438,7 @@ static faas_code open_all(faas_err *err)
     sk.rt.id = sk.id;
     sk.rt.data_dir = sk.conf.data_dir;
     sk.rt.replicas = (int)sk.conf.replicas;
+    sk.rt.drain_ms = sk.conf.drain_ms;
     FAAS_TRY(faas_loop_new(&sk.rt.loop, err));
     FAAS_TRY(faas_pool_start((int)sk.conf.threads, (int)sk.conf.threads * QUEUE_PER_THREAD,
                              &sk.rt.pool, err));

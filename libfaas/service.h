@@ -35,6 +35,7 @@ struct faas_runtime { /* what the skeleton opened; lives from start to stop */
     const char *id;
     const char *data_dir; /* exists, 0700 */
     int replicas;
+    int64_t drain_ms; /* longest time from the order to leave to the end */
 };
 struct faas_service {
     const char *name, *description;

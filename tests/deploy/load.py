@@ -11,19 +11,22 @@ class Load:
     """Callers of a function and a user who registers functions, until the block ends.
 
     Every call that is answered with 200 has the right bytes, and every registration that was acknowledged is
-    there afterwards; `failed` counts what was refused, by kind."""
+    there afterwards; `failed` counts what was refused, by kind; `refused_s` is the longest time in which no connection was taken, and
+    `silent_s` the longest in which nobody got an answer: a connection may be taken before anybody is there to answer."""
 
-    def __init__(self, url, callers=3):
+    def __init__(self, url, callers=3, **function):
         self.user = Client.new(url)
-        self.echo = self.user.register("faas-examples/echo:latest")
+        self.echo = self.user.register("faas-examples/echo:latest", **function)
         self.failed, self.wrong = collections.Counter(), []
         self.said = set()  # in what words
         self.calls = 0
+        self.refused_s = self.silent_s = 0.0
         self.acknowledged = []
         self.guard = threading.Lock()
         self.is_over = threading.Event()
         self.threads = [threading.Thread(target=self.go_on, args=(self.call,)) for _ in range(callers)]
         self.threads.append(threading.Thread(target=self.go_on, args=(self.register,)))
+        self.threads.append(threading.Thread(target=self.look))
 
     def __enter__(self):
         for thread in self.threads:
@@ -72,6 +75,18 @@ class Load:
             self.refused(answer)
         self.is_over.wait(0.1)
 
+    def look(self):
+        door, answered = Client(self.user.url.geturl()), time.monotonic()
+        while not self.is_over.wait(0.01):
+            asked = time.monotonic()
+            try:
+                door.get("/healthz")
+            except (OSError, http.client.HTTPException):
+                continue
+            self.refused_s = max(self.refused_s, asked - answered)
+            self.silent_s = max(self.silent_s, time.monotonic() - answered)
+            answered = time.monotonic()
+
     def more(self, calls, seconds=60):
         """Until so many more calls were answered."""
         target, end = self.calls + calls, time.monotonic() + seconds
@@ -85,4 +100,4 @@ class Load:
         listed = {f["name"] for f in self.user.get("/registry/list").json}
         assert [name for name in self.acknowledged if name not in listed] == []
         assert set(self.failed) <= set(allowed), (self.failed, self.said)
-        return f"{self.calls} calls, {len(self.acknowledged)} registrations, refused: {dict(self.failed) or 0}"
+        return f"{self.calls} calls, {len(self.acknowledged)} registrations, refused: {dict(self.failed) or 0}, door closed for {self.refused_s:.1f} s, silent for {self.silent_s:.1f} s at most"

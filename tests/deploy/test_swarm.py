@@ -1,9 +1,10 @@
 """The same file as a stack: deployed, scaled, updated and hit while callers go on; every acknowledged write and answer holds."""
+import concurrent.futures
 import os
 
 import pytest
 
-from conftest import DEFAULTS, IS_FULL, URL, containers, docker, figure, run
+from conftest import DEFAULTS, IS_FULL, ROOT, URL, containers, docker, figure, run
 from load import Load
 from support import Client, wait_until
 
@@ -72,19 +73,35 @@ def test_killed_under_load(stack, service, allowed):
     figure(f"Swarm: kill -9 of {service}", load.check(allowed))
 
 
+def update(service, settings):
+    before = set(containers(service).values())
+    docker("service", "update", "--no-resolve-image", "--update-delay", "0s", "--update-monitor", "1s",
+           *[word for setting in settings for word in ("--env-add", setting)], f"faas_{service}")
+    await_replicas()
+    assert not before & set(containers(service).values())
+
+
 @pytest.mark.parametrize("service, allowed", [
     ("auth-service", ()), ("registry-service", {"503 unavailable"}), ("publisher-service", ()), ("spawner-service", ()), ("gateway", {"unreachable", "503 unavailable"}),
 ])
 def test_updated_under_load(stack, service, allowed):
     """A rolling update, to the settings of other deployments."""
     with Load(URL) as load:
-        before = set(containers(service).values())
-        docker("service", "update", "--no-resolve-image", "--update-delay", "0s", "--update-monitor", "1s",
-               *[word for setting in OLDER_NAMES for word in ("--env-add", setting)], f"faas_{service}")
-        await_replicas()
-        assert not before & set(containers(service).values())
+        update(service, OLDER_NAMES)
         load.more(5)
     figure(f"Swarm: rolling update of {service}", load.check(allowed))
+
+
+def test_a_gateway_that_leaves_serves_others_while_a_long_call_runs(stack):
+    run(ROOT / "scripts/examples", "--tests")
+    with Load(URL, callers=1) as load, concurrent.futures.ThreadPoolExecutor() as pool:
+        shell = load.user.register("faas-tests/sh:latest", timeout_ms=60000)
+        assert load.user.call(shell, "echo warm").status == 200
+        long = pool.submit(load.user.call, shell, "sleep 8; echo done")
+        update("gateway", ["LOG_LEVEL=warn"])
+        assert long.result().text == "done\n"
+        load.more(5)
+    figure("Swarm: rolling update of gateway while a call of 8 s runs", load.check({"unreachable", "503 unavailable"}))
 
 
 def test_removed_nothing_is_left_but_the_data(stack):

@@ -1,12 +1,14 @@
 """This build beside the programs of a release, and in their place; scripts/check-upgrade makes these and says where they are."""
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
 
 import conftest
 from support import Client, Platform, free_port, unique
+from test_doctor import doctor
 from test_image import is_root
 from test_mixed import SERVICES, gateways, mixed_folder, ok
 
@@ -71,6 +73,9 @@ def test_the_release_and_this_build_work_side_by_side(tmp_path):
             picked = users[0].call(f"{names[0]}@1", "never another version")
             assert picked.status in (400, 503) or picked.body == b"NEVER ANOTHER VERSION", picked.text
         assert served == {"spawner1", "spawner2"}
+        said = [{f[:2]: f[2] for f in doctor(plat, users[0], FAAS_URL=url)[1]} for url in urls]
+        assert re.fullmatch(r"\w+ \w+ is [0-9.]+, \w+ \w+ is of a release that does not say which", said[0]["versions", "warning"]), said[0]
+        assert said[1]["services", "warning"] == "the gateway is of a release that does not list instances", said[1]
         assert [p["name"] for p in plat.status()["processes"] if p["restarts"]] == []
     finally:
         assert plat.down() == []

@@ -432,6 +432,29 @@ static void *call_in_background(void *arg)
     return NULL;
 }
 
+static bool is_leaving(void *arg)
+{
+    int fd = gate_connect(&gate);
+    char head[2048];
+
+    (void)arg;
+    assert_true(fd >= 0); /* taken, and answered */
+    gate_put(fd, "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_true(gate_take(fd, head, sizeof head));
+    close(fd);
+    return strstr(head, "\r\nConnection: close\r\n") != NULL;
+}
+
+static bool is_shut(void *arg)
+{
+    int fd = gate_connect(&gate);
+
+    (void)arg;
+    if (fd >= 0)
+        close(fd);
+    return fd < 0;
+}
+
 static void work_left_after_the_drain_is_answered(void **state)
 {
     pthread_t thread;
@@ -441,6 +464,8 @@ static void work_left_after_the_drain_is_answered(void **state)
     assert_int_equal(pthread_create(&thread, NULL, call_in_background, NULL), 0);
     wait_until(has_call, &gate.publishers[0], 3000, "the call arrives");
     assert_int_equal(kill(gate.gateway, SIGTERM), 0);
+    wait_until(is_leaving, NULL, 2000, "it leaves, and serves others while the call runs");
+    wait_until(is_shut, NULL, 2000, "its door is closed for the second half of DRAIN_MS");
     pthread_join(thread, NULL); /* DRAIN_MS later */
     reply_assert_problem(&reply, 502, "lost");
     gate.gateway = -1;
