@@ -92,6 +92,12 @@ static const char login_details[] =
     "The password is asked for on the terminal, or read from standard input with "
     "--password-stdin.\n";
 
+static const char passwd_details[] =
+    "Both are asked for on the terminal, or read from standard input or files; they are never\n"
+    "arguments. Every login ends, on every machine; the one that is kept here is made anew. API\n"
+    "keys stay, unless --end-keys is given. Exit status: 0 changed; 2 the new password breaks a\n"
+    "rule; 3 not logged in; 4 the current password is wrong.\n";
+
 static const char apikey_create_details[] =
     "Standard output holds the key and nothing else; it is shown this once. A script uses it from "
     "a\n"
@@ -383,6 +389,7 @@ const struct cli_verb cli_verbs[] = {
      cli_login},
     {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
+    {"passwd", "", "change your password", passwd_details, 0, 0, cli_passwd_options, cli_passwd},
     {"apikey create", "NAME", "make a key for a machine", apikey_create_details, 1, 1,
      cli_apikey_create_options, cli_apikey_create},
     {"apikey list", "", "list your keys for machines", apikey_details, 0, 0, NULL, cli_apikey_list},

@@ -78,10 +78,12 @@ extern const struct cli_verb cli_verbs[]; /* main.c */
 /* account.c */
 extern const struct cli_option cli_register_options[];
 extern const struct cli_option cli_password_options[];
+extern const struct cli_option cli_passwd_options[];
 int cli_register(const struct cli_args *args);
 int cli_login(const struct cli_args *args);
 int cli_logout(const struct cli_args *args);
 int cli_whoami(const struct cli_args *args);
+int cli_passwd(const struct cli_args *args);
 /* apikey.c */
 extern const struct cli_option cli_apikey_create_options[];
 int cli_apikey_create(const struct cli_args *args);
