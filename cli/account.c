@@ -1,4 +1,4 @@
-/* account.c - register, login, logout, whoami, passwd. */
+/* account.c - register, login, logout, whoami, passwd, account delete. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -15,7 +15,7 @@
 
 static bool is_password_on_stdin;
 static const char *invitation_file, *current_file, *new_file;
-static bool ends_keys;
+static bool ends_keys, is_yes;
 
 const struct cli_option cli_register_options[] = {
     {"password-stdin", CLI_FLAG, &is_password_on_stdin, NULL,
@@ -36,6 +36,14 @@ const struct cli_option cli_passwd_options[] = {
      0, NULL},
     {"new-file", CLI_TEXT, &new_file, "FILE", "its first line is the new password", 0, 0, NULL},
     {"end-keys", CLI_FLAG, &ends_keys, NULL, "end your API keys, too", 0, 0, NULL},
+    CLI_OPTION_END,
+};
+const struct cli_option cli_account_delete_options[] = {
+    {"password-stdin", CLI_FLAG, &is_password_on_stdin, NULL,
+     "read the password from standard input (to the first newline)", 0, 0, NULL},
+    {"password-file", CLI_TEXT, &current_file, "FILE", "its first line is the password", 0, 0,
+     NULL},
+    {"yes", CLI_FLAG, &is_yes, NULL, "do not ask", 0, 0, NULL},
     CLI_OPTION_END,
 };
 
@@ -331,5 +339,54 @@ int cli_passwd(const struct cli_args *args)
         output_note("the password is changed, and every token ended; log in again");
     client_answer_done(&answer);
     credential_done(&kept);
+    return status;
+}
+
+/* ---- account delete ---- */
+
+static faas_code delete_account(cli_client *client, struct client_answer *answer, faas_err *err)
+{
+    const struct prompt prompt = {.what = "password",
+                                  .question = "Password",
+                                  .instead = "use --password-stdin or --password-file",
+                                  .max = PASSWORD_MAX};
+    struct client_request request = {.method = "DELETE", .path = "/v1/account"};
+    char password[PASSWORD_MAX + 1] = "";
+    FAAS_AUTO(json_t) *doc = NULL;
+    faas_code code;
+
+    FAAS_TRY(client_require_login(client, err));
+    if (!is_yes)
+        FAAS_TRY(prompt_confirm("The account and all its functions, secrets and keys are deleted "
+                                "for good.",
+                                err));
+    code = get_password(&prompt, current_file, false, password, err);
+    if (code == FAAS_OK) {
+        doc = json_pack("{s:s}", "current_password", password);
+        code = doc != NULL ? client_exchange(client, &request, doc, answer, NULL, err)
+                           : faas_fail(err, FAAS_INVALID, "passwords are UTF-8");
+    }
+    faas_json_wipe(doc);
+    sodium_memzero(password, sizeof password);
+    return code;
+}
+
+int cli_account_delete(const struct cli_args *args)
+{
+    FAAS_AUTO(cli_client) *client = NULL;
+    struct client_answer answer = {0};
+    faas_err err = {0};
+    faas_code code = client_open(&args->common, &client, &err);
+    int status = CLI_OK;
+
+    if (code == FAAS_OK)
+        code = delete_account(client, &answer, &err);
+    if (code == FAAS_OK && client_credential(client)->username != NULL)
+        code = credential_forget(client_credential(client)->server, &err);
+    if (code != FAAS_OK)
+        status = client_report(&err, &answer, &args->common);
+    else
+        output_note("the account is deleted");
+    client_answer_done(&answer);
     return status;
 }

@@ -59,6 +59,7 @@
 #define FAAS_SUBJ_AUTH_JWKS         "faas.auth.jwks"
 #define FAAS_SUBJ_AUTH_LOGOUT       "faas.auth.logout"
 #define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
+#define FAAS_SUBJ_AUTH_ACCOUNT_END  "faas.auth.account_end"
 #define FAAS_SUBJ_AUTH_KEYS         "faas.auth.i.%s.keys"
 #define FAAS_SUBJ_AUTH_APIKEY_NEW   "faas.auth.apikey_new"
 #define FAAS_SUBJ_AUTH_APIKEY_LIST  "faas.auth.apikey_list"
@@ -67,6 +68,7 @@
 #define FAAS_SUBJ_AUTH_ADMIN_USERS  "faas.auth.admin_users"  /* an administrator's */
 #define FAAS_SUBJ_AUTH_ADMIN_USER   "faas.auth.admin_user"
 #define FAAS_SUBJ_AUTH_ADMIN_SET    "faas.auth.admin_set"
+#define FAAS_SUBJ_AUTH_ADMIN_END    "faas.auth.admin_end"
 #define FAAS_SUBJ_AUTH_ADMIN_WHOIS  "faas.auth.admin_whois" /* the gateway's own question */
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_AUTH_END_KEYS     "faas.auth.op.endkeys"
@@ -97,6 +99,7 @@
 #define FAAS_SUBJ_REGISTRY_LOGIN_SET   "faas.registry.login_set"
 #define FAAS_SUBJ_REGISTRY_LOGIN_DROP  "faas.registry.login_remove"
 #define FAAS_SUBJ_REGISTRY_SECRET      "faas.registry.spawner.secret" /* not a gateway's */
+#define FAAS_SUBJ_REGISTRY_PURGE       "faas.registry.purge" /* auth's, as the publisher's */
 #define FAAS_SUBJ_REGISTRY_HEALTH      "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH     "faas.publisher.health"
 #define FAAS_SUBJ_PUBLISHER_CALL       "faas.publisher.i.%s.call"
@@ -107,6 +110,7 @@
 #define FAAS_SUBJ_PUBLISHER_QUEUE      "faas.publisher.i.%s.queue"
 #define FAAS_SUBJ_PUBLISHER_STATE      "faas.publisher.state"
 #define FAAS_SUBJ_PUBLISHER_RESULT     "faas.publisher.result"
+#define FAAS_SUBJ_PUBLISHER_PURGE      "faas.publisher.purge"
 #define FAAS_SUBJ_PUBLISHER_QUOTA      "faas.publisher.quota"
 #define FAAS_SUBJ_PUBLISHER_ENDED      "faas.publisher.ended" /* every publisher hears it */
 #define FAAS_SUBJ_PUBLISHER_DEAD       "faas.publisher.dead.list"

@@ -398,5 +398,6 @@ const struct faas_endpoint registry_endpoints[] = {
     CHANGE("login_set", FAAS_SUBJ_REGISTRY_LOGIN_SET, logins_on_set),
     CHANGE("login_remove", FAAS_SUBJ_REGISTRY_LOGIN_DROP, logins_on_remove),
     ENDPOINT("secret", FAAS_SUBJ_REGISTRY_SECRET, secrets_on_ask),
+    ENDPOINT("purge", FAAS_SUBJ_REGISTRY_PURGE, registry_on_purge),
     {.name = NULL},
 };

@@ -57,11 +57,11 @@ def test_a_failing_function_sets_the_exit_code(platform, user):
     assert dash.returncode == 1, dash.stderr
 
 
-def on_a_terminal(platform, answers, *args):
+def on_a_terminal(platform, answers, *args, env=None):
     """Runs faas on a terminal of its own and types each answer when its question is there; (exit status, what was shown)."""
     pid, ours = pty.fork()
     if pid == 0:
-        os.execve(platform.faas, [platform.faas, *args], {**platform.env, "FAAS_URL": platform.url, "NO_COLOR": "1"})
+        os.execve(platform.faas, [platform.faas, *args], {**platform.env, "FAAS_URL": platform.url, "NO_COLOR": "1", **(env or {})})
     shown = b""
     try:
         for question, answer in answers:
@@ -108,6 +108,26 @@ def test_a_password_is_changed_from_standard_input_files_and_a_terminal(platform
     code, shown = on_a_terminal(platform, [(b"Current password: ", third.encode()), (b"New password: ", first.encode()), (b"again: ", first.encode())], "passwd")
     assert code == 0 and b"logged in to" in shown and first.encode() not in shown and third.encode() not in shown, (code, shown)
     assert platform.run("whoami").returncode == 0
+
+
+def test_an_account_is_deleted_once_that_is_confirmed(platform, tmp_path):
+    mine, name = {"XDG_CONFIG_HOME": str(tmp_path)}, unique("leaver")
+
+    def run(*args, word=PASSWORD):
+        return subprocess.run([platform.faas, *args], env={**platform.env, "FAAS_URL": platform.url, **mine}, input=word + "\n", text=True, capture_output=True, timeout=60,
+                              start_new_session=True)  # no terminal to ask on
+    for verb in ("register", "login"):
+        assert run(verb, name, "--password-stdin").returncode == 0
+    unasked = run("account", "delete", "--password-stdin")
+    assert unasked.returncode == 2 and "--yes" in unasked.stderr, unasked
+    wrong = run("account", "delete", "--password-stdin", "--yes", word="another password")
+    assert wrong.returncode == 4 and "current_password" in wrong.stderr, wrong
+    code, shown = on_a_terminal(platform, [(b"Type yes: ", b"y")], "account", "delete", env=mine)
+    assert code == 2 and b"nothing was done" in shown, (code, shown)
+    assert run("whoami").returncode == 0
+    code, shown = on_a_terminal(platform, [(b"Type yes: ", b"yes"), (b"Password: ", PASSWORD.encode())], "account", "delete", env=mine)
+    assert code == 0 and b"the account is deleted" in shown, (code, shown)
+    assert run("whoami").returncode == 3 and run("login", name, "--password-stdin").returncode == 3
 
 
 def test_usage_errors(platform):
