@@ -102,6 +102,8 @@ const struct gw_route gw_routes[] = {
     {"POST",   "/system/secrets",                         GW_SYS_SECRET,  R(SECRET_SET), GW_DEPLOY, SECRET,    WRITE_MS,   201, NULL},
     {"PUT",    "/system/secrets",                         GW_SYS_SECRET,  R(SECRET_SET), GW_DEPLOY, SECRET,    WRITE_MS,   200, NULL},
     {"DELETE", "/system/secrets",                         GW_SYS_UNSECRET, R(SECRET_DROP), GW_DEPLOY, QUERY,   WRITE_MS,   202, NULL},
+    {"GET",    "/system/logs",                            GW_SYS_LOGS, R(LOGS),        GW_READ,   QUERY,       READ_MS,    200, "name"},
+    {"GET",    "/system/namespaces",                      GW_SYS_SPACES, NULL,         GW_ANY,    QUERY,       0,          200, NULL},
     {"GET",    "/system/info",                            GW_SYS_INFO, NULL,           GW_ANY,    0,           0,          200, NULL},
 
     {"GET",    "/v1/quota",                               GW_QUOTA,    R(QUOTA),       GW_READ,   QUERY,       READ_MS,    200, NULL},

@@ -91,6 +91,7 @@
 #define FAAS_SUBJ_REGISTRY_CALLS       "faas.registry.calls" /* {"items","next_cursor"} of records */
 #define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
 #define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
+#define FAAS_SUBJ_REGISTRY_LOGS        "faas.registry.logs" /* lines of stderr of a function's calls */
 #define FAAS_SUBJ_REGISTRY_QUOTA       "faas.registry.quota"
 #define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets" /* {"items","next_cursor"} */
 #define FAAS_SUBJ_REGISTRY_SECRET_SET  "faas.registry.secret_set"
