@@ -1,4 +1,4 @@
-/* admin.c - admin users|user|quota|disable|enable|role, what administrators do with the accounts of
+/* admin.c - admin users|user|quota|disable|enable|role|delete, what administrators do with the accounts of
  * others; quota, what anybody sees of their own limits. */
 #include <string.h>
 
@@ -7,6 +7,7 @@
 #include "cli/client.h"
 #include "cli/file.h"
 #include "cli/output.h"
+#include "cli/prompt.h"
 
 #define USERS     "/v1/admin/users"
 #define LIMIT_MAX 100000
@@ -15,9 +16,15 @@ static int64_t limit = LIMIT_MAX;
 static int64_t wanted[FAAS_QUOTA_COUNT];
 static bool is_wanted[FAAS_QUOTA_COUNT];
 static struct cli_list back;
+static bool is_yes;
 
 const struct cli_option cli_admin_users_options[] = {
     {"limit", CLI_INT, &limit, "N", "how many at most (all)", 1, LIMIT_MAX, NULL},
+    CLI_OPTION_END,
+};
+
+const struct cli_option cli_admin_delete_options[] = {
+    {"yes", CLI_FLAG, &is_yes, NULL, "do not ask", 0, 0, NULL},
     CLI_OPTION_END,
 };
 
@@ -165,6 +172,17 @@ int cli_admin_quota(const struct cli_args *args)
         return complain(args, "say which quota: --functions N, --concurrency N, "
                               "--calls-per-minute N, --queued-bytes N or --default QUOTA");
     return exchange_user(args, change);
+}
+
+int cli_admin_delete(const struct cli_args *args)
+{
+    faas_err err = {0};
+
+    if (is_yes || prompt_confirm("The user and all their functions, secrets and keys are deleted "
+                                 "for good.",
+                                 &err) == FAAS_OK)
+        return client_remove(args, USERS "/");
+    return complain(args, err.msg);
 }
 
 /* ---- one's own ---- */

@@ -92,6 +92,26 @@ static const char login_details[] =
     "The password is asked for on the terminal, or read from standard input with "
     "--password-stdin.\n";
 
+static const char passwd_details[] =
+    "Both are asked for on the terminal, or read from standard input or files; they are never\n"
+    "arguments. Every login ends, on every machine; the one that is kept here is made anew. API\n"
+    "keys stay, unless --end-keys is given. Exit status: 0 changed; 2 the new password breaks a\n"
+    "rule; 3 not logged in; 4 the current password is wrong.\n";
+
+static const char account_details[] =
+    "Asks on the terminal first, and for the password. Functions with all versions, secrets,\n"
+    "logins for registries, API keys, kept results and dead letters go; queued calls never run,\n"
+    "and running ones end as they would. Somebody else can take the name, and sees nothing of\n"
+    "yours. An administrator's account is deleted by another administrator.\n"
+    "Exit status: 0 deleted; 2 not confirmed, or an administrator; 3 not logged in; 4 the "
+    "password\n"
+    "is wrong.\n";
+
+static const char admin_delete_details[] =
+    "As the user's own `faas account delete`. Nobody deletes their own account here, nor the one\n"
+    "that AUTH_ADMIN names. Asks on the terminal first.\n"
+    "Exit status: 0 deleted; 2 not confirmed, or refused; 3 not logged in; 4 no such user.\n";
+
 static const char apikey_create_details[] =
     "Standard output holds the key and nothing else; it is shown this once. A script uses it from "
     "a\n"
@@ -383,6 +403,9 @@ const struct cli_verb cli_verbs[] = {
      cli_login},
     {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
+    {"passwd", "", "change your password", passwd_details, 0, 0, cli_passwd_options, cli_passwd},
+    {"account delete", "", "delete your account and all it has", account_details, 0, 0,
+     cli_account_delete_options, cli_account_delete},
     {"apikey create", "NAME", "make a key for a machine", apikey_create_details, 1, 1,
      cli_apikey_create_options, cli_apikey_create},
     {"apikey list", "", "list your keys for machines", apikey_details, 0, 0, NULL, cli_apikey_list},
@@ -398,6 +421,8 @@ const struct cli_verb cli_verbs[] = {
     {"admin enable", "NAME", "let a user in again", admin_details, 1, 1, NULL, cli_admin_enable},
     {"admin role", "NAME admin|user", "make a user an administrator, or no longer", admin_details,
      2, 2, NULL, cli_admin_role},
+    {"admin delete", "NAME", "delete a user and all they have", admin_delete_details, 1, 1,
+     cli_admin_delete_options, cli_admin_delete},
     {"admin records", "NAME", "list a user's calls", admin_details, 1, 1, cli_calls_options,
      cli_admin_records},
     {"deploy", "NAME | -f FILE", "make a function, or change it", deploy_details, 0, 1,

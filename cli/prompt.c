@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -66,4 +68,21 @@ faas_code prompt_terminal(const struct prompt *prompt, char *out, faas_err *err)
     dprintf(tty, "\n");
     close(tty);
     return code;
+}
+
+faas_code prompt_confirm(const char *question, faas_err *err)
+{
+    const struct prompt prompt = {.what = "answer", .max = 16};
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    char answer[17];
+    faas_code code;
+
+    if (tty < 0)
+        return faas_fail(err, FAAS_INVALID, "no terminal to ask on; --yes does it unasked");
+    dprintf(tty, "%s Type yes: ", question);
+    code = prompt_line(&prompt, tty, answer, err);
+    close(tty);
+    if (code != FAAS_OK || strcmp(answer, "yes") != 0)
+        return faas_fail(err, FAAS_INVALID, "nothing was done");
+    return FAAS_OK;
 }

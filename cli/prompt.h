@@ -1,4 +1,5 @@
-/* prompt.h - a line that nobody may see: from the terminal without echo, or from a descriptor.
+/* prompt.h - a line that nobody may see: from the terminal without echo, or from a descriptor; and
+ * a yes or no.
  * Errors    INVALID: no terminal, an interrupt, nothing given, too much, NUL in it.
  * Threads   the main thread only.
  */
@@ -20,5 +21,7 @@ FAAS_MUST_CHECK faas_code prompt_terminal(const struct prompt *prompt, char *out
 /* To the first newline, which is left out. */
 FAAS_MUST_CHECK faas_code prompt_line(const struct prompt *prompt, int fd, char *out,
                                       faas_err *err);
+/* "QUESTION Type yes: " on the terminal; anything but yes, or no terminal, is INVALID. */
+FAAS_MUST_CHECK faas_code prompt_confirm(const char *question, faas_err *err);
 
 #endif

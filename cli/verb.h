@@ -78,10 +78,14 @@ extern const struct cli_verb cli_verbs[]; /* main.c */
 /* account.c */
 extern const struct cli_option cli_register_options[];
 extern const struct cli_option cli_password_options[];
+extern const struct cli_option cli_passwd_options[];
 int cli_register(const struct cli_args *args);
 int cli_login(const struct cli_args *args);
 int cli_logout(const struct cli_args *args);
 int cli_whoami(const struct cli_args *args);
+int cli_passwd(const struct cli_args *args);
+extern const struct cli_option cli_account_delete_options[];
+int cli_account_delete(const struct cli_args *args);
 /* apikey.c */
 extern const struct cli_option cli_apikey_create_options[];
 int cli_apikey_create(const struct cli_args *args);
@@ -96,6 +100,8 @@ int cli_admin_quota(const struct cli_args *args);
 int cli_admin_disable(const struct cli_args *args);
 int cli_admin_enable(const struct cli_args *args);
 int cli_admin_role(const struct cli_args *args);
+extern const struct cli_option cli_admin_delete_options[];
+int cli_admin_delete(const struct cli_args *args);
 int cli_admin_records(const struct cli_args *args);
 int cli_quota(const struct cli_args *args);
 /* calls.c */

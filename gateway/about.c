@@ -34,7 +34,8 @@ void about_caller(http_exchange *x)
 void about_platform(http_exchange *x)
 {
     size_t len = 0;
-    char *text = openfaas_info(&len);
+    char *text =
+        x->match.route->what == GW_SYS_SPACES ? openfaas_spaces(&len) : openfaas_info(&len);
 
     http_answer_bytes(x, text == NULL ? 500 : 200, "application/json", text, len);
 }

@@ -201,10 +201,15 @@ static faas_code need_ends(struct access *access, struct access_verdict *verdict
 /* What holds for a good token at this moment, cached or not. */
 static faas_code judge(struct access *access, struct access_verdict *verdict, faas_err *err)
 {
+    faas_code rc;
+
     if (verdict->caller.expires_at <= faas_wall_ms() / 1000)
         return refuse(verdict, "expired", err);
     FAAS_TRY(need_ends(access, verdict, err));
-    FAAS_TRY(access_stand(&access->revoked, verdict, err));
+    rc = access_stand(&access->revoked, verdict, err);
+    if (verdict->standing.is_deleted)
+        return refuse(verdict, "revoked", err);
+    FAAS_TRY(rc);
     if (revoked_has(&access->revoked, &verdict->caller))
         return refuse(verdict, "revoked", err);
     return FAAS_OK;

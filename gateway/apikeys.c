@@ -126,7 +126,7 @@ static enum apikeys_known look(struct apikeys *keys, const char *id, const char 
     if (known != NULL && is_same(known->hash, hash) && strcmp(known->id, id) == 0) {
         revoked_standing(keys->revoked, known->caller.user, &standing);
         if (standing.is_disabled)
-            return APIKEYS_DISABLED;
+            return standing.is_deleted ? APIKEYS_REFUSED : APIKEYS_DISABLED;
         if (revoked_keys(keys->revoked, known->caller.user) > known->ends)
             return APIKEYS_UNKNOWN;
         *out_key = key_of(known);

@@ -135,8 +135,8 @@ static void answer_openfaas(struct forward *f, const struct faas_rpc_reply *repl
 
     if (openfaas_answer(f->x->match.route, faas_msg_data(reply->msg), faas_msg_len(reply->msg),
                         &text, &len, &err) == FAAS_OK) {
-        http_answer_bytes(f->x, f->x->match.route->status, text != NULL ? "application/json" : NULL,
-                          text, len);
+        http_answer_bytes(f->x, f->x->match.route->status,
+                          text != NULL ? openfaas_answer_type(f->x->match.route) : NULL, text, len);
         return;
     }
     (void)faas_fail(&err, FAAS_INTERNAL, "internal error");

@@ -103,6 +103,7 @@ static void answer_ourselves(struct gateway *gw, http_exchange *x)
         about_caller(x);
         break;
     case GW_SYS_INFO:
+    case GW_SYS_SPACES:
         about_platform(x);
         break;
     case GW_INSTANCES:
@@ -137,6 +138,7 @@ static void carry_out(struct gateway *gw, http_exchange *x)
     case GW_SYS_SECRETS:
     case GW_SYS_SECRET:
     case GW_SYS_UNSECRET:
+    case GW_SYS_LOGS:
         forward_begin(gw, x);
         break;
     case GW_LIST:

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -21,6 +22,7 @@ bool openfaas_speaks(const struct gw_route *route)
 
 struct asked { /* borrowed from the request */
     const char *name, *image, *process, *space, *memory, *cpu, *value, *raw_value;
+    const char *since, *tail, *instance;
     json_t *env, *constraints, *secrets, *labels, *annotations;
 };
 
@@ -54,6 +56,14 @@ static const struct faas_json_field secret_fields[] = {
     FIELD(STR, name, "name", true),
     FIELD(STR, value, "value", false),
     FIELD(STR, raw_value, "rawValue", false),
+    SPACE,
+    FAAS_FIELD_END,
+};
+static const struct faas_json_field logs_fields[] = {
+    FIELD(STR, name, "name", true),
+    FIELD(STR, since, "since", false),
+    FIELD(STR, tail, "tail", false),
+    FIELD(STR, instance, "instance", false),
     SPACE,
     FAAS_FIELD_END,
 };
@@ -190,6 +200,17 @@ static faas_code make_secret(const struct asked *asked, json_t *body, faas_err *
                                       : put_text(body, "value", asked->value, err);
 }
 
+/* A tail of none, or of less, is all there is. */
+static faas_code make_logs(const struct asked *asked, json_t *body, faas_err *err)
+{
+    bool has_tail = is_given(asked->tail) && asked->tail[0] != '-' && strcmp(asked->tail, "0") != 0;
+
+    FAAS_TRY(put_text(body, "name", asked->name, err));
+    FAAS_TRY(put_text(body, "since", is_given(asked->since) ? asked->since : NULL, err));
+    FAAS_TRY(put_text(body, "instance", is_given(asked->instance) ? asked->instance : NULL, err));
+    return put_text(body, "tail", has_tail ? asked->tail : NULL, err);
+}
+
 static const struct word {
     const struct faas_json_field *fields;
     faas_code (*make)(const struct asked *asked, json_t *body, faas_err *err);
@@ -198,6 +219,7 @@ static const struct word {
     [GW_SYS_REMOVE] = {remove_fields, make_named},  [GW_SYS_STATUS] = {space_fields, make_named},
     [GW_SYS_SCALE] = {space_fields, make_named},    [GW_SYS_SECRETS] = {space_fields, make_named},
     [GW_SYS_SECRET] = {secret_fields, make_secret}, [GW_SYS_UNSECRET] = {secret_fields, make_named},
+    [GW_SYS_LOGS] = {logs_fields, make_logs},
 };
 
 static faas_code translate(const struct gw_input *in, const json_t *doc, json_t *body,
@@ -209,6 +231,8 @@ static faas_code translate(const struct gw_input *in, const json_t *doc, json_t 
 
     FAAS_TRY(gw_query_json(in->query, &query, err));
     FAAS_TRY(check_space(json_string_value(json_object_get(query, "namespace")), err));
+    if (in->match->route->what == GW_SYS_LOGS) /* all it has to say is in its query */
+        doc = query;
     FAAS_TRY(faas_json_decode(doc, word->fields, FAAS_JSON_TOLERANT, &asked, err));
     FAAS_TRY(check_space(asked.space, err));
     return word->make(&asked, body, err);
@@ -308,6 +332,31 @@ static json_t *secrets_of(const json_t *page)
     return FAAS_STEAL(secrets);
 }
 
+/* One object a line; the caller frees; NULL only without memory. */
+static char *lines_of(const json_t *page, size_t *out_len)
+{
+    char *text = NULL;
+    FILE *to = open_memstream(&text, out_len);
+    bool is_whole = to != NULL;
+    json_t *item;
+    size_t i;
+
+    json_array_foreach (json_object_get(page, "items"), i, item) {
+        FAAS_AUTO(char) *line = is_whole ? faas_json_text(item, NULL) : NULL;
+
+        is_whole = line != NULL && fprintf(to, "%s\n", line) > 0;
+    }
+    if (to != NULL && fclose(to) == 0 && is_whole)
+        return text;
+    free(text);
+    return NULL;
+}
+
+const char *openfaas_answer_type(const struct gw_route *route)
+{
+    return route->what == GW_SYS_LOGS ? "application/x-ndjson" : "application/json";
+}
+
 faas_code openfaas_answer(const struct gw_route *route, const void *reply, size_t len,
                           char **out_text, size_t *out_len, faas_err *err)
 {
@@ -317,12 +366,21 @@ faas_code openfaas_answer(const struct gw_route *route, const void *reply, size_
 
     *out_text = NULL;
     *out_len = 0;
-    if (!is_status && route->what != GW_SYS_SECRETS)
+    if (!is_status && route->what != GW_SYS_SECRETS && route->what != GW_SYS_LOGS)
         return FAAS_OK;
     FAAS_TRY(faas_json_parse(reply, len, false, &doc, err));
-    answer = is_status ? status_of(doc) : secrets_of(doc);
-    *out_text = faas_json_text(answer, out_len);
+    if (route->what != GW_SYS_LOGS)
+        answer = is_status ? status_of(doc) : secrets_of(doc);
+    *out_text =
+        route->what == GW_SYS_LOGS ? lines_of(doc, out_len) : faas_json_text(answer, out_len);
     return *out_text != NULL ? FAAS_OK : faas_fail_sys(err, ENOMEM, "encode answer");
+}
+
+char *openfaas_spaces(size_t *out_len)
+{
+    FAAS_AUTO(json_t) *spaces = json_pack("[s]", OPENFAAS_NAMESPACE);
+
+    return spaces != NULL ? faas_json_text(spaces, out_len) : NULL;
 }
 
 char *openfaas_info(size_t *out_len)

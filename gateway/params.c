@@ -83,6 +83,8 @@ static faas_code add_pair(json_t *doc, const char *pair, size_t len, faas_err *e
         return faas_fail(err, FAAS_INVALID, "%s: not valid UTF-8", key);
     if (json_object_get(doc, key) != NULL)
         return faas_fail(err, FAAS_INVALID, "%s: given twice in the query", key);
+    if (strcmp(key, "current_password") == 0) /* addresses are logged on their way */
+        return faas_fail(err, FAAS_INVALID, "%s: goes in the body, never in the query", key);
     if (json_object_set_new(doc, key, json_string(value)) != 0)
         return faas_fail_sys(err, ENOMEM, "query parameter");
     return FAAS_OK;

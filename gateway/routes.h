@@ -41,7 +41,9 @@ enum gw_what {
     GW_SYS_SECRETS,
     GW_SYS_SECRET,
     GW_SYS_UNSECRET,
+    GW_SYS_LOGS,
     GW_SYS_INFO,
+    GW_SYS_SPACES,
 };
 /* Who may.  A person's token may everything but what is for administrators; an API key what its verbs
  * say.  A row that says nothing is closed to keys. */

@@ -60,6 +60,7 @@
 #define FAAS_SUBJ_AUTH_JWKS         "faas.auth.jwks"
 #define FAAS_SUBJ_AUTH_LOGOUT       "faas.auth.logout"
 #define FAAS_SUBJ_AUTH_PASSWORD     "faas.auth.password"
+#define FAAS_SUBJ_AUTH_ACCOUNT_END  "faas.auth.account_end"
 #define FAAS_SUBJ_AUTH_KEYS         "faas.auth.i.%s.keys"
 #define FAAS_SUBJ_AUTH_APIKEY_NEW   "faas.auth.apikey_new"
 #define FAAS_SUBJ_AUTH_APIKEY_LIST  "faas.auth.apikey_list"
@@ -68,6 +69,7 @@
 #define FAAS_SUBJ_AUTH_ADMIN_USERS  "faas.auth.admin_users"  /* an administrator's */
 #define FAAS_SUBJ_AUTH_ADMIN_USER   "faas.auth.admin_user"
 #define FAAS_SUBJ_AUTH_ADMIN_SET    "faas.auth.admin_set"
+#define FAAS_SUBJ_AUTH_ADMIN_END    "faas.auth.admin_end"
 #define FAAS_SUBJ_AUTH_ADMIN_WHOIS  "faas.auth.admin_whois" /* the gateway's own question */
 #define FAAS_SUBJ_AUTH_HEALTH       "faas.auth.health"
 #define FAAS_SUBJ_AUTH_END_KEYS     "faas.auth.op.endkeys"
@@ -90,6 +92,7 @@
 #define FAAS_SUBJ_REGISTRY_CALLS       "faas.registry.calls" /* {"items","next_cursor"} of records */
 #define FAAS_SUBJ_REGISTRY_CALL        "faas.registry.call"
 #define FAAS_SUBJ_REGISTRY_CALL_LOG    "faas.registry.call_log" /* {"log": base64} */
+#define FAAS_SUBJ_REGISTRY_LOGS        "faas.registry.logs" /* lines of stderr of a function's calls */
 #define FAAS_SUBJ_REGISTRY_QUOTA       "faas.registry.quota"
 #define FAAS_SUBJ_REGISTRY_SECRETS     "faas.registry.secrets" /* {"items","next_cursor"} */
 #define FAAS_SUBJ_REGISTRY_SECRET_SET  "faas.registry.secret_set"
@@ -98,6 +101,7 @@
 #define FAAS_SUBJ_REGISTRY_LOGIN_SET   "faas.registry.login_set"
 #define FAAS_SUBJ_REGISTRY_LOGIN_DROP  "faas.registry.login_remove"
 #define FAAS_SUBJ_REGISTRY_SECRET      "faas.registry.spawner.secret" /* not a gateway's */
+#define FAAS_SUBJ_REGISTRY_PURGE       "faas.registry.purge" /* auth's, as the publisher's */
 #define FAAS_SUBJ_REGISTRY_HEALTH      "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH     "faas.publisher.health"
 #define FAAS_SUBJ_PUBLISHER_CALL       "faas.publisher.i.%s.call"
@@ -108,6 +112,7 @@
 #define FAAS_SUBJ_PUBLISHER_QUEUE      "faas.publisher.i.%s.queue"
 #define FAAS_SUBJ_PUBLISHER_STATE      "faas.publisher.state"
 #define FAAS_SUBJ_PUBLISHER_RESULT     "faas.publisher.result"
+#define FAAS_SUBJ_PUBLISHER_PURGE      "faas.publisher.purge"
 #define FAAS_SUBJ_PUBLISHER_QUOTA      "faas.publisher.quota"
 #define FAAS_SUBJ_PUBLISHER_ENDED      "faas.publisher.ended" /* every publisher hears it */
 #define FAAS_SUBJ_PUBLISHER_DEAD       "faas.publisher.dead.list"

@@ -1,6 +1,6 @@
 /* standing.h - what the platform's administrators have decided about one user.
  * Record    fields of the user's entry in the bucket "revocations" (PROTOCOL.md section 6), which
- *           auth alone writes and others follow: "role", "disabled", "quotas".
+ *           auth alone writes and others follow: "role", "disabled", "quotas", "deleted".
  * Quotas    of each the platform has a default (an option of whoever keeps to it), unless
  *           the record gives the user a number; 0 allows none.
  * Reading   tolerant: what is unknown or of another type says nothing, but for "disabled", which
@@ -34,8 +34,8 @@ enum faas_quota {
 #define FAAS_ROLE_USER  "user" /* whoever has none */
 
 struct faas_standing {
-    bool is_admin, is_disabled;
-    int64_t quotas[FAAS_QUOTA_COUNT]; /* or FAAS_QUOTA_DEFAULT */
+    bool is_admin, is_disabled, is_deleted; /* a deleted account is disabled, too */
+    int64_t quotas[FAAS_QUOTA_COUNT];       /* or FAAS_QUOTA_DEFAULT */
 };
 
 const char *faas_quota_name(enum faas_quota quota);

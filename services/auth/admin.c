@@ -3,6 +3,7 @@
 #include "auth.h"
 
 #include "account.h"
+#include "deletion.h"
 #include "store.h"
 
 #include "base/clock.h"
@@ -233,6 +234,28 @@ faas_code admin_on_set(void *state, const struct faas_call *call, json_t **out_r
     return give(&account, out_reply, err);
 }
 
+/* ---- deleting ---- */
+
+/* faas.auth.admin_end: an empty answer.  Nobody deletes their own account here, so an administrator is
+ * left. */
+faas_code admin_on_end(void *state, const struct faas_call *call, json_t **out_reply, faas_err *err)
+{
+    const struct auth *auth = state;
+    struct account account;
+    bool is_done;
+
+    *out_reply = NULL;
+    FAAS_TRY(check_admin(auth, call, err));
+    FAAS_TRY(deletion_repeat(auth, call->ctx, &is_done, err));
+    if (is_done)
+        return FAAS_OK;
+    FAAS_TRY(read_user(auth, call, &account, err));
+    if (strcmp(account.id, call->ctx->user) == 0)
+        return faas_fail(err, FAAS_CONFLICT,
+                         "this is your own account; another administrator can delete it");
+    return deletion_do(auth, &account, call->ctx, err);
+}
+
 /* ---- the first one ---- */
 
 static faas_code read_line(int fd, const char *file, char *out_text, size_t room, faas_err *err)
@@ -285,10 +308,10 @@ static faas_code make(const struct auth *auth, const char *name, const char *pas
     return rc == FAAS_CONFLICT ? FAAS_OK : rc; /* another instance was first */
 }
 
-faas_code admin_make_first(const struct auth *auth, const char *name, const char *file,
+faas_code admin_make_first(struct auth *auth, const char *name, const char *file,
                            uint64_t deadline_ns, faas_err *err)
 {
-    char folded[FAAS_USER_NAME_MAX + 1], password[ACCOUNT_PASSWORD_MAX + 2];
+    char *folded = auth->first_admin, password[ACCOUNT_PASSWORD_MAX + 2];
     struct account account;
     bool is_found;
     faas_code rc;

@@ -2,6 +2,7 @@
 #include "auth.h"
 
 #include "account.h"
+#include "deletion.h"
 #include "invite.h"
 #include "store.h"
 
@@ -334,6 +335,36 @@ static faas_code on_password(void *state, const struct faas_call *call, json_t *
     return change.ends_keys ? apikey_end_all(auth, call->ctx, err) : FAAS_OK;
 }
 
+/* faas.auth.account_end: the caller's own account, and all it has; an empty answer.  An administrator
+ * could be the last one. */
+static faas_code on_account_end(void *state, const struct faas_call *call, json_t **out_reply,
+                                faas_err *err)
+{
+    struct want {
+        const char *current;
+    };
+    static const struct faas_json_field fields[] = {
+        FAAS_FIELD(STR, struct want, current, "current_password", 0, 0, true),
+        FAAS_FIELD_END,
+    };
+    const struct auth *auth = state;
+    struct want want = {0};
+    struct account account = {0};
+    bool is_done;
+
+    (void)out_reply;
+    FAAS_TRY(faas_json_decode(call->body, fields, FAAS_JSON_STRICT, &want, err));
+    FAAS_TRY(deletion_repeat(auth, call->ctx, &is_done, err));
+    if (is_done)
+        return FAAS_OK;
+    FAAS_TRY(check_owner(auth, call, want.current, &account, err));
+    if (account.standing.is_admin)
+        return faas_fail(err, FAAS_CONFLICT,
+                         "you are an administrator; another one can delete your account, or take "
+                         "the role away");
+    return deletion_do(auth, &account, call->ctx, err);
+}
+
 /* faas.auth.op.invite: for the operator; no route of the gateway leads here. */
 static faas_code on_invite(void *state, const struct faas_call *call, json_t **out_reply,
                            faas_err *err)
@@ -428,6 +459,14 @@ const struct faas_endpoint auth_endpoints[] = {
         .handler = on_password,
     },
     {
+        .name = "account_end",
+        .is_once = true,
+        .subject = FAAS_SUBJ_AUTH_ACCOUNT_END,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = on_account_end,
+    },
+    {
         .name = "apikey_new",
         .is_once = true,
         .subject = FAAS_SUBJ_AUTH_APIKEY_NEW,
@@ -478,6 +517,14 @@ const struct faas_endpoint auth_endpoints[] = {
         .queue = FAAS_QUEUE,
         .body_max = BODY_MAX,
         .handler = admin_on_set,
+    },
+    {
+        .name = "admin_end",
+        .is_once = true,
+        .subject = FAAS_SUBJ_AUTH_ADMIN_END,
+        .queue = FAAS_QUEUE,
+        .body_max = BODY_MAX,
+        .handler = admin_on_end,
     },
     {
         .name = "admin_whois",

@@ -1,6 +1,8 @@
 /* faas-auth: accounts and access tokens; the only holder of the private signing keys. */
 #include "auth.h"
 
+#include "deletion.h"
+
 #include "base/clock.h"
 #include "base/metric.h"
 #include "contract.h"
@@ -73,6 +75,7 @@ static void begin_share(void *arg)
     ev_timer_init(&self->share, on_share, SHARE_S, SHARE_S);
     self->share.data = self;
     ev_timer_start(faas_loop_ev(self->loop), &self->share);
+    deletion_watch(self);
 }
 
 static void on_heard(void *arg, faas_code code, const struct faas_kv_entry *entry,
@@ -182,6 +185,7 @@ static void stop(void *state)
     if (self->loop != NULL) {
         ev_timer_stop(faas_loop_ev(self->loop), &self->share);
         ev_timer_stop(faas_loop_ev(self->loop), &self->pulse);
+        ev_timer_stop(faas_loop_ev(self->loop), &self->leavers);
     }
     signup_free(self->signup);
     keys_close(self->keys);

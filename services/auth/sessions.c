@@ -108,6 +108,25 @@ faas_code sessions_end_keys(const void *value, size_t len, json_t **out_record, 
     return sign(&doc, out_record, err);
 }
 
+faas_code sessions_end_account(const void *value, size_t len, int64_t now_ms, json_t **out_record,
+                               faas_err *err)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct faas_standing standing;
+    bool is_whole;
+
+    *out_record = NULL;
+    FAAS_TRY(read_record(value, len, &doc, err));
+    faas_standing_read(doc, &standing);
+    if (standing.is_deleted)
+        return FAAS_OK;
+    is_whole = json_object_set_new(doc, "deleted", json_integer(now_ms)) == 0 &&
+               json_object_set_new(doc, "disabled", json_true()) == 0 &&
+               json_object_set_new(doc, "role", json_string(FAAS_ROLE_USER)) == 0 &&
+               end_all(doc, json_object_get(doc, "revoked")) && count_end(doc);
+    return is_whole ? sign(&doc, out_record, err) : faas_fail_sys(err, ENOMEM, "sessions record");
+}
+
 faas_code sessions_has_ended(const void *value, size_t len, const struct faas_token_claims *claims,
                              bool *out_has_ended, faas_err *err)
 {

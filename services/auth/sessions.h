@@ -39,6 +39,10 @@ FAAS_MUST_CHECK faas_code sessions_keys(const void *value, size_t len, int64_t *
                                         faas_err *err);
 FAAS_MUST_CHECK faas_code sessions_end_keys(const void *value, size_t len, json_t **out_record,
                                             faas_err *err);
+/* The record once the account is deleted: disabled, without a role, every session and key ended.
+ * NULL: it was before. */
+FAAS_MUST_CHECK faas_code sessions_end_account(const void *value, size_t len, int64_t now_ms,
+                                               json_t **out_record, faas_err *err);
 /* Does a token of that generation and jti count no more?  No account is disabled by that. */
 FAAS_MUST_CHECK faas_code sessions_has_ended(const void *value, size_t len,
                                              const struct faas_token_claims *claims,

@@ -1,7 +1,7 @@
 $(eval $(call program,faas-auth,services/auth/main.c services/auth/endpoints.c \
     services/auth/account.c services/auth/keys.c services/auth/keyset.c services/auth/store.c services/auth/sessions.c services/auth/throttle.c \
     services/auth/invite.c services/auth/signup.c \
-    services/auth/apikey.c services/auth/apikey_store.c services/auth/apikey_endpoints.c services/auth/admin.c))
+    services/auth/apikey.c services/auth/apikey_store.c services/auth/apikey_endpoints.c services/auth/admin.c services/auth/deletion.c))
 $(eval $(call test,signup,services/auth/signup.c))
 $(eval $(call test,throttle,services/auth/throttle.c))
 $(eval $(call test,keyset,services/auth/keyset.c))

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TAKE_BACK_MS   5000
-#define ROUNDS_MAX     10 /* lost races before a change is given up */
-#define COUNT_AGAIN_MS 1000
+#define TAKE_BACK_MS 5000
+#define ROUNDS_MAX   10 /* lost races before a change is given up */
+#define ASK_AGAIN_MS 1000
 
 faas_code store_look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
                         struct faas_kv_entry *out_entry, bool *out_is_found, faas_err *err)
@@ -26,8 +26,8 @@ faas_code store_look_up(faas_kv *kv, const char *key, uint64_t deadline_ns,
     return rc;
 }
 
-/* Every name's key is an account; none is ever taken away.  Asked from beyond the last one, the
- * server names none of them and still says how many there are. */
+/* Every name's key is an account; one that is deleted leaves nothing behind.  Asked from beyond the
+ * last one, the server names none of them and still says how many there are. */
 faas_code store_count(const struct store *store, uint64_t deadline_ns, int64_t *out_count,
                       faas_err *err)
 {
@@ -39,7 +39,7 @@ faas_code store_count(const struct store *store, uint64_t deadline_ns, int64_t *
                                          .data = ask,
                                          .len = sizeof ask - 1,
                                          .retry = FAAS_RPC_SAFE,
-                                         .attempt_ms = COUNT_AGAIN_MS};
+                                         .attempt_ms = ASK_AGAIN_MS};
     FAAS_AUTO(faas_msg) *msg = NULL;
     FAAS_AUTO(json_t) *reply = NULL;
     const json_t *total;
@@ -146,6 +146,54 @@ faas_code store_find(const struct store *store, const char *folded_name, uint64_
     FAAS_TRY(rc);
     *out_is_found = has_user;
     return FAAS_OK;
+}
+
+/* ---- taking away ---- */
+
+/* That write of the key and those before it. */
+static faas_code erase(const struct store *store, const char *key, uint64_t revision,
+                       uint64_t deadline_ns, faas_err *err)
+{
+    const struct faas_ctx ctx = {.deadline_ns = deadline_ns};
+    char body[FAAS_SUBJECT_MAX];
+    struct faas_rpc_request req = {.subject = "$JS.API.STREAM.PURGE.KV_" FAAS_BUCKET_USERS,
+                                   .ctx = &ctx,
+                                   .data = body,
+                                   .retry = FAAS_RPC_SAFE,
+                                   .attempt_ms = ASK_AGAIN_MS};
+    FAAS_AUTO(faas_msg) *msg = NULL;
+
+    (void)snprintf(body, sizeof body, "{\"filter\":\"$KV." FAAS_BUCKET_USERS ".%s\",\"seq\":%llu}",
+                   key, (unsigned long long)revision + 1);
+    req.len = strlen(body);
+    if (faas_rpc_wait(store->rpc, &req, &msg, NULL) != FAAS_OK)
+        return faas_fail(err, FAAS_UNAVAILABLE, "the store of accounts does not answer; try again");
+    return FAAS_OK;
+}
+
+/* What the server says of a repeat, or of one that another instance erased, is no matter: the next
+ * look tells. */
+faas_code store_erase(const struct store *store, const char *key, const char *id,
+                      uint64_t deadline_ns, faas_err *err)
+{
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        struct faas_kv_entry entry = {0};
+        char found[FAAS_UUID_TEXT];
+        uint64_t revision;
+        bool is_there, is_ours;
+
+        FAAS_TRY(store_look_up(store->users, key, deadline_ns, &entry, &is_there, err));
+        is_ours =
+            is_there &&
+            (id == NULL || (account_parse_name(entry.value, entry.len, found, NULL) == FAAS_OK &&
+                            strcmp(found, id) == 0));
+        revision = entry.revision;
+        faas_kv_entry_done(&entry);
+        if (!is_ours)
+            return FAAS_OK;
+        FAAS_TRY(erase(store, key, revision, deadline_ns, err));
+    }
+    return faas_fail(err, FAAS_UNAVAILABLE, "the store of accounts keeps what was to be erased");
 }
 
 /* ---- asked again ---- */

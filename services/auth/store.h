@@ -26,6 +26,11 @@ struct store {
 FAAS_MUST_CHECK faas_code store_count(const struct store *store, uint64_t deadline_ns,
                                       int64_t *out_count, faas_err *err);
 
+/* A key of "users" and what it held, without a trace; with an id: only while the key leads to that
+ * user. */
+FAAS_MUST_CHECK faas_code store_erase(const struct store *store, const char *key, const char *id,
+                                      uint64_t deadline_ns, faas_err *err);
+
 /* *out_is_taken: a cheap look before the hashing; store_add() still decides. */
 FAAS_MUST_CHECK faas_code store_is_taken(const struct store *store, const char *folded_name,
                                          uint64_t deadline_ns, bool *out_is_taken, faas_err *err);

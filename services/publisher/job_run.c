@@ -164,6 +164,10 @@ static void find_record(struct job *job)
     struct record *rec;
 
     standings_of(&job->jobs->pub->standings, job->state.user, &standing);
+    if (standing.is_deleted) {
+        job_cancel(job);
+        return;
+    }
     if (standing.is_disabled) {
         wait_for_enabling(job);
         return;

@@ -211,6 +211,9 @@ void jobs_on_dead_list(void *state, faas_msg *take_msg);
 void jobs_on_dead_show(void *state, faas_msg *take_msg);
 void jobs_on_dead_redrive(void *state, faas_msg *take_msg);
 
+/* ---- job_purge.c ---- */
+void jobs_on_purge(void *state, faas_msg *take_msg);
+
 /* ---- job_send.c ---- */
 void jobs_on_result(void *state, faas_msg *take_msg);
 void jobs_stop_sends(struct jobs *jobs);

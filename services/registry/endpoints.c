@@ -386,6 +386,7 @@ const struct faas_endpoint registry_endpoints[] = {
     ENDPOINT("calls", FAAS_SUBJ_REGISTRY_CALLS, registry_on_calls),
     ENDPOINT("call", FAAS_SUBJ_REGISTRY_CALL, registry_on_call),
     ENDPOINT("call_log", FAAS_SUBJ_REGISTRY_CALL_LOG, registry_on_call_log),
+    ENDPOINT("logs", FAAS_SUBJ_REGISTRY_LOGS, registry_on_logs),
     ENDPOINT("secrets", FAAS_SUBJ_REGISTRY_SECRETS, secrets_on_list),
     {.name = "secret_set",
      .subject = FAAS_SUBJ_REGISTRY_SECRET_SET,
@@ -398,5 +399,6 @@ const struct faas_endpoint registry_endpoints[] = {
     CHANGE("login_set", FAAS_SUBJ_REGISTRY_LOGIN_SET, logins_on_set),
     CHANGE("login_remove", FAAS_SUBJ_REGISTRY_LOGIN_DROP, logins_on_remove),
     ENDPOINT("secret", FAAS_SUBJ_REGISTRY_SECRET, secrets_on_ask),
+    ENDPOINT("purge", FAAS_SUBJ_REGISTRY_PURGE, registry_on_purge),
     {.name = NULL},
 };

@@ -54,6 +54,14 @@ FAAS_MUST_CHECK faas_code registry_on_call(void *state, const struct faas_call *
 FAAS_MUST_CHECK faas_code registry_on_call_log(void *state, const struct faas_call *call,
                                                json_t **out_reply, faas_err *err);
 
+/* log_lines.c: faas.registry.logs */
+FAAS_MUST_CHECK faas_code registry_on_logs(void *state, const struct faas_call *call,
+                                           json_t **out_reply, faas_err *err);
+
+/* purge.c: faas.registry.purge */
+FAAS_MUST_CHECK faas_code registry_on_purge(void *state, const struct faas_call *call,
+                                            json_t **out_reply, faas_err *err);
+
 /* secret_users.c: CONFLICT when functions of the caller name that secret. */
 FAAS_MUST_CHECK faas_code secret_users_check(struct registry *reg, const struct faas_ctx *caller,
                                              const char *name, faas_err *err);

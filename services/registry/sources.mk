@@ -9,7 +9,7 @@ $(eval $(call program,faas-registry,services/registry/main.c services/registry/e
     services/registry/writes.c services/registry/store.c services/registry/resolver.c \
     services/registry/kept.c services/registry/follow.c services/registry/calls.c services/registry/picks.c \
     services/registry/records_follow.c services/registry/secrets.c services/registry/secret_users.c \
-    services/registry/logins.c services/registry/secret_index.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
+    services/registry/logins.c services/registry/log_lines.c services/registry/purge.c services/registry/secret_index.c $(REGISTRY_RECORDS) $(REGISTRY_CATALOG) \
     $(REGISTRY_NOUNS)))
 $(eval $(call test,image_ref,services/registry/image_ref.c))
 $(eval $(call test,function,$(REGISTRY_NOUNS)))

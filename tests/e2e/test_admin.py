@@ -1,8 +1,12 @@
 """Administrators: made once, seen by nobody's token but theirs; quotas and disabling at every gateway at once."""
+import contextlib
 import json
 import os
+import pathlib
 import re
 import secrets
+import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -235,6 +239,116 @@ def test_calls_a_minute_hold_at_both_gateways_together(pair):
         assert Client(url, me.token).call(name, "x").status == 200
 
 
+def kept(plat, query, *values):
+    """Rows of the registries' read models, of functions or of calls."""
+    rows = []
+    for file in pathlib.Path(plat.data).rglob("*.db"):
+        with contextlib.suppress(sqlite3.OperationalError):  # the other kind, or of a registry before
+            rows += sqlite3.connect(f"file:{file}?mode=ro", uri=True).execute(query, values).fetchall()
+    return rows
+
+
+def functions_of(plat, who):
+    return kept(plat, "select name from functions where record like ?", f"%{who.id}%") + kept(plat, "select key from versions where record like ?", f"%{who.id}%")
+
+
+def refused(who, key, urls):
+    for url in urls:
+        for token in (who.token, key):
+            for path in ("/auth/validate", "/v1/functions"):
+                Client(url, token).get(path).problem(401, "unauthenticated")
+        Client(url).post("/auth/login", {"username": who.username, "password": who.password}).problem(401, "unauthenticated")
+
+
+def settled(who):
+    who.id = who.get("/auth/validate").json["id"]
+    return who
+
+
+@pytest.mark.parametrize("by", ["the owner", "an administrator"])
+def test_a_deleted_account_is_gone_with_all_it_has(pair, by):
+    plat, urls, admin = pair
+    me, other = settled(person(urls[0])), settled(person(urls[1]))
+    name = me.register("faas-tests/sh:latest", concurrency=1)
+    other.register("faas-tests/sh:latest", name=name)
+    me.register("faas-tests/sh:latest", name=name + "-2")
+    assert me.request("PATCH", f"/v1/functions/{name}", {"description": "a second version"}).status == 200
+    for who in (me, other):
+        assert who.post("/v1/secrets", {"name": "word", "value": "x"}).status == 201
+        assert who.put("/v1/registries/registry.example:5000", {"username": "u", "password": "p"}).status == 201
+    key = me.post("/auth/keys", {"name": "ci", "verbs": ["*"]}).json["key"]
+    called = me.call(name, "echo mine").headers["X-Call-Id"]
+    first = me.post(f"/async-function/{name}", "sleep 1").json["call_id"]
+    second = me.post(f"/async-function/{name}", "echo never").json["call_id"]
+    asks = {"current_password": me.password}
+    me.delete("/v1/account", {"current_password": "wrong" + me.password}).problem(403, "denied")
+    me.delete("/v1/account").problem(400, "invalid_request")
+    assert "body" in me.delete(f"/v1/account?current_password={me.password}").problem(400, "invalid_request")["detail"]
+    Client(urls[0], key).delete("/v1/account", asks).problem(403, "denied")
+    other.delete("/v1/account", asks).problem(403, "denied")
+    other.delete(f"/v1/admin/users/{me.username}").problem(403, "denied")
+    assert len(functions_of(plat, me)) >= 4
+
+    gone = me.delete("/v1/account", asks) if by == "the owner" else admin.delete(f"/v1/admin/users/{me.username}")
+    assert gone.status == 204 and gone.text == "", gone.text
+    refused(me, key, urls)
+    admin.get(f"/v1/admin/users/{me.username}").problem(404, "not_found")
+    admin.delete(f"/v1/admin/users/{me.username}").problem(404, "not_found")
+    assert me.username not in [u["username"] for u in admin.get("/v1/admin/users?limit=200").json["items"]]
+    assert functions_of(plat, me) == [] and functions_of(plat, other) != []
+    ended = lambda: dict(kept(plat, "select json_extract(record, '$.id'), status from calls where json_extract(record, '$.id') in (?, ?)", first, second))
+    wait_until(lambda: ended() == {first: "succeeded", second: "cancelled"}, 30, "what ran goes on, what waited never runs")
+
+    assert Client(urls[1]).post("/auth/register", {"username": me.username, "password": me.password}).status == 201
+    heir = settled(Client(urls[1], login(urls[1], me.username, me.password), me.username))
+    assert heir.id != me.id
+    for path in ("/v1/functions", "/v1/calls", "/v1/secrets", "/v1/registries", "/v1/dead-letters", "/auth/keys"):
+        assert heir.get(path).json["items"] == [], path
+    for path in (f"/v1/calls/{called}", f"/v1/calls/{called}/logs", f"/v1/calls/{second}", f"/v1/calls/{first}/result", f"/v1/functions/{name}"):
+        heir.get(path).problem(404, "not_found")
+    Client(urls[0], me.token).get("/auth/validate").problem(401, "unauthenticated")
+    assert other.call(name, "echo stays").text == "stays\n"
+    for path in ("/v1/secrets", "/v1/registries"):
+        assert len(other.get(path).json["items"]) == 1, path
+
+
+def test_an_administrator_is_left(pair):
+    plat, urls, admin = pair
+    deputy = person(urls[0])
+    change(admin, deputy, role="admin")
+    deputy.token = login(urls[0], deputy.username, deputy.password)
+    for who, password in ((admin, plat.admin_password), (deputy, deputy.password)):
+        who.delete("/v1/account", {"current_password": password}).problem(409, "conflict")
+        who.delete(f"/v1/admin/users/{who.username}").problem(409, "conflict")
+    assert "AUTH_ADMIN" in deputy.delete("/v1/admin/users/admin").problem(409, "conflict")["detail"]
+    assert admin.delete(f"/v1/admin/users/{deputy.username}").status == 204
+    deputy.get("/v1/admin/users").problem(401, "unauthenticated")
+
+
+def test_what_broke_a_deletion_off_does_not_keep_anything(pair):
+    plat, urls, admin = pair
+    me = settled(person(urls[0]))
+    me.register("faas-tests/sh:latest")
+    asleep = plat.pids("registry")
+    for pid in asleep:
+        os.kill(pid, signal.SIGSTOP)
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(admin.delete(f"/v1/admin/users/{me.username}")))
+    try:
+        asking.start()
+        wait_until(lambda: Client(urls[1]).post("/auth/login", {"username": me.username, "password": me.password}).status == 401, 20, "the account is gone")
+        for pid in plat.pids("auth"):
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        for pid in asleep:
+            os.kill(pid, signal.SIGCONT)
+    asking.join()
+    assert answers[0].status in (204, 503, 504), answers[0].text  # 204: another auth finished it
+    wait_until(lambda: functions_of(plat, me) == [], 60, "its functions are gone")
+    plat.wait_healthy()
+    refused(me, None, urls)
+
+
 def test_the_first_administrator_is_made_once(pair):
     plat, urls, admin = pair
     new = secrets.token_hex(12)
@@ -263,6 +377,8 @@ def test_the_command_line(pair):
         assert done.returncode == code, (args, done.stdout, done.stderr)
         return done.stdout
 
+    faas("admin", "user", me.username, code=4)  # the page's last words
+    me = person(urls[0])
     assert json.loads(faas("admin", "quota", me.username, "--functions", "7", "--calls-per-minute", "9", "--json"))["quotas"] == {"functions": 7, "calls_per_minute": 9}
     faas("admin", "quota", me.username, code=2)
     assert json.loads(faas("admin", "disable", me.username, "--json"))["disabled"] is True

@@ -57,6 +57,79 @@ def test_a_failing_function_sets_the_exit_code(platform, user):
     assert dash.returncode == 1, dash.stderr
 
 
+def on_a_terminal(platform, answers, *args, env=None):
+    """Runs faas on a terminal of its own and types each answer when its question is there; (exit status, what was shown)."""
+    pid, ours = pty.fork()
+    if pid == 0:
+        os.execve(platform.faas, [platform.faas, *args], {**platform.env, "FAAS_URL": platform.url, "NO_COLOR": "1", **(env or {})})
+    shown = b""
+    try:
+        for question, answer in answers:
+            while question not in shown.rpartition(b"\n")[2]:
+                shown += os.read(ours, 4096)
+            os.write(ours, answer + b"\n")
+        while True:
+            shown += os.read(ours, 4096)
+    except OSError:  # it has ended
+        pass
+    finally:
+        os.close(ours)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+
+
+def test_a_password_is_changed_from_standard_input_files_and_a_terminal(platform, user, tmp_path):
+    url, first, second, third = platform.url, PASSWORD, "another password", "a third password"
+    old = Client(url).post("/auth/login", {"username": user, "password": first}).json["token"]
+    wrong = platform.run("passwd", "--password-stdin", input=f"{second}\n{third}\n")
+    assert wrong.returncode == 4 and "current_password" in wrong.stderr, wrong
+    weak = platform.run("passwd", "--password-stdin", input=f"{first}\nshort\n")
+    assert weak.returncode == 2 and "password" in weak.stderr, weak
+    none = platform.run("passwd", "--password-stdin", input=f"{first}\n")
+    assert none.returncode == 2 and "the new password is empty" in none.stderr, none
+    assert Client(url, old).get("/auth/validate").status == 200
+    done = platform.run("passwd", "--password-stdin", input=f"{first}\n{second}\n")
+    assert done.returncode == 0 and done.stdout.startswith(f"logged in to {url} as {user}"), done
+    Client(url, old).get("/auth/validate").problem(401, "unauthenticated")
+    Client(url).post("/auth/login", {"username": user, "password": first}).problem(401, "unauthenticated")
+    assert platform.run("whoami").returncode == 0
+
+    for name, text in (("current", second), ("new", third)):
+        (tmp_path / name).write_text(text + "\n")
+    files = ("passwd", "--current-file", str(tmp_path / "current"), "--new-file", str(tmp_path / "new"))
+    token = Client(url).post("/auth/login", {"username": user, "password": second}).json["token"]
+    done = subprocess.run([platform.faas, *files], env={**platform.env, "FAAS_URL": url, "FAAS_TOKEN": token}, text=True, capture_output=True, timeout=60)
+    assert done.returncode == 0 and "log in again" in done.stderr, done  # whose token that was is not known here
+    assert platform.run("login", user, "--password-stdin", input=third).returncode == 0
+    missing = platform.run(*files[:2], str(tmp_path / "nothing"))
+    assert missing.returncode == 2 and "nothing: cannot read" in missing.stderr, missing
+
+    code, shown = on_a_terminal(platform, [(b"Current password: ", third.encode()), (b"New password: ", first.encode()), (b"again: ", b"no")], "passwd")
+    assert code == 2 and b"differ" in shown, (code, shown)
+    code, shown = on_a_terminal(platform, [(b"Current password: ", third.encode()), (b"New password: ", first.encode()), (b"again: ", first.encode())], "passwd")
+    assert code == 0 and b"logged in to" in shown and first.encode() not in shown and third.encode() not in shown, (code, shown)
+    assert platform.run("whoami").returncode == 0
+
+
+def test_an_account_is_deleted_once_that_is_confirmed(platform, tmp_path):
+    mine, name = {"XDG_CONFIG_HOME": str(tmp_path)}, unique("leaver")
+
+    def run(*args, word=PASSWORD):
+        return subprocess.run([platform.faas, *args], env={**platform.env, "FAAS_URL": platform.url, **mine}, input=word + "\n", text=True, capture_output=True, timeout=60,
+                              start_new_session=True)  # no terminal to ask on
+    for verb in ("register", "login"):
+        assert run(verb, name, "--password-stdin").returncode == 0
+    unasked = run("account", "delete", "--password-stdin")
+    assert unasked.returncode == 2 and "--yes" in unasked.stderr, unasked
+    wrong = run("account", "delete", "--password-stdin", "--yes", word="another password")
+    assert wrong.returncode == 4 and "current_password" in wrong.stderr, wrong
+    code, shown = on_a_terminal(platform, [(b"Type yes: ", b"y")], "account", "delete", env=mine)
+    assert code == 2 and b"nothing was done" in shown, (code, shown)
+    assert run("whoami").returncode == 0
+    code, shown = on_a_terminal(platform, [(b"Type yes: ", b"yes"), (b"Password: ", PASSWORD.encode())], "account", "delete", env=mine)
+    assert code == 0 and b"the account is deleted" in shown, (code, shown)
+    assert run("whoami").returncode == 3 and run("login", name, "--password-stdin").returncode == 3
+
+
 def test_usage_errors(platform):
     for args, hint in ((("depoly",), "deploy"), (("deploy",), "NAME"), (("list", "--nonsense"), "--nonsense"), (("up", "--replicas", "gatway=1"), "gatway"),
                        (("up", "--replicas", "nats=0"), "nats")):

@@ -91,6 +91,62 @@ def test_an_engine_builds_from_the_dockerfile(engine, tmp_path):
         subprocess.run(["docker", "rmi", f"{name}:latest"], env=docker, capture_output=True)
 
 
+def text_of(*args):
+    return subprocess.run(args, check=True, text=True, capture_output=True).stdout
+
+
+def libraries(*programs):
+    return re.findall(r"(?:=> |^\s*)(/\S+) \(0x", text_of("ldd", *programs), re.M)
+
+
+def compiler_files():
+    """What this machine's gcc needs to make a static program, by name; and a shell for RUN."""
+    cc1 = text_of("gcc", "-print-prog-name=cc1").strip()
+    parts = [cc1, *(text_of("gcc", f"-print-prog-name={name}").strip() for name in ("collect2", "as", "ld"))]
+    programs = ["/usr/bin/gcc", *(part if part.startswith("/") else f"/usr/bin/{part}" for part in parts)]
+    own = [text_of("gcc", f"-print-file-name={name}").strip() for name in ("liblto_plugin.so", "include", "crtbeginT.o", "crtend.o", "libgcc.a", "libgcc_eh.a")]
+    headers = [name for name in text_of("dpkg", "-L", "libc6-dev", "linux-libc-dev").splitlines() if os.path.isfile(name) and "/include/" in name]
+    start = [text_of("gcc", f"-print-file-name={name}").strip() for name in ("crt1.o", "crti.o", "crtn.o", "libc.a")]
+    return sorted({*programs, *libraries(*programs), *own, *headers, *map(os.path.normpath, start)})
+
+
+def import_compiler(image, docker, folder):
+    """A base image of the compiler that is here."""
+    os.makedirs(folder / "bin")
+    (folder / "bin/sh").symlink_to(text_of("which", "busybox").strip())
+    subprocess.run(["tar", "--hard-dereference", "-chf", folder / "base.tar", "-C", folder, "bin/sh", "-C", "/", *(name.lstrip("/") for name in compiler_files())], check=True, capture_output=True)
+    subprocess.run(["docker", "import", "--change", "ENV PATH=/usr/bin:/bin", folder / "base.tar", image], env=docker, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("lang", ["c", "python", "shell"])
+def test_an_engine_builds_the_template_as_it_is(platform, tmp_path, lang):
+    """Where no registry answers, under the name of the base there is what scripts/base-image makes, and of this machine's compiler."""
+    if platform.is_native:
+        pytest.skip("of an engine's images")
+    name, client = unique("new"), Client.new(platform.url)
+    folder = made(tmp_path, name, lang)
+    base = re.match("FROM (\\S+)", (folder / "Dockerfile").read_text()).group(1)
+    docker = {**os.environ, "DOCKER_HOST": platform.docker_host, "DOCKER_BUILDKIT": "0"}
+    is_ours = subprocess.run(["docker", "image", "inspect", base], env=docker, capture_output=True).returncode != 0
+    if is_ours and lang == "c":
+        import_compiler(base, docker, tmp_path)
+    elif is_ours:
+        kind = {"python": "python", "shell": "busybox"}[lang]
+        subprocess.run([conftest.ROOT / "scripts/base-image", kind], env=docker, check=True, capture_output=True)
+        subprocess.run(["docker", "tag", f"faas-base/{kind}:local", base], env=docker, check=True)
+    try:
+        env = {**docker, **platform.env, "FAAS_URL": platform.url, "FAAS_TOKEN": client.token}
+        built = faas("build", cwd=folder, env=env)
+        assert (built.returncode, built.stdout) == (0, f"built {name}: image {name}:latest\n"), built.stderr
+        deployed = faas("deploy", "-f", "stack.yml", cwd=folder, env=env)
+        assert deployed.returncode == 0, (deployed.stdout, deployed.stderr)
+        called = faas("invoke", name, "--", "wörld $x", cwd=folder, env=env)
+        assert (called.returncode, called.stdout) == (0, "Hello, wörld $x!\n"), called.stderr
+    finally:
+        client.delete(f"/v1/functions/{name}")
+        subprocess.run(["docker", "rmi", f"{name}:latest", *([base] if is_ours else [])], env=docker, capture_output=True)
+
+
 def test_what_cannot_be_built_says_why_and_the_others_are_built(tmp_path):
     made(tmp_path, "one", "python"), made(tmp_path, "two", "shell"), made(tmp_path, "three", "c")
     (tmp_path / "three/function.c").write_text("no C\n")

@@ -1,12 +1,14 @@
 """OpenFaaS's clients: the requests that faas-cli sends, with an API key as the password, and what it takes from the answers."""
 import base64
+import json
 import pathlib
 import re
+import urllib.parse
 
 import pytest
 
 import conftest
-from support import Client, unique
+from support import Client, unique, wait_until
 
 
 class FaasCli:
@@ -82,6 +84,36 @@ def test_a_function_from_deploy_to_remove(cli, platform):
                                ("POST", "/system/scale-function/shout", {"serviceName": "shout", "replicas": 0}),
                                ("PUT", "/system/functions", {"service": "shout", "image": "faas-examples/upper:latest"})):
         cli.send(method, path, body).problem(404, "not_found")
+
+
+def test_logs_are_lines_of_standard_error(cli, platform):
+    assert cli.send("GET", "/system/namespaces").json == ["openfaas-fn"]
+    me, name = cli.me, unique("talks")
+    assert cli.deploy(service=name, image="faas-tests/sh:latest").status == 202
+
+    def read(**query):
+        answer = cli.send("GET", "/system/logs?" + urllib.parse.urlencode({"name": name, **query}))
+        assert answer.status == 200 and answer.headers["Content-Type"] == "application/x-ndjson", answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+    assert read() == []
+    calls = [me.call(name, script).headers["X-Call-Id"] for script in ("echo out; echo one >&2; echo >&2; printf two >&2", "true", "printf 'bad \\377 \\033[1m\\n' >&2; exit 3")]
+    wait_until(lambda: {r["id"] for r in me.get(f"/v1/calls?function={name}").json["items"] if r["status"] in ("succeeded", "failed")} == set(calls), 10, "the records")
+    lines = read()
+    assert [(line["instance"], line["text"]) for line in lines] == [(calls[0], "one"), (calls[0], ""), (calls[0], "two"), (calls[2], "bad \ufffd \x1b[1m")], lines
+    assert all(set(line) == {"name", "instance", "timestamp", "text"} and line["name"] == name and line["timestamp"].endswith("Z") for line in lines)
+    assert read(tail=2, follow="true") == lines[2:] and read(tail=-1, namespace="openfaas-fn") == lines
+    assert read(since=lines[3]["timestamp"]) == lines[3:] and read(instance=calls[0], tail=2) == lines[1:3]
+    other = FaasCli(platform.url, key_of(Client.new(platform.url)))
+    for path, status, code in ((f"name={name}", 404, "not_found"), (f"name={name}&instance={calls[0]}", 404, "not_found")):
+        other.send("GET", f"/system/logs?{path}").problem(status, code)
+    for query, status, code in (("", 400, "invalid_request"), (f"name={name}&tail=x", 400, "invalid_request"), (f"name={name}&since=today", 400, "invalid_request"),
+                                (f"name={name}&instance=1", 400, "invalid_request"), ("name=nothing", 404, "not_found"), (f"name={name}&namespace=dev", 422, "unprocessable")):
+        cli.send("GET", f"/system/logs?{query}").problem(status, code)
+    FaasCli(platform.url, key_of(me, "invoke")).send("GET", f"/system/logs?name={name}").problem(403, "denied")
+    assert FaasCli(platform.url, key_of(me, "read", functions=[name])).send("GET", f"/system/logs?name={name}").status == 200
+    FaasCli(platform.url, key_of(me, "read", functions=["another"])).send("GET", f"/system/logs?name={name}").problem(403, "denied")
+    assert cli.send("DELETE", "/system/functions", {"functionName": name}).status == 202
+    assert read() == lines  # calls that were are still known
 
 
 def test_what_cannot_be_had_is_said(cli):

@@ -216,7 +216,8 @@ static void three_that_start_at_once_make_one_administrator(void **state)
 static void auth_itself_asks_who_asks(void **state)
 {
     static const char *const subjects[] = {FAAS_SUBJ_AUTH_ADMIN_USERS, FAAS_SUBJ_AUTH_ADMIN_USER,
-                                           FAAS_SUBJ_AUTH_ADMIN_SET, FAAS_SUBJ_AUTH_ADMIN_WHOIS};
+                                           FAAS_SUBJ_AUTH_ADMIN_SET, FAAS_SUBJ_AUTH_ADMIN_WHOIS,
+                                           FAAS_SUBJ_AUTH_ADMIN_END};
     const struct user nobody = {.id = "0190a000-0000-7000-8000-000000000001"};
     const struct user *const others[] = {&walker, &nobody, NULL};
 
@@ -313,6 +314,80 @@ static void a_change_that_comes_late_changes_nothing(void **state)
     log_in("walker", PASSWORD, &walker);
 }
 
+struct leaver {
+    struct user user;
+    char keys[4][100]; /* of the bucket "users" */
+    faas_kv *users;
+};
+
+static bool has_left(void *arg)
+{
+    const struct leaver *leaver = arg;
+    struct faas_kv_entry entry = {0};
+    bool has_any = false;
+
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(leaver->keys); i++) {
+        has_any |= faas_kv_look(leaver->users, leaver->keys[i], faas_deadline_in_ms(LONG_MS),
+                                &entry, NULL) == FAAS_OK &&
+                   (leaver->keys[i][0] != 'k' || !entry.is_delete);
+        faas_kv_entry_done(&entry);
+    }
+    return !has_any;
+}
+
+/* As much as an auth leaves that dies as soon as it may: the note. */
+static void note_leaver(const struct leaver *leaver)
+{
+    FAAS_AUTO(json_t) *note =
+        json_pack("{s:i, s:s, s:s, s:s, s:i, s:s}", "v", 1, "op", "x", "tenant",
+                  leaver->user.tenant, "username", "walker-2", "at", 1000, "by", "");
+    FAAS_AUTO(char) *text = faas_json_text(note, NULL);
+    char key[100];
+    faas_err err = {0};
+
+    (void)snprintf(key, sizeof key, "d.%s", leaver->user.id);
+    assert_ok(faas_kv_put(leaver->users, key, 0, text, strlen(text), faas_deadline_in_ms(LONG_MS),
+                          NULL, &err));
+}
+
+static void a_deletion_that_died_at_its_first_step_is_finished(void **state)
+{
+    static const char body[] = "{\"username\":\"walker-2\",\"password\":\"" PASSWORD "\"}";
+    FAAS_AUTO(json_t) *made = NULL;
+    FAAS_AUTO(json_t) *key = NULL;
+    FAAS_AUTO(json_t) *again = NULL;
+    struct leaver leaver;
+    char hash[FAAS_HASH_TEXT], log[320];
+    json_t *reply = NULL;
+    faas_err err = {0};
+    pid_t pid;
+
+    (void)state;
+    assert_ok(ask(NULL, FAAS_SUBJ_AUTH_REGISTER, body, &made, &err));
+    log_in("walker-2", PASSWORD, &leaver.user);
+    assert_ok(ask(&leaver.user, FAAS_SUBJ_AUTH_APIKEY_NEW, "{\"name\":\"x\"}", &key, &err));
+    faas_hash_text("walker-2", strlen("walker-2"), hash);
+    (void)snprintf(leaver.keys[0], sizeof leaver.keys[0], "u.%s", leaver.user.id);
+    (void)snprintf(leaver.keys[1], sizeof leaver.keys[1], "a.%s", leaver.user.id);
+    (void)snprintf(leaver.keys[2], sizeof leaver.keys[2], "n.%s", hash);
+    (void)snprintf(leaver.keys[3], sizeof leaver.keys[3], "k.%s",
+                   json_string_value(json_object_get(key, "id")));
+    assert_ok(faas_kv_open(client.rpc, FAAS_BUCKET_USERS, 1, faas_deadline_in_ms(LONG_MS),
+                           &leaver.users, &err));
+    assert_false(has_left(&leaver));
+    note_leaver(&leaver);
+    (void)snprintf(log, sizeof log, "%s/late.log", nats_dir(nats));
+    pid = start_auth("late", "boss", admin_file, log);
+    wait_until(has_left, &leaver, LONG_MS, "nothing is left of the account");
+    assert_int_equal(ask(NULL, FAAS_SUBJ_AUTH_LOGIN, body, &reply, &err), FAAS_UNAUTHENTICATED);
+    assert_int_equal(ask(&leaver.user, FAAS_SUBJ_AUTH_APIKEY_NEW, "{\"name\":\"y\"}", &reply, &err),
+                     FAAS_UNAUTHENTICATED);
+    assert_ok(ask(NULL, FAAS_SUBJ_AUTH_REGISTER, body, &again, &err));
+    assert_string_not_equal(json_string_value(json_object_get(again, "id")), leaver.user.id);
+    assert_int_equal(program_stop(pid, SIGTERM, LONG_MS), 0);
+    faas_kv_close(leaver.users);
+}
+
 static void a_name_that_is_taken_makes_nobody_an_administrator(void **state)
 {
     FAAS_AUTO(json_t) *shown = NULL;
@@ -357,6 +432,7 @@ int main(void)
         cmocka_unit_test(a_key_asked_for_before_the_end_of_sessions_is_not_left),
         cmocka_unit_test(who_is_disabled_cannot_log_in_and_has_no_key),
         cmocka_unit_test(a_change_that_comes_late_changes_nothing),
+        cmocka_unit_test(a_deletion_that_died_at_its_first_step_is_finished),
         cmocka_unit_test(a_name_that_is_taken_makes_nobody_an_administrator),
         cmocka_unit_test(a_file_that_holds_no_good_password_stops_the_start),
     };

@@ -42,6 +42,47 @@ static void refused(const char *body, faas_code code, const char *why)
 
 #define FN "\"service\":\"f\",\"image\":\"i:1\""
 
+static void a_question_for_logs_is_read_from_the_query(void **state)
+{
+    static const struct {
+        const char *query, *want;
+    } cases[] = {
+        {"name=f&namespace=openfaas-fn&follow=1", "{\"name\":\"f\"}"},
+        {"name=f&since=2026-01-02T03%3A04%3A05%2B02%3A00&tail=5&instance=x",
+         "{\"name\":\"f\",\"since\":\"2026-01-02T03:04:05+02:00\",\"instance\":\"x\","
+         "\"tail\":\"5\"}"},
+        {"name=f&tail=-1&since=&instance=", "{\"name\":\"f\"}"},
+        {"name=f&tail=0", "{\"name\":\"f\"}"},
+    };
+    FAAS_AUTO(char) *none = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < FAAS_ARRAY_LEN(cases); i++) {
+        FAAS_AUTO(char) *text = NULL;
+
+        assert_ok(ask("GET", "/system/logs", cases[i].query, NULL, &text));
+        assert_string_equal(text, cases[i].want);
+    }
+    assert_int_equal(ask("GET", "/system/logs", "tail=5", NULL, &none), FAAS_INVALID);
+    assert_int_equal(ask("GET", "/system/logs", "name=f&namespace=dev", NULL, &none),
+                     FAAS_UNPROCESSABLE);
+}
+
+static void lines_of_logs_are_objects_of_their_own(void **state)
+{
+    static const char page[] = "{\"items\":[{\"name\":\"f\",\"text\":\"a\\nb\"},{\"text\":\"\"}]}";
+    struct gw_match match;
+    FAAS_AUTO(char) *text = NULL;
+    size_t len;
+
+    (void)state;
+    assert_ok(gw_match_route("GET", "/system/logs", &match, &err));
+    assert_ok(openfaas_answer(match.route, page, strlen(page), &text, &len, &err));
+    assert_string_equal(text, "{\"name\":\"f\",\"text\":\"a\\nb\"}\n{\"text\":\"\"}\n");
+    assert_int_equal(len, strlen(text));
+    assert_string_equal(openfaas_answer_type(match.route), "application/x-ndjson");
+}
+
 static void a_deployment_becomes_a_registration(void **state)
 {
     (void)state;
@@ -185,6 +226,8 @@ static void the_platform_names_its_version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_question_for_logs_is_read_from_the_query),
+        cmocka_unit_test(lines_of_logs_are_objects_of_their_own),
         cmocka_unit_test(a_deployment_becomes_a_registration),
         cmocka_unit_test(what_cannot_be_had_names_the_clients_field),
         cmocka_unit_test(names_come_from_the_body_or_the_path),

@@ -231,6 +231,31 @@ static void a_standing_is_what_every_gateway_sees_and_ends_older_sessions(void *
     assert_true(faas_standing_is_plain(&standing));
 }
 
+static void a_deleted_account_is_let_in_by_nothing(void **state)
+{
+    struct faas_standing standing;
+    json_t *record = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    assert_ok(set_standing("{\"name\":\"x\",\"role\":\"admin\"}", &err));
+    assert_ok(sessions_end_account(stored, strlen(stored), 5000, &record, &err));
+    free(stored);
+    stored = faas_json_text(record, NULL);
+    json_decref(record);
+    assert_ok(revoked_apply(&revoked, "u." USER, stored, strlen(stored), &err));
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(standing.is_deleted && standing.is_disabled && !standing.is_admin);
+    assert_int_equal(generation(), 2);
+    assert_int_equal(revoked_keys(&revoked, USER), 2);
+    assert_true(is_revoked(USER, JTI, 1));
+    revoked_sweep(&revoked, 1000000);
+    revoked_standing(&revoked, USER, &standing);
+    assert_true(standing.is_deleted);
+    assert_ok(sessions_end_account(stored, strlen(stored), 6000, &record, &err));
+    assert_null(record); /* once */
+}
+
 static faas_code set_as(const char *id, const char *fields, faas_err *err)
 {
     char body[100];
@@ -345,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(fields_of_later_versions_stay, begin, end),
         cmocka_unit_test_setup_teardown(
             a_standing_is_what_every_gateway_sees_and_ends_older_sessions, begin, end),
+        cmocka_unit_test_setup_teardown(a_deleted_account_is_let_in_by_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_change_that_comes_late_changes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_change_is_read_strictly_and_names_what_is_wrong, begin,
                                         end),
