@@ -49,6 +49,8 @@ class Tree:
             shutil.copy(file, path)
         for name in ("scripts", "libfaas", "gateway", "services", "cli"):
             shutil.copytree(ROOT / name, path / name)
+        (path / "docs").mkdir()
+        shutil.copy(ROOT / "docs/openapi.yaml", path / "docs")
         (path / "build").mkdir()
         (path / "build/deps").symlink_to(ROOT / "build/deps")
 
