@@ -180,6 +180,12 @@ static uint64_t grace_ms(const struct live *call, enum place_verdict why)
     return why == PLACE_ALL_BUSY && (call->lost > 0 || room_is_owed(call)) ? OWED_MS : 0;
 }
 
+/* The version that an owner before may have run is named, or is the only one there ever was. */
+static bool is_version_sure(const struct live *call)
+{
+    return call->ref.version > 0 || (call->ref.alias[0] == '\0' && call->rec->version == 1);
+}
+
 /* Once for each call, when its function is known. */
 static faas_code check(struct live *call)
 {
@@ -187,7 +193,7 @@ static faas_code check(struct live *call)
         return FAAS_OK;
     call->is_checked = true;
     /* Of another version than the one that may have run nothing is known. */
-    if (call->lost > 0 && (call->lost_version <= 0 || !may_run_after(call, call->lost)))
+    if (call->lost > 0 && (!is_version_sure(call) || !may_run_after(call, call->lost)))
         return faas_fail(&call->err, FAAS_LOST, "it may have run, and may not run again");
     if (call->input_bytes > 0)
         return record_check_input(call->rec, call->input_bytes, &call->err);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LOOK_AGAIN_MS 1000
+
 struct meta { /* the envelope's JSON; borrowed */
     const char *kind, *function, *label, *callback, *key;
     int64_t timeout_ms;
@@ -57,16 +59,59 @@ static void refuse(struct job *job, const faas_err *err)
 
 /* ---- storing ---- */
 
-/* It is stored: from here on it is kept whatever happens. */
-static void begin(struct job *job)
+static void line_up(struct job *job)
 {
-    say_accepted(job);
     if (job->jobs->held > JOBS_HELD_MAX)
         job_drop_argument(job);
     if (job->is_cancelled)
         job_cancel(job);
     else
         job_line_up(job, false);
+}
+
+static void look_beside(struct job *job);
+
+/* Its end is from before: only the message is left to be removed, which the scan does. */
+static void on_looked_beside(void *arg, faas_code code, const struct faas_stream_msg *msg,
+                             const faas_err *err)
+{
+    struct job *job = arg;
+    struct jobs *jobs = job->jobs;
+
+    (void)msg;
+    (void)err;
+    job->is_busy = false;
+    if (jobs->is_stopped)
+        return;
+    if (code == FAAS_NOT_FOUND) {
+        line_up(job);
+    } else if (code == FAAS_OK) {
+        job_free(job);
+        jobs_scan_soon(jobs, 0);
+    } else {
+        job_arm(job, LOOK_AGAIN_MS, look_beside);
+    }
+}
+
+/* Its message may have come late: another publisher was asked meanwhile, and has ended the call. */
+static void look_beside(struct job *job)
+{
+    char subject[JOB_SUBJECT_MAX];
+
+    job_end_subject(job->state.tenant, job->state.id, subject);
+    job->is_busy = true;
+    faas_stream_last(job->jobs->results, subject, faas_deadline_in_ms(JOBS_KEEP_MS),
+                     on_looked_beside, job);
+}
+
+/* It is stored: from here on it is kept whatever happens. */
+static void begin(struct job *job)
+{
+    say_accepted(job);
+    if (job->is_once)
+        look_beside(job);
+    else
+        line_up(job);
 }
 
 static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *msg,
@@ -143,6 +188,7 @@ static void check_argument(struct job *job, const struct record *rec)
     }
     memcpy(job->state.function, rec->id, sizeof job->state.function);
     job->state.version = rec->version;
+    job->is_once = !rec->retry.is_idempotent;
     if (job->key[0] != '\0')
         job_claim_key(job, store);
     else

@@ -59,6 +59,7 @@ struct job {
     struct job_item item;
     bool is_busy;                  /* an operation on a stream is under way */
     bool is_cancelled;             /* somebody asked for its end */
+    bool is_once;                  /* being stored: its function may not run twice */
     void (*then)(struct job *job); /* after job_write(), job_need_argument() */
     uint64_t ready_ns;             /* when it last began to wait */
     uint64_t seen_scan;            /* number of the scan that saw it */

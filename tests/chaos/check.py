@@ -13,12 +13,11 @@ WRITES_GAP_S = 12.0  # an election of a stream's leader
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
-    "publisher gone": "a call that a publisher had when it was killed or stopped without a word of it is reported as lost, unless it is idempotent and its version is known",
+    "publisher gone": "a call that is not idempotent, that a publisher had when it was killed or stopped and had not placed for all its gateway knows, is reported as lost",
     "island": "calls between a NATS server that is cut off from the others and the rest, until it is back",
     "write unsure": "a write that died with its gateway, or with two processes, is told as such",
 }
 NOT_STARTED = {"busy", "unavailable"}  # what these say is that nothing was started
-NO_WORD = "lost before it answered"  # what a gateway says by itself
 
 
 @dataclasses.dataclass
@@ -92,8 +91,7 @@ def judge_lost(call, name, hits):
     causes = hits_during(hits, "spawner", call.sent, call.ended)
     if not causes and is_island(call, hits):
         return "island", name
-    if (not causes or call.kind != "count") and NO_WORD in call.detail and any(
-            h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
+    if not causes and call.kind == "count" and any(h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
         return "publisher gone", name
     if not causes:
         return "failed", f"{name}: lost, and no spawner was hit: {call.detail}"

@@ -24,6 +24,7 @@ STORE_MB = 64
 REPLICAS = {"nats": 3, "auth": 2, "registry": 2, "publisher": 2, "spawner": 2, "gateway": 2}
 SERVICES = ("auth", "registry", "publisher", "spawner", "gateway")
 PORT = 8080
+LEFT_S = 10  # the kernel ends a network namespace, and its devices, some time after its last process
 
 
 def run(*args, **more):
@@ -237,6 +238,13 @@ exec setpriv --regid $(({GROUP} + ${{number%.conf}})) --clear-groups --pdeathsig
         """Takes the platform down; what is left of it, by kind."""
         done = subprocess.run([self.platform.faas, "down", "--data", self.data], env=self.platform.env, text=True, capture_output=True, timeout=180)
         assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+        try:
+            wait_until(lambda: not self.left(), LEFT_S, "")
+        except AssertionError:
+            pass  # what it is, is the answer
+        return self.left()
+
+    def left(self):
         left = {
             "processes": self.strangers(),
             "mounts": sorted(m for m in self.mounts() - self.before["mounts"] if not m.startswith(f"{self.data}/nats/")),

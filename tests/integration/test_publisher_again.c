@@ -155,6 +155,8 @@ static void what_a_dead_publisher_had_runs_again_where_it_may(void **state)
                    "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
     stage_function(&stage, "failed", 1,
                    "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"failed\"]},");
+    stage_function(&stage, "changed", 2,
+                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
     stage_join(&stage, 0);
     stage_call(&stage,
                &(struct stage_call){.function = "plain", .attempt = 2, .lost = 1, .version = 1},
@@ -173,7 +175,7 @@ static void what_a_dead_publisher_had_runs_again_where_it_may(void **state)
                id);
     fails_with(id, "lost", "may have run");
     /* which version may have run is not known, or it is one that is not there */
-    stage_call(&stage, &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1}, id);
+    stage_call(&stage, &(struct stage_call){.function = "changed", .attempt = 2, .lost = 1}, id);
     fails_with(id, "lost", "may have run");
     stage_call(&stage,
                &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1, .version = 7},
@@ -184,6 +186,11 @@ static void what_a_dead_publisher_had_runs_again_where_it_may(void **state)
                &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1, .version = 1},
                id);
     wait_placed(0, 1, 3000);
+    wait_state(id, "done");
+    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+    /* of a function that was never changed there is one version only */
+    stage_call(&stage, &(struct stage_call){.function = "twice", .attempt = 2, .lost = 1}, id);
+    wait_placed(0, 2, 3000);
     wait_state(id, "done");
     assert_int_equal(stage.spawners[0].placements[0].place, 2 * 256 + 1);
     assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
