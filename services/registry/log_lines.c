@@ -4,6 +4,7 @@
 
 #include "store.h"
 
+#include "base/clock.h"
 #include "base/name.h"
 #include "base/text.h"
 #include "call_record.h"
@@ -48,15 +49,28 @@ static json_t *clean(const char *text, size_t len)
     return json_stringn(out, used);
 }
 
+/* When the call came, by its id, which is what `since` goes by. */
+static void read_time(const json_t *record, char out_text[FAAS_TIME_TEXT])
+{
+    const char *id = json_string_value(json_object_get(record, "id"));
+    char hex[13];
+
+    (void)snprintf(hex, sizeof hex, "%.8s%.4s", id, id + 9);
+    faas_time_format(strtoll(hex, NULL, 16), out_text);
+}
+
 static faas_code add_line(struct lines *lines, const json_t *record, const char *text, size_t len,
                           faas_err *err)
 {
-    FAAS_AUTO(json_t) *item = json_pack(
-        "{s:s, s:O, s:O, s:o}", "name", lines->name, "instance", json_object_get(record, "id"),
-        "timestamp", json_object_get(record, "queued_at"), "text", clean(text, len));
+    char when[FAAS_TIME_TEXT];
+    FAAS_AUTO(json_t) *item = NULL;
+    FAAS_AUTO(char) *written = NULL;
     size_t bytes = 0;
-    FAAS_AUTO(char) *written = item != NULL ? faas_json_text(item, &bytes) : NULL;
 
+    read_time(record, when);
+    item = json_pack("{s:s, s:O, s:s, s:o}", "name", lines->name, "instance",
+                     json_object_get(record, "id"), "timestamp", when, "text", clean(text, len));
+    written = item != NULL ? faas_json_text(item, &bytes) : NULL;
     if (written == NULL)
         return faas_fail_sys(err, ENOMEM, "a line of a log");
     if (bytes + 1 > lines->room) {
