@@ -65,9 +65,10 @@ static const struct faas_bus_user users[] = {
                         BUCKET_READ(FAAS_BUCKET_SECRETS), BUCKET_WRITE(FAAS_BUCKET_SECRETS),
                         BUCKET_FEED(FAAS_BUCKET_SECRETS), "faas.spawner.i.*.resolve",
                         "faas.spawner.i.*.prepare"),
-        .subscribe = LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", "faas.registry.i.*.*",
-                          FAAS_SUBJ_REGISTRY_SECRET, FEED(FAAS_BUCKET_FUNCTIONS),
-                          FEED(FAAS_BUCKET_RECORDS), FEED(FAAS_BUCKET_SECRETS)),
+        .subscribe =
+            LIST(BASE_SUBSCRIBE("registry"), "faas.registry.*", "faas.registry.i.*.*",
+                 FAAS_SUBJ_REGISTRY_SECRET, FAAS_SUBJ_REGISTRY_PURGE, FEED(FAAS_BUCKET_FUNCTIONS),
+                 FEED(FAAS_BUCKET_RECORDS), FEED(FAAS_BUCKET_SECRETS)),
         .allow_responses = true,
     },
     {

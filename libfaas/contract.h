@@ -101,7 +101,7 @@
 #define FAAS_SUBJ_REGISTRY_LOGIN_SET   "faas.registry.login_set"
 #define FAAS_SUBJ_REGISTRY_LOGIN_DROP  "faas.registry.login_remove"
 #define FAAS_SUBJ_REGISTRY_SECRET      "faas.registry.spawner.secret" /* not a gateway's */
-#define FAAS_SUBJ_REGISTRY_PURGE       "faas.registry.purge" /* auth's, as the publisher's */
+#define FAAS_SUBJ_REGISTRY_PURGE       "faas.registry.auth.purge"     /* auth's alone */
 #define FAAS_SUBJ_REGISTRY_HEALTH      "faas.registry.health"
 #define FAAS_SUBJ_PUBLISHER_HEALTH     "faas.publisher.health"
 #define FAAS_SUBJ_PUBLISHER_CALL       "faas.publisher.i.%s.call"

@@ -51,7 +51,7 @@ static faas_code purge_tenant(struct registry *reg, const char *tenant, uint64_t
     return faas_members_wait_applied(reg->members, FAAS_BUCKET_SECRETS, secrets, deadline_ns, err);
 }
 
-/* faas.registry.purge: {"v":1,"tenant"}; functions with their versions, secrets, logins for image
+/* faas.registry.auth.purge: {"v":1,"tenant"}; functions with their versions, secrets, logins for image
  * registries.  Answered when every reader has seen it. */
 faas_code registry_on_purge(void *state, const struct faas_call *call, json_t **out_reply,
                             faas_err *err)

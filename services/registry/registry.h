@@ -58,7 +58,7 @@ FAAS_MUST_CHECK faas_code registry_on_call_log(void *state, const struct faas_ca
 FAAS_MUST_CHECK faas_code registry_on_logs(void *state, const struct faas_call *call,
                                            json_t **out_reply, faas_err *err);
 
-/* purge.c: faas.registry.purge */
+/* purge.c: faas.registry.auth.purge */
 FAAS_MUST_CHECK faas_code registry_on_purge(void *state, const struct faas_call *call,
                                             json_t **out_reply, faas_err *err);
 

@@ -399,6 +399,9 @@ static void what_is_not_its_work_is_refused(void **state)
         {GATEWAY, "$KV.revocations.u"},
         {GATEWAY, "$JS.API.STREAM.MSG.GET.KV_users"},
         {REGISTRY, "$JS.API.STREAM.PURGE.KV_functions"},
+        {GATEWAY, FAAS_SUBJ_REGISTRY_PURGE},
+        {GATEWAY, FAAS_SUBJ_PUBLISHER_PURGE},
+        {GATEWAY, FAAS_SUBJ_REGISTRY_SECRET},
     };
     faas_sub *sub = NULL;
     faas_err err = {0};
