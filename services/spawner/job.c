@@ -153,12 +153,13 @@ void job_on_frames_done(void *arg, bool is_acknowledged)
 
 static void on_end_told(void *arg, const struct faas_rpc_reply *reply);
 
-/* END to the caller. */
+/* END to the caller; NULL: there was no memory for it. */
 static void send_end(job *self, json_t *end)
 {
     faas_err err = {0};
 
-    if (!self->is_frames_done && faas_frames_out_end(self->frames, end, &err) == FAAS_OK)
+    if (end != NULL && !self->is_frames_done &&
+        faas_frames_out_end(self->frames, end, &err) == FAAS_OK)
         return;
     FAAS_LOG(ERROR, "the result of a call could not be sent", FAAS_LSTR("call", self->spec.id),
              FAAS_LSTR("why", err.msg));

@@ -291,8 +291,6 @@ def test_a_function_of_another_isolation(plat, user):
 
 
 def test_a_secret_that_a_version_names_and_is_gone(plat, user):
-    if not plat.is_native:
-        pytest.skip("sandboxes only")
     secret = unique("word")
     assert user.put(f"/v1/secrets/{secret}", {"value": "x"}).status == 201
     name = user.register("faas-examples/upper:latest", secrets=[secret])
