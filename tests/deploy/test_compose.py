@@ -109,7 +109,7 @@ def test_images_hold_the_program_alone(images, tmp_path):
         assert docker("image", "inspect", "-f", "{{.Config.User}}", image) == ("0:0" if is_native else "10001:10001")
 
 
-OURS = {"BASE", "COMPOSE_PROJECT_NAME", "FAAS_VERSION", "SEEDS_TAG", "SECRETS_KEY_TAG", "TLS_TAG", "TOKEN_KEY_TAG", "DOCKER_HOST"} | {
+OURS = {"ADMIN_TAG", "BASE", "COMPOSE_PROJECT_NAME", "FAAS_VERSION", "NATS_CA_TAG", "SEEDS_TAG", "SECRETS_KEY_TAG", "TLS_TAG", "TOKEN_KEY_TAG", "DOCKER_HOST"} | {
     f"NATS{n}_{what}" for n in (1, 2, 3) for what in ("TAG", "CONF_TAG")}  # written by scripts/run itself, or another thing on Windows
 
 
