@@ -276,9 +276,11 @@ void callback_forget(struct job *job)
 
 /* ---- life ---- */
 
-bool callbacks_init(void)
+faas_code callbacks_init(faas_err *err)
 {
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
+               ? FAAS_OK
+               : faas_fail_sys(err, ENOMEM, "libcurl cannot be used");
 }
 
 faas_code callbacks_open(const char *allow, const struct faas_runtime *rt,

@@ -26,8 +26,9 @@ struct callback_call;
 struct job;
 struct faas_runtime;
 
-/* Once, before threads start; false: the HTTP library cannot be used. */
-bool callbacks_init(void);
+/* Once, while the bus is open: libnats must be at work before libcurl has OpenSSL begin, since at the
+ * exit who began last ends first, and libnats frees something of OpenSSL's that it would free again. */
+FAAS_MUST_CHECK faas_code callbacks_init(faas_err *err);
 /* allow: "10.0.0.0/8, fd00::/8, 192.0.2.7"; INVALID naming what is none.  Before threads start. */
 FAAS_MUST_CHECK faas_code callbacks_open(const char *allow, const struct faas_runtime *rt,
                                          struct callbacks **out_callbacks, faas_err *err);

@@ -149,6 +149,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     struct attach at = {
         .pub = state, .rt = rt, .mu = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
 
+    FAAS_TRY(callbacks_init(err));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_FUNCTIONS, rt->replicas,
                           faas_deadline_in_ms(OPEN_MS), &functions, err));
     FAAS_TRY(standings_open(&publisher.standings, rt->rpc, rt->replicas,
@@ -369,7 +370,5 @@ int main(int argc, char **argv)
 
     metrics_add();
     faas_metric_add_source(&functions_seen);
-    if (!callbacks_init())
-        return 1;
     return faas_service_main(&service, argc, argv);
 }
