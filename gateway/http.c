@@ -366,7 +366,6 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     http_server *server = cls;
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        http_yield_in_this_thread();
         *socket_context =
             http_conn_open(&server->conns, connection, faas_deadline_in_ms(server->conf.read_ms));
         return;

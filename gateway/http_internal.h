@@ -89,10 +89,6 @@ void http_add_common_headers(struct MHD_Response *response, const char *type); /
 enum MHD_Result http_constant_send(const http_constant *constant,
                                    struct MHD_Connection *connection);
 
-/* ---- http_yield.c ---- */
-/* One of libmicrohttpd's: it serves many, and gives way to them before it waits. */
-void http_yield_in_this_thread(void);
-
 /* ---- http_stream.c ---- */
 void http_stream_free(http_stream *stream);
 /* libmicrohttpd's thread: the answer of an exchange that is a stream. */
