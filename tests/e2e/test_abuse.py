@@ -73,22 +73,26 @@ def test_an_address_makes_so_many_accounts(strict, guest):
     sign_up(strict, unique(), invitation=codes[0]).problem(403, "denied")
 
 
-def test_a_user_has_so_many_functions(guest):
-    for i in range(4):
-        guest.register("faas-tests/fail:latest", f"slow{i}")
+@pytest.fixture(scope="module")
+def functions(guest):
+    return [guest.register("faas-tests/fail:latest", f"slow{i}") for i in range(4)]
+
+
+def test_a_user_has_so_many_functions(guest, functions):
     refused = guest.post("/registry/register", {"name": "fifth", "description": "", "payload": "faas-tests/fail:latest"})
     assert "4 functions" in refused.problem(429, "busy")["detail"]
     assert int(refused.headers["Retry-After"]) >= 1
 
 
-def test_a_users_calls_at_all_publishers_count_together(strict, guest):
+def test_a_users_calls_at_all_publishers_count_together(strict, guest, functions):
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(guest.call, f"slow{i}", "sleep 15000") for i in range(3)]
+        running = [pool.submit(guest.call, name, "sleep 15000") for name in functions[:3]]
         wait_until(lambda: len(strict.running()) == 3, 30, "three calls run")
-        # Whichever publisher has the function: it knows what the others have.
-        for i in range(4):
-            refused = guest.call(f"slow{i}", "id")
+        # Whichever publisher has the function: it knows what the others have, once it has heard their beats.
+        wait_until(lambda: all(guest.call(name, "id").status == 429 for name in functions), 10, "every publisher has heard of them")
+        for name in functions:
+            refused = guest.call(name, "id")
             assert "running and waiting" in refused.problem(429, "busy")["detail"]
             assert int(refused.headers["Retry-After"]) >= 1
         assert [r.result().status for r in running] == [200, 200, 200]
-    assert guest.call("slow0", "id").status == 200
+    assert guest.call(functions[0], "id").status == 200
