@@ -297,6 +297,11 @@ static faas_code login_again(cli_client *client, const char *password, struct cl
     return code;
 }
 
+static void tell_changed(void)
+{
+    output_note("the password is changed, and every token ended; log in again");
+}
+
 static faas_code change_password(cli_client *client, struct client_answer *answer,
                                  struct credential *out_kept, faas_err *err)
 {
@@ -312,7 +317,7 @@ static faas_code change_password(cli_client *client, struct client_answer *answe
     if (code == FAAS_OK && client_credential(client)->username != NULL) {
         code = login_again(client, wanted, answer, out_kept, err);
         if (code != FAAS_OK)
-            output_note("the password is changed, and every token ended; log in again");
+            tell_changed();
     }
     faas_json_wipe(doc);
     sodium_memzero(current, sizeof current);
@@ -336,7 +341,7 @@ int cli_passwd(const struct cli_args *args)
     else if (kept.server != NULL)
         tell_login(&kept, args->common.is_json);
     else
-        output_note("the password is changed, and every token ended; log in again");
+        tell_changed();
     client_answer_done(&answer);
     credential_done(&kept);
     return status;

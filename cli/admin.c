@@ -1,5 +1,5 @@
-/* admin.c - admin users|user|quota|disable|enable|role|delete, what administrators do with the accounts of
- * others; quota, what anybody sees of their own limits. */
+/* admin.c - admin users|user|quota|disable|enable|role|delete, what administrators do with the
+ * accounts of others; quota, what anybody sees of their own limits. */
 #include <string.h>
 
 #include "base/standing.h"

@@ -59,6 +59,15 @@ static bool ended_twice(void *arg)
     return stage_ends(arg, 0) == 2;
 }
 
+/* A function that may run a second time, and a spawner that accepts its calls and says no more. */
+static void begin_with_twice(void)
+{
+    stage_function(&stage, "twice", 1,
+                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+}
+
 /* Drained for too long, its engine gone: a spawner says so.  What may not run again it tells the
  * caller, too. */
 static void what_a_spawner_says_it_lost_runs_again_where_it_may(void **state)
@@ -68,10 +77,7 @@ static void what_a_spawner_says_it_lost_runs_again_where_it_may(void **state)
     char id[2][FAAS_UUID_TEXT];
 
     (void)state;
-    stage_function(&stage, "twice", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
-    stage_join(&stage, 0);
-    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    begin_with_twice();
     for (int i = 0; i < 2; i++) {
         call_now(functions[i], id[i]);
         wait_placed(0, i + 1, 3000);
@@ -102,10 +108,7 @@ static void a_call_whose_run_was_lost_waits_for_a_place(void **state)
     char id[FAAS_UUID_TEXT];
 
     (void)state;
-    stage_function(&stage, "twice", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
-    stage_join(&stage, 0);
-    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    begin_with_twice();
     call_now("twice", id);
     wait_placed(0, 1, 3000);
     stage_join(&stage, 1);
@@ -125,10 +128,7 @@ static void a_loss_of_a_call_that_nobody_knows_is_not_taken(void **state)
     char id[2][FAAS_UUID_TEXT];
 
     (void)state;
-    stage_function(&stage, "twice", 1,
-                   "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},");
-    stage_join(&stage, 0);
-    stage_mood(&stage, 0, ACTOR_ACCEPTS, NULL);
+    begin_with_twice();
     for (int i = 0; i < 2; i++) {
         call_now("twice", id[i]);
         wait_placed(0, i + 1, 3000);
