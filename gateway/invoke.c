@@ -11,21 +11,21 @@
 
 #define SEARCH_MS    3000 /* for an owner that listens */
 #define SEARCH_GAP   50   /* ms between two rounds through all of them */
-#define SLACK_MS     500  /* past a budget that was named */
 #define ASK_AGAIN_MS 1000 /* while a peer says that the call goes on, past its budget */
 #define ASKS         30   /* ... so many times */
+#define SILENT_MS    200  /* between two questions to an owner that said nothing yet */
 #define FOLLOW_MS    1200 /* after a loss, for another owner; a process that died is back by then */
 /* A call that may not run again is told to be lost within 3 s.  Its publisher dies or falls silent
- *   before its first word: from the sending, FAAS_TAKEN_MS 500 + a fence 400 + a last word 1500;
+ *   before its first word: from the sending, FAAS_TAKEN_MS 500 + a fence 400 + a last word 1500,
+ *   while it is asked again;
  *   behind TAKEN: from the death, FAAS_BEAT_DEAD_MS 2000 + FAAS_BEAT_MS 200 + a probe of 300, and no
  *   last word, which 2 s of silence are enough for;
  * that is 2.4 and 2.5 s, and 0.3 s more until the next owner says so, which looks for the function.
  * Where there is no other one, FOLLOW_MS come on top.  services/publisher/publisher.h has the sum of
  * a spawner's death. */
-#define LAST_WORD_MS 1500  /* frames or the publisher's FAIL may be on their way */
-#define FRAMES_MS    10000 /* between two parts of a result that has begun to arrive */
+#define LAST_WORD_MS 1500 /* frames or the publisher's FAIL may be on their way */
 
-static void arm(struct invoke *inv, int64_t ms)
+void invoke_arm(struct invoke *inv, int64_t ms)
 {
     struct ev_loop *ev = faas_loop_ev(inv->gw->rt->loop);
 
@@ -65,7 +65,7 @@ static void lose(struct invoke *inv)
 static void wait_for_last_word(struct invoke *inv)
 {
     inv->phase = INVOKE_LOST;
-    arm(inv, LAST_WORD_MS);
+    invoke_arm(inv, LAST_WORD_MS);
 }
 
 /* ---- finding an owner ---- */
@@ -84,7 +84,7 @@ static void search_again(struct invoke *inv)
                  "again");
         return;
     }
-    arm(inv, SEARCH_GAP);
+    invoke_arm(inv, SEARCH_GAP);
 }
 
 static void send_attempt(struct invoke *inv)
@@ -109,7 +109,8 @@ static void send_attempt(struct invoke *inv)
     memcpy(inv->owner.epoch, owner->epoch, sizeof inv->owner.epoch);
     inv->attempt++;
     inv->accepted_try = inv->given_up_try = 0; /* another publisher counts from 1 */
-    invoke_forget_asks(inv);                   /* they are about the attempt before */
+    inv->may_run_again = false;
+    invoke_forget_asks(inv); /* they are about the attempt before */
     inv->phase = INVOKE_SENT;
     rc = invoke_publish(inv, &err);
     if (rc == FAAS_UNAVAILABLE) { /* not connected: it never left */
@@ -118,14 +119,14 @@ static void send_attempt(struct invoke *inv)
         invoke_answer_err(inv, &err, inv->losses > 0);
         end(inv);
     } else {
-        arm(inv, FAAS_TAKEN_MS);
+        invoke_arm(inv, FAAS_TAKEN_MS);
     }
 }
 
 /* The newest attempt reached nobody, or a process that it was not for: nobody has it, or will. */
 static void on_untaken(struct invoke *inv)
 {
-    if (inv->phase != INVOKE_SENT && inv->phase != INVOKE_LOST)
+    if (inv->phase != INVOKE_SENT && inv->phase != INVOKE_SILENT && inv->phase != INVOKE_LOST)
         return;
     if (inv->tried_count == INVOKE_TRIED) {
         search_again(inv);
@@ -136,7 +137,7 @@ static void on_untaken(struct invoke *inv)
 }
 
 /* What came so far counts no more. */
-static bool begin_anew(struct invoke *inv, uint32_t given_up_try)
+bool invoke_begin_anew(struct invoke *inv, uint32_t given_up_try)
 {
     faas_err err = {0};
 
@@ -153,11 +154,16 @@ static bool begin_anew(struct invoke *inv, uint32_t given_up_try)
 
 /* Its owner is gone, and it may have begun.  What may be done then is the function's to say, and the
  * next owner knows the function: it runs an idempotent one again, and says `lost` of any other. */
-static void follow(struct invoke *inv)
+static bool can_follow(const struct invoke *inv)
 {
     bool is_shown = inv->has_begun && !inv->is_left; /* a part of its output: not twice */
 
-    if (is_shown || inv->losses == INVOKE_LOSSES || !begin_anew(inv, 0)) {
+    return !is_shown && inv->losses < INVOKE_LOSSES;
+}
+
+static void follow(struct invoke *inv)
+{
+    if (!can_follow(inv) || !invoke_begin_anew(inv, 0)) {
         lose(inv);
         return;
     }
@@ -168,6 +174,35 @@ static void follow(struct invoke *inv)
 }
 
 /* ---- silence ---- */
+
+/* It stands still, or one of us had no connection for a moment.  Then it may still say that it never
+ * got the call; and a function that may run again need not wait for that. */
+static void stay_silent(struct invoke *inv)
+{
+    if (faas_now_ns() >= inv->silent_until_ns ||
+        (inv->may_run_again && !invoke_is_owner_heard(inv))) {
+        follow(inv);
+        return;
+    }
+    invoke_arm(inv, SILENT_MS);
+    if (!inv->may_run_again && can_follow(inv))
+        invoke_ask_follower(inv);
+    invoke_ask_state(inv);
+}
+
+static void fall_silent(struct invoke *inv)
+{
+    inv->phase = INVOKE_SILENT;
+    inv->silent_until_ns = faas_deadline_in_ms(LAST_WORD_MS);
+    stay_silent(inv);
+}
+
+void invoke_on_may_run(struct invoke *inv)
+{
+    inv->may_run_again = true;
+    if (inv->phase == INVOKE_SILENT && !invoke_is_owner_heard(inv))
+        follow(inv);
+}
 
 static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
 {
@@ -180,12 +215,19 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         send_attempt(inv);
         break;
     case INVOKE_SENT:
+        invoke_ask_follower(inv); /* the answer is there when that of its owner should be */
+        invoke_ask_state(inv);
+        break;
+    case INVOKE_SILENT:
+        stay_silent(inv);
+        break;
     case INVOKE_TAKEN:
         invoke_ask_state(inv);
         break;
     case INVOKE_RUNNING:
         if (invoke_stream_is_full(inv))
-            arm(inv, ASK_AGAIN_MS); /* nothing can come: it is the client that is waited for */
+            invoke_arm(inv,
+                       ASK_AGAIN_MS); /* nothing can come: it is the client that is waited for */
         else
             invoke_ask_state(inv);
         break;
@@ -200,199 +242,37 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
 static void ask_later(struct invoke *inv)
 {
     if (inv->asks_left-- > 0)
-        arm(inv, ASK_AGAIN_MS);
+        invoke_arm(inv, ASK_AGAIN_MS);
     else
         lose(inv);
 }
 
 void invoke_on_state(struct invoke *inv, enum invoke_state state)
 {
+    bool is_untold = inv->phase == INVOKE_SENT || inv->phase == INVOKE_SILENT;
+
     if (inv->phase == INVOKE_LEAVING || inv->phase == INVOKE_SEARCH)
         return;
-    if (state == INVOKE_NEVER && inv->phase == INVOKE_SENT) {
+    if (state == INVOKE_NEVER && is_untold) {
         /* It now refuses this attempt, so a higher one may go to whoever owns the function. */
         if (faas_now_ns() < inv->search_until_ns)
             send_attempt(inv);
         else
             search_again(inv);
-    } else if (ev_is_active(&inv->timer)) {
+    } else if (ev_is_active(&inv->timer) && inv->phase != INVOKE_SILENT) {
         return; /* it spoke meanwhile */
     } else if (state == INVOKE_GOING_ON) {
-        if (inv->phase == INVOKE_SENT)
+        if (is_untold)
             inv->phase = INVOKE_TAKEN; /* TAKEN itself was lost */
         ask_later(inv);
-    } else {
+    } else if (inv->phase == INVOKE_SENT && state == INVOKE_NO_WORD) {
+        fall_silent(inv);
+    } else if (inv->phase != INVOKE_SILENT || state != INVOKE_NO_WORD) {
         wait_for_last_word(inv);
     }
 }
 
 /* ---- frames ---- */
-
-static int64_t take_words(struct invoke *inv, const struct faas_frame *frame)
-{
-    FAAS_AUTO(json_t) *doc = NULL;
-    const char *spawner, *epoch;
-    int64_t budget_ms;
-
-    if (faas_json_parse(frame->payload, frame->len, false, &doc, NULL) != FAAS_OK)
-        return -1;
-    budget_ms = json_integer_value(json_object_get(doc, "budget_ms"));
-    spawner = json_string_value(json_object_get(doc, "spawner"));
-    epoch = json_string_value(json_object_get(doc, "epoch"));
-    if (json_integer_value(json_object_get(doc, "version")) > 0)
-        inv->version = json_integer_value(json_object_get(doc, "version"));
-    if (frame->type == FAAS_FRAME_ACCEPT && spawner != NULL && epoch != NULL) {
-        (void)snprintf(inv->spawner.id, sizeof inv->spawner.id, "%s", spawner);
-        (void)snprintf(inv->spawner.epoch, sizeof inv->spawner.epoch, "%s", epoch);
-    }
-    if (budget_ms < 0 || budget_ms > 2 * (int64_t)FAAS_TIMEOUT_MS_MAX)
-        return -1;
-    return budget_ms;
-}
-
-/* A TAKEN with a try's number: that placement is given up, and the call placed again.  It may come
- * late, when the next spawner has accepted. */
-static bool tries_again(const struct invoke *inv, const struct faas_frame *frame)
-{
-    return (frame->place & 255) > inv->given_up_try && (frame->place & 255) >= inv->accepted_try;
-}
-
-static void on_taken(struct invoke *inv, const struct faas_frame *frame)
-{
-    int64_t budget_ms;
-
-    bool is_again = tries_again(inv, frame);
-
-    if ((inv->phase == INVOKE_RUNNING || inv->phase == INVOKE_LOST) && !is_again)
-        return;
-    budget_ms = take_words(inv, frame);
-    if (budget_ms < 0)
-        return; /* as if it had not come: silence is asked about */
-    inv->is_torn = is_again && inv->has_begun && !inv->is_left;
-    if (inv->is_torn)
-        return;
-    if (is_again && !begin_anew(inv, frame->place & 255))
-        return; /* likewise */
-    inv->phase = INVOKE_TAKEN;
-    arm(inv, budget_ms + SLACK_MS);
-}
-
-static void on_accept(struct invoke *inv, const struct faas_frame *frame)
-{
-    int64_t budget_ms = take_words(inv, frame);
-
-    if (budget_ms < 0)
-        return;
-    inv->accepted_try = frame->place & 255;
-    if (inv->accepted_ns == 0)
-        inv->accepted_ns = faas_now_ns();
-    inv->phase = INVOKE_RUNNING;
-    arm(inv, budget_ms + SLACK_MS);
-}
-
-void invoke_await_frames(struct invoke *inv)
-{
-    if (inv->phase == INVOKE_RUNNING &&
-        ev_timer_remaining(faas_loop_ev(inv->gw->rt->loop), &inv->timer) < FRAMES_MS / 1000.0)
-        arm(inv, FRAMES_MS);
-}
-
-/* True when the call has ended. */
-static bool on_stream(struct invoke *inv, const struct faas_frame *frame)
-{
-    switch (faas_frames_in_take(inv->in, frame, NULL)) {
-    case FAAS_FRAMES_COMPLETE:
-        return true;
-    case FAAS_FRAMES_BROKEN:
-        return true;
-    case FAAS_FRAMES_OPEN:
-        break;
-    }
-    invoke_await_frames(inv); /* a long result may outlast the budget */
-    return false;
-}
-
-/* Frames of another call cannot arrive here, those of another attempt can. */
-static bool is_ours(const struct invoke *inv, const struct faas_frame *frame)
-{
-    bool is_words = frame->type == FAAS_FRAME_TAKEN || frame->type == FAAS_FRAME_FAIL;
-
-    if (strcmp(frame->id, inv->x->id) != 0)
-        return false;
-    /* Two runs must not be mixed: what a lost owner's call sends counts no more. */
-    if (inv->losses > 0 && (inv->phase == INVOKE_SEARCH || frame->place >> 8 != inv->attempt))
-        return false;
-    if (is_words)
-        return frame->place == 0 || frame->place >> 8 == inv->attempt;
-    return (frame->place & 255) > inv->given_up_try || inv->given_up_try == 0;
-}
-
-enum outcome { GOES_ON, COMPLETE, BROKEN, FAILED, UNTAKEN, TORN };
-
-static enum outcome on_fail(const struct faas_frame *frame)
-{
-    FAAS_AUTO(json_t) *doc = NULL;
-    const char *reason;
-
-    if (faas_json_parse(frame->payload, frame->len, false, &doc, NULL) != FAAS_OK)
-        return FAILED;
-    reason = json_string_value(json_object_get(doc, "reason"));
-    return reason != NULL && strcmp(reason, "epoch") == 0 ? UNTAKEN : FAILED;
-}
-
-static enum outcome on_frame(struct invoke *inv, const struct faas_frame *frame)
-{
-    switch (frame->type) {
-    case FAAS_FRAME_TAKEN:
-        on_taken(inv, frame);
-        return inv->is_torn ? TORN : GOES_ON;
-    case FAAS_FRAME_ACCEPT:
-        on_accept(inv, frame);
-        return GOES_ON;
-    case FAAS_FRAME_FAIL:
-        return on_fail(frame);
-    default:
-        if (!on_stream(inv, frame))
-            return GOES_ON;
-        return faas_frames_in_end(inv->in) != NULL ? COMPLETE : BROKEN;
-    }
-}
-
-/* The frames of one message; *out_last is the one that decided. */
-static enum outcome take_message(struct invoke *inv, const faas_msg *msg,
-                                 struct faas_frame *out_last)
-{
-    enum outcome outcome = GOES_ON;
-    faas_err err = {0};
-    size_t pos = 0;
-    bool more, is_own = false;
-
-    while (outcome == GOES_ON) {
-        if (faas_frame_next(faas_msg_data(msg), faas_msg_len(msg), &pos, out_last, &more, &err) !=
-            FAAS_OK) {
-            FAAS_LOG(WARN, "a message is no frames", FAAS_LSTR("call", inv->x->id),
-                     FAAS_LSTR("error", err.msg));
-            break;
-        }
-        if (!more)
-            break;
-        if (!is_ours(inv, out_last))
-            continue;
-        if (out_last->type == FAAS_FRAME_CREDIT) {
-            invoke_input_credit(inv, out_last, faas_msg_reply(msg));
-            continue;
-        }
-        is_own = true;
-        outcome = on_frame(inv, out_last);
-    }
-    if (!is_own)
-        return outcome; /* its sender is told nothing */
-    if (inv->shape != GW_WHOLE)
-        invoke_stream_credit(inv, faas_msg_reply(msg));
-    else
-        faas_frames_in_credit(inv->in, faas_msg_reply(msg));
-    return outcome;
-}
 
 /* That nobody listened may be said of an attempt before, late. */
 static bool is_newest(const struct invoke *inv, const faas_msg *msg)
@@ -417,27 +297,27 @@ static void on_message(void *arg, faas_msg *take_msg)
     }
     if (inv->phase == INVOKE_LEAVING)
         return;
-    switch (take_message(inv, msg, &last)) {
-    case GOES_ON:
+    switch (invoke_take_message(inv, msg, &last)) {
+    case INVOKE_GOES_ON:
         return;
-    case COMPLETE:
+    case INVOKE_COMPLETE:
         invoke_answer_end(inv);
         break;
-    case FAILED:
+    case INVOKE_FAILED:
         if (inv->losses > 0) { /* whatever the reason: an attempt before may have run */
             lose(inv);
             return;
         }
         invoke_answer_fail(inv, &last);
         break;
-    case UNTAKEN:
+    case INVOKE_UNTAKEN:
         on_untaken(inv);
         return;
-    case TORN: /* its first part cannot be taken back */
+    case INVOKE_TORN: /* its first part cannot be taken back */
         (void)invoke_cancel(inv);
         lose(inv);
         return;
-    case BROKEN:
+    case INVOKE_BROKEN:
         (void)invoke_cancel(inv); /* its answer is not waited for */
         (void)faas_fail(
             &err, FAAS_UNAVAILABLE,
@@ -484,7 +364,7 @@ faas_code invoke_receive(struct invoke *inv, faas_err *err)
 
 static void on_death(struct invoke *inv, bool is_publisher, bool was_silent)
 {
-    if (is_publisher && inv->phase == INVOKE_TAKEN && was_silent)
+    if (is_publisher && was_silent && (inv->phase == INVOKE_TAKEN || inv->phase == INVOKE_SILENT))
         follow(inv);
     else if (is_publisher && inv->phase == INVOKE_SENT)
         invoke_ask_state(inv); /* perhaps NATS says that it never got the call */

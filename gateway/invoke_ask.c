@@ -1,5 +1,5 @@
-/* Questions about one call, to its publisher or its spawner: what became of it, and cancel it.  A
- * question may outlive its call. */
+/* Questions about one call: what became of it, and cancel it, to its publisher or its spawner; may it
+ * run again, to the publisher that would be next.  A question may outlive its call. */
 #include "invoke_internal.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@
 struct ask {
     TAILQ_ENTRY(ask) link;
     struct invoke *inv; /* NULL: the call has ended */
-    bool is_cancel;
+    enum ask_kind { ASK_STATE, ASK_CANCEL, ASK_FOLLOWER } kind;
     struct peer peer;
     char id[FAAS_UUID_TEXT];
 };
@@ -39,22 +39,36 @@ static enum invoke_state state_in(const struct ask *ask, const struct faas_rpc_r
     return strcmp(state, "done") == 0 ? INVOKE_DONE : INVOKE_GOING_ON;
 }
 
+static bool may_run_in(const struct faas_rpc_reply *reply)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    return reply->code == FAAS_OK &&
+           faas_json_parse(faas_msg_data(reply->msg), faas_msg_len(reply->msg), false, &doc,
+                           NULL) == FAAS_OK &&
+           json_is_true(json_object_get(doc, "may_run"));
+}
+
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)
 {
     FAAS_AUTO(void) *owned = arg;
     struct ask *ask = arg;
     struct invoke *inv = ask->inv;
 
-    if (ask->is_cancel && reply->code != FAAS_OK)
+    if (ask->kind == ASK_CANCEL && reply->code != FAAS_OK)
         FAAS_LOG(WARN, "a cancelled call was not confirmed", FAAS_LSTR("call", ask->id),
                  FAAS_LSTR("peer", ask->peer.id), FAAS_LSTR("code", faas_code_slug(reply->code)));
     if (inv == NULL)
         return;
     TAILQ_REMOVE(&inv->asks, ask, link);
-    if (!ask->is_cancel)
+    if (ask->kind == ASK_STATE) {
         invoke_on_state(inv, state_in(ask, reply));
-    else if (TAILQ_EMPTY(&inv->asks))
+    } else if (ask->kind == ASK_FOLLOWER) {
+        if (may_run_in(reply))
+            invoke_on_may_run(inv);
+    } else if (TAILQ_EMPTY(&inv->asks)) {
         invoke_on_cancelled(inv);
+    }
 }
 
 struct question {
@@ -62,7 +76,7 @@ struct question {
     const char *subject; /* "%s": peer's id */
     const json_t *body;
     int64_t ms;
-    bool is_cancel;
+    enum ask_kind kind;
 };
 
 /* False when it could not be sent: nothing comes of it. */
@@ -80,7 +94,7 @@ static bool send(struct invoke *inv, const struct question *q)
         return false;
     }
     ask->inv = inv;
-    ask->is_cancel = q->is_cancel;
+    ask->kind = q->kind;
     ask->peer = *q->peer;
     memcpy(ask->id, inv->x->id, sizeof ask->id);
     memcpy(ctx.id, inv->x->id, sizeof ctx.id);
@@ -91,6 +105,36 @@ static bool send(struct invoke *inv, const struct question *q)
     TAILQ_INSERT_TAIL(&inv->asks, ask, link);
     faas_rpc_call(inv->gw->rt->rpc, &req, on_reply, ask);
     return true;
+}
+
+static bool is_out(const struct invoke *inv, enum ask_kind kind)
+{
+    const struct ask *ask;
+
+    TAILQ_FOREACH (ask, &inv->asks, link)
+        if (ask->kind == kind)
+            return true;
+    return false;
+}
+
+void invoke_ask_follower(struct invoke *inv)
+{
+    const struct faas_member *next = invoke_follower(inv);
+    FAAS_AUTO(json_t) *body = json_pack(
+        "{s:i, s:s, s:s, s:I, s:I, s:I}", "v", 1, "id", inv->x->id, "function", inv->function,
+        "lost", (json_int_t)inv->losses + 1, "version", (json_int_t)inv->version, "age_ms",
+        (json_int_t)((faas_now_ns() - inv->sent_ns) / FAAS_MS_NS));
+    struct peer peer = {.id = ""};
+    const struct question q = {.peer = &peer,
+                               .subject = FAAS_SUBJ_PUBLISHER_AGAIN,
+                               .body = body,
+                               .ms = AGAIN_MS * 2,
+                               .kind = ASK_FOLLOWER};
+
+    if (next == NULL || is_out(inv, ASK_FOLLOWER))
+        return;
+    memcpy(peer.id, next->id, sizeof peer.id);
+    (void)send(inv, &q); /* if it is not sent, it is asked later */
 }
 
 void invoke_ask_state(struct invoke *inv)
@@ -106,7 +150,7 @@ void invoke_ask_state(struct invoke *inv)
                                .body = body,
                                .ms = FENCE_MS};
 
-    if (!TAILQ_EMPTY(&inv->asks))
+    if (is_out(inv, ASK_STATE))
         return; /* its answer comes */
     if (!send(inv, &q))
         invoke_on_state(inv, INVOKE_NO_WORD);
@@ -120,7 +164,7 @@ bool invoke_cancel(struct invoke *inv)
                          .subject = FAAS_SUBJ_PUBLISHER_CANCEL,
                          .body = body,
                          .ms = CANCEL_MS,
-                         .is_cancel = true};
+                         .kind = ASK_CANCEL};
     bool is_sent = inv->owner.id[0] != '\0' && send(inv, &q);
 
     if (inv->spawner.id[0] != '\0') {

@@ -1,5 +1,5 @@
 /* invoke_internal.h - one call inside the gateway, shared by invoke*.c.
- * Files     invoke.c moves a call along; invoke_owner.c chooses its publisher; invoke_open.c makes it
+ * Files     invoke.c moves a call along; invoke_frames.c reads what it is told; invoke_owner.c chooses its publisher; invoke_open.c makes it
  *           from a request; invoke_ask.c asks and cancels; invoke_answer.c turns its outcome into an
  *           HTTP answer; invoke_stream.c hands on its output as it comes; invoke_input.c sends a
  *           large argument to whoever runs it.
@@ -38,6 +38,7 @@ struct invoke {
     struct gateway *gw;
     http_exchange *x;
     char key[FAAS_UUID_TEXT + FAAS_FUNCTION_NAME_MAX + 1]; /* whose owner is looked for */
+    char *function;                                        /* as it was named */
     bool is_picked;                                        /* a version or an alias was named */
     void *envelope;
     size_t envelope_len;
@@ -45,6 +46,7 @@ struct invoke {
     enum invoke_phase {
         INVOKE_SEARCH,  /* for an owner that listens */
         INVOKE_SENT,    /* to owner; no word yet */
+        INVOKE_SILENT,  /* nor an answer: it is asked again and again until silent_until_ns */
         INVOKE_TAKEN,   /* by owner */
         INVOKE_RUNNING, /* accepted by spawner */
         INVOKE_LOST,    /* somebody died: a last word may be on its way */
@@ -64,8 +66,9 @@ struct invoke {
     faas_frames_in *in;
     ev_timer timer;
     uint64_t sent_ns, accepted_ns; /* sent_ns: the first time */
-    uint64_t search_until_ns;
-    int asks_left; /* before a silent peer's call counts as lost */
+    uint64_t search_until_ns, silent_until_ns;
+    bool may_run_again; /* says the publisher that would be next */
+    int asks_left;      /* before a silent peer's call counts as lost */
     TAILQ_HEAD(, ask) asks;
 
     int64_t input_bytes;        /* of an argument that goes in frames of its own; 0: none does */
@@ -91,16 +94,37 @@ enum invoke_state { INVOKE_NEVER, INVOKE_GOING_ON, INVOKE_DONE, INVOKE_NO_WORD }
 /* The receiver of a result; in place of the one before, which is dropped. */
 FAAS_MUST_CHECK faas_code invoke_receive(struct invoke *inv, faas_err *err);
 void invoke_on_state(struct invoke *inv, enum invoke_state state); /* the answer to a fence */
-void invoke_on_cancelled(struct invoke *inv);                      /* all cancels were answered */
+void invoke_on_may_run(struct invoke *inv);   /* the next publisher would run it again */
+void invoke_on_cancelled(struct invoke *inv); /* all cancels were answered */
 void invoke_on_client_gone(http_exchange *x);
+void invoke_arm(struct invoke *inv, int64_t ms); /* the next word is due */
+/* What came so far counts no more; false: no memory. */
+bool invoke_begin_anew(struct invoke *inv, uint32_t given_up_try);
+
+/* ---- invoke_frames.c ---- */
+enum invoke_outcome {
+    INVOKE_GOES_ON,
+    INVOKE_COMPLETE,
+    INVOKE_BROKEN,
+    INVOKE_FAILED,
+    INVOKE_UNTAKEN,
+    INVOKE_TORN
+};
+/* The frames of one message; *out_last is the one that decided. */
+enum invoke_outcome invoke_take_message(struct invoke *inv, const faas_msg *msg,
+                                        struct faas_frame *out_last);
 void invoke_await_frames(struct invoke *inv); /* they may come again */
 
 /* ---- invoke_owner.c ---- */
-const struct faas_member *invoke_next_owner(const struct invoke *inv);       /* NULL: nobody now */
+const struct faas_member *invoke_next_owner(const struct invoke *inv); /* NULL: nobody now */
+/* NULL: nobody now.  Were the owner lost: */
+const struct faas_member *invoke_follower(const struct invoke *inv);
+bool invoke_is_owner_heard(const struct invoke *inv);                        /* its heartbeats */
 FAAS_MUST_CHECK faas_code invoke_publish(struct invoke *inv, faas_err *err); /* to its owner */
 
 /* ---- invoke_ask.c ---- */
 void invoke_ask_state(struct invoke *inv);
+void invoke_ask_follower(struct invoke *inv); /* may it run again? */
 bool invoke_cancel(
     struct invoke *inv); /* false: nobody to tell, invoke_on_cancelled is not called */
 void invoke_forget_asks(struct invoke *inv);

@@ -135,7 +135,8 @@ static faas_code pack(struct invoke *inv, const struct input *input, faas_err *e
     FAAS_TRY(faas_function_ref_parse(input->name, &ref, err));
     (void)snprintf(inv->key, sizeof inv->key, "%s/%s", x->caller.tenant, ref.name);
     inv->is_picked = ref.version != 0 || ref.alias[0] != '\0';
-    meta = meta_of(inv, input->name, timeout_ms);
+    inv->function = strdup(input->name);
+    meta = inv->function != NULL ? meta_of(inv, input->name, timeout_ms) : NULL;
     if (meta == NULL)
         return faas_fail_sys(err, ENOMEM, "encode a call");
     return faas_envelope_pack(meta, input->argument, input->argument_len, &inv->envelope,
@@ -180,5 +181,6 @@ void invoke_free(struct invoke *inv)
     faas_inbox_close(inv->inbox);
     faas_frames_in_free(inv->in);
     free(inv->envelope);
+    free(inv->function);
     free(inv);
 }

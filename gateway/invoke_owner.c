@@ -22,7 +22,7 @@ static bool was_tried(const struct invoke *inv, const char *id)
  * any function. */
 static bool may_follow(const struct invoke *inv, const struct faas_member *member)
 {
-    if (inv->losses > 0 && member->level < (inv->is_picked ? FAAS_LEVEL_VERSIONS : FAAS_LEVEL_LOST))
+    if (member->level < (inv->is_picked ? FAAS_LEVEL_VERSIONS : FAAS_LEVEL_LOST))
         return false;
     for (size_t i = 0; i < inv->losses; i++) {
         if (strcmp(inv->lost_with[i], member->epoch) == 0)
@@ -31,16 +31,21 @@ static bool may_follow(const struct invoke *inv, const struct faas_member *membe
     return true;
 }
 
-/* As faas_members_owner(), without those where nobody listens. */
-static const struct faas_member *find(const struct invoke *inv, int64_t min_age_ms)
+/* As faas_members_owner(), without those where nobody listens.  lost: the epoch of one more owner that
+ * may have it; NULL: none. */
+static const struct faas_member *find(const struct invoke *inv, int64_t min_age_ms,
+                                      const char *lost)
 {
+    bool is_lost = inv->losses > 0 || lost != NULL;
     const struct faas_member *member, *best = NULL;
     uint64_t weight, best_weight = 0, now = faas_now_ns();
 
     for (size_t i = 0; (member = faas_members_at(inv->gw->rt->members, "publisher", i)) != NULL;
          i++) {
         if (!faas_member_is_usable(member) || was_tried(inv, member->id) ||
-            !may_follow(inv, member) || now < member->first_ns + (uint64_t)min_age_ms * FAAS_MS_NS)
+            (is_lost && !may_follow(inv, member)) ||
+            (lost != NULL && strcmp(lost, member->epoch) == 0) ||
+            now < member->first_ns + (uint64_t)min_age_ms * FAAS_MS_NS)
             continue;
         weight = faas_rendezvous(inv->key, member->id);
         if (best == NULL || weight > best_weight) {
@@ -53,9 +58,25 @@ static const struct faas_member *find(const struct invoke *inv, int64_t min_age_
 
 const struct faas_member *invoke_next_owner(const struct invoke *inv)
 {
-    const struct faas_member *owner = find(inv, OWNER_AGE_MS);
+    const struct faas_member *owner = find(inv, OWNER_AGE_MS, NULL);
 
-    return owner != NULL ? owner : find(inv, 0);
+    return owner != NULL ? owner : find(inv, 0, NULL);
+}
+
+const struct faas_member *invoke_follower(const struct invoke *inv)
+{
+    const struct faas_member *next = find(inv, OWNER_AGE_MS, inv->owner.epoch);
+
+    return next != NULL ? next : find(inv, 0, inv->owner.epoch);
+}
+
+bool invoke_is_owner_heard(const struct invoke *inv)
+{
+    const struct faas_member *member =
+        faas_members_find(inv->gw->rt->members, "publisher", inv->owner.id);
+
+    return member != NULL && faas_member_is_usable(member) &&
+           strcmp(member->epoch, inv->owner.epoch) == 0;
 }
 
 faas_code invoke_publish(struct invoke *inv, faas_err *err)

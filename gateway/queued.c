@@ -130,7 +130,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
     } else if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL) {
         search_again(q); /* nobody listens there */
     } else if (reply->code == FAAS_TIMEOUT) {
-        fail(q, FAAS_UNAVAILABLE,
+        fail(q, FAAS_TIMEOUT,
              "the queue did not confirm the call in time; it may be queued all the same: look at "
              "GET /v1/calls/ID of this call_id before sending it again");
     } else {
@@ -245,7 +245,7 @@ void queued_stop(struct gateway *gw)
     struct queued *q;
 
     while ((q = TAILQ_FIRST(&gw->queued)) != NULL)
-        fail(q, FAAS_UNAVAILABLE,
+        fail(q, FAAS_TIMEOUT,
              "the gateway was stopped before the queue confirmed the call; it may be queued");
 }
 

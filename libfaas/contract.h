@@ -107,6 +107,7 @@
 #define FAAS_SUBJ_PUBLISHER_CALL       "faas.publisher.i.%s.call"
 #define FAAS_SUBJ_PUBLISHER_CANCEL     "faas.publisher.i.%s.cancel"
 #define FAAS_SUBJ_PUBLISHER_FENCE      "faas.publisher.i.%s.fence"
+#define FAAS_SUBJ_PUBLISHER_AGAIN      "faas.publisher.i.%s.again"
 #define FAAS_SUBJ_PUBLISHER_EVENTS     "faas.call.%s.*.ev" /* "%s": publisher id; then the call id */
 #define FAAS_SUBJ_PUBLISHER_USE        "faas.publisher.use" /* every publisher hears it */
 #define FAAS_SUBJ_PUBLISHER_QUEUE      "faas.publisher.i.%s.queue"

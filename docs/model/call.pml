@@ -44,8 +44,9 @@ bool is_placed;       /* spawners are alike until then, so the first one gets it
 #define SENT    1
 #define TAKEN   2
 #define RUNNING 3
-#define LOST    4 /* waits for a last word */
-#define OVER    5
+#define SILENT  4 /* not a word of it: asked again and again */
+#define LOST    5 /* waits for a last word */
+#define OVER    6
 byte phase, attempt, owner_epoch, fence_answer;
 bool is_asking, has_spoken, asks_left = 1;
 bool is_following; /* the attempt it is at says Faas-Lost */
@@ -151,7 +152,7 @@ inline on_state()
 {
     is_asking = 0; fence_answer = NO_WORD;
     if
-    :: state == NEVER && phase == SENT -> phase = SEARCH
+    :: state == NEVER && (phase == SENT || phase == SILENT) -> phase = SEARCH
     :: else ->
         if
         :: has_spoken || phase == LOST || phase == RUNNING
@@ -159,6 +160,7 @@ inline on_state()
             if
             :: state == GOING_ON && asks_left -> asks_left = 0; phase = TAKEN
             :: state == GOING_ON && !asks_left -> answer(0)
+            :: state != GOING_ON && state != DONE && phase != TAKEN -> phase = SILENT
             :: else -> phase = LOST
             fi
         fi
@@ -174,10 +176,12 @@ end:
     :: atomic { phase == SEARCH && attempt < ATTEMPTS -> send_attempt(0) }
     :: atomic { phase == SEARCH && attempt < ATTEMPTS && attempt > 0 -> send_attempt(1) }
     :: atomic { phase == SEARCH -> answer(!is_following) } /* searched long enough */
-    :: atomic { phase == LOST && !is_following && attempt < ATTEMPTS && to[attempt] != 0 -> follow(0) }
-    :: atomic { phase == LOST && !is_following && attempt < ATTEMPTS && to[attempt] != 1 -> follow(1) }
+    /* From SILENT at once where the next publisher says that the function may run again; of one that
+     * may not it would only say that it is lost. */
+    :: atomic { (phase == LOST || phase == SILENT) && !is_following && attempt < ATTEMPTS && to[attempt] != 0 -> follow(0) }
+    :: atomic { (phase == LOST || phase == SILENT) && !is_following && attempt < ATTEMPTS && to[attempt] != 1 -> follow(1) }
 
-    :: atomic { (phase == SENT || phase == TAKEN) && !is_asking -> /* silence, or it died */
+    :: atomic { (phase == SENT || phase == TAKEN || phase == SILENT) && !is_asking -> /* silence, or it died */
         is_asking = 1;
         perhaps(m_fence[attempt]) }
     :: atomic { is_asking && fence_answer != NO_WORD ->
@@ -188,13 +192,13 @@ end:
         state = NEVER;
 #endif
         on_state() }
-    :: atomic { phase == TAKEN || phase == RUNNING -> phase = LOST } /* it died; its time is up */
+    :: atomic { phase == TAKEN || phase == RUNNING || phase == SILENT -> phase = LOST } /* it died; its time is up */
     :: atomic { phase == LOST -> answer(0) }
 
     :: atomic { phase < OVER && m_taken ->
         m_taken = 0;
         if
-        :: phase == SENT || phase == TAKEN -> phase = TAKEN; has_spoken = is_asking
+        :: phase == SENT || phase == TAKEN || phase == SILENT -> phase = TAKEN; has_spoken = is_asking
         :: else
         fi }
     :: atomic { phase < OVER && m_frame_accept ->
@@ -206,7 +210,7 @@ end:
     :: atomic { phase < OVER && m_untaken ->
         m_untaken = 0;
         if
-        :: phase == SENT || phase == LOST ->
+        :: phase == SENT || phase == SILENT || phase == LOST ->
             phase = SEARCH; is_asking = 0; has_spoken = 0; fence_answer = NO_WORD
         :: else
         fi }

@@ -54,6 +54,8 @@ static void settle_questions(faas_feed *feed)
             fresh = question.sent_ns;
     }
     feed->waiting_count = kept;
+    if (atomic_load(&feed->begun_ns) == 0)
+        atomic_store(&feed->begun_ns, fresh);
     atomic_store(&feed->fresh_ns, fresh);
     if (applied >= feed->wanted)
         feed->behind_ns = 0;
@@ -346,4 +348,11 @@ int64_t faas_feed_age_ms(const faas_feed *feed)
     if (fresh == 0)
         return INT64_MAX;
     return now > fresh ? (int64_t)((now - fresh) / FAAS_MS_NS) : 0;
+}
+
+uint64_t faas_feed_begun_ns(const faas_feed *feed)
+{
+    uint64_t begun = atomic_load(&feed->begun_ns);
+
+    return begun != 0 ? begun : UINT64_MAX;
 }

@@ -46,5 +46,8 @@ FAAS_MUST_CHECK faas_code faas_feed_start(const struct faas_feed_conf *conf, faa
 void faas_feed_stop(faas_feed *feed);
 uint64_t faas_feed_applied(const faas_feed *feed);
 int64_t faas_feed_age_ms(const faas_feed *feed); /* INT64_MAX before the first answer was applied */
+/* Sending of the first question whose answer was applied: from then on every change is heard of.
+ * UINT64_MAX before that. */
+uint64_t faas_feed_begun_ns(const faas_feed *feed);
 
 #endif

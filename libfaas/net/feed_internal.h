@@ -45,6 +45,7 @@ struct faas_feed {
     bool is_answered; /* the leader has answered once */
     _Atomic uint64_t applied;
     _Atomic uint64_t fresh_ns; /* sending of the last question whose answer is applied; 0: none */
+    _Atomic uint64_t begun_ns; /* ... of the first such one */
     uint64_t wanted;           /* the newest sequence known to exist */
     uint64_t behind_ns;        /* since when wanted is not applied; 0: it is */
     struct faas_feed_question waiting[FAAS_FEED_QUESTIONS];

@@ -102,13 +102,6 @@ static void do_read(struct live *call)
 
 /* ---- SEEKING ---- */
 
-/* Runs that were lost allow one more.  A queued call's are counted by job_policy.c. */
-static bool may_run_after(const struct live *call, int64_t lost)
-{
-    return call->job == NULL && call->rec != NULL && call->rec->retry.is_idempotent &&
-           call->rec->retry.on_lost && lost < call->rec->retry.attempts;
-}
-
 /* call->err keeps what the last spawner said when none is able. */
 static void explain(struct live *call, enum place_verdict why)
 {
@@ -180,10 +173,15 @@ static uint64_t grace_ms(const struct live *call, enum place_verdict why)
     return why == PLACE_ALL_BUSY && (call->lost > 0 || room_is_owed(call)) ? OWED_MS : 0;
 }
 
-/* The version that an owner before may have run is named, or is the only one there ever was. */
-static bool is_version_sure(const struct live *call)
+/* Of another version than the one that an owner before may have run nothing is known. */
+static bool may_follow(struct live *call)
 {
-    return call->ref.version > 0 || (call->ref.alias[0] == '\0' && call->rec->version == 1);
+    const struct again_loss loss = {.rec = call->rec,
+                                    .ref = &call->ref,
+                                    .lost = call->lost,
+                                    .sent_ns = again_sent_ns(call->taken_ns, call->age_ms)};
+
+    return again_may_run(call->pub, &loss);
 }
 
 /* Once for each call, when its function is known. */
@@ -192,8 +190,7 @@ static faas_code check(struct live *call)
     if (call->is_checked)
         return FAAS_OK;
     call->is_checked = true;
-    /* Of another version than the one that may have run nothing is known. */
-    if (call->lost > 0 && (!is_version_sure(call) || !may_run_after(call, call->lost)))
+    if (call->lost > 0 && !may_follow(call))
         return faas_fail(&call->err, FAAS_LOST, "it may have run, and may not run again");
     if (call->input_bytes > 0)
         return record_check_input(call->rec, call->input_bytes, &call->err);
@@ -327,9 +324,11 @@ static void do_kill(struct live *call)
 
 /* ---- running again ---- */
 
+/* A queued call's runs are counted by job_policy.c. */
 bool drive_may_run_again(const struct live *call)
 {
-    return may_run_after(call, call->lost + 1);
+    return call->job == NULL && call->rec != NULL &&
+           job_retry_allows_loss(&call->rec->retry, call->lost + 1);
 }
 
 void drive_died(struct live *call)

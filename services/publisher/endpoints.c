@@ -38,10 +38,7 @@ static faas_code fill_from_meta(struct live *call, const struct faas_envelope *e
         return faas_fail(err, FAAS_INVALID, "kind: this platform knows \"exec\" and \"input\"");
     call->input_bytes = strcmp(meta.kind, FAAS_KIND_INPUT) == 0 ? meta.input_bytes : 0;
     FAAS_TRY(faas_function_ref_parse(meta.function, &call->ref, err));
-    if (call->lost_version > 0) { /* the same, whatever the name means by now */
-        call->ref.version = call->lost_version;
-        call->ref.alias[0] = '\0';
-    }
+    again_name_version(&call->ref, call->lost_version);
     snprintf(call->gateway, sizeof call->gateway, "%s", meta.gateway);
     snprintf(call->history.client_call_id, sizeof call->history.client_call_id, "%s",
              meta.client_call_id);
@@ -471,6 +468,11 @@ const struct faas_endpoint publisher_endpoints[] = {
      .subject = FAAS_SUBJ_PUBLISHER_FENCE,
      .body_max = FAAS_CONTROL_BODY_MAX,
      .on_message = on_fence,
+     .lane = FAAS_CONTROL},
+    {.name = "again",
+     .subject = FAAS_SUBJ_PUBLISHER_AGAIN,
+     .body_max = FAAS_CONTROL_BODY_MAX,
+     .on_message = again_take,
      .lane = FAAS_CONTROL},
     {.name = "events",
      .subject = FAAS_SUBJ_PUBLISHER_EVENTS,

@@ -67,6 +67,11 @@ static struct job_verdict ran(const struct job_retry *retry, const struct job_fa
         .pause_ms = pause_ms(retry->backoff_ms, JOB_PAUSE_MAX_MS, facts->runs, facts->chance)};
 }
 
+bool job_retry_allows_loss(const struct job_retry *retry, int64_t lost)
+{
+    return retry->is_idempotent && retry->on_lost && lost < retry->attempts;
+}
+
 struct job_verdict job_decide(const struct job_retry *retry, const struct job_facts *facts)
 {
     switch (kind_of(facts)) {

@@ -44,6 +44,8 @@ struct job_verdict {
     bool has_run;     /* the run counts */
     int64_t pause_ms; /* before the next try */
 };
+/* So many runs of which no outcome is known allow one more. */
+bool job_retry_allows_loss(const struct job_retry *retry, int64_t lost);
 struct job_verdict job_decide(const struct job_retry *retry, const struct job_facts *facts);
 
 #endif

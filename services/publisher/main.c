@@ -101,6 +101,7 @@ static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, fa
     FAAS_TRY(series_new((size_t)pub->conf.metrics_functions, &pub->series, err));
     FAAS_TRY(resolve_start(&pub->resolve, &conf, err));
     book_init(&pub->book);
+    TAILQ_INIT(&pub->agains);
     usage_init(&pub->usage);
     faas_fair_init(&pub->fair, (size_t)pub->conf.queue_max, (size_t)pub->conf.queue_tenant_max);
     pub->repeat_tokens = REPEAT_TOKENS_MAX / 4;
@@ -317,6 +318,7 @@ static void stop(void *state)
 
         pub->is_draining = false;
         jobs_stop(&jobs);
+        again_stop(pub);
         while ((page = TAILQ_FIRST(&pub->book.live)) != NULL)
             finish_free((struct live *)page);
         ev_timer_stop(ev, &pub->tick);

@@ -1,7 +1,7 @@
 /* publisher.h - the state of this program; DESIGN.md section 4 gives the rules.
  * Files     endpoints.c and events.c read the wire; drive.c moves a call along call.h's table as
  *           far as a spawner's acceptance; room.c says whether there is room for it, and keeps the queue;
- *           finish.c ends calls; ask.c asks spawners; unheard.c learns of placements that nobody
+ *           again.c says whether a lost call may run again; finish.c ends calls; ask.c asks spawners; unheard.c learns of placements that nobody
  *           heard; wire.c writes to the wire; resolve.c, place.c, usage.c, fair.c, book.c decide
  *           and remember.  jobs.h: queued calls.
  * Threads   everything belongs to the loop thread, from attaching (main.c) to stop.
@@ -71,13 +71,14 @@ struct publisher {
     struct standings standings;
     struct tally by_function, waiting_by_function;
     struct place_ledger ledger;
-    struct jobs *jobs;         /* queued calls */
-    struct place_fleet fleet;  /* for one choice */
-    struct room_places places; /* at the last choice */
-    size_t hungry;             /* calls in the queue that wait for a place */
-    size_t bytes_held;         /* of messages of calls that are not accepted yet */
-    ev_timer tick;             /* 100 ms: was this process late? */
-    ev_timer pump;             /* while calls wait: is there room? */
+    struct jobs *jobs;          /* queued calls */
+    TAILQ_HEAD(, again) agains; /* questions whose function is looked up */
+    struct place_fleet fleet;   /* for one choice */
+    struct room_places places;  /* at the last choice */
+    size_t hungry;              /* calls in the queue that wait for a place */
+    size_t bytes_held;          /* of messages of calls that are not accepted yet */
+    ev_timer tick;              /* 100 ms: was this process late? */
+    ev_timer pump;              /* while calls wait: is there room? */
     bool is_pump_posted, is_draining;
     uint64_t tick_due_ns, attached_ns;
     int repeat_tokens;
@@ -162,6 +163,21 @@ void drive_timers_init(struct live *call);
 void drive_release_message(struct live *call);
 struct resolve_want drive_want(const struct live *call); /* borrows from it */
 int64_t drive_timeout_ms(const struct live *call); /* the function's, shortened by the caller */
+
+/* ---- again.c ---- */
+struct again_loss {
+    const struct record *rec;
+    const struct faas_function_ref *ref; /* as the call named it */
+    int64_t lost;                        /* runs there may have been */
+    uint64_t sent_ns;                    /* the call, for the first time */
+};
+bool again_may_run(struct publisher *pub, const struct again_loss *loss);
+/* The same version, whatever the name means by now; 0: it is not known which. */
+void again_name_version(struct faas_function_ref *ref, int64_t version);
+/* When that was, by our clock, of what came then. */
+uint64_t again_sent_ns(uint64_t came_ns, int64_t age_ms);
+void again_take(void *state, faas_msg *take_msg); /* a faas_endpoint's on_message */
+void again_stop(struct publisher *pub);           /* nobody is answered any more */
 
 /* ---- room.c ---- */
 bool room_is_capped(struct live *call); /* call->err says by what */

@@ -80,7 +80,7 @@ static void note_heard(struct resolve *res, const char *key, uint64_t seq)
 {
     uint64_t hash = hash_of(key);
 
-    res->heard[hash % RESOLVE_HEARD] = (struct resolve_heard){hash, seq};
+    res->heard[hash % RESOLVE_HEARD] = (struct resolve_heard){hash, seq, faas_now_ns()};
 }
 
 /* Its change was answered because this process had heard of it: no replica may take it back. */
@@ -475,6 +475,15 @@ void resolve_cancel(struct resolve_wait *wait)
         return;
     TAILQ_REMOVE(&wait->read->waits, wait, link);
     wait->read = NULL;
+}
+
+bool resolve_is_steady(struct resolve *res, const char *tenant, const char *name, uint64_t since_ns)
+{
+    char key[RECORD_KEY_MAX];
+
+    record_key(tenant, name, key);
+    return is_fresh(res) && faas_feed_begun_ns(res->feed) < since_ns &&
+           res->heard[hash_of(key) % RESOLVE_HEARD].at_ns < since_ns; /* of another key, too */
 }
 
 void resolve_was_late(struct resolve *res)

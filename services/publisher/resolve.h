@@ -48,7 +48,7 @@ struct resolve {
     void *arg;
     bool is_late; /* this process ran late since the feed was last fresh */
     struct resolve_heard {
-        uint64_t key, seq;
+        uint64_t key, seq, at_ns;
     } heard[RESOLVE_HEARD]; /* newest changes by hash of their key; one may displace another */
 };
 struct resolve_conf {
@@ -67,6 +67,10 @@ struct record *resolve_now(struct resolve *res, const struct resolve_want *want)
  * read. */
 void resolve_ask(struct resolve *res, const struct resolve_want *want, struct resolve_wait *wait);
 void resolve_cancel(struct resolve_wait *wait); /* nothing happens when it does not wait */
+/* Nothing of that function has changed since then, as far as the feed tells; false also where it does
+ * not tell. */
+bool resolve_is_steady(struct resolve *res, const char *tenant, const char *name,
+                       uint64_t since_ns);
 void resolve_was_late(struct resolve *res);
 int64_t resolve_age_ms(const struct resolve *res); /* of the feed; INT64_MAX before its first */
 uint64_t resolve_applied(const struct resolve *res);

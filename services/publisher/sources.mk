@@ -1,4 +1,4 @@
-PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c events.c drive.c finish.c ask.c unheard.c wire.c \
+PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c events.c drive.c again.c finish.c ask.c unheard.c wire.c \
 	resolve.c record.c alias.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c series.c \
 	history.c history_send.c history_text.c spool.c spool_file.c jobs.c job.c job_lines.c job_policy.c \
 	job_store.c job_take.c job_run.c job_end.c job_scan.c job_ask.c job_send.c \

@@ -37,6 +37,12 @@ static int close_gate(void **state)
     return 0;
 }
 
+static int close_and_calm(void **state)
+{
+    reply_done(&reply);
+    return close_gate(state);
+}
+
 static int calm(void **state)
 {
     (void)state;
@@ -117,6 +123,44 @@ static void a_call_that_may_have_begun_is_left_to_the_next_owner(void **state)
     assert_int_equal(gate.publishers[1].lost, 1);
     assert_int_equal(gate.publishers[1].version, 0); /* nobody had said */
     assert_int_equal(gate.publishers[0].version, -1);
+}
+
+/* It stood still for a moment, or had no connection: the first questions stay unanswered. */
+static void a_silent_owner_is_asked_until_it_answers(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_SILENT;
+    gate.publishers[0].fence = "never";
+    gate.publishers[0].fences_unanswered = 4;
+    gate_call(&gate, NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_in_range(gate.publishers[0].fences, 5, 99);
+    for (int i = 0; i < 2; i++)
+        assert_in_range(gate.publishers[i].lost, 0, 0);
+}
+
+static void a_call_that_may_run_again_does_not_wait_for_an_owner_that_is_gone(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_LEAVES;
+    gate.publishers[1].may_run = true;
+    gate_call(&gate, NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[1].lost, 1);
+    assert_in_range(gate.publishers[1].agains, 1, 99);
+    assert_in_range(gate.publishers[0].fences, 1, 5);
+}
+
+/* The same, and nobody says that it may: the last word is waited for. */
+static void any_other_call_waits_for_the_last_word(void **state)
+{
+    (void)state;
+    gate.publishers[0].mood = MOOD_LEAVES;
+    gate_call(&gate, NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(gate.publishers[1].lost, 1);
+    assert_in_range(gate.publishers[1].agains, 2, 99);
+    assert_in_range(gate.publishers[0].fences, 6, 99);
 }
 
 /* Also when it says that nothing was started: an earlier one may have. */
@@ -231,11 +275,20 @@ int main(void)
         test(what_the_next_owner_does_not_run_is_lost),
         test(silence_everywhere_is_lost_and_each_owner_was_asked_once),
         test(a_taken_call_whose_owner_forgot_it_is_lost),
+        test(a_silent_owner_is_asked_until_it_answers),
+    };
+    const struct CMUnitTest gone[] = {
+        cmocka_unit_test_setup_teardown(
+            a_call_that_may_run_again_does_not_wait_for_an_owner_that_is_gone, open_calls,
+            close_and_calm),
+        cmocka_unit_test_setup_teardown(any_other_call_waits_for_the_last_word, open_calls,
+                                        close_and_calm),
     };
     const struct CMUnitTest deaf[] = {test(nobody_listens_so_the_next_owner_gets_it)};
     const struct CMUnitTest older[] = {test(an_older_publisher_is_not_asked_for_a_version)};
     int failed = cmocka_run_group_tests_name("calls", calls, open_calls, close_gate);
 
+    failed += cmocka_run_group_tests_name("gone", gone, NULL, NULL);
     failed += cmocka_run_group_tests_name("older", older, open_empty, close_gate);
     return failed + cmocka_run_group_tests_name("deaf", deaf, open_first_deaf, close_gate);
 }

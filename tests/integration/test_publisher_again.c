@@ -2,6 +2,7 @@
  * and nats-server, spawners as the test tells them (tests/support/stage.h). */
 #include <string.h>
 
+#include "base/clock.h"
 #include "contract.h"
 #include "tests/support/steps.h"
 #include "tests/unit/unit.h"
@@ -196,6 +197,65 @@ static void what_a_dead_publisher_had_runs_again_where_it_may(void **state)
     assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
 }
 
+struct question {
+    const char *function, *id;
+    int64_t lost, version;
+};
+
+/* 1: it may, 0: it may not, -1: neither is said. */
+static int may_run(const struct question *q)
+{
+    struct faas_ctx ctx = {.tenant = STAGE_TENANT, .deadline_ns = faas_deadline_in_ms(5000)};
+    FAAS_AUTO(json_t) *body = json_pack(
+        "{s:i, s:s, s:s, s:I, s:I, s:i}", "v", 1, "id",
+        q->id != NULL ? q->id : "0190a000-0000-7000-8000-00000000000a", "function", q->function,
+        "lost", (json_int_t)q->lost, "version", (json_int_t)q->version, "age_ms", 900);
+    FAAS_AUTO(char) *text = json_dumps(body, 0);
+    FAAS_AUTO(faas_msg) *reply = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct faas_rpc_request req = {
+        .subject = "faas.publisher.i.p1.again", .ctx = &ctx, .lane = FAAS_CONTROL, .data = text};
+    const json_t *may;
+
+    assert_non_null(text);
+    req.len = strlen(text);
+    if (faas_rpc_wait(stage.gateway.rpc, &req, &reply, NULL) != FAAS_OK)
+        return -1;
+    doc = json_loadb(faas_msg_data(reply), faas_msg_len(reply), 0, NULL);
+    may = json_object_get(doc, "may_run");
+    return json_is_boolean(may) ? json_is_true(may) : -1;
+}
+
+static bool may_run_now(void *arg)
+{
+    return may_run(arg) == 1;
+}
+
+static void a_gateway_is_told_whether_a_call_may_run_again(void **state)
+{
+    static const char changed_twice[] =
+        "\"retry\":{\"idempotent\":true,\"attempts\":2,\"on\":[\"lost\"]},";
+    struct question changed = {.function = "changed", .lost = 1};
+
+    (void)state;
+    stage_function(&stage, "twice", 1, changed_twice);
+    stage_function(&stage, "changed", 2, changed_twice);
+    assert_int_equal(may_run(&(struct question){.function = "twice", .lost = 1}), 1);
+    assert_int_equal(may_run(&(struct question){.function = "twice", .lost = 2}), 0);
+    assert_int_equal(may_run(&(struct question){.function = "plain", .lost = 1}), 0);
+    assert_int_equal(may_run(&(struct question){.function = "changed", .lost = 1, .version = 2}),
+                     1);
+    assert_int_equal(may_run(&(struct question){.function = "nobody", .lost = 1}), -1);
+    assert_int_equal(may_run(&(struct question){.function = "no name", .lost = 1}), -1);
+    assert_int_equal(may_run(&(struct question){.function = "twice", .lost = 0}), -1);
+    assert_int_equal(may_run(&(struct question){.function = "twice", .lost = 1, .id = "none"}), -1);
+    /* which version may have run is known once the function has been as it is for a while */
+    assert_int_equal(may_run(&changed), 0);
+    wait_until(may_run_now, &changed, 60000, "the function did not change of late");
+    stage_function(&stage, "changed", 3, changed_twice);
+    assert_int_equal(may_run(&changed), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +264,7 @@ int main(void)
         cmocka_unit_test_teardown(a_call_whose_run_was_lost_waits_for_a_place, clear),
         cmocka_unit_test_teardown(a_loss_of_a_call_that_nobody_knows_is_not_taken, clear),
         cmocka_unit_test_teardown(what_a_dead_publisher_had_runs_again_where_it_may, clear),
+        cmocka_unit_test_teardown(a_gateway_is_told_whether_a_call_may_run_again, clear),
     };
 
     return cmocka_run_group_tests(tests, open_one, close_stage);

@@ -309,7 +309,9 @@ static void act(struct puppet *p, const char *id, uint32_t attempt)
         say_fail(p, id, (attempt - 1) * 256);
     if (p->mood == MOOD_FOREIGN)
         say_foreign(p, id, attempt * 256);
-    if (p->mood == MOOD_SILENT || p->mood == MOOD_FOREIGN)
+    if (p->mood == MOOD_LEAVES)
+        faas_members_stop(FAAS_STEAL(p->members));
+    if (p->mood == MOOD_SILENT || p->mood == MOOD_FOREIGN || p->mood == MOOD_LEAVES)
         return;
     say_taken(p, id, attempt * 256);
     if (p->mood == MOOD_FAILS)
@@ -344,8 +346,7 @@ static void on_fence(void *arg, faas_msg *take_msg)
 {
     struct puppet *p = arg;
 
-    atomic_fetch_add(&p->fences, 1);
-    if (p->fence == NULL) {
+    if (atomic_fetch_add(&p->fences, 1) < p->fences_unanswered || p->fence == NULL) {
         faas_msg_free(take_msg);
         return;
     }
@@ -366,7 +367,22 @@ static void on_cancel(void *arg, faas_msg *take_msg)
     answer_state(p->process.rpc, take_msg, "cancelled", NULL);
 }
 
+static void on_again(void *arg, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    struct puppet *p = arg;
+    FAAS_AUTO(json_t) *doc = json_pack("{s:i, s:b}", "v", 1, "may_run", p->may_run);
+
+    atomic_fetch_add(&p->agains, 1);
+    faas_rpc_answer_json(p->process.rpc, msg, doc);
+}
+
 static const struct faas_endpoint publisher_endpoints[] = {
+    {.name = "again",
+     .subject = FAAS_SUBJ_PUBLISHER_AGAIN,
+     .body_max = 1024,
+     .on_message = on_again,
+     .lane = FAAS_CONTROL},
     {.name = "fence",
      .subject = FAAS_SUBJ_PUBLISHER_FENCE,
      .body_max = 1024,
@@ -398,8 +414,8 @@ static void leave(void *arg)
     struct puppet *p = arg;
 
     forget_result(p);
-    faas_members_stop(p->members);
-    p->members = NULL;
+    if (p->members != NULL)
+        faas_members_stop(FAAS_STEAL(p->members));
 }
 
 void gate_join(struct gate *gate, int which, bool is_deaf)
@@ -434,8 +450,9 @@ static void calm_one(void *arg)
     p->result_len = 5;
     p->code = "ok";
     p->lose = 0;
-    p->is_tampering = false;
-    p->calls = p->fences = p->cancels = p->attempt = 0;
+    p->is_tampering = p->may_run = false;
+    p->fences_unanswered = 0;
+    p->calls = p->fences = p->cancels = p->attempt = p->agains = p->lost = 0;
 }
 
 void gate_calm(struct gate *gate)

@@ -29,6 +29,7 @@ enum mood {
     MOOD_STALE,   /* as MOOD_RUNS, after a FAIL of the attempt before */
     MOOD_AGAIN,   /* as MOOD_ACCEPTS, then that placement is given up; the next one runs */
     MOOD_FOREIGN, /* FAIL with reason "epoch": meant for the process before */
+    MOOD_LEAVES,  /* as MOOD_SILENT, and its heartbeats end */
 };
 
 struct gate;
@@ -40,8 +41,10 @@ struct puppet { /* a publisher; it sends frames as its spawner would */
     enum mood mood, later; /* later: from its answer "never" on */
     const char *fence;     /* its answer; NULL: none */
     const char *epoch;     /* in it; NULL: none */
+    int fences_unanswered; /* so many first */
+    bool may_run;          /* its answer to whether a call may run again */
     bool is_deaf;          /* beats, but nobody listens to its calls */
-    _Atomic int calls, fences, cancels, attempt;
+    _Atomic int calls, fences, cancels, attempt, agains;
     _Atomic int lost, version; /* owners of its newest call that died, and which version, as the
                                   call said */
     /* The result: so many bytes of a pattern, outcome code, what to spoil. */
