@@ -1,7 +1,7 @@
 /* members_island.c - leaving a NATS server that is cut off from the others.
  * Sign      such a server answers its own clients, so its connections look sound; but of the members
  *           that were heard lately most fall silent at once, those of the other servers.  Whoever is
- *           with the greater part stays; where the parts are equal, all do.
+ *           with the greater part stays; where the parts are equal, with the first member of all.
  * Lanes     beats are heard on CONTROL.  That DATA is on the same side is told by our own beats,
  *           which are listened to there, too.
  * Looks     are counted, not time: a process that was held up finds what came meanwhile first.
@@ -20,11 +20,13 @@
 struct census {
     size_t fresh, silent; /* others, by their beats */
     bool is_own_fresh;
+    bool is_first_silent; /* of all members, in the order of their names */
 };
 
 static struct census count(const faas_members *members, uint64_t now)
 {
     struct census census = {0};
+    bool has_first = false;
 
     for (size_t i = 0; i < members->count; i++) {
         const struct faas_member_record *record = members->list[i];
@@ -36,8 +38,21 @@ static struct census count(const faas_members *members, uint64_t now)
             census.fresh++;
         else if (!record->pub.has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS)
             census.silent++;
+        else
+            continue; /* gone for good */
+        if (!has_first)
+            census.is_first_silent = census.silent > 0;
+        has_first = true;
     }
     return census;
+}
+
+static bool is_island_with(const struct census *census)
+{
+    size_t heard = census->fresh + 1;
+
+    return census->silent >= SILENT_MIN &&
+           (census->silent > heard || (census->silent == heard && census->is_first_silent));
 }
 
 static void leave(faas_members *members, enum faas_lane lane, const struct census *census)
@@ -59,7 +74,7 @@ void faas_members_look_for_island(faas_members *members)
         members->back_ns > settled_ns)
         return;
     census = count(members, now);
-    is_island = census.silent >= SILENT_MIN && census.silent > census.fresh + 1;
+    is_island = is_island_with(&census);
     is_apart = !is_island && census.is_own_fresh && faas_bus_lane_is_up(bus, FAAS_DATA) &&
                members->data_back_ns < settled_ns && members->data_heard_ns < settled_ns;
     members->island_looks = is_island ? members->island_looks + 1 : 0;

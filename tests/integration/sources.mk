@@ -11,6 +11,7 @@ $(eval $(call integration,permissions))
 $(eval $(call integration,bus,tests/support/cert.c))
 $(eval $(call integration,bus_tls,tests/support/cert.c))
 $(eval $(call integration,failover))
+$(eval $(call integration,island,))
 $(eval $(call integration,members,tests/support/program.c))
 $(eval $(call integration,service,tests/support/program.c))
 # Programs for tests only: built for them, not shipped with the others.
