@@ -16,6 +16,7 @@
 #define SEARCH_MS    3000 /* for a publisher that listens */
 #define SEARCH_GAP_S 0.05
 #define STORE_MS     17000 /* a publisher gives its write 15 s */
+#define AGAIN_MS     2000  /* of silence, before it is sent again: it or its answer may be lost */
 
 struct queued {
     TAILQ_ENTRY(queued) link;
@@ -24,7 +25,8 @@ struct queued {
     struct invoke *inv; /* envelope and key; never sent as a call */
     char owner[40], epoch[33];
     uint32_t attempt;
-    uint64_t search_until_ns;
+    uint64_t search_until_ns, store_until_ns;
+    bool may_be_there; /* its owner may have it: nobody else is asked while that one lives */
     ev_timer again;
     struct try *try; /* the request under way; NULL: none that counts */
 };
@@ -94,6 +96,14 @@ static void accept(struct queued *q)
     end(q);
 }
 
+static void publish(struct queued *q);
+
+static void sleep_a_moment(struct queued *q)
+{
+    ev_timer_set(&q->again, SEARCH_GAP_S, 0.0);
+    ev_timer_start(faas_loop_ev(q->gw->rt->loop), &q->again);
+}
+
 static void search_again(struct queued *q)
 {
     if (faas_now_ns() >= q->search_until_ns || q->gw->is_stopped) {
@@ -101,15 +111,31 @@ static void search_again(struct queued *q)
              "no publisher can be reached at the moment; the call was not queued, try again");
         return;
     }
-    ev_timer_set(&q->again, SEARCH_GAP_S, 0.0);
-    ev_timer_start(faas_loop_ev(q->gw->rt->loop), &q->again);
+    sleep_a_moment(q);
+}
+
+/* No answer, or nobody listens at the moment, and it may have been heard before. */
+static void publish_again(struct queued *q, bool is_at_once)
+{
+    q->may_be_there = true;
+    if (faas_now_ns() >= q->store_until_ns)
+        fail(q, FAAS_TIMEOUT,
+             "the queue did not confirm the call in time; it may be queued all the same: look at "
+             "GET /v1/calls/ID of this call_id before sending it again");
+    else if (is_at_once)
+        publish(q);
+    else
+        sleep_a_moment(q);
 }
 
 static void on_again(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev;
     (void)events;
-    send(timer->data);
+    if (((struct queued *)timer->data)->may_be_there)
+        publish(timer->data);
+    else
+        send(timer->data);
 }
 
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)
@@ -128,11 +154,12 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
         else
             wait_for_result(q);
     } else if (reply->code == FAAS_UNAVAILABLE && reply->msg == NULL) {
-        search_again(q); /* nobody listens there */
+        if (q->may_be_there)
+            publish_again(q, false);
+        else
+            search_again(q); /* nobody listens there */
     } else if (reply->code == FAAS_TIMEOUT) {
-        fail(q, FAAS_TIMEOUT,
-             "the queue did not confirm the call in time; it may be queued all the same: look at "
-             "GET /v1/calls/ID of this call_id before sending it again");
+        publish_again(q, true);
     } else {
         problem_from_err(q->x, reply->err, "publisher");
         end(q);
@@ -159,7 +186,9 @@ static void publish(struct queued *q)
     }
     q->try->queued = q;
     forward_fill_ctx(&ctx, q->x);
-    ctx.deadline_ns = faas_deadline_in_ms(STORE_MS);
+    ctx.deadline_ns = faas_deadline_in_ms(AGAIN_MS);
+    if (ctx.deadline_ns > q->store_until_ns)
+        ctx.deadline_ns = q->store_until_ns;
     (void)snprintf(attempt, sizeof attempt, "%" PRIu32, ++q->attempt);
     faas_rpc_call(q->gw->rt->rpc, &req, on_reply, q->try);
 }
@@ -179,6 +208,7 @@ static void send(struct queued *q)
     }
     (void)snprintf(q->owner, sizeof q->owner, "%s", owner->id);
     (void)snprintf(q->epoch, sizeof q->epoch, "%s", owner->epoch);
+    q->store_until_ns = faas_deadline_in_ms(STORE_MS);
     publish(q);
 }
 
@@ -192,11 +222,13 @@ void queued_on_member(struct gateway *gw, const struct faas_member *member,
         return;
     for (q = TAILQ_FIRST(&gw->queued); q != NULL; q = next) {
         next = TAILQ_NEXT(q, link);
-        if (q->try == NULL || strcmp(q->owner, member->id) != 0 ||
+        if ((q->try == NULL && !q->may_be_there) || strcmp(q->owner, member->id) != 0 ||
             (change == FAAS_MEMBER_RESTARTED && strcmp(q->epoch, member->epoch) == 0))
             continue;
-        q->try->queued = NULL;
-        q->try = NULL;
+        if (q->try != NULL)
+            FAAS_STEAL(q->try)->queued = NULL;
+        ev_timer_stop(faas_loop_ev(gw->rt->loop), &q->again);
+        q->may_be_there = false;
         q->search_until_ns = faas_deadline_in_ms(SEARCH_MS);
         search_again(q);
     }

@@ -249,8 +249,7 @@ static void on_marked(void *arg, faas_code code, const struct faas_stream_msg *m
         job_submit(job, true);
         return;
     }
-    faas_rpc_answer_err(job->jobs->pub->rt->rpc, job->asker, err);
-    job_free(job);
+    job_refuse(job, err);
 }
 
 static void mark(struct job *job, const struct faas_envelope *env, uint64_t seq)
@@ -266,8 +265,7 @@ static void mark(struct job *job, const struct faas_envelope *env, uint64_t seq)
     if (doc == NULL || json_object_set_new(doc, "redriven_as", json_string(job->state.id)) != 0 ||
         faas_envelope_pack(doc, env->bytes, env->len, &bytes, &put.len, &err) != FAAS_OK) {
         (void)faas_fail_sys(&err, ENOMEM, "redrive a dead letter");
-        faas_rpc_answer_err(job->jobs->pub->rt->rpc, job->asker, &err);
-        job_free(job);
+        job_refuse(job, &err);
         return;
     }
     put.data = bytes;
@@ -324,7 +322,7 @@ static void on_letter(void *arg, faas_code code, const struct faas_stream_msg *m
     if (job == NULL) {
         refuse(ask, &why);
     } else {
-        job->asker = FAAS_STEAL(ask->msg);
+        job_add_asker(job, FAAS_STEAL(ask->msg));
         ask_free(ask);
         mark(job, &env, msg->seq);
     }

@@ -10,12 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-static void refuse(struct job *job, const faas_err *err)
-{
-    faas_rpc_answer_err(job->jobs->pub->rt->rpc, job->asker, err);
-    job_free(job);
-}
-
 static void *value_of(const struct job *job, const char *state, size_t *out_len)
 {
     char hash[FAAS_HASH_TEXT];
@@ -47,7 +41,7 @@ static void answer_repeat(struct job *job, const char *id)
 {
     FAAS_AUTO(json_t) *doc = json_pack("{s:s, s:b}", "call_id", id, "repeat", 1);
 
-    faas_rpc_answer_json(job->jobs->pub->rt->rpc, job->asker, doc);
+    job_answer_askers(job, doc);
     job_free(job);
 }
 
@@ -61,16 +55,16 @@ static void take_claim(struct job *job, const json_t *doc)
     faas_hash_text(job->arg, job->arg_len, hash);
     if (!faas_uuid_is(id)) {
         (void)faas_fail(&err, FAAS_INTERNAL, "internal error");
-        refuse(job, &err);
+        job_refuse(job, &err);
     } else if (strcmp(job_text(doc, "argument"), hash) != 0) {
         (void)faas_fail(&err, FAAS_UNPROCESSABLE,
                         "Idempotency-Key: it was used for this function with another argument, as "
                         "call %s; take a new key",
                         id);
-        refuse(job, &err);
-    } else if (strcmp(job_text(doc, "state"), "new") != 0 || jobs_find(job->jobs, id) != NULL) {
+        job_refuse(job, &err);
+    } else if (strcmp(job_text(doc, "state"), "new") != 0) {
         answer_repeat(job, id);
-    } else {
+    } else if (!job_join(job, id)) {
         /* Whoever claimed it may still be about to store it, or died: the same call either way. */
         memcpy(job->state.id, id, sizeof job->state.id);
         memcpy(job->state.run, id, sizeof job->state.run);
@@ -98,7 +92,7 @@ static void on_read(void *arg, faas_code code, const struct faas_stream_msg *msg
     }
     (void)faas_fail(&why, FAAS_UNAVAILABLE,
                     "the store of keys could not be read; nothing was queued, try again");
-    refuse(job, &why);
+    job_refuse(job, &why);
 }
 
 static void on_claimed(void *arg, faas_code code, const struct faas_stream_msg *msg,
@@ -124,7 +118,7 @@ static void on_claimed(void *arg, faas_code code, const struct faas_stream_msg *
     }
     (void)faas_fail(&why, FAAS_UNAVAILABLE,
                     "the key could not be stored at the moment; nothing was queued, try again");
-    refuse(job, &why);
+    job_refuse(job, &why);
 }
 
 void job_claim_key(struct job *job, void (*then)(struct job *job))

@@ -199,7 +199,7 @@ static bool is_alive(const struct jobs *jobs, const struct job_state *state)
     return member != NULL && !member->is_dead && strcmp(member->epoch, state->epoch) == 0;
 }
 
-static bool is_own(const struct jobs *jobs, const struct job_state *state)
+bool job_is_own(const struct jobs *jobs, const struct job_state *state)
 {
     const struct faas_runtime *rt = jobs->pub->rt;
 
@@ -237,7 +237,7 @@ static void look_at(struct jobs *jobs, const struct faas_stream_msg *msg)
     if (known != NULL) {
         if (known->seq == msg->seq || known->is_busy)
             known->seen_scan = jobs->scan.number;
-    } else if (is_own(jobs, &state)) {
+    } else if (job_is_own(jobs, &state)) {
         remove_message(jobs, msg->seq); /* whoever sent it was told that it is not queued */
     } else if (!is_alive(jobs, &state)) {
         jobs->scan.has_orphans = true;

@@ -44,17 +44,7 @@ static void say_accepted(struct job *job)
         faas_stream_delete(job->jobs->dead, job->letter_seq, faas_deadline_in_ms(JOBS_KEEP_MS),
                            on_letter_removed, NULL);
     }
-    if (job->asker != NULL)
-        faas_rpc_answer_json(job->jobs->pub->rt->rpc, job->asker, doc);
-    faas_msg_free(job->asker);
-    job->asker = NULL;
-}
-
-/* Nobody was promised anything. */
-static void refuse(struct job *job, const faas_err *err)
-{
-    faas_rpc_answer_err(job->jobs->pub->rt->rpc, job->asker, err);
-    job_free(job);
+    job_answer_askers(job, doc);
 }
 
 /* ---- storing ---- */
@@ -70,6 +60,7 @@ static void line_up(struct job *job)
 }
 
 static void look_beside(struct job *job);
+static void look_at_stored(struct job *job);
 
 /* Its end is from before: only the message is left to be removed, which the scan does. */
 static void on_looked_beside(void *arg, faas_code code, const struct faas_stream_msg *msg,
@@ -135,9 +126,8 @@ static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *m
         begin(job);
         return;
     }
-    if (code == FAAS_CONFLICT) { /* another publisher was asked before us, and has it */
-        say_accepted(job);
-        job_free(job);
+    if (code == FAAS_CONFLICT) {
+        look_at_stored(job);
         return;
     }
     if (code == FAAS_UNAVAILABLE) {
@@ -148,7 +138,7 @@ static void on_stored(void *arg, faas_code code, const struct faas_stream_msg *m
          * call with it is this one. */
         jobs_scan_soon(jobs, 1000);
     }
-    refuse(job, &why);
+    job_refuse(job, &why);
 }
 
 static void store(struct job *job)
@@ -157,13 +147,13 @@ static void store(struct job *job)
     char subject[JOB_SUBJECT_MAX];
     FAAS_AUTO(void) *bytes = NULL;
     struct faas_stream_put put = {.subject = subject,
+                                  .expected = (int64_t)job->seq,
                                   .deadline_ns = faas_deadline_in_ms(JOBS_STORE_MS)};
     faas_err err = {0};
 
     job->state.queued_ms = faas_wall_ms();
-    if (job_state_pack(&job->state, job->arg, job->arg_len, &bytes, &put.len, &err) != FAAS_OK ||
-        jobs_add(jobs, job, &err) != FAAS_OK) {
-        refuse(job, &err);
+    if (job_state_pack(&job->state, job->arg, job->arg_len, &bytes, &put.len, &err) != FAAS_OK) {
+        job_refuse(job, &err);
         return;
     }
     put.data = bytes;
@@ -172,27 +162,81 @@ static void store(struct job *job)
     faas_stream_put(jobs->queue, &put, on_stored, job);
 }
 
+/* Another publisher was asked before us, and has it; or this one, which told a caller since that it was
+ * not stored, and may be about to remove it: then it is written anew. */
+static void on_stored_before(void *arg, faas_code code, const struct faas_stream_msg *msg,
+                             const faas_err *err)
+{
+    struct job *job = arg;
+    struct job_state state = {.version = 0};
+    struct faas_envelope env = {0};
+    faas_err why = *err;
+
+    job->is_busy = false;
+    if (job->jobs->is_stopped)
+        return;
+    if (code == FAAS_NOT_FOUND) {
+        job->seq = 0;
+        store(job);
+        return;
+    }
+    if (code == FAAS_OK)
+        code = job_state_open(msg->data, msg->len, &state, &env, &why);
+    if (code != FAAS_OK) {
+        job_refuse(job, &why);
+    } else if (job_is_own(job->jobs, &state)) {
+        job->seq = msg->seq;
+        store(job);
+    } else {
+        say_accepted(job);
+        job_free(job);
+    }
+    job_state_done(&state);
+    faas_envelope_done(&env);
+}
+
+static void look_at_stored(struct job *job)
+{
+    char subject[JOB_SUBJECT_MAX];
+
+    job_subject(JOB_IN_QUEUE, job->state.tenant, job->state.id, subject);
+    job->is_busy = true;
+    faas_stream_last(job->jobs->queue, subject, faas_deadline_in_ms(JOBS_KEEP_MS), on_stored_before,
+                     job);
+}
+
+/* From here on whoever sends it again finds it here. */
+static void enter(struct job *job)
+{
+    faas_err err = {0};
+
+    if (job_join(job, job->state.id))
+        return;
+    if (jobs_add(job->jobs, job, &err) != FAAS_OK)
+        job_refuse(job, &err);
+    else
+        store(job);
+}
+
 /* ---- its function ---- */
 
 static void check_argument(struct job *job, const struct record *rec)
 {
     faas_err err = {0};
 
-    if (jobs_find(job->jobs, job->state.id) != NULL) { /* asked again meanwhile */
-        job_free(job);
+    if (job_join(job, job->state.id)) /* asked again meanwhile */
         return;
-    }
     if (record_check_argument(rec, job->arg, job->arg_len, &err) != FAAS_OK) {
-        refuse(job, &err);
+        job_refuse(job, &err);
         return;
     }
     memcpy(job->state.function, rec->id, sizeof job->state.function);
     job->state.version = rec->version;
     job->is_once = !rec->retry.is_idempotent;
     if (job->key[0] != '\0')
-        job_claim_key(job, store);
+        job_claim_key(job, enter);
     else
-        store(job);
+        enter(job);
 }
 
 static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
@@ -200,7 +244,7 @@ static void on_looked_up(void *arg, struct record *rec, const faas_err *err)
     if (rec != NULL)
         check_argument(arg, rec);
     else
-        refuse(arg, err);
+        job_refuse(arg, err);
 }
 
 /* Sent again, since whoever was asked first did not answer: did that one have it, and end it? */
@@ -223,7 +267,7 @@ static void on_end_looked_for(void *arg, faas_code code, const struct faas_strea
         return;
     }
     if (code != FAAS_NOT_FOUND) {
-        refuse(job, err);
+        job_refuse(job, err);
         return;
     }
     job_state_ref(&job->state, &job->ref);
@@ -364,10 +408,10 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
         faas_msg_free(take_msg);
         return;
     }
-    job->asker = take_msg;
+    job_add_asker(job, take_msg);
     rc = read_job(job, take_msg, ctx, &err);
     if (rc != FAAS_OK)
-        refuse(job, &err);
+        job_refuse(job, &err);
     else
         job_submit(job, faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1) > 1);
 }
@@ -386,10 +430,12 @@ void jobs_on_queue(void *state, faas_msg *take_msg)
         return;
     }
     /* Sent again: the answer comes, or was lost. */
-    if (known == NULL || known->phase != JOB_STORING) {
+    if (known != NULL && known->phase == JOB_STORING) {
+        job_add_asker(known, take_msg);
+    } else {
         FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", ctx.id);
 
         faas_rpc_answer_json(pub->rt->rpc, take_msg, doc);
+        faas_msg_free(take_msg);
     }
-    faas_msg_free(take_msg);
 }

@@ -123,7 +123,7 @@ void job_free(struct job *job)
     job_release_run(job);
     callback_forget(job);
     job_answer_cancels(job, NULL);
-    faas_msg_free(job->asker);
+    job_drop_askers(job);
     record_unref(job->rec);
     json_decref(job->end);
     job_drop_argument(job);

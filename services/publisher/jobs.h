@@ -68,7 +68,7 @@ struct job {
     size_t arg_len;
     ev_timer timer; /* the pause, the frames, or the next try of a write */
     void (*on_timer)(struct job *job);
-    faas_msg *asker;             /* whom the answer to its queueing is owed */
+    struct job_asker *askers;    /* whom the answer to its queueing is owed */
     char letter[FAAS_UUID_TEXT]; /* the dead letter it was made from, or "" */
     uint64_t letter_seq;
     char key[FAAS_HASH_TEXT]; /* of its Idempotency-Key, or "" */
@@ -158,15 +158,23 @@ void job_need_argument(struct job *job, void (*then)(struct job *job));
 /* ---- job_take.c ---- */
 void jobs_on_queue(void *state, faas_msg *take_msg);
 
-/* state, arg and asker are set: looks for the function, stores the job, answers.  was_tried: it may
+/* state, arg and askers are set: looks for the function, stores the job, answers.  was_tried: it may
  * have been stored before. */
 void job_submit(struct job *job, bool was_tried);
 FAAS_MUST_CHECK faas_code jobs_check_room(const struct jobs *jobs, const struct faas_ctx *ctx,
                                           size_t bytes, faas_err *err);
 void job_own(struct job *job); /* names this process its owner */
 
+/* ---- job_asker.c ---- */
+void job_add_asker(struct job *job, faas_msg *take_msg);
+void job_answer_askers(struct job *job, const json_t *doc);
+void job_refuse(struct job *job, const faas_err *err); /* its askers; the job is gone */
+void job_drop_askers(struct job *job);
+/* A job of that id is there already: its askers are that one's, and it is gone. */
+bool job_join(struct job *job, const char *id);
+
 /* ---- job_key.c: the call's Idempotency-Key ---- */
-/* Claims it for the job; then(job), or its asker is answered and the job is gone. */
+/* Claims it for the job; then(job), or its askers are answered and the job is gone. */
 void job_claim_key(struct job *job, void (*then)(struct job *job));
 void job_confirm_key(struct job *job, void (*then)(struct job *job)); /* the job is stored */
 
@@ -195,6 +203,7 @@ void job_note_end(const struct job *job);
 
 /* ---- job_scan.c ---- */
 void jobs_scan_soon(struct jobs *jobs, int64_t ms);
+bool job_is_own(const struct jobs *jobs, const struct job_state *state); /* this process's */
 void jobs_on_scan_timer(struct ev_loop *ev, ev_timer *timer, int events);
 
 /* ---- job_ask.c ---- */

@@ -1,7 +1,7 @@
 PUBLISHER := $(addprefix services/publisher/,main.c endpoints.c events.c drive.c again.c finish.c ask.c unheard.c wire.c \
 	resolve.c record.c alias.c cache.c call.c place.c room.c usage.c tally.c book.c metrics.c series.c \
 	history.c history_send.c history_text.c spool.c spool_file.c jobs.c job.c job_lines.c job_policy.c \
-	job_store.c job_take.c job_run.c job_end.c job_scan.c job_ask.c job_send.c \
+	job_store.c job_take.c job_asker.c job_run.c job_end.c job_scan.c job_ask.c job_send.c \
 	job_note.c standings.c job_key.c job_purge.c dead.c callback.c callback_guard.c)
 $(eval $(call program,faas-publisher,$(PUBLISHER)))
 $(eval $(call test,call,services/publisher/call.c))

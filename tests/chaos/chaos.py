@@ -140,6 +140,8 @@ def main():
         verdict = rounds(folder, seed, args)
     for name, value in verdict.figures.items():
         say(f"{name:26} {value}")
+    for text in verdict.known[:SHOWN]:
+        say(f"known {text}")
     for text in verdict.wrong[:SHOWN]:
         say(f"WRONG {text}")
     say(f"seed {seed}: {len(verdict.wrong)} wrong")

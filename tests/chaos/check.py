@@ -24,6 +24,7 @@ NOT_STARTED = {"busy", "unavailable"}  # what these say is that nothing was star
 class Verdict:
     figures: dict
     wrong: list  # sentences: what must not be
+    known: list = dataclasses.field(default_factory=list)  # likewise: what is of KNOWN
 
 
 def percentile(values, share):
@@ -32,9 +33,9 @@ def percentile(values, share):
 
 
 def longest_gap(instants, begin, end, spans=()):
-    """The longest time without one of these between begin and end; what lies in the spans (begin, end) does not count."""
+    """The longest time without one of these between begin and end, and when it began; what lies in the spans (begin, end) does not count."""
     points = [begin, *sorted(i for i in instants if begin <= i <= end), end]
-    return max(b - a - covered(spans, a, b) for a, b in zip(points, points[1:]))
+    return max((b - a - covered(spans, a, b), a) for a, b in zip(points, points[1:]))
 
 
 def covered(spans, begin, end):
@@ -151,7 +152,7 @@ def judge_op(op, hits, begin=0.0):
 
 def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs=()):
     """begin, end: when the load ran."""
-    kinds, wrong = collections.Counter(), []
+    kinds, wrong, known = collections.Counter(), [], []
     islands = [(h.begun, (h.whole or h.over) + QUIET_S) for h in hits if h.kind in ("cut", "alone")]
     known_spans = list(islands)
 
@@ -160,8 +161,7 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
             kinds[verdict[0]] += 1
             if call and verdict[0] in KNOWN:
                 known_spans.append((call.sent, call.ended))
-            if verdict[0] not in KNOWN:
-                wrong.append(f"{verdict[0]}: {verdict[1]}")
+            (known if verdict[0] in KNOWN else wrong).append(f"{verdict[0]}: {verdict[1]}")
 
     for call in calls:
         note(judge_call(call, runs, hits, begin), call)
@@ -174,27 +174,31 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
     for _, text in wrong_writes:
         note(("write lost", text))
     good = [c for c in calls if c.status == 200]
+    lost = max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost"), default=(0, begin))
     mutations = [op for op in ops if op.what in ("register", "update", "delete", "account") and op.is_acknowledged]
+    answers = longest_gap([c.ended for c in good if c.kind != "slow"], begin, end, known_spans)
+    writes = longest_gap([op.ended for op in mutations], begin, end, islands)
     figures = {
         "calls": len(calls), "answered": len(good),
         "reported lost": sum(c.code == "lost" for c in calls),
-        "latest report of a loss s": round(max((lateness(c, hits) for c in calls if c.code == "lost"), default=0), 3),
+        "latest report of a loss s": round(lost[0], 3),
         "broken with their gateway": sum(c.code in ("broken", "silent", "client_gone") and is_own_gateway(c, hits) for c in calls),
         **{kind: kinds[kind] for kind in ("unanswered", "failed", "refused", "untrue", "uncounted", "doubled", "crossed", "invented")},
         "jobs accepted": sum(job.is_accepted for job in jobs), "jobs refused": sum(job.status in (429, 503) for job in jobs),
         "jobs ended": sum(job.is_accepted and job.end != "" for job in jobs), "jobs reported lost": sum(job.why == "lost" for job in jobs),
         **{kind: kinds[kind] for kind in ("job lost", "job failed", "job refused")},
-        "longest gap of answers s": round(longest_gap([c.ended for c in good if c.kind != "slow"], begin, end, known_spans), 3),
+        "longest gap of answers s": round(answers[0], 3),
         "p50 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.5) * 1000, 1),
         "p99 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.99) * 1000, 1),
         "slowest s": round(max((c.took for c in good), default=0), 3),
         "writes acknowledged": len(mutations), "writes lost": kinds["write lost"], "writes failed": kinds["write failed"],
-        "longest gap of writes s": round(longest_gap([op.ended for op in mutations], begin, end, islands), 3),
+        "longest gap of writes s": round(writes[0], 3),
         "slowest write s": round(max((op.took for op in mutations), default=0), 3),
     }
     if is_timed:
-        wrong += [f"too long: {name} {figures[name]}, allowed {most}" for name, most in (
-            ("latest report of a loss s", LOST_S), ("longest gap of answers s", ANSWERS_GAP_S), ("longest gap of writes s", WRITES_GAP_S))
+        wrong += [f"too long: {name} {figures[name]}, allowed {most}, from {at - begin:.1f} s on" for name, most, at in (
+            ("latest report of a loss s", LOST_S, lost[1]), ("longest gap of answers s", ANSWERS_GAP_S, answers[1]),
+            ("longest gap of writes s", WRITES_GAP_S, writes[1]))
             if figures[name] > most]
     figures.update({f"known: {kind}": kinds[kind] for kind in KNOWN})
-    return Verdict(figures, wrong)
+    return Verdict(figures, wrong, known)

@@ -163,6 +163,21 @@ static void any_other_call_waits_for_the_last_word(void **state)
     assert_in_range(gate.publishers[0].fences, 6, 99);
 }
 
+/* It, or its answer, was lost: the same publisher is asked, as it may have it. */
+static void a_call_for_the_queue_is_sent_again_until_it_is_answered(void **state)
+{
+    char path[64] = "/async-function/";
+
+    (void)state;
+    gate.publishers[0].queues_unanswered = 2;
+    gate_name(0, path + strlen(path));
+    gate_ask(&gate, "POST", path, NULL, "argument", &reply);
+    assert_int_equal(reply.status, 202);
+    assert_int_equal(gate.publishers[0].queues, 3);
+    assert_int_equal(gate.publishers[0].attempt, 3);
+    assert_int_equal(gate.publishers[1].queues, 0);
+}
+
 /* Also when it says that nothing was started: an earlier one may have. */
 static void what_the_next_owner_does_not_run_is_lost(void **state)
 {
@@ -276,6 +291,7 @@ int main(void)
         test(silence_everywhere_is_lost_and_each_owner_was_asked_once),
         test(a_taken_call_whose_owner_forgot_it_is_lost),
         test(a_silent_owner_is_asked_until_it_answers),
+        test(a_call_for_the_queue_is_sent_again_until_it_is_answered),
     };
     const struct CMUnitTest gone[] = {
         cmocka_unit_test_setup_teardown(

@@ -377,7 +377,22 @@ static void on_again(void *arg, faas_msg *take_msg)
     faas_rpc_answer_json(p->process.rpc, msg, doc);
 }
 
+static void on_queue(void *arg, faas_msg *take_msg)
+{
+    FAAS_AUTO(faas_msg) *msg = take_msg;
+    struct puppet *p = arg;
+    FAAS_AUTO(json_t) *doc = json_pack("{s:s}", "call_id", faas_msg_header(msg, FAAS_H_ID));
+
+    atomic_store(&p->attempt, (int)faas_msg_header_int(msg, FAAS_H_ATTEMPT, 0));
+    if (atomic_fetch_add(&p->queues, 1) >= p->queues_unanswered)
+        faas_rpc_answer_json(p->process.rpc, msg, doc);
+}
+
 static const struct faas_endpoint publisher_endpoints[] = {
+    {.name = "queue",
+     .subject = FAAS_SUBJ_PUBLISHER_QUEUE,
+     .body_max = 2 * 1024 * 1024,
+     .on_message = on_queue},
     {.name = "again",
      .subject = FAAS_SUBJ_PUBLISHER_AGAIN,
      .body_max = 1024,
@@ -451,8 +466,8 @@ static void calm_one(void *arg)
     p->code = "ok";
     p->lose = 0;
     p->is_tampering = p->may_run = false;
-    p->fences_unanswered = 0;
-    p->calls = p->fences = p->cancels = p->attempt = p->agains = p->lost = 0;
+    p->fences_unanswered = p->queues_unanswered = 0;
+    p->calls = p->fences = p->cancels = p->attempt = p->agains = p->queues = p->lost = 0;
 }
 
 void gate_calm(struct gate *gate)

@@ -38,13 +38,13 @@ struct puppet { /* a publisher; it sends frames as its spawner would */
     struct process process;
     faas_members *members;
     char id[16];
-    enum mood mood, later; /* later: from its answer "never" on */
-    const char *fence;     /* its answer; NULL: none */
-    const char *epoch;     /* in it; NULL: none */
-    int fences_unanswered; /* so many first */
-    bool may_run;          /* its answer to whether a call may run again */
-    bool is_deaf;          /* beats, but nobody listens to its calls */
-    _Atomic int calls, fences, cancels, attempt, agains;
+    enum mood mood, later;                    /* later: from its answer "never" on */
+    const char *fence;                        /* its answer; NULL: none */
+    const char *epoch;                        /* in it; NULL: none */
+    int fences_unanswered, queues_unanswered; /* so many first */
+    bool may_run;                             /* its answer to whether a call may run again */
+    bool is_deaf;                             /* beats, but nobody listens to its calls */
+    _Atomic int calls, fences, cancels, attempt, agains, queues;
     _Atomic int lost, version; /* owners of its newest call that died, and which version, as the
                                   call said */
     /* The result: so many bytes of a pattern, outcome code, what to spoil. */
