@@ -57,7 +57,11 @@ static void on_error(natsConnection *nc, natsSubscription *ns, natsStatus status
 
     (void)ns;
     natsConnection_GetLastError(nc, &why);
-    if (status == NATS_NOT_PERMITTED)
+    /* A server lets a connection answer what it brought there itself, for a while. */
+    if (status == NATS_NOT_PERMITTED && why != NULL && strstr(why, "Publish to \"_INBOX_") != NULL)
+        FAAS_LOG(WARN, "an answer was not sent: its question came by another connection",
+                 FAAS_LSTR("lane", faas_lane_name(link->lane)), FAAS_LSTR("detail", why));
+    else if (status == NATS_NOT_PERMITTED)
         FAAS_LOG(ERROR, "bus permission violated: the deployment's keys or allow-lists are wrong",
                  FAAS_LSTR("lane", faas_lane_name(link->lane)),
                  FAAS_LSTR("detail", why != NULL ? why : ""));

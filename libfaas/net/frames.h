@@ -93,6 +93,8 @@ FAAS_MUST_CHECK faas_code faas_frames_out_write(faas_frames_out *out, enum faas_
 FAAS_MUST_CHECK faas_code faas_frames_out_end(faas_frames_out *out, json_t *end, faas_err *err);
 void faas_frames_out_flush(faas_frames_out *out);
 void faas_frames_out_credit(faas_frames_out *out, const struct faas_frame *credit);
+/* Nobody wants the rest: done runs, unless it has. */
+void faas_frames_out_give_up(faas_frames_out *out);
 /* Bytes kept that are not acknowledged yet, a small frame counted as the memory it takes: the writer
  * stops reading its source above its own bound. */
 size_t faas_frames_out_pending(const faas_frames_out *out);

@@ -218,6 +218,12 @@ static void finish(faas_frames_out *out, bool is_acknowledged)
     out->conf.done(out->conf.arg, is_acknowledged);
 }
 
+void faas_frames_out_give_up(faas_frames_out *out)
+{
+    if (!out->is_done)
+        finish(out, false);
+}
+
 /* A single message: who lost more says so with its next credit. */
 static void repeat_one(faas_frames_out *out)
 {

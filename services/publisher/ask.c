@@ -231,3 +231,16 @@ void ask_cancel_only(const struct live *call)
     body = cancel_body(call);
     (void)send_ask(call, FAAS_SUBJ_SPAWNER_CANCEL, body, CANCEL_MS, NULL);
 }
+
+void ask_give_up(const struct live *call)
+{
+    const struct faas_member *member = spawner_of(call);
+    FAAS_AUTO(json_t) *body = NULL;
+
+    if (member == NULL || member->level < FAAS_LEVEL_GIVEN_UP ||
+        strcmp(member->epoch, call->at.epoch) != 0)
+        return;
+    body = cancel_body(call);
+    if (json_object_set_new(body, "place", json_integer(call->place)) == 0)
+        (void)send_ask(call, FAAS_SUBJ_SPAWNER_CANCEL, body, CANCEL_MS, NULL);
+}

@@ -346,6 +346,7 @@ static void do_redo(struct live *call)
     FAAS_LOG(WARN, "an idempotent call is placed again", FAAS_LSTR("call", call->page.id),
              FAAS_LSTR("spawner", call->at.id), FAAS_LINT("place", call->place));
     metric_count(M_REDONE);
+    ask_give_up(call);
     finish_ledger(call, PLACE_ENDED);
     call->lost++;
     call->accepted_ns = call->started_ns = 0;

@@ -11,6 +11,7 @@
 #define OPEN_MS        60000 /* JetStream may still be electing its leaders */
 #define SETTLE_MS      1000  /* heartbeats heard before calls are taken: DESIGN.md 4.2 */
 #define DRAIN_LEAVE_MS 250   /* calls that were on their way when we left the subject */
+#define DRAIN_STEP_MS  100
 #define PUMP_S         0.02
 #define SCAN_MS        100 /* after a publisher's death: others die at about the same time */
 
@@ -302,7 +303,8 @@ static void drain(void *state)
         faas_service_drained();
         return;
     }
-    ev_timer_init(&drain_timer, on_drain_timer, DRAIN_LEAVE_MS / 1000.0, 0);
+    /* Again and again: not all that ends says so. */
+    ev_timer_init(&drain_timer, on_drain_timer, DRAIN_LEAVE_MS / 1000.0, DRAIN_STEP_MS / 1000.0);
     drain_timer.data = pub;
     jobs_drain(pub->jobs);
     ev_timer_start(faas_loop_ev(pub->rt->loop), &drain_timer);

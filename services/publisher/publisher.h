@@ -208,6 +208,8 @@ void ask_fence(struct live *call);
 void ask_never(struct live *call);
 void ask_cancel(struct live *call);            /* GONE, SILENT come of it */
 void ask_cancel_only(const struct live *call); /* nothing comes of it */
+/* The call is placed again: what the spawner had of it nobody wants.  Nothing comes of it. */
+void ask_give_up(const struct live *call);
 
 /* ---- unheard.c ---- */
 FAAS_MUST_CHECK faas_code unheard_open(struct publisher *pub, faas_err *err);

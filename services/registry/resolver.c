@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define SPAWNERS_MAX  64   /* considered for one image */
+#define AGAIN_MS      2000 /* of silence, before a spawner is asked again */
 #define WATCH_MS      250  /* how often a waiting caller looks whether its spawner lives */
 #define NOBODY_MS     2500 /* how long to look for a spawner: it, or we, may just have started */
 #define LOOK_MS       50
@@ -268,14 +269,16 @@ static faas_code send_ask(struct resolver *resolver, const struct faas_ctx *ctx,
                                         "architecture_required", 1, "tenant", ctx->tenant);
     size_t len = 0;
     FAAS_AUTO(char) *text = body == NULL ? NULL : faas_json_text(body, &len);
-    /* Sent once: a spawner that is gone is followed by another one, not waited for. */
+    /* It, or its answer, may be lost.  A spawner that is gone is followed by another one, not waited
+     * for. */
     struct faas_rpc_request req = {
         .subject = subject,
         .ctx = ctx,
         .data = text,
         .len = len,
         .lane = FAAS_DATA,
-        .retry = FAAS_RPC_ONCE,
+        .retry = FAAS_RPC_SAME,
+        .attempt_ms = AGAIN_MS,
     };
 
     if (text == NULL || !faas_subject(subject, FAAS_SUBJ_SPAWNER_RESOLVE, who->id))

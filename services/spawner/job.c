@@ -465,6 +465,12 @@ bool job_withdraw(job *self)
     return true; /* freed when the check comes back */
 }
 
+void job_drop_result(job *self)
+{
+    if (self->stage == JOB_SENT && !self->is_frames_done)
+        faas_frames_out_give_up(self->frames);
+}
+
 void job_cancel(job *self, faas_msg *take_msg)
 {
     struct cancel *cancel;

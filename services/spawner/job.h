@@ -59,6 +59,9 @@ void job_tell_accept(job *self); /* again, to a repeated message */
 void job_tell_soon(job *self);   /* the accept, where it was not told yet: something follows it */
 /* Gives up a checking job silently (it is freed); false: it runs or has ended. */
 bool job_withdraw(job *self);
+/* Its call was placed again elsewhere: nobody takes its result.  The job may be gone when this
+ * returns; one that runs goes on. */
+void job_drop_result(job *self);
 /* Takes a credit, a borrowed frame; the job may be gone when this returns. */
 void job_credit(job *self, const struct faas_frame *credit);
 /* Answers the message once nothing of the call runs any more. */

@@ -275,8 +275,15 @@ void worker_on_cancel(worker *self, faas_msg *take_msg)
         return;
     }
     known = find(self, question.id);
+    /* With a place it is a publisher's that has placed the call again. */
+    if (known != NULL && question.place != 0 && job_place(known->job) > question.place)
+        known = NULL;
     if (known != NULL) {
+        bool is_given_up = question.place != 0 && job_stage(known->job) == JOB_SENT;
+
         job_cancel(known->job, take_msg);
+        if (is_given_up)
+            job_drop_result(known->job);
         return;
     }
     job_answer_state(&self->host, take_msg,
@@ -353,6 +360,21 @@ static faas_code read_image(const faas_msg *msg, json_t **out_doc, struct rt_ima
     return faas_json_decode(*out_doc, fields, FAAS_JSON_TOLERANT, out_image, err);
 }
 
+/* A copy of a question that is being answered; its answer goes where the first one's does. */
+static bool is_being_resolved(const worker *self, const faas_msg *msg)
+{
+    const char *reply = faas_msg_reply(msg);
+    const struct resolve *res;
+
+    LIST_FOREACH (res, &self->resolves, link) {
+        const char *first = faas_msg_reply(res->msg);
+
+        if (reply != NULL && first != NULL && strcmp(first, reply) == 0)
+            return true;
+    }
+    return false;
+}
+
 void worker_on_resolve(worker *self, faas_msg *take_msg)
 {
     struct runtime *runtime = self->conf.runtime;
@@ -363,6 +385,10 @@ void worker_on_resolve(worker *self, faas_msg *take_msg)
     struct resolve *res = NULL;
     faas_code rc = read_image(take_msg, &doc, &image, &err);
 
+    if (is_being_resolved(self, take_msg)) {
+        faas_msg_free(take_msg);
+        return;
+    }
     faas_ctx_from_msg(take_msg, RESOLVE_MS, &ctx);
     if (rc == FAAS_OK) {
         res = malloc(sizeof *res);

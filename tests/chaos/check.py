@@ -80,7 +80,7 @@ def judge_call(call, runs, hits, begin=0.0):
     if call.code in NOT_STARTED and not call.may_have_run and ran > 0:
         return "untrue", f"{name} says {call.code}, nothing was started ({call.detail}), but it ran"
     if call.code in NOT_STARTED and is_island(call, hits):
-        return "island", name
+        return "island", f"{name}: {call.status} {call.code} {call.detail}"
     if "store of functions does not answer" in call.detail and hits_during(hits, "nats", call.sent, call.ended):
         return "cold publisher", name
     if call.kind == "count" and call.code in NOT_STARTED:
@@ -91,7 +91,7 @@ def judge_call(call, runs, hits, begin=0.0):
 def judge_lost(call, name, hits):
     causes = hits_during(hits, "spawner", call.sent, call.ended)
     if not causes and is_island(call, hits):
-        return "island", name
+        return "island", f"{name}: lost: {call.detail}"
     if not causes and call.kind == "count" and any(h.kind in ("kill", "stop") for h in hits_during(hits, "publisher", call.sent, call.ended)):
         return "publisher gone", name
     if not causes:
