@@ -103,6 +103,28 @@ static void what_a_spawner_says_it_lost_runs_again_where_it_may(void **state)
     wait_until(ended_twice, &stage, 3000, "both ends are taken");
 }
 
+static bool is_cancelled_once(void *arg)
+{
+    return stage_cancels(arg, 0) == 1;
+}
+
+/* It may run there still, or hold its result for nobody. */
+static void where_a_call_was_before_it_is_given_up(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    begin_with_twice();
+    stage_mood(&stage, 0, ACTOR_SILENT, NULL);
+    stage_answers(&stage, 0, NULL, NULL);
+    call_now("twice", id);
+    wait_placed(0, 1, 3000);
+    stage_join(&stage, 1);
+    wait_placed(1, 1, 5000);
+    wait_until(is_cancelled_once, &stage, 3000, "the silent spawner is told");
+    wait_state(id, "done");
+}
+
 /* Places are owed to it: it had one, and its function does not let calls wait. */
 static void a_call_whose_run_was_lost_waits_for_a_place(void **state)
 {
@@ -261,6 +283,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(what_a_dead_spawner_had_runs_again_where_it_may, clear),
         cmocka_unit_test_teardown(what_a_spawner_says_it_lost_runs_again_where_it_may, clear),
+        cmocka_unit_test_teardown(where_a_call_was_before_it_is_given_up, clear),
         cmocka_unit_test_teardown(a_call_whose_run_was_lost_waits_for_a_place, clear),
         cmocka_unit_test_teardown(a_loss_of_a_call_that_nobody_knows_is_not_taken, clear),
         cmocka_unit_test_teardown(what_a_dead_publisher_had_runs_again_where_it_may, clear),

@@ -117,6 +117,22 @@ static void a_spawner_that_leaves_meanwhile_is_followed_by_the_next(void **state
     shop_join(0);
 }
 
+/* The question, or its answer, is lost on the way. */
+static void a_spawner_that_does_not_answer_is_asked_again(void **state)
+{
+    int asked = shop_asked();
+
+    (void)state;
+    shop_is_over = false;
+    for (int i = 0; i < SHOP_SPAWNERS; i++)
+        shop.spawners[i].mood = SHOP_SILENT_ONCE;
+    json_decref(shop_must("register", "{\"name\":\"again\",\"payload\":\"good\"}"));
+    shop_is_over = true;
+    assert_int_equal(shop_asked(), asked + 2);
+    for (int i = 0; i < SHOP_SPAWNERS; i++)
+        shop.spawners[i].mood = SHOP_RESOLVES;
+}
+
 static void no_spawner_is_said(void **state)
 {
     (void)state;
@@ -358,6 +374,7 @@ int main(void)
         cmocka_unit_test(a_busy_spawner_is_followed_by_the_next),
         cmocka_unit_test(when_no_spawner_can_answer_the_last_ones_reason_comes_back),
         cmocka_unit_test(a_spawner_that_leaves_meanwhile_is_followed_by_the_next),
+        cmocka_unit_test(a_spawner_that_does_not_answer_is_asked_again),
         cmocka_unit_test(no_spawner_is_said),
         cmocka_unit_test(a_registry_that_was_killed_catches_up),
         cmocka_unit_test(a_damaged_file_is_built_again),

@@ -15,6 +15,7 @@
 #include "tests/unit/unit.h"
 
 struct shop shop;
+_Atomic bool shop_is_over;
 _Atomic int shop_build = 1;
 _Atomic int64_t shop_gateway_applied = -1;
 
@@ -53,8 +54,12 @@ static faas_code on_resolve(void *state, const struct faas_call *call, json_t **
     const struct timespec time = {.tv_nsec = 5000000};
     const char *image = json_string_value(json_object_get(call->body, "image"));
 
+    enum shop_mood mood = spawner->mood;
+
     spawner->asked++;
-    while (spawner->mood == SHOP_SILENT)
+    if (mood == SHOP_SILENT_ONCE)
+        spawner->mood = SHOP_RESOLVES;
+    while (spawner->mood == SHOP_SILENT || (mood == SHOP_SILENT_ONCE && !shop_is_over))
         nanosleep(&time, NULL);
     if (spawner->mood == SHOP_BUSY)
         return faas_fail(err, FAAS_BUSY, "too many pulls");

@@ -23,7 +23,13 @@
 #define SHOP_ANN      "0190a000-0000-7000-8000-00000000000a"
 #define SHOP_BOB      "0190a000-0000-7000-8000-00000000000b"
 
-enum shop_mood { SHOP_RESOLVES, SHOP_BUSY, SHOP_NO_ENGINE, SHOP_SILENT };
+enum shop_mood {
+    SHOP_RESOLVES,
+    SHOP_BUSY,
+    SHOP_NO_ENGINE,
+    SHOP_SILENT,
+    SHOP_SILENT_ONCE /* to the next question */
+};
 
 struct shop_spawner {
     struct process process;
@@ -42,6 +48,7 @@ struct shop {
 };
 extern struct shop shop;
 extern _Atomic int shop_build;
+extern _Atomic bool shop_is_over; /* what SHOP_SILENT_ONCE holds up ends */
 /* What the gateway says in its beats to have applied of the bucket; -1: it is no reader. */
 extern _Atomic int64_t shop_gateway_applied;
 
