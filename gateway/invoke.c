@@ -167,6 +167,7 @@ static void follow(struct invoke *inv)
         lose(inv);
         return;
     }
+    invoke_leave_owner(inv);
     memcpy(inv->lost_with[inv->losses++], inv->owner.epoch, sizeof inv->owner.epoch);
     inv->tried_count = 0;
     inv->search_until_ns = faas_deadline_in_ms(FOLLOW_MS);

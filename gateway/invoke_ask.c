@@ -15,7 +15,7 @@
 struct ask {
     TAILQ_ENTRY(ask) link;
     struct invoke *inv; /* NULL: the call has ended */
-    enum ask_kind { ASK_STATE, ASK_CANCEL, ASK_FOLLOWER } kind;
+    enum ask_kind { ASK_STATE, ASK_CANCEL, ASK_FOLLOWER, ASK_LEAVE } kind;
     struct peer peer;
     char id[FAAS_UUID_TEXT];
 };
@@ -66,7 +66,7 @@ static void on_reply(void *arg, const struct faas_rpc_reply *reply)
     } else if (ask->kind == ASK_FOLLOWER) {
         if (may_run_in(reply))
             invoke_on_may_run(inv);
-    } else if (TAILQ_EMPTY(&inv->asks)) {
+    } else if (ask->kind == ASK_CANCEL && TAILQ_EMPTY(&inv->asks)) {
         invoke_on_cancelled(inv);
     }
 }
@@ -173,6 +173,22 @@ bool invoke_cancel(struct invoke *inv)
         is_sent |= send(inv, &q);
     }
     return is_sent;
+}
+
+void invoke_leave_owner(struct invoke *inv)
+{
+    const struct faas_member *owner =
+        faas_members_find(inv->gw->rt->members, "publisher", inv->owner.id);
+    FAAS_AUTO(json_t) *body =
+        json_pack("{s:i, s:s, s:s}", "v", 1, "id", inv->x->id, "reason", "given_up");
+    const struct question q = {.peer = &inv->owner,
+                               .subject = FAAS_SUBJ_PUBLISHER_CANCEL,
+                               .body = body,
+                               .ms = CANCEL_MS,
+                               .kind = ASK_LEAVE};
+
+    if (owner != NULL && owner->level >= FAAS_LEVEL_GIVEN_UP)
+        (void)send(inv, &q);
 }
 
 void invoke_forget_asks(struct invoke *inv)

@@ -125,6 +125,7 @@ FAAS_MUST_CHECK faas_code invoke_publish(struct invoke *inv, faas_err *err); /* 
 /* ---- invoke_ask.c ---- */
 void invoke_ask_state(struct invoke *inv);
 void invoke_ask_follower(struct invoke *inv); /* may it run again? */
+void invoke_leave_owner(struct invoke *inv); /* if it lives, it need do nothing more for the call */
 bool invoke_cancel(
     struct invoke *inv); /* false: nobody to tell, invoke_on_cancelled is not called */
 void invoke_forget_asks(struct invoke *inv);

@@ -208,8 +208,10 @@ static void on_cancel(struct live *call, const struct faas_rpc_reply *reply)
 
 static json_t *cancel_body(const struct live *call)
 {
-    return json_pack("{s:i, s:s, s:s}", "v", 1, "id", call->page.id, "reason",
-                     call->cancel_why != NULL ? call->cancel_why : "given_up");
+    /* Of what another publisher has placed since it says nothing. */
+    return json_pack("{s:i, s:s, s:s, s:I}", "v", 1, "id", call->page.id, "reason",
+                     call->cancel_why != NULL ? call->cancel_why : "given_up", "place",
+                     (json_int_t)call->place);
 }
 
 void ask_cancel(struct live *call)
@@ -241,6 +243,6 @@ void ask_give_up(const struct live *call)
         strcmp(member->epoch, call->at.epoch) != 0)
         return;
     body = cancel_body(call);
-    if (json_object_set_new(body, "place", json_integer(call->place)) == 0)
+    if (json_object_set_new(body, "drop", json_true()) == 0)
         (void)send_ask(call, FAAS_SUBJ_SPAWNER_CANCEL, body, CANCEL_MS, NULL);
 }

@@ -342,7 +342,7 @@ static void on_fence(void *state, faas_msg *take_msg)
 
 static const char *reason_of(const struct question *question)
 {
-    static const char *const known[] = {"client_gone", "gateway_lost", "timeout"};
+    static const char *const known[] = {"client_gone", "gateway_lost", "timeout", "given_up"};
 
     for (size_t i = 0; question->reason != NULL && i < FAAS_ARRAY_LEN(known); i++)
         if (strcmp(question->reason, known[i]) == 0)

@@ -238,6 +238,11 @@ void jobs_drain(struct jobs *jobs)
         ev_timer_stop(faas_loop_ev(jobs->pub->rt->loop), &jobs->pump);
 }
 
+bool job_is_idle(const struct job *job)
+{
+    return job->phase == JOB_WAITING && !job->is_busy;
+}
+
 bool jobs_are_idle(const struct jobs *jobs)
 {
     const struct job *job;
@@ -245,7 +250,7 @@ bool jobs_are_idle(const struct jobs *jobs)
     if (jobs->pub == NULL)
         return true;
     TAILQ_FOREACH (job, &jobs->all, link)
-        if (job->phase != JOB_WAITING || job->is_busy)
+        if (!job_is_idle(job))
             return false;
     return true;
 }

@@ -139,7 +139,8 @@ FAAS_MUST_CHECK faas_code jobs_open(struct jobs *jobs, const struct faas_runtime
 void jobs_start(struct jobs *jobs, struct publisher *pub); /* loop thread */
 void jobs_stop(struct jobs *jobs);                         /* the loop has stopped */
 void jobs_drain(struct jobs *jobs);                        /* nothing more is begun */
-bool jobs_are_idle(const struct jobs *jobs);               /* nothing runs or is being kept */
+bool job_is_idle(const struct job *job);                   /* it can be left as it is stored */
+bool jobs_are_idle(const struct jobs *jobs);               /* all of them */
 struct job *jobs_find(const struct jobs *jobs, const char *id);
 /* Into the table; it is the table's from now on. */
 FAAS_MUST_CHECK faas_code jobs_add(struct jobs *jobs, struct job *job, faas_err *err);

@@ -310,6 +310,21 @@ static void drain(void *state)
     ev_timer_start(faas_loop_ev(pub->rt->loop), &drain_timer);
 }
 
+/* Whoever waits for these hears of them from the next publisher. */
+static void log_unfinished(const struct publisher *pub)
+{
+    const struct book_page *page;
+    const struct job *job;
+
+    TAILQ_FOREACH (page, &pub->book.live, link)
+        FAAS_LOG(WARN, "a call is left unfinished", FAAS_LSTR("call", page->id),
+                 FAAS_LSTR("state", call_state_name(((const struct live *)page)->state)));
+    TAILQ_FOREACH (job, &pub->jobs->all, link)
+        if (!job_is_idle(job))
+            FAAS_LOG(WARN, "a queued call is left to another publisher", FAAS_LSTR("call", job->id),
+                     FAAS_LINT("phase", job->phase), FAAS_LINT("is_busy", job->is_busy));
+}
+
 static void stop(void *state)
 {
     struct publisher *pub = state;
@@ -319,6 +334,7 @@ static void stop(void *state)
         struct ev_loop *ev = faas_loop_ev(pub->rt->loop);
 
         pub->is_draining = false;
+        log_unfinished(pub);
         jobs_stop(&jobs);
         again_stop(pub);
         while ((page = TAILQ_FIRST(&pub->book.live)) != NULL)

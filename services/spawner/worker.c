@@ -240,10 +240,12 @@ void worker_on_call(worker *self, faas_msg *take_msg)
 struct question {
     const char *id;
     int64_t place;
+    bool is_drop;
 };
 static const struct faas_json_field question_fields[] = {
     FAAS_FIELD(STR, struct question, id, "id", 36, 36, true),
     FAAS_FIELD(INT, struct question, place, "place", 0, UINT32_MAX, false),
+    FAAS_FIELD(BOOL, struct question, is_drop, "drop", 0, 0, false),
     FAAS_FIELD_END,
 };
 
@@ -275,11 +277,11 @@ void worker_on_cancel(worker *self, faas_msg *take_msg)
         return;
     }
     known = find(self, question.id);
-    /* With a place it is a publisher's that has placed the call again. */
+    /* A publisher's says which placement it is about. */
     if (known != NULL && question.place != 0 && job_place(known->job) > question.place)
         known = NULL;
     if (known != NULL) {
-        bool is_given_up = question.place != 0 && job_stage(known->job) == JOB_SENT;
+        bool is_given_up = question.is_drop && job_stage(known->job) == JOB_SENT;
 
         job_cancel(known->job, take_msg);
         if (is_given_up)
