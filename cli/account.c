@@ -211,22 +211,53 @@ int cli_login(const struct cli_args *args)
     return status;
 }
 
+/* Whether the server has ended the session that is kept here. */
+static bool end_session(cli_client *client, struct client_answer *answer, faas_err *err)
+{
+    struct client_request request = {.method = "POST", .path = "/auth/logout"};
+    faas_code code = client_send(client, &request, answer, err);
+
+    return code == FAAS_OK || code == FAAS_UNAUTHENTICATED; /* it had ended before */
+}
+
+static void tell_logout(const struct credential *kept, bool is_ended, const faas_err *why,
+                        bool is_json)
+{
+    FAAS_AUTO(json_t) *doc = NULL;
+
+    if (is_json) {
+        doc = json_pack("{s:s, s:b}", "server", kept->server, "ended", is_ended);
+        output_json(doc, stdout);
+    } else if (kept->username == NULL) {
+        output_say("no login for %s was kept here", kept->server);
+    } else if (is_ended) {
+        output_say("logged out of %s: %s's session there has ended", kept->server, kept->username);
+    } else {
+        output_say("the login for %s is forgotten here; the session could not be ended there (%s) "
+                   "and ends by itself",
+                   kept->server, why->msg);
+    }
+}
+
 int cli_logout(const struct cli_args *args)
 {
-    struct credential credential = {0};
-    struct client_answer none = {0};
-    faas_err err = {0};
-    faas_code code = credential_load(args->common.server, &credential, &err);
+    FAAS_AUTO(cli_client) *client = NULL;
+    const struct credential *kept;
+    struct client_answer answer = {0};
+    faas_err err = {0}, why = {0};
+    bool is_ended = false;
+    faas_code code = client_open(&args->common, &client, &err);
 
+    if (code != FAAS_OK)
+        return client_report(&err, &answer, &args->common);
+    kept = client_credential(client);
+    if (kept->username != NULL && kept->token != NULL)
+        is_ended = end_session(client, &answer, &why);
+    code = credential_forget(kept->server, &err);
     if (code == FAAS_OK)
-        code = credential_forget(credential.server, &err);
-    if (code == FAAS_OK && args->common.is_json)
-        printf("{\"server\":\"%s\"}\n", credential.server);
-    else if (code == FAAS_OK)
-        output_say("the login for %s is forgotten here; the token itself ends by itself",
-                   credential.server);
-    credential_done(&credential);
-    return code == FAAS_OK ? CLI_OK : client_report(&err, &none, &args->common);
+        tell_logout(kept, is_ended, &why, args->common.is_json);
+    client_answer_done(&answer);
+    return code == FAAS_OK ? CLI_OK : client_report(&err, &answer, &args->common);
 }
 
 /* ---- whoami ---- */

@@ -401,7 +401,7 @@ const struct cli_verb cli_verbs[] = {
      cli_register},
     {"login", "USERNAME", "log in and keep the token", login_details, 1, 1, cli_password_options,
      cli_login},
-    {"logout", "", "forget the token kept here", NULL, 0, 0, NULL, cli_logout},
+    {"logout", "", "end the session and forget its token", NULL, 0, 0, NULL, cli_logout},
     {"whoami", "", "show who the kept token says you are", NULL, 0, 0, NULL, cli_whoami},
     {"passwd", "", "change your password", passwd_details, 0, 0, cli_passwd_options, cli_passwd},
     {"account delete", "", "delete your account and all it has", account_details, 0, 0,

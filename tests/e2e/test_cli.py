@@ -139,6 +139,28 @@ def test_usage_errors(platform):
     assert platform.run("--help").returncode == 0 and "deploy" in platform.run("--help").stdout
 
 
+def test_logout_ends_the_session_and_forgets_it(platform, user, tmp_path):
+    env = {**platform.env, "XDG_CONFIG_HOME": str(tmp_path), "FAAS_URL": platform.url}
+
+    def faas(*args, **kwargs):
+        done = subprocess.run([platform.faas, *args], env=env, text=True, capture_output=True, timeout=60, **kwargs)
+        assert done.returncode == 0, (args, done.stdout, done.stderr)
+        return done.stdout
+
+    def token():
+        servers = json.loads((tmp_path / "faas/credentials.json").read_text())["servers"]
+        return [login["token"] for login in servers.values() if "token" in login]
+
+    faas("login", user, "--password-stdin", input=PASSWORD)
+    [old] = token()
+    assert "session there has ended" in faas("logout")
+    Client(platform.url, old).get("/auth/validate").problem(401, "unauthenticated")
+    assert token() == [] and "no login" in faas("logout")
+    faas("login", user, "--password-stdin", input=PASSWORD)
+    Client(platform.url, *token()).post("/auth/logout")
+    assert json.loads(faas("logout", "--json"))["ended"] is True  # it had ended before
+
+
 def test_without_a_login_it_says_what_to_do(platform, tmp_path):
     done = subprocess.run([platform.faas, "list"], env={**platform.env, "FAAS_URL": platform.url, "XDG_CONFIG_HOME": str(tmp_path)}, text=True, capture_output=True)
     assert done.returncode == 3 and "faas login" in done.stderr, (done.returncode, done.stderr)
