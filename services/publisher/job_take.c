@@ -180,9 +180,11 @@ static void on_stored_before(void *arg, faas_code code, const struct faas_stream
         store(job);
         return;
     }
-    if (code == FAAS_OK)
-        code = job_state_open(msg->data, msg->len, &state, &env, &why);
-    if (code != FAAS_OK) {
+    if (code != FAAS_OK) { /* somebody has stored it: of that nothing else may be said */
+        job_arm(job, LOOK_AGAIN_MS, look_at_stored);
+        return;
+    }
+    if (job_state_open(msg->data, msg->len, &state, &env, &why) != FAAS_OK) {
         job_refuse(job, &why);
     } else if (job_is_own(job->jobs, &state)) {
         job->seq = msg->seq;
@@ -266,8 +268,11 @@ static void on_end_looked_for(void *arg, faas_code code, const struct faas_strea
         job_free(job);
         return;
     }
-    if (code != FAAS_NOT_FOUND) {
-        job_refuse(job, err);
+    if (code != FAAS_NOT_FOUND) { /* whoever was asked first may have it */
+        faas_err why = {0};
+
+        (void)faas_fail(&why, FAAS_TIMEOUT, "the results could not be read: %s", err->msg);
+        job_refuse(job, &why);
         return;
     }
     job_state_ref(&job->state, &job->ref);
@@ -401,6 +406,7 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
     struct job *job = job_new(pub->jobs);
     faas_err err = {0};
     faas_code rc;
+    bool was_tried;
 
     if (job == NULL) {
         (void)faas_fail_sys(&err, ENOMEM, "queue a call");
@@ -408,12 +414,13 @@ static void take(struct publisher *pub, faas_msg *take_msg, const struct faas_ct
         faas_msg_free(take_msg);
         return;
     }
-    job_add_asker(job, take_msg);
     rc = read_job(job, take_msg, ctx, &err);
+    was_tried = faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1) > 1;
+    job_add_asker(job, take_msg);
     if (rc != FAAS_OK)
         job_refuse(job, &err);
     else
-        job_submit(job, faas_msg_header_int(take_msg, FAAS_H_ATTEMPT, 1) > 1);
+        job_submit(job, was_tried);
 }
 
 void jobs_on_queue(void *state, faas_msg *take_msg)
