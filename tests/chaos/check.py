@@ -10,6 +10,7 @@ QUIET_S = 5.0  # what a fault does may show so much later
 LOST_S = 3.0         # a lost call is reported within this, from the fault or from its sending
 ANSWERS_GAP_S = 1.0  # no JetStream write lies on the path of calls
 WRITES_GAP_S = 12.0  # an election of a stream's leader
+OUTAGE_S = 3.0       # an outage that a NATS server's death or halt is the cause of begins within this
 # What is known to be open, and why it is not called wrong; each is counted and printed.
 KNOWN = {
     "cold publisher": "a publisher that has just started asks the store for a function; without a leader (an election) it refuses the call",
@@ -36,6 +37,11 @@ def longest_gap(instants, begin, end, spans=()):
     """The longest time without one of these between begin and end, and when it began; what lies in the spans (begin, end) does not count."""
     points = [begin, *sorted(i for i in instants if begin <= i <= end), end]
     return max((b - a - covered(spans, a, b), a) for a, b in zip(points, points[1:]))
+
+
+def outages(instants, hits, kind):
+    """The longest time without one of these after each such fault of a NATS server, shortest first."""
+    return sorted(longest_gap(instants, h.begun, h.begun + OUTAGE_S)[0] for h in hits if h.kind == kind and h.target.startswith("nats"))
 
 
 def covered(spans, begin, end):
@@ -176,7 +182,8 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
     good = [c for c in calls if c.status == 200]
     lost = max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost"), default=(0, begin))
     mutations = [op for op in ops if op.what in ("register", "update", "delete", "account") and op.is_acknowledged]
-    answers = longest_gap([c.ended for c in good if c.kind != "slow"], begin, end, known_spans)
+    instants = [c.ended for c in good if c.kind != "slow"]
+    answers = longest_gap(instants, begin, end, known_spans)
     writes = longest_gap([op.ended for op in mutations], begin, end, islands)
     figures = {
         "calls": len(calls), "answered": len(good),
@@ -188,6 +195,8 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
         "jobs ended": sum(job.is_accepted and job.end != "" for job in jobs), "jobs reported lost": sum(job.why == "lost" for job in jobs),
         **{kind: kinds[kind] for kind in ("job lost", "job failed", "job refused")},
         "longest gap of answers s": round(answers[0], 3),
+        **{f"gap after a NATS server's {kind} s": [round(percentile(outages(instants, hits, kind), share), 3) for share in (0.5, 0.99)]
+           for kind in ("kill", "stop")},
         "p50 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.5) * 1000, 1),
         "p99 ms": round(percentile([c.took for c in good if c.kind != "slow"], 0.99) * 1000, 1),
         "slowest s": round(max((c.took for c in good), default=0), 3),
