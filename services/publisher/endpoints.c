@@ -350,11 +350,25 @@ static const char *reason_of(const struct question *question)
     return "cancelled";
 }
 
+/* Its gateway has told the client that it may have run, and it is not run again: half a run would be
+ * worse than one. */
+static bool is_left_running(const struct live *call, const struct question *question)
+{
+    return strcmp(reason_of(question), "given_up") == 0 && call_is_placed(call->state) &&
+           !call->rec->retry.is_idempotent;
+}
+
 /* Answered when nothing of it runs: finish.c. */
 static void cancel_live(struct live *call, const struct question *question, faas_msg *take_msg)
 {
-    struct cancel_wait *wait = calloc(1, sizeof *wait);
+    struct cancel_wait *wait;
 
+    if (is_left_running(call, question)) {
+        answer_state(call->pub, take_msg, "running");
+        faas_msg_free(take_msg);
+        return;
+    }
+    wait = calloc(1, sizeof *wait);
     if (wait == NULL) {
         faas_err err = {0};
 

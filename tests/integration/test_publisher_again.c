@@ -125,6 +125,42 @@ static void where_a_call_was_before_it_is_given_up(void **state)
     wait_state(id, "done");
 }
 
+static void ask_as_a_gateway_that_went_on(const char *id, const char *expected)
+{
+    struct faas_ctx ctx = {.tenant = STAGE_TENANT, .deadline_ns = faas_deadline_in_ms(5000)};
+    FAAS_AUTO(json_t) *body = json_pack("{s:i, s:s, s:s}", "v", 1, "id", id, "reason", "given_up");
+    FAAS_AUTO(char) *text = json_dumps(body, 0);
+    FAAS_AUTO(faas_msg) *reply = NULL;
+    FAAS_AUTO(json_t) *doc = NULL;
+    struct faas_rpc_request req = {
+        .subject = "faas.publisher.i.p1.cancel", .ctx = &ctx, .lane = FAAS_CONTROL, .data = text};
+
+    assert_non_null(text);
+    req.len = strlen(text);
+    assert_ok(faas_rpc_wait(stage.gateway.rpc, &req, &reply, NULL));
+    doc = json_loadb(faas_msg_data(reply), faas_msg_len(reply), 0, NULL);
+    assert_string_equal(json_string_value(json_object_get(doc, "state")), expected);
+}
+
+/* This publisher stood still, and its gateway went on to another one. */
+static void what_its_gateway_gave_up_ends_unless_half_a_run_would_be_left(void **state)
+{
+    char id[2][FAAS_UUID_TEXT];
+
+    (void)state;
+    begin_with_twice();
+    stage_answers(&stage, 0, "running", "cancelled");
+    call_now("twice", id[0]);
+    wait_placed(0, 1, 3000);
+    call_now("plain", id[1]);
+    wait_placed(0, 2, 3000);
+    ask_as_a_gateway_that_went_on(id[0], "cancelled");
+    ask_as_a_gateway_that_went_on(id[1], "running");
+    stage_end(&stage, 0, 1, "ok");
+    wait_state(id[1], "done");
+    assert_int_equal(stage_cancels(&stage, 0), 1);
+}
+
 /* Places are owed to it: it had one, and its function does not let calls wait. */
 static void a_call_whose_run_was_lost_waits_for_a_place(void **state)
 {
@@ -284,6 +320,8 @@ int main(void)
         cmocka_unit_test_teardown(what_a_dead_spawner_had_runs_again_where_it_may, clear),
         cmocka_unit_test_teardown(what_a_spawner_says_it_lost_runs_again_where_it_may, clear),
         cmocka_unit_test_teardown(where_a_call_was_before_it_is_given_up, clear),
+        cmocka_unit_test_teardown(what_its_gateway_gave_up_ends_unless_half_a_run_would_be_left,
+                                  clear),
         cmocka_unit_test_teardown(a_call_whose_run_was_lost_waits_for_a_place, clear),
         cmocka_unit_test_teardown(a_loss_of_a_call_that_nobody_knows_is_not_taken, clear),
         cmocka_unit_test_teardown(what_a_dead_publisher_had_runs_again_where_it_may, clear),
