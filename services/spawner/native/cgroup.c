@@ -322,8 +322,10 @@ static bool empty_dir(int dir)
     return left == 0;
 }
 
-static void sweep_base(const struct base *base)
+/* name: of the base, for the log. */
+static void sweep_base(const struct base *base, const char *name)
 {
+    size_t count = 0;
     int copy = fcntl(base->fd, F_DUPFD_CLOEXEC, 0);
     DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
     const struct dirent *entry;
@@ -338,13 +340,16 @@ static void sweep_base(const struct base *base)
 
         if (fd < 0)
             continue;
-        FAAS_LOG(WARN, "removing what an earlier spawner left", FAAS_LSTR("group", entry->d_name));
+        count++;
         if (!empty_dir(fd) || unlinkat(base->fd, entry->d_name, AT_REMOVEDIR) != 0)
             FAAS_LOG(ERROR, "a control group of an earlier spawner cannot be removed",
                      FAAS_LSTR("group", entry->d_name));
         close(fd);
     }
     closedir(dir);
+    if (count > 0)
+        FAAS_LOG(WARN, "removed what an earlier spawner left", FAAS_LSTR("of", name),
+                 FAAS_LINT("groups", (int64_t)count));
 }
 
 static bool add_base(struct cgroups *all, const char *parent, unsigned controllers, bool is_v2)
@@ -364,7 +369,7 @@ static bool add_base(struct cgroups *all, const char *parent, unsigned controlle
     base->is_v2 = is_v2;
     all->has |= base->controllers;
     all->base_count++;
-    sweep_base(base);
+    sweep_base(base, parent);
     return true;
 }
 
