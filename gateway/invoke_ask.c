@@ -77,12 +77,15 @@ struct question {
     const json_t *body;
     int64_t ms;
     enum ask_kind kind;
+    bool is_of_epoch; /* another process of that id does nothing */
 };
 
 /* False when it could not be sent: nothing comes of it. */
 static bool send(struct invoke *inv, const struct question *q)
 {
     struct faas_ctx ctx = {.deadline_ns = faas_deadline_in_ms(q->ms)};
+    const struct faas_header headers[] = {{FAAS_H_EPOCH, q->is_of_epoch ? q->peer->epoch : NULL},
+                                          {NULL, NULL}};
     struct faas_rpc_request req = {
         .ctx = &ctx, .lane = FAAS_CONTROL, .retry = FAAS_RPC_SAFE, .attempt_ms = AGAIN_MS};
     struct ask *ask = calloc(1, sizeof *ask);
@@ -101,6 +104,7 @@ static bool send(struct invoke *inv, const struct question *q)
     memcpy(ctx.user, inv->x->caller.user, sizeof ctx.user);
     memcpy(ctx.tenant, inv->x->caller.tenant, sizeof ctx.tenant);
     req.subject = subject;
+    req.headers = headers;
     req.data = text;
     TAILQ_INSERT_TAIL(&inv->asks, ask, link);
     faas_rpc_call(inv->gw->rt->rpc, &req, on_reply, ask);
@@ -185,7 +189,8 @@ void invoke_leave_owner(struct invoke *inv)
                                .subject = FAAS_SUBJ_PUBLISHER_CANCEL,
                                .body = body,
                                .ms = CANCEL_MS,
-                               .kind = ASK_LEAVE};
+                               .kind = ASK_LEAVE,
+                               .is_of_epoch = true};
 
     if (owner != NULL && owner->level >= FAAS_LEVEL_GIVEN_UP)
         (void)send(inv, &q);

@@ -415,6 +415,11 @@ static void on_cancel(void *state, faas_msg *take_msg)
         return;
     }
     faas_ctx_from_msg(take_msg, FAAS_TIMEOUT_MS, &ctx);
+    if (is_foreign(pub, take_msg)) { /* the process before is gone, and this one may get the call */
+        answer_state(pub, take_msg, "unknown");
+        faas_msg_free(take_msg);
+        return;
+    }
     if (jobs_cancel(pub->jobs, question.id, ctx.tenant, take_msg))
         return;
     call = (struct live *)book_find(&pub->book, question.id);

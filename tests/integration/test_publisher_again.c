@@ -125,15 +125,19 @@ static void where_a_call_was_before_it_is_given_up(void **state)
     wait_state(id, "done");
 }
 
-static void ask_as_a_gateway_that_went_on(const char *id, const char *expected)
+static void ask_as_a_gateway_that_went_on(const char *id, const char *epoch, const char *expected)
 {
+    const struct faas_header headers[] = {{FAAS_H_EPOCH, epoch}, {NULL, NULL}};
     struct faas_ctx ctx = {.tenant = STAGE_TENANT, .deadline_ns = faas_deadline_in_ms(5000)};
     FAAS_AUTO(json_t) *body = json_pack("{s:i, s:s, s:s}", "v", 1, "id", id, "reason", "given_up");
     FAAS_AUTO(char) *text = json_dumps(body, 0);
     FAAS_AUTO(faas_msg) *reply = NULL;
     FAAS_AUTO(json_t) *doc = NULL;
-    struct faas_rpc_request req = {
-        .subject = "faas.publisher.i.p1.cancel", .ctx = &ctx, .lane = FAAS_CONTROL, .data = text};
+    struct faas_rpc_request req = {.subject = "faas.publisher.i.p1.cancel",
+                                   .headers = headers,
+                                   .ctx = &ctx,
+                                   .lane = FAAS_CONTROL,
+                                   .data = text};
 
     assert_non_null(text);
     req.len = strlen(text);
@@ -154,8 +158,10 @@ static void what_its_gateway_gave_up_ends_unless_half_a_run_would_be_left(void *
     wait_placed(0, 1, 3000);
     call_now("plain", id[1]);
     wait_placed(0, 2, 3000);
-    ask_as_a_gateway_that_went_on(id[0], "cancelled");
-    ask_as_a_gateway_that_went_on(id[1], "running");
+    ask_as_a_gateway_that_went_on(id[0], "0123456789abcdef0123456789abcdef", "unknown");
+    assert_int_equal(stage_cancels(&stage, 0), 0);
+    ask_as_a_gateway_that_went_on(id[0], NULL, "cancelled");
+    ask_as_a_gateway_that_went_on(id[1], NULL, "running");
     stage_end(&stage, 0, 1, "ok");
     wait_state(id[1], "done");
     assert_int_equal(stage_cancels(&stage, 0), 1);
