@@ -274,7 +274,7 @@ def test_a_function_of_another_isolation(plat, user):
     def restart(isolation):
         for pid in plat.pids("spawner"):
             os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: [(i["state"], i["isolation"]) for i in instances(plat, user) if i["service"] == "spawner"] == [("ready", isolation)] * 2, 60, f"they offer {isolation}")
+        wait_until(lambda: [(i["state"], i.get("isolation")) for i in instances(plat, user) if i["service"] == "spawner"] == [("ready", isolation)] * 2, 60, f"they offer {isolation}")
     name = user.register("faas-examples/upper:latest")
     its = user.get(f"/v1/functions/{name}").json["isolation"]
     other, runtime = ("docker", "docker") if its == "sandbox" else ("sandbox", "native")
