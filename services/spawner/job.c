@@ -13,11 +13,8 @@
 #define BUDGET_SLACK_MS 10000 /* kill, last frames */
 #define TOGETHER_MAX    4096  /* bytes: no more than that may be in a heartbeat's way */
 #define END_TRY_MS      300
-#define END_UNTOLD_MS   900 /* three tries: the caller waits for it */
-#define END_OWN_MS                                                                                 \
-    3000 /* its publisher may have no connection for a moment, and without this
-                                 it counts the call as running for long */
-#define END_ANYBODY_MS 10000
+#define END_DIRECT_MS   900 /* three tries */
+#define END_ANYBODY_MS  10000
 
 /* ---- what is told ---- */
 
@@ -239,7 +236,7 @@ static void tell_end_event(job *self, json_t *end)
     } else if (publisher != NULL && publisher->is_dead) {
         tell_end_anybody(self);
     } else {
-        tell_end_to(self, subject, self->withheld != NULL ? END_UNTOLD_MS : END_OWN_MS);
+        tell_end_to(self, subject, END_DIRECT_MS);
     }
 }
 

@@ -12,6 +12,7 @@ import time
 import urllib.parse
 
 TSAN_SUPPRESSIONS = pathlib.Path(__file__).resolve().parents[1] / "support/tsan.supp"
+LSAN_SUPPRESSIONS = pathlib.Path(__file__).resolve().parents[1] / "support/lsan.supp"
 _counter = itertools.count()
 
 
@@ -147,7 +148,8 @@ class Platform:
         self.data, self.listen, self.replicas = data, f"127.0.0.1:{port}", replicas
         self.url = f"http://{self.listen}"
         self.env = {**os.environ, "DOCKER_HOST": docker_host, "XDG_CONFIG_HOME": os.path.join(data, "config"),
-                    "ASAN_OPTIONS": f"log_path={data}/sanitizer:detect_leaks=1", "UBSAN_OPTIONS": f"log_path={data}/sanitizer:print_stacktrace=1",
+                    "ASAN_OPTIONS": f"log_path={data}/sanitizer:detect_leaks=1", "LSAN_OPTIONS": f"suppressions={LSAN_SUPPRESSIONS}:print_suppressions=0",
+                    "UBSAN_OPTIONS": f"log_path={data}/sanitizer:print_stacktrace=1",
                     "TSAN_OPTIONS": f"log_path={data}/sanitizer:suppressions={TSAN_SUPPRESSIONS}", **env}
         self.docker_host = docker_host
 
