@@ -152,8 +152,6 @@ bool invoke_begin_anew(struct invoke *inv, uint32_t given_up_try)
     return true;
 }
 
-/* Its owner is gone, and it may have begun.  What may be done then is the function's to say, and the
- * next owner knows the function: it runs an idempotent one again, and says `lost` of any other. */
 static bool can_follow(const struct invoke *inv)
 {
     bool is_shown = inv->has_begun && !inv->is_left; /* a part of its output: not twice */
@@ -161,6 +159,8 @@ static bool can_follow(const struct invoke *inv)
     return !is_shown && inv->losses < INVOKE_LOSSES;
 }
 
+/* Its owner is gone, and it may have begun.  What may be done then is the function's to say, and the
+ * next owner knows the function: it runs an idempotent one again, and says `lost` of any other. */
 static void follow(struct invoke *inv)
 {
     if (!can_follow(inv) || !invoke_begin_anew(inv, 0)) {
@@ -226,9 +226,8 @@ static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
         invoke_ask_state(inv);
         break;
     case INVOKE_RUNNING:
-        if (invoke_stream_is_full(inv))
-            invoke_arm(inv,
-                       ASK_AGAIN_MS); /* nothing can come: it is the client that is waited for */
+        if (invoke_stream_is_full(inv)) /* nothing can come: it is the client that is waited for */
+            invoke_arm(inv, ASK_AGAIN_MS);
         else
             invoke_ask_state(inv);
         break;

@@ -130,12 +130,14 @@ static void publish_again(struct queued *q, bool is_at_once)
 
 static void on_again(struct ev_loop *ev, ev_timer *timer, int events)
 {
+    struct queued *q = timer->data;
+
     (void)ev;
     (void)events;
-    if (((struct queued *)timer->data)->may_be_there)
-        publish(timer->data);
+    if (q->may_be_there)
+        publish(q);
     else
-        send(timer->data);
+        send(q);
 }
 
 static void on_reply(void *arg, const struct faas_rpc_reply *reply)

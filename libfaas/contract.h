@@ -50,9 +50,8 @@
 #define FAAS_LEVEL_LOST     2 /* of a publisher: it reads Faas-Lost */
 #define FAAS_LEVEL_VERSIONS 3 /* of a publisher: it knows NAME@N, NAME:ALIAS, disabled functions */
 #define FAAS_LEVEL_INPUT    4 /* of a publisher: it knows calls of FAAS_KIND_INPUT */
-#define FAAS_LEVEL_GIVEN_UP                                                                        \
-    4                      /* of a spawner: it reads, of a publisher: it writes a cancel's place */
-#define FAAS_LEVEL_AGAIN 4 /* of auth, a registry: what it writes says for which request */
+#define FAAS_LEVEL_GIVEN_UP 4 /* of a spawner, a publisher: cancels have a place */
+#define FAAS_LEVEL_AGAIN    4 /* of auth, a registry: what it writes says for which request */
 
 #define FAAS_QUEUE "q"
 

@@ -385,12 +385,13 @@ void worker_on_resolve(worker *self, faas_msg *take_msg)
     struct faas_ctx ctx;
     faas_err err = {0};
     struct resolve *res = NULL;
-    faas_code rc = read_image(take_msg, &doc, &image, &err);
+    faas_code rc;
 
     if (is_being_resolved(self, take_msg)) {
         faas_msg_free(take_msg);
         return;
     }
+    rc = read_image(take_msg, &doc, &image, &err);
     faas_ctx_from_msg(take_msg, RESOLVE_MS, &ctx);
     if (rc == FAAS_OK) {
         res = malloc(sizeof *res);

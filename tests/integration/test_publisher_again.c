@@ -1,5 +1,6 @@
 /* Calls of idempotent functions run again when they were lost, as often as they may: a real publisher
  * and nats-server, spawners as the test tells them (tests/support/stage.h). */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -125,24 +126,31 @@ static void where_a_call_was_before_it_is_given_up(void **state)
     wait_state(id, "done");
 }
 
-static void ask_as_a_gateway_that_went_on(const char *id, const char *epoch, const char *expected)
+/* The publisher's answer, NULL for an error. */
+static json_t *ask_publisher(const char *verb, const char *epoch, json_t *take_body)
 {
     const struct faas_header headers[] = {{FAAS_H_EPOCH, epoch}, {NULL, NULL}};
     struct faas_ctx ctx = {.tenant = STAGE_TENANT, .deadline_ns = faas_deadline_in_ms(5000)};
-    FAAS_AUTO(json_t) *body = json_pack("{s:i, s:s, s:s}", "v", 1, "id", id, "reason", "given_up");
+    char subject[64];
+    FAAS_AUTO(json_t) *body = take_body;
     FAAS_AUTO(char) *text = json_dumps(body, 0);
     FAAS_AUTO(faas_msg) *reply = NULL;
-    FAAS_AUTO(json_t) *doc = NULL;
-    struct faas_rpc_request req = {.subject = "faas.publisher.i.p1.cancel",
-                                   .headers = headers,
-                                   .ctx = &ctx,
-                                   .lane = FAAS_CONTROL,
-                                   .data = text};
+    struct faas_rpc_request req = {
+        .subject = subject, .headers = headers, .ctx = &ctx, .lane = FAAS_CONTROL, .data = text};
 
     assert_non_null(text);
     req.len = strlen(text);
-    assert_ok(faas_rpc_wait(stage.gateway.rpc, &req, &reply, NULL));
-    doc = json_loadb(faas_msg_data(reply), faas_msg_len(reply), 0, NULL);
+    (void)snprintf(subject, sizeof subject, "faas.publisher.i.p1.%s", verb);
+    if (faas_rpc_wait(stage.gateway.rpc, &req, &reply, NULL) != FAAS_OK)
+        return NULL;
+    return json_loadb(faas_msg_data(reply), faas_msg_len(reply), 0, NULL);
+}
+
+static void ask_as_a_gateway_that_went_on(const char *id, const char *epoch, const char *expected)
+{
+    FAAS_AUTO(json_t) *doc = ask_publisher(
+        "cancel", epoch, json_pack("{s:i, s:s, s:s}", "v", 1, "id", id, "reason", "given_up"));
+
     assert_string_equal(json_string_value(json_object_get(doc, "state")), expected);
 }
 
@@ -269,24 +277,13 @@ struct question {
 /* 1: it may, 0: it may not, -1: neither is said. */
 static int may_run(const struct question *q)
 {
-    struct faas_ctx ctx = {.tenant = STAGE_TENANT, .deadline_ns = faas_deadline_in_ms(5000)};
-    FAAS_AUTO(json_t) *body = json_pack(
-        "{s:i, s:s, s:s, s:I, s:I, s:i}", "v", 1, "id",
-        q->id != NULL ? q->id : "0190a000-0000-7000-8000-00000000000a", "function", q->function,
-        "lost", (json_int_t)q->lost, "version", (json_int_t)q->version, "age_ms", 900);
-    FAAS_AUTO(char) *text = json_dumps(body, 0);
-    FAAS_AUTO(faas_msg) *reply = NULL;
-    FAAS_AUTO(json_t) *doc = NULL;
-    struct faas_rpc_request req = {
-        .subject = "faas.publisher.i.p1.again", .ctx = &ctx, .lane = FAAS_CONTROL, .data = text};
-    const json_t *may;
+    const char *id = q->id != NULL ? q->id : "0190a000-0000-7000-8000-00000000000a";
+    FAAS_AUTO(json_t) *doc = ask_publisher(
+        "again", NULL,
+        json_pack("{s:i, s:s, s:s, s:I, s:I, s:i}", "v", 1, "id", id, "function", q->function,
+                  "lost", (json_int_t)q->lost, "version", (json_int_t)q->version, "age_ms", 900));
+    const json_t *may = json_object_get(doc, "may_run");
 
-    assert_non_null(text);
-    req.len = strlen(text);
-    if (faas_rpc_wait(stage.gateway.rpc, &req, &reply, NULL) != FAAS_OK)
-        return -1;
-    doc = json_loadb(faas_msg_data(reply), faas_msg_len(reply), 0, NULL);
-    may = json_object_get(doc, "may_run");
     return json_is_boolean(may) ? json_is_true(may) : -1;
 }
 

@@ -53,7 +53,6 @@ static faas_code on_resolve(void *state, const struct faas_call *call, json_t **
     struct shop_spawner *spawner = state;
     const struct timespec time = {.tv_nsec = 5000000};
     const char *image = json_string_value(json_object_get(call->body, "image"));
-
     enum shop_mood mood = spawner->mood;
 
     spawner->asked++;
