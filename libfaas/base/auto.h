@@ -2,7 +2,8 @@
  * FAAS_DEFINE_AUTO(type, fn)  once per type: fn(type *) runs when the variable leaves its scope;
  *                             NULL is skipped.
  * FAAS_AUTO(type) *p          an owning local; must be initialised (NULL is fine).
- * FAAS_STEAL(p)               the value of p, which is NULL afterwards: ownership moves on.
+ * FAAS_STEAL(p)               the value of p, which is NULL afterwards: ownership moves on.  Not for an
+ *                             argument of sys/queue.h's macros, which take it several times.
  */
 #ifndef FAAS_AUTO_H
 #define FAAS_AUTO_H

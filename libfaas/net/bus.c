@@ -248,7 +248,8 @@ static void end_lane(struct faas_bus_lane *lane)
         faas_lane_lose(lane);
     pthread_mutex_lock(&lane->bus->mu);
     if (lane->offer != NULL)
-        STAILQ_INSERT_TAIL(&lane->retired, FAAS_STEAL(lane->offer), next);
+        STAILQ_INSERT_TAIL(&lane->retired, lane->offer, next);
+    lane->offer = NULL;
     pthread_mutex_unlock(&lane->bus->mu);
     faas_connector_join(lane);
     drop_kept(lane);

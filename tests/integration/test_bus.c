@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "net/bus.h"
+#include "net/bus_internal.h"
 #include "tests/support/cert.h"
 #include "tests/support/nats.h"
 #include "tests/support/process.h"
@@ -205,12 +205,67 @@ static void it_speaks_tls_and_keeps_to_it(void **state)
     rmdir(dir);
 }
 
+static void stop_loop(void *loop)
+{
+    faas_loop_stop(loop);
+}
+
+/* No turn of the loop takes the offers over. */
+static void wait_for_offers(faas_bus *bus)
+{
+    uint64_t deadline = faas_deadline_in_ms(LONG_MS);
+
+    for (int i = 0; i < FAAS_LANES; i++) {
+        struct faas_link *offer = NULL;
+
+        while (offer == NULL) {
+            assert_true(faas_left_ms(deadline) > 0);
+            usleep(1000);
+            pthread_mutex_lock(&bus->mu);
+            offer = bus->lanes[i].offer;
+            pthread_mutex_unlock(&bus->mu);
+        }
+    }
+}
+
+static bool has_left(void *name)
+{
+    return nats_server_of(nats, name) == -1;
+}
+
+static void it_closes_while_a_connection_is_on_offer(void **state)
+{
+    struct faas_bus_conf conf = {.service = "guest", .id = "g1"};
+    faas_loop *loop = NULL;
+    faas_bus *bus = NULL;
+    faas_err err = {0};
+
+    (void)state;
+    join(NULL, NULL);
+    conf.urls = nats_urls(nats);
+    assert_ok(faas_loop_new(&loop, &err));
+    assert_ok(faas_bus_open(&conf, loop, &bus, &err));
+    nats_kill(nats, 0);
+    for (int i = 0; i < FAAS_LANES; i++)
+        while (bus->lanes[i].link != NULL) /* the loop's: nobody else runs it */
+            ev_run(faas_loop_ev(loop), EVRUN_ONCE);
+    nats_launch(nats, 0);
+    wait_for_offers(bus);
+    faas_bus_close(bus, 0);
+    faas_loop_post(loop, stop_loop, loop);
+    faas_loop_run(loop); /* what was told of the offers finds none */
+    faas_loop_free(loop);
+    wait_until(has_left, "guest-g1-data", LONG_MS, "the server has no connection of the bus's");
+    wait_until(has_left, "guest-g1-control", LONG_MS, "nor the other one");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(what_is_published_while_a_server_is_away_comes_in_order, leave),
         cmocka_unit_test_teardown(too_much_for_a_server_that_is_away_is_refused, leave),
         cmocka_unit_test_teardown(it_speaks_tls_and_keeps_to_it, leave),
+        cmocka_unit_test_teardown(it_closes_while_a_connection_is_on_offer, leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
