@@ -483,11 +483,11 @@ static void on_applied(void *arg)
     access->on_applied(access->on_applied_arg);
 }
 
-faas_code access_follow(struct access *access, faas_kv *kv, faas_task *applied, void *arg,
-                        faas_err *err)
+faas_code access_follow(struct access *access, faas_kv *kv, const faas_members *members,
+                        faas_task *applied, void *arg, faas_err *err)
 {
     const struct faas_feed_conf conf = {
-        .kv = kv, .apply = on_change, .on_applied = on_applied, .arg = access};
+        .kv = kv, .apply = on_change, .on_applied = on_applied, .members = members, .arg = access};
     faas_feed *feed = NULL;
 
     access->on_applied = applied;
@@ -577,7 +577,7 @@ bool access_is_led(struct access *access)
 {
     faas_feed *feed = atomic_load(&access->feed);
 
-    return feed != NULL && faas_feed_age_ms(feed) <= FAAS_FEED_STALE_MS;
+    return feed != NULL && faas_feed_may_serve(feed);
 }
 
 void access_free(struct access *access)

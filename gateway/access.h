@@ -8,7 +8,7 @@
  *           keys change; the cache has a fixed size, a newer token takes the place of an older one.
  * Revoked   tokens that were logged out, or are older than their user's password, are refused,
  *           cached or not: a feed of the bucket tells within moments.  While the feed has not
- *           begun, or is over FAAS_FEED_STALE_MS old, no token can be judged.
+ *           begun, or does not count any more (faas_feed_may_serve), no token can be judged.
  * Begin     for 3 s after the start is_unsettled is also set while the first keys or revocations
  *           are on their way: the request waits in access_settle() instead of failing.
  * Disabled  users are refused whatever they come with.
@@ -28,8 +28,10 @@ struct access;
 FAAS_MUST_CHECK faas_code access_open(faas_rpc *rpc, const struct apikeys_conf *conf,
                                       struct access **out_access, faas_err *err);
 void access_start(struct access *access);
-/* Follow the revocations in kv (borrowed); on_applied(arg) on the loop thread after each batch. */
-FAAS_MUST_CHECK faas_code access_follow(struct access *access, faas_kv *kv, faas_task *on_applied,
+/* Follow the revocations in kv (borrowed, as members is); on_applied(arg) on the loop thread after each
+ * batch. */
+FAAS_MUST_CHECK faas_code access_follow(struct access *access, faas_kv *kv,
+                                        const faas_members *members, faas_task *on_applied,
                                         void *arg, faas_err *err);
 bool access_applied(const struct access *access, uint64_t *out_seq); /* false: not following */
 /* The loop has stopped, and nobody checks any more. */
@@ -38,8 +40,7 @@ void access_unfollow(struct access *access);
 void access_free(struct access *access);
 void access_stop(struct access *access); /* no more fetching */
 bool access_is_ready(struct access *access);
-/* The leader of the revocations has answered lately: no election takes FAAS_FEED_STALE_MS.  Any
- * thread. */
+/* The leader of the revocations has answered lately enough (faas_feed_may_serve).  Any thread. */
 bool access_is_led(struct access *access);
 
 struct access_verdict {

@@ -423,7 +423,7 @@ static faas_code start(void *state, const struct faas_runtime *rt, faas_err *err
     FAAS_LOG(INFO, "listening", FAAS_LSTR("address", http.listen));
     FAAS_TRY(faas_kv_open(rt->rpc, FAAS_BUCKET_REVOCATIONS, rt->replicas,
                           faas_deadline_in_ms(STORE_WAIT_MS), &gw->revocations, err));
-    return access_follow(gw->access, gw->revocations, on_applied, gw, err);
+    return access_follow(gw->access, gw->revocations, rt->members, on_applied, gw, err);
 }
 
 static bool is_ready(void *state)

@@ -16,6 +16,7 @@
 
 #define ASK_S        0.25
 #define ASK_MS       2000 /* longest wait for one answer */
+#define SILENT_MS    300  /* without any: there is no leader */
 #define BATCH_MAX    256
 #define SAY_S        0.0005 /* between two batches of a burst */
 #define QUIET_S      0.02   /* until the reader is told of what nobody waits for */
@@ -219,8 +220,10 @@ static void on_last(void *arg, faas_code code, const struct faas_kv_entry *entry
     faas_feed *feed = asked->feed;
 
     (void)err;
-    if (!feed->is_stopped && code == FAAS_OK)
+    if (!feed->is_stopped && code == FAAS_OK) {
+        feed->unanswered_ns = 0;
         take_answer(feed, entry->revision, asked->sent_ns);
+    }
     faas_feed_unref(feed);
 }
 
@@ -231,6 +234,8 @@ static void ask(faas_feed *feed)
     if (asked == NULL)
         return; /* the next tick asks */
     *asked = (struct asked){feed, faas_now_ns()};
+    if (feed->unanswered_ns == 0)
+        feed->unanswered_ns = asked->sent_ns;
     faas_feed_ref(feed);
     faas_kv_last_async(feed->conf.kv, faas_deadline_in_ms(ASK_MS), on_last, asked);
 }
@@ -244,7 +249,10 @@ static void on_ask_timer(struct ev_loop *ev, ev_timer *timer, int events)
 
 static void on_reconnect(void *arg)
 {
-    ask(arg);
+    faas_feed *feed = arg;
+
+    feed->unanswered_ns = 0;
+    ask(feed);
 }
 
 /* ---- starting and stopping ---- */
@@ -350,9 +358,24 @@ int64_t faas_feed_age_ms(const faas_feed *feed)
     return now > fresh ? (int64_t)((now - fresh) / FAAS_MS_NS) : 0;
 }
 
+bool faas_feed_may_serve(const faas_feed *feed)
+{
+    int64_t age_ms = faas_feed_age_ms(feed);
+
+    if (age_ms <= FAAS_FEED_STALE_MS)
+        return true;
+    return age_ms <= FAAS_FEED_LEADLESS_MS && feed->conf.members != NULL &&
+           faas_members_all_heard(feed->conf.members, atomic_load(&feed->fresh_ns));
+}
+
 uint64_t faas_feed_begun_ns(const faas_feed *feed)
 {
     uint64_t begun = atomic_load(&feed->begun_ns);
 
     return begun != 0 ? begun : UINT64_MAX;
+}
+
+bool faas_feed_is_unanswered(const faas_feed *feed)
+{
+    return feed->unanswered_ns != 0 && faas_now_ns() > feed->unanswered_ns + SILENT_MS * FAAS_MS_NS;
 }

@@ -46,8 +46,10 @@ struct faas_feed {
     _Atomic uint64_t applied;
     _Atomic uint64_t fresh_ns; /* sending of the last question whose answer is applied; 0: none */
     _Atomic uint64_t begun_ns; /* ... of the first such one */
-    uint64_t wanted;           /* the newest sequence known to exist */
-    uint64_t behind_ns;        /* since when wanted is not applied; 0: it is */
+    uint64_t unanswered_ns; /* sending of the first question since an answer came or the connection
+                               was made; 0: none */
+    uint64_t wanted;        /* the newest sequence known to exist */
+    uint64_t behind_ns;     /* since when wanted is not applied; 0: it is */
     struct faas_feed_question waiting[FAAS_FEED_QUESTIONS];
     size_t waiting_count;
     int unsaid;         /* changes since the reader was last told of a batch */

@@ -102,5 +102,8 @@ const struct faas_member *faas_members_owner(const faas_members *members, const 
 FAAS_MUST_CHECK faas_code faas_members_wait_applied(faas_members *members, const char *bucket,
                                                     uint64_t seq, uint64_t deadline_ns,
                                                     faas_err *err);
+/* Since then no member was silent for over 1 s without a good-bye, and this process did not stand
+ * still: whoever waits for readers hears this one, so what was acknowledged is applied.  Any thread. */
+bool faas_members_all_heard(const faas_members *members, uint64_t since_ns);
 
 #endif

@@ -60,6 +60,8 @@ struct faas_members {
     uint64_t data_back_ns, data_heard_ns;
     int island_looks, apart_looks; /* one after the other that found it so */
     int leaves;                    /* since it was sound */
+    _Atomic uint64_t looked_ns;    /* when it was last looked for silent members */
+    _Atomic uint64_t silent_ns;    /* ... and when that last found one, or this look was late */
     pthread_mutex_t mu; /* the loop thread writes records under it, pool threads read under it */
     LIST_HEAD(, faas_members_waiter) waiters; /* guarded by mu */
     struct faas_member_record **list;         /* sorted by service, then id */

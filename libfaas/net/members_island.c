@@ -63,17 +63,34 @@ static void leave(faas_members *members, enum faas_lane lane, const struct censu
     faas_bus_leave(faas_rpc_bus(members->rpc), lane);
 }
 
+static bool is_late(const faas_members *members, uint64_t now)
+{
+    return now > atomic_load(&members->looked_ns) + SILENT_MS * FAAS_MS_NS;
+}
+
+static void note_silence(faas_members *members, const struct census *census, uint64_t now)
+{
+    if (census->silent > 0 || !census->is_own_fresh || is_late(members, now))
+        atomic_store(&members->silent_ns, now);
+    atomic_store(&members->looked_ns, now);
+}
+
+bool faas_members_all_heard(const faas_members *members, uint64_t since_ns)
+{
+    return !is_late(members, faas_now_ns()) && atomic_load(&members->silent_ns) < since_ns;
+}
+
 void faas_members_look_for_island(faas_members *members)
 {
     const faas_bus *bus = faas_rpc_bus(members->rpc);
     uint64_t now = faas_now_ns(), settled_ns = now - SILENT_MS * FAAS_MS_NS;
-    struct census census;
+    struct census census = count(members, now);
     bool is_island, is_apart;
 
+    note_silence(members, &census, now);
     if (!faas_bus_has_choice(bus) || !faas_bus_lane_is_up(bus, FAAS_CONTROL) ||
         members->back_ns > settled_ns)
         return;
-    census = count(members, now);
     is_island = is_island_with(&census);
     is_apart = !is_island && census.is_own_fresh && faas_bus_lane_is_up(bus, FAAS_DATA) &&
                members->data_back_ns < settled_ns && members->data_heard_ns < settled_ns;

@@ -93,6 +93,7 @@ static void on_applied(void *arg)
 static faas_code attach(struct publisher *pub, const struct faas_runtime *rt, faas_err *err)
 {
     struct resolve_conf conf = {.kv = functions,
+                                .members = rt->members,
                                 .cache_len = (size_t)pub->conf.cache_len,
                                 .cache_bytes = (size_t)pub->conf.cache_mb << 20,
                                 .on_applied = on_applied,
@@ -176,8 +177,7 @@ static bool is_ready(void *state)
     const struct publisher *pub = state;
 
     return pub->rt != NULL && faas_now_ns() >= pub->attached_ns + SETTLE_MS * FAAS_MS_NS &&
-           resolve_age_ms(&pub->resolve) != INT64_MAX &&
-           faas_feed_age_ms(pub->standings.feed) != INT64_MAX;
+           resolve_has_begun(&pub->resolve) && faas_feed_age_ms(pub->standings.feed) != INT64_MAX;
 }
 
 /* Could a call be run now?  Beats do not depend on it: a call that meets no spawner is told so. */
@@ -185,8 +185,7 @@ static bool is_healthy(void *state)
 {
     const struct publisher *pub = state;
 
-    return faas_bus_is_connected(pub->rt->bus) &&
-           resolve_age_ms(&pub->resolve) < FAAS_FEED_STALE_MS &&
+    return faas_bus_is_connected(pub->rt->bus) && resolve_may_serve(&pub->resolve) &&
            faas_members_usable(pub->rt->members, "spawner") > 0;
 }
 

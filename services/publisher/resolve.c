@@ -11,7 +11,6 @@
 
 #define FIRST_READ_MS 300 /* for the leader, before memory or any replica is taken at its word */
 #define PEEK_MS       600
-#define NO_LEADER_MS  500 /* after that, memory answers at once for so long */
 
 struct resolve_read { /* one question to the leader; owned by the kv request until its answer */
     TAILQ_ENTRY(resolve_read) link;
@@ -36,7 +35,7 @@ static bool is_fresh(struct resolve *res)
 
 static bool may_serve_stale(const struct resolve *res)
 {
-    return !res->is_late && faas_feed_age_ms(res->feed) < FAAS_FEED_STALE_MS;
+    return !res->is_late && faas_feed_may_serve(res->feed);
 }
 
 /* ---- the feed ---- */
@@ -138,6 +137,7 @@ faas_code resolve_start(struct resolve *res, const struct resolve_conf *conf, fa
         .apply = on_change,
         .awaited = FAAS_AWAITED_FUNCTIONS,
         .on_applied = on_applied,
+        .members = conf->members,
         .arg = res,
     };
 
@@ -181,7 +181,7 @@ static struct record *head_now(struct resolve *res, const struct resolve_want *w
         metric_count(M_HITS);
         return rec;
     }
-    if (faas_now_ns() >= res->no_leader_until_ns || !may_serve_stale(res))
+    if (!faas_feed_is_unanswered(res->feed) || !may_serve_stale(res))
         return NULL;
     metric_count(M_STALE);
     return rec;
@@ -310,7 +310,6 @@ static faas_code read_judge(struct resolve_read *read, faas_code code,
     if (cached == NULL || !may_serve_stale(res))
         return faas_fail(err, FAAS_UNAVAILABLE,
                          "the store of functions does not answer; nothing was started, try again");
-    res->no_leader_until_ns = faas_deadline_in_ms(NO_LEADER_MS);
     metric_count(M_STALE);
     *out_rec = record_ref(cached);
     return FAAS_OK;
@@ -331,6 +330,18 @@ static uint64_t in_ms(const struct resolve_read *read, int64_t ms)
     return at < read->deadline_ns ? at : read->deadline_ns;
 }
 
+/* A replica, or the leader. */
+static void ask_in_turn(struct resolve_read *read)
+{
+    faas_kv *kv = read->res->kv;
+
+    read->is_peeking = !read->is_peeking;
+    if (read->is_peeking)
+        faas_kv_peek_async(kv, read->key, in_ms(read, PEEK_MS), on_read, read);
+    else
+        faas_kv_get_async(kv, read->key, in_ms(read, FIRST_READ_MS), on_read, read);
+}
+
 /* The leader is silent, as in an election, and memory knows nothing: any replica's word counts, but
  * for its "not found", which may be that it has not heard yet.  Then the leader again, in turn. */
 static bool asks_on(struct resolve_read *read, faas_code code)
@@ -341,11 +352,7 @@ static bool asks_on(struct resolve_read *read, faas_code code)
         return false;
     if (read->news_seq != 0 || has_copy(res, read->key) || faas_left_ms(read->deadline_ns) == 0)
         return false;
-    read->is_peeking = !read->is_peeking;
-    if (read->is_peeking)
-        faas_kv_peek_async(res->kv, read->key, in_ms(read, PEEK_MS), on_read, read);
-    else
-        faas_kv_get_async(res->kv, read->key, in_ms(read, FIRST_READ_MS), on_read, read);
+    ask_in_turn(read);
     return true;
 }
 
@@ -403,7 +410,8 @@ static struct resolve_read *read_start(struct resolve *res, const char *key)
     TAILQ_INSERT_TAIL(&res->reads, read, link);
     metric_count(M_READS);
     read->deadline_ns = faas_deadline_in_ms(RESOLVE_READ_MS);
-    faas_kv_get_async(res->kv, key, faas_deadline_in_ms(FIRST_READ_MS), on_read, read);
+    read->is_peeking = !faas_feed_is_unanswered(res->feed); /* not the first time */
+    ask_in_turn(read);
     return read;
 }
 
@@ -491,9 +499,14 @@ void resolve_was_late(struct resolve *res)
     res->is_late = true;
 }
 
-int64_t resolve_age_ms(const struct resolve *res)
+bool resolve_has_begun(const struct resolve *res)
 {
-    return res->feed != NULL ? faas_feed_age_ms(res->feed) : INT64_MAX;
+    return res->feed != NULL && faas_feed_begun_ns(res->feed) != UINT64_MAX;
+}
+
+bool resolve_may_serve(const struct resolve *res)
+{
+    return res->feed != NULL && faas_feed_may_serve(res->feed);
 }
 
 uint64_t resolve_applied(const struct resolve *res)

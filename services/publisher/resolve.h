@@ -4,8 +4,9 @@
  *           aliases are and how many calls it may run.  Then, when that is another one, the version,
  *           which never changes: once read it is served from memory.
  * Freshness a record in memory answers while the feed is under FAAS_FEED_FRESH_MS old.  Older, each
- *           look-up asks the leader; with no leader (an election) memory serves on until
- *           FAAS_FEED_STALE_MS, unless this process itself was late (DESIGN.md 3.4).
+ *           look-up asks the leader; with no leader (an election) memory serves on while
+ *           faas_feed_may_serve(), unless this process itself was late (DESIGN.md 3.4), and at once
+ *           when the leader does not answer the feed either.
  * No leader and nothing in memory: any replica is taken at its word, but for "not found".
  * Negative  NOT_FOUND is never remembered: it always is the leader's word of this look-up.
  * Threads   the loop thread.
@@ -43,7 +44,6 @@ struct resolve {
     faas_feed *feed;
     struct cache cache;
     TAILQ_HEAD(resolve_reads, resolve_read) reads; /* on their way to the leader */
-    uint64_t no_leader_until_ns;                   /* the leader was asked in vain a moment ago */
     faas_task *on_applied;
     void *arg;
     bool is_late; /* this process ran late since the feed was last fresh */
@@ -53,6 +53,7 @@ struct resolve {
 };
 struct resolve_conf {
     faas_kv *kv;
+    const faas_members *members;
     size_t cache_len, cache_bytes;
     faas_task *on_applied; /* after each batch of the feed */
     void *arg;
@@ -72,7 +73,8 @@ void resolve_cancel(struct resolve_wait *wait); /* nothing happens when it does 
 bool resolve_is_steady(struct resolve *res, const char *tenant, const char *name,
                        uint64_t since_ns);
 void resolve_was_late(struct resolve *res);
-int64_t resolve_age_ms(const struct resolve *res); /* of the feed; INT64_MAX before its first */
+bool resolve_has_begun(const struct resolve *res); /* the feed has */
+bool resolve_may_serve(const struct resolve *res); /* from memory */
 uint64_t resolve_applied(const struct resolve *res);
 
 #endif

@@ -108,7 +108,7 @@ static struct entry *find(secrets *self, const char *tenant, const char *name)
 
 static bool is_current(const secrets *self)
 {
-    return faas_feed_age_ms(self->feed) <= FAAS_FEED_STALE_MS;
+    return faas_feed_may_serve(self->feed);
 }
 
 static void keep_within(secrets *self, int64_t max_bytes)
@@ -491,7 +491,8 @@ faas_code secrets_new(const struct secrets_conf *conf, secrets **out_secrets, fa
     struct faas_feed_conf feed = {.applied = UINT64_MAX,
                                   .apply = apply,
                                   .awaited = FAAS_AWAITED_SECRETS,
-                                  .on_applied = on_applied};
+                                  .on_applied = on_applied,
+                                  .members = conf->rt->members};
     secrets *self = calloc(1, sizeof *self);
     faas_code rc;
 

@@ -5,7 +5,7 @@
  *           asks nobody.
  * Changes   the bucket's feed tells of each; what is kept of that name goes, and `changed` runs.  A
  *           writer waits until this process has said that it did so; then no later call has the old
- *           value.  A feed of over FAAS_FEED_STALE_MS says nothing: then the registry is asked for
+ *           value.  A feed that may not serve says nothing: then the registry is asked for
  *           each call.  What is asked while a change comes is asked again.
  * Errors    START_FAILED (no such secret), UNAVAILABLE (the registry or its store cannot be asked);
  *           the text names the secret.

@@ -3,6 +3,7 @@ import dataclasses
 import http.client
 import itertools
 import json
+import math
 import select
 import threading
 import time
@@ -73,25 +74,32 @@ class Line:
 
 
 class Caller(threading.Thread):
-    """One client of one gateway and one function: calls per_s times a second while answers are quick, never two at once."""
+    """One client of one gateway and one function: calls per_s times a second while answers are quick, never two at once.
 
-    def __init__(self, name, kind, gateway, port, token, counter, per_s):
+    Those of a load begin one after the other, so that their calls are spread over time: what is between two answers is an outage, not a pause.
+    """
+
+    def __init__(self, name, kind, gateway, port, token, counter, per_s, offset_s):
         super().__init__(daemon=True)
-        self.label, self.kind, self.gateway, self.per_s = name, kind, gateway, per_s
+        self.label, self.kind, self.gateway, self.per_s, self.offset_s = name, kind, gateway, per_s, offset_s
         self.prefix = f"count:{counter} " if kind == "count" else f"{kind} "
         self.line = Line(port, token)
         self.calls, self.refused_connections = [], 0
         self.must_stop = threading.Event()
 
     def run(self):
-        due = time.monotonic()
+        due = time.monotonic() + self.offset_s
         for number in itertools.count():
-            if self.must_stop.is_set():
+            if self.must_stop.wait(max(0, due - time.monotonic())):
                 break
             self.one(f"{self.label}-{number}")
-            due = max(due + 1 / self.per_s, time.monotonic() - 1)
-            self.must_stop.wait(max(0, due - time.monotonic()))
+            due = self.next_due(due)
         self.line.close()
+
+    def next_due(self, due):
+        """A turn of its own that is still to come; none is made up for."""
+        now = time.monotonic()
+        return due + max(1, math.ceil((now - due) * self.per_s)) / self.per_s
 
     def one(self, key):
         while not self.line.connect():
@@ -130,8 +138,9 @@ class Load:
     """callers: kind -> (clients for each gateway, calls a second of each)."""
 
     def __init__(self, world, token, seed, callers):
-        self.callers = [Caller(f"{seed}.{kind}{gateway}.{n}", kind, gateway, world.port(gateway), token, world.counter_address, per_s)
-                        for kind, (count, per_s) in callers.items() for gateway in range(len(world.gateways)) for n in range(count)]
+        which = [(kind, gateway, n) for kind, (count, _) in callers.items() for gateway in range(len(world.gateways)) for n in range(count)]
+        self.callers = [Caller(f"{seed}.{kind}{gateway}.{n}", kind, gateway, world.port(gateway), token, world.counter_address, callers[kind][1],
+                               number / len(which) / callers[kind][1]) for number, (kind, gateway, n) in enumerate(which)]
 
     def start(self):
         for caller in self.callers:

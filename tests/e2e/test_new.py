@@ -110,17 +110,31 @@ def compiler_files():
     return sorted({*programs, *libraries(*programs), *own, *headers, *map(os.path.normpath, start)})
 
 
-def import_compiler(image, docker, folder):
-    """A base image of the compiler that is here."""
+def node_files():
+    node = text_of("node", "-p", "process.execPath").strip()
+    return sorted({node, *libraries(node)})
+
+
+def import_files(image, names, docker, folder):
+    """A base image of files that are here, and a shell."""
     os.makedirs(folder / "bin")
     (folder / "bin/sh").symlink_to(text_of("which", "busybox").strip())
-    subprocess.run(["tar", "--hard-dereference", "-chf", folder / "base.tar", "-C", folder, "bin/sh", "-C", "/", *(name.lstrip("/") for name in compiler_files())], check=True, capture_output=True)
+    subprocess.run(["tar", "--hard-dereference", "-chf", folder / "base.tar", "-C", folder, "bin/sh", "-C", "/", *(name.lstrip("/") for name in names)], check=True, capture_output=True)
     subprocess.run(["docker", "import", "--change", "ENV PATH=/usr/bin:/bin", folder / "base.tar", image], env=docker, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("lang", ["c", "python", "shell"])
+def make_base(lang, image, docker, folder):
+    """Under the base's name: what scripts/base-image makes, or this machine's compiler or node."""
+    if lang in ("c", "node"):
+        import_files(image, compiler_files() if lang == "c" else node_files(), docker, folder)
+        return
+    kind = {"python": "python", "shell": "busybox"}[lang]
+    subprocess.run([conftest.ROOT / "scripts/base-image", kind], env=docker, check=True, capture_output=True)
+    subprocess.run(["docker", "tag", f"faas-base/{kind}:local", image], env=docker, check=True)
+
+
+@pytest.mark.parametrize("lang", ["c", "node", "python", "shell"])
 def test_an_engine_builds_the_template_as_it_is(platform, tmp_path, lang):
-    """Where no registry answers, under the name of the base there is what scripts/base-image makes, and of this machine's compiler."""
     if platform.is_native:
         pytest.skip("of an engine's images")
     name, client = unique("new"), Client.new(platform.url)
@@ -128,12 +142,8 @@ def test_an_engine_builds_the_template_as_it_is(platform, tmp_path, lang):
     base = re.match("FROM (\\S+)", (folder / "Dockerfile").read_text()).group(1)
     docker = {**os.environ, "DOCKER_HOST": platform.docker_host, "DOCKER_BUILDKIT": "0"}
     is_ours = subprocess.run(["docker", "image", "inspect", base], env=docker, capture_output=True).returncode != 0
-    if is_ours and lang == "c":
-        import_compiler(base, docker, tmp_path)
-    elif is_ours:
-        kind = {"python": "python", "shell": "busybox"}[lang]
-        subprocess.run([conftest.ROOT / "scripts/base-image", kind], env=docker, check=True, capture_output=True)
-        subprocess.run(["docker", "tag", f"faas-base/{kind}:local", base], env=docker, check=True)
+    if is_ours:  # no registry answers
+        make_base(lang, base, docker, tmp_path)
     try:
         env = {**docker, **platform.env, "FAAS_URL": platform.url, "FAAS_TOKEN": client.token}
         built = faas("build", cwd=folder, env=env)

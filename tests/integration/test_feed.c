@@ -18,6 +18,7 @@
 static struct nats *nats;
 static struct process writer, reader;
 static faas_kv *kv, *reader_kv;
+static faas_members *members; /* the reader's, in the last test */
 
 /* What a reader has seen; loop thread, but for the atomics. */
 struct seen {
@@ -95,6 +96,7 @@ static void follow_awaited(struct seen *seen, uint64_t applied, const char *awai
                                         .apply = on_event,
                                         .awaited = awaited,
                                         .on_applied = on_applied,
+                                        .members = members,
                                         .arg = seen};
     faas_err err = {0};
 
@@ -386,6 +388,36 @@ static void the_servers_hold_the_same_afterwards(void **state)
     wait_until(do_agree, NULL, LONG_MS, "the same streams on all servers");
 }
 
+static void join(void *arg)
+{
+    struct faas_members_conf conf = {.service = "reader", .id = "r1"};
+    faas_err err = {0};
+
+    (void)arg;
+    if (faas_members_start(reader.rpc, &conf, &members, &err) != FAAS_OK)
+        members = NULL;
+}
+
+static void leave(void *arg)
+{
+    stop_feed(arg);
+    faas_members_stop(members);
+}
+
+/* Nothing can have been acknowledged without us as long as all are heard. */
+static bool is_leadless(void *arg)
+{
+    const struct seen *seen = arg;
+
+    return faas_feed_is_unanswered(seen->feed) &&
+           faas_feed_age_ms(seen->feed) > FAAS_FEED_STALE_MS && faas_feed_may_serve(seen->feed);
+}
+
+static bool is_over(void *arg)
+{
+    return !faas_feed_may_serve(((struct seen *)arg)->feed);
+}
+
 /* Last: two of three servers stay dead.  A leader that is left alone notices after 10 to 20 s. */
 static void without_a_leader_the_age_grows(void **state)
 {
@@ -393,15 +425,21 @@ static void without_a_leader_the_age_grows(void **state)
     int stays;
 
     (void)state;
+    process_on_loop(&reader, join, NULL);
+    assert_non_null(members);
     follow(&seen, UINT64_MAX);
     wait_until(is_fresh, &seen, LONG_MS, "a fresh feed");
+    assert_false(faas_feed_is_unanswered(seen.feed));
     stays = nats_server_of(nats, "reader-r1-data");
     for (int i = 0; i < 3; i++) {
         if (i != stays)
             nats_kill(nats, i);
     }
     wait_until(is_not_fresh, &seen, LONG_MS, "an aged feed");
-    process_on_loop(&reader, stop_feed, &seen);
+    wait_until(is_leadless, &seen, LONG_MS, "an old feed that still counts");
+    wait_until(is_over, &seen, LONG_MS, "one that is too old");
+    assert_true(faas_feed_age_ms(seen.feed) > FAAS_FEED_LEADLESS_MS);
+    process_on_loop(&reader, leave, &seen);
 }
 
 int main(void)

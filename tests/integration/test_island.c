@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "net/bus_internal.h"
 #include "net/members.h"
 #include "tests/support/nats.h"
@@ -157,6 +158,40 @@ static void of_two_halves_the_one_without_the_first_member_changes_over(void **s
     assert_in_range(changes_with(false, true, true, false, false), 1, 9);
 }
 
+static bool are_heard(void *since_ns)
+{
+    process_on_loop(&sender, beat, NULL);
+    return faas_members_all_heard(members, *(uint64_t *)since_ns);
+}
+
+static bool is_one_unheard(void *since_ns)
+{
+    return !are_heard(since_ns);
+}
+
+static bool are_heard_now(void *since_ns)
+{
+    *(uint64_t *)since_ns = faas_now_ns();
+    return are_heard(since_ns);
+}
+
+/* Where a change may have been acknowledged without us, though all speak again. */
+static void that_one_was_silent_is_remembered(void **state)
+{
+    uint64_t since = 0, later;
+
+    (void)state;
+    for (int i = 0; i < OTHERS; i++)
+        is_beating[i] = true;
+    wait_until(is_seen, NULL, LONG_MS, "all are heard");
+    wait_until(are_heard_now, &since, LONG_MS, "none is silent");
+    is_beating[1] = false;
+    wait_until(is_one_unheard, &since, LONG_MS, "one is silent");
+    is_beating[1] = true;
+    wait_until(are_heard_now, &later, LONG_MS, "all speak again");
+    assert_false(are_heard(&since));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +200,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_hears_the_greater_part_stays, open_all, close_all),
         cmocka_unit_test_setup_teardown(of_two_halves_the_one_without_the_first_member_changes_over,
                                         open_all, close_all),
+        cmocka_unit_test_setup_teardown(that_one_was_silent_is_remembered, open_all, close_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
