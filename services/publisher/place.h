@@ -69,13 +69,13 @@ int64_t place_ledger_free(struct place_ledger *ledger, const struct place_target
 
 /* ---- one call's round ---- */
 enum place_reason {
-    PLACE_SLOTS, /* these four are forgotten when a newer beat has come: */
+    PLACE_SLOTS, /* these five are forgotten when a newer beat has come: */
     PLACE_EPOCH,
     PLACE_STALE,
     PLACE_SILENT,   /* our own: no answer, and a fence says that it never came */
+    PLACE_FENCED,   /* our fence overtook the call: as silent.  Or a later attempt's: then again */
     PLACE_NO_IMAGE, /* asked again only to pull; the rest holds for the whole call */
     PLACE_DRAINING,
-    PLACE_FENCED,
     PLACE_ISOLATION,
     PLACE_ENGINE,
     PLACE_INVALID, /* it cannot make sense of the call */

@@ -46,6 +46,22 @@ static void a_silent_spawner_is_fenced_and_the_next_one_gets_it(void **state)
     assert_int_equal(stage.spawners[1 - silent].placements[0].place, 258);
 }
 
+/* The fence overtook the call, and the spawner's refusal its answer to the fence. */
+static void a_spawner_that_refuses_what_was_fenced_is_asked_again(void **state)
+{
+    char id[FAAS_UUID_TEXT];
+
+    (void)state;
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_REFUSES, "fenced");
+    call_now("plain", id);
+    wait_placed(0, 1, 3000);
+    stage_mood(&stage, 0, ACTOR_RUNS, NULL);
+    wait_state(id, "done");
+    assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
+    assert_true(stage_placed(&stage, 0) > 1);
+}
+
 static void a_call_that_runs_in_silence_is_adopted(void **state)
 {
     char id[FAAS_UUID_TEXT];
@@ -483,6 +499,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_silent_spawner_is_fenced_and_the_next_one_gets_it, clear),
+        cmocka_unit_test_teardown(a_spawner_that_refuses_what_was_fenced_is_asked_again, clear),
         cmocka_unit_test_teardown(a_call_that_runs_in_silence_is_adopted, clear),
         cmocka_unit_test_teardown(a_spawner_that_dies_loses_its_calls_and_says_may_have_run, clear),
         cmocka_unit_test_teardown(a_restarted_spawner_is_another_one, clear),

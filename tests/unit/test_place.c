@@ -176,6 +176,10 @@ static void who_said_busy_is_asked_again_after_a_newer_beat_and_after_all_others
     assert_int_equal(pick(&fleet, "t/f/1"), PLACE_NONE);
     fleet.targets[last].beat++;
     assert_int_equal(pick(&fleet, "t/f/1"), last);
+    says(&fleet, last, PLACE_FENCED);
+    assert_int_equal(pick(&fleet, "t/f/1"), PLACE_NONE);
+    fleet.targets[last].beat++;
+    assert_int_equal(pick(&fleet, "t/f/1"), last);
     says(&fleet, last, PLACE_DRAINING);
     fleet.targets[last].beat++;
     assert_int_equal(pick(&fleet, "t/f/1"), PLACE_NONE);
