@@ -58,6 +58,7 @@ struct gateway {
     struct faas_gather credits;       /* of results that have arrived; loop thread */
     ev_timer drain;
     uint64_t shut_ns; /* until then the door may stay open */
+    uint64_t kept_ns; /* ... for connections that are kept, and silent */
     ev_signal renew;
     bool is_open; /* loop thread: what start() makes on its own thread is there */
     bool is_stopped;

@@ -366,12 +366,14 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     http_server *server = cls;
 
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        atomic_fetch_add(&server->open, 1);
         *socket_context =
             http_conn_open(&server->conns, connection, faas_deadline_in_ms(server->conf.read_ms));
         return;
     }
     linger(server, *socket_context);
     http_conn_close(&server->conns, *socket_context);
+    atomic_fetch_sub(&server->open, 1);
 }
 
 /* The raw target; libmicrohttpd decodes it in place afterwards. */
@@ -492,6 +494,11 @@ void http_shut(http_server *server)
 size_t http_active(const http_server *server)
 {
     return atomic_load(&server->active);
+}
+
+size_t http_open_connections(const http_server *server)
+{
+    return atomic_load(&server->open);
 }
 
 size_t http_early(const http_server *server)

@@ -127,6 +127,7 @@ void http_drain(http_server *server);
 void http_shut(http_server *server);
 size_t http_active(const http_server *server); /* exchanges that have begun and not ended */
 size_t http_early(const http_server *server);  /* of them those from before http_drain() */
+size_t http_open_connections(const http_server *server);
 /* From now on nothing is deferred; what was is in the loop's mailbox, before what is posted next.
  */
 void http_close_begin(http_server *server);

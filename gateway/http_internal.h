@@ -64,6 +64,7 @@ struct http_server {
     struct http_conns conns;
     struct http_lingers lingers;
     _Atomic size_t active, early;
+    _Atomic size_t open;                  /* connections */
     _Atomic size_t filed;                 /* of large bodies */
     _Atomic size_t filed_by[HTTP_SHARES]; /* of the users whose ids hash there */
     uint8_t share_key[crypto_shorthash_KEYBYTES];

@@ -26,6 +26,7 @@
 
 #define LISTEN_DEFAULT "127.0.0.1:8080"
 #define DRAIN_LOOK_S   0.02
+#define DRAIN_KEPT_MS  500 /* a client that calls more often hears of the end with an answer */
 #define STORE_WAIT_MS  60000
 #define SHARE_S        0.25  /* between looks at how many gateways there are */
 #define RATE_ENTRIES   65536 /* callers remembered, of each kind: 1 MiB */
@@ -448,12 +449,22 @@ static void watch(void *state, const struct faas_member *member, enum faas_membe
     queued_on_member(state, member, change);
 }
 
+/* What a client sends on a connection just as it is closed is lost; answered meanwhile, its client is
+ * told that it closes. */
+static bool is_door_needed(const struct gateway *gw)
+{
+    uint64_t now = faas_now_ns();
+
+    return (http_early(gw->http) > 0 && now < gw->shut_ns) ||
+           (http_open_connections(gw->http) > 0 && now < gw->kept_ns);
+}
+
 static void on_drain_look(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct gateway *gw = timer->data;
 
     (void)events;
-    if (http_early(gw->http) > 0 && faas_now_ns() < gw->shut_ns)
+    if (is_door_needed(gw))
         return;
     http_shut(gw->http);
     if (http_active(gw->http) > 0)
@@ -471,6 +482,7 @@ static void drain(void *state)
 
     http_drain(gw->http);
     gw->shut_ns = faas_deadline_in_ms(gw->rt->drain_ms / 2);
+    gw->kept_ns = faas_deadline_in_ms(DRAIN_KEPT_MS);
     ev_timer_init(&gw->drain, on_drain_look, 0.0, DRAIN_LOOK_S);
     gw->drain.data = gw;
     ev_timer_start(faas_loop_ev(gw->rt->loop), &gw->drain);

@@ -4,6 +4,7 @@ Pure: no input, no output, no clock.
 """
 import collections
 import dataclasses
+import math
 
 QUIET_S = 5.0  # what a fault does may show so much later
 # Bounds of time, for a run that has the machine to itself.
@@ -40,8 +41,9 @@ def longest_gap(instants, begin, end, spans=()):
 
 
 def outages(instants, hits, kind):
-    """The longest time without one of these after each such fault of a NATS server, shortest first."""
-    return sorted(longest_gap(instants, h.begun, h.begun + OUTAGE_S)[0] for h in hits if h.kind == kind and h.target.startswith("nats"))
+    """The longest time without one of these after each such fault of a NATS server, until the next fault; shortest first."""
+    ends = [*(h.begun for h in hits[1:]), math.inf]
+    return sorted(longest_gap(instants, h.begun, min(h.begun + OUTAGE_S, end))[0] for h, end in zip(hits, ends) if h.kind == kind and h.target.startswith("nats"))
 
 
 def covered(spans, begin, end):
@@ -177,8 +179,8 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
         note(judge_job(job, runs, hits, begin))
     for key in runs.keys() - {call.key for call in (*calls, *jobs)}:
         note(("invented", f"a run of {key}, which nobody asked for"))
-    for _, text in wrong_writes:
-        note(("write lost", text))
+    for op, text in wrong_writes:
+        note(("write lost", f"at {op.sent - begin:.1f} s {text}" if op else text))
     good = [c for c in calls if c.status == 200]
     lost = max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost"), default=(0, begin))
     mutations = [op for op in ops if op.what in ("register", "update", "delete", "account") and op.is_acknowledged]

@@ -111,7 +111,7 @@ class Writer(threading.Thread):
         elif op.status == 0 or op.status >= 500:
             self.known[name].may_write(value)
         elif op.status not in (408, 429) and self.known[name].is_sure():  # nobody else writes here
-            self.wrong.append((op, f"{what} of {name} was refused, but it holds {self.known[name]}"))
+            self.wrong.append((op, f"{what} of {name} was refused ({op.status} {op.detail}), but it holds {self.known[name]}"))
 
     def read(self, name, gateway):
         op, body = self.ask(Op("retrieve", name, gateway, time.monotonic()), "GET", f"/registry/retrieve?name={name}", None)

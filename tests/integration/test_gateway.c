@@ -455,6 +455,28 @@ static bool is_shut(void *arg)
     return fd < 0;
 }
 
+/* Closed at once, it would lose what its client is just sending. */
+static void a_kept_connection_hears_of_the_drain_with_an_answer(void **state)
+{
+    static const char ask[] = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
+    int kept = gate_connect(&gate);
+    char head[2048];
+
+    (void)state;
+    assert_true(kept >= 0);
+    gate_put(kept, ask);
+    assert_true(gate_take(kept, head, sizeof head));
+    assert_null(strstr(head, "\r\nConnection: close\r\n"));
+    assert_int_equal(kill(gate.gateway, SIGTERM), 0);
+    wait_until(is_leaving, NULL, 2000, "it leaves");
+    gate_put(kept, ask);
+    assert_true(gate_take(kept, head, sizeof head));
+    assert_non_null(strstr(head, "\r\nConnection: close\r\n"));
+    close(kept);
+    wait_until(is_shut, NULL, 2000, "its door is closed");
+    gate.gateway = -1;
+}
+
 static void work_left_after_the_drain_is_answered(void **state)
 {
     pthread_t thread;
@@ -499,6 +521,7 @@ int main(void)
         test(an_expired_token_says_so),
         test(a_new_signing_key_is_fetched_when_a_token_names_it),
         test(unknown_keys_do_not_make_a_storm),
+        test(a_kept_connection_hears_of_the_drain_with_an_answer),
     };
     const struct CMUnitTest limited[] = {test(a_user_over_the_limit_is_told_when_to_come_back)};
     const struct CMUnitTest address[] = {
