@@ -337,6 +337,13 @@ void faas_bus_leave(faas_bus *bus, enum faas_lane lane)
         faas_lane_lose(&bus->lanes[lane]);
 }
 
+void faas_bus_server(const faas_bus *bus, enum faas_lane lane, char out_server[FAAS_BUS_SERVER])
+{
+    const struct faas_link *link = bus->lanes[lane].link;
+
+    (void)snprintf(out_server, FAAS_BUS_SERVER, "%s", link != NULL ? link->server : "");
+}
+
 bool faas_bus_is_connected(const faas_bus *bus)
 {
     return faas_bus_lane_is_up(bus, FAAS_DATA);

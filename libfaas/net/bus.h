@@ -70,6 +70,9 @@ void faas_bus_end(void);
 bool faas_bus_is_connected(const faas_bus *bus);
 /* A connection closed by itself and stopped the loop; valid once the loop has stopped. */
 bool faas_bus_is_lost(const faas_bus *bus);
+#define FAAS_BUS_SERVER 17 /* what tells NATS servers apart, with its zero */
+/* The server of that connection, "" while there is none.  Loop thread. */
+void faas_bus_server(const faas_bus *bus, enum faas_lane lane, char out_server[FAAS_BUS_SERVER]);
 const char *faas_bus_inbox(const faas_bus *bus); /* "_INBOX_auth.<token>" without trailing dot */
 faas_loop *faas_bus_loop(const faas_bus *bus);
 size_t faas_bus_max_payload(const faas_bus *bus);

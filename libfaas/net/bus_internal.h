@@ -38,6 +38,7 @@ struct faas_link {
     struct faas_bus_lane *lane;
     natsConnection *nc;
     natsSock fd;
+    char server[FAAS_BUS_SERVER]; /* the beginning of its id */
     ev_io readable, writable;
     struct faas_tls *tls;             /* NULL: none */
     _Atomic bool is_broken;           /* libnats has closed it, or it can only be closed */

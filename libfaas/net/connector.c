@@ -17,6 +17,7 @@
 #define PING_MS      200
 #define PAUSE_MIN_MS 25 /* after all servers were tried */
 #define PAUSE_MAX_MS 50
+#define SERVER_ID    64
 #define REFUSED_MAX  2 /* logins refused one after the other: our key does not count any more */
 
 /* From libnats 3.9 on the descriptor of an event loop's connection is the loop's to close. */
@@ -171,6 +172,14 @@ static natsStatus set_link(natsOptions *opts, struct faas_link *link)
 
 /* ---- making and ending a connection ---- */
 
+static void note_server(struct faas_link *link)
+{
+    char id[SERVER_ID];
+
+    if (natsConnection_GetConnectedServerId(link->nc, id, sizeof id) == NATS_OK)
+        (void)snprintf(link->server, sizeof link->server, "%.*s", (int)sizeof link->server - 1, id);
+}
+
 static natsStatus make(struct faas_bus_lane *lane, struct faas_link **out_link)
 {
     struct faas_link *link = calloc(1, sizeof *link);
@@ -191,6 +200,7 @@ static natsStatus make(struct faas_bus_lane *lane, struct faas_link **out_link)
     }
     if (natsConn_setFilterWithClosure != NULL)
         natsConn_setFilterWithClosure(link->nc, faas_lane_on_filter, link);
+    note_server(link);
     *out_link = link;
     return NATS_OK;
 }

@@ -127,8 +127,11 @@ static json_t *beat_json(faas_members *members, const struct faas_beat *beat)
                   (json_int_t)((faas_now_ns() - members->began_ns) / (1000 * FAAS_MS_NS)),
                   "wall_ms", (json_int_t)faas_wall_ms());
     json_t *applied = doc != NULL ? json_object() : NULL;
+    char server[FAAS_BUS_SERVER];
 
+    faas_bus_server(faas_rpc_bus(members->rpc), FAAS_CONTROL, server);
     if (json_object_set_new(doc, "applied", applied) != 0 ||
+        (server[0] != '\0' && json_object_set_new(doc, "server", json_string(server)) != 0) ||
         (beat->isolation != NULL &&
          json_object_set_new(doc, "isolation", json_string(beat->isolation)) != 0) ||
         (beat->trouble[0] != '\0' &&
@@ -194,7 +197,7 @@ void faas_members_beat_now(faas_members *members)
 
 struct heard {
     const char *service, *id; /* borrowed from the subject's copy */
-    const char *epoch, *state, *isolation, *version, *trouble;
+    const char *epoch, *state, *isolation, *version, *trouble, *server;
     int64_t beat, free, slots, running, level, up_s, wall_ms;
     bool is_bye;
     json_t *applied;
@@ -212,6 +215,7 @@ static const struct faas_json_field heard_fields[] = {
     FAAS_FIELD(INT, struct heard, up_s, "up_s", 0, 1e12, false),
     FAAS_FIELD(INT, struct heard, wall_ms, "wall_ms", 0, 9e15, false),
     FAAS_FIELD(STR, struct heard, trouble, "trouble", 1, FAAS_MEMBER_TROUBLE - 1, false),
+    FAAS_FIELD(STR, struct heard, server, "server", 1, FAAS_BUS_SERVER - 1, false),
     FAAS_FIELD(BOOL, struct heard, is_bye, "bye", 0, 0, false),
     FAAS_FIELD(ANY, struct heard, applied, "applied", 0, 0, false),
     FAAS_FIELD_END,
@@ -291,6 +295,8 @@ static bool take_beat(struct faas_member_record *record, const struct heard *hea
     pub->running = heard->running;
     pub->level = heard->level;
     take_facts(pub, heard);
+    (void)snprintf(record->server, sizeof record->server, "%s",
+                   heard->server != NULL ? heard->server : "");
     if (is_new || is_other)
         record->seen_beat = 0;
     take_applied(record, heard->applied, (uint64_t)heard->beat <= record->seen_beat);

@@ -16,7 +16,8 @@ struct faas_member_applied {
 /* A listed member with what only these files need. */
 struct faas_member_record {
     struct faas_member pub;
-    char old_epoch[33]; /* the epoch before: its late beats are ignored */
+    char old_epoch[33];           /* the epoch before: its late beats are ignored */
+    char server[FAAS_BUS_SERVER]; /* of NATS that its beats came by; "": it did not say */
     bool is_probing;
     uint64_t probe_ns; /* no probe before this instant */
     uint64_t died_ns;

@@ -1,12 +1,15 @@
 /* members_island.c - leaving a NATS server that is cut off from the others.
  * Sign      such a server answers its own clients, so its connections look sound; but of the members
- *           that were heard lately most fall silent at once, those of the other servers.  Whoever is
- *           with the greater part stays; where the parts are equal, with the first member of all.
+ *           that were heard lately those of the other servers fall silent at once.  Whoever is with
+ *           the greater part of the servers stays, since the store goes on there; where those are
+ *           equal or unknown, with the greater part of the members; then with the first of all.
  * Lanes     beats are heard on CONTROL.  That DATA is on the same side is told by our own beats,
  *           which are listened to there, too.
  * Looks     are counted, not time: a process that was held up finds what came meanwhile first.
  * Threads   the loop's.
  */
+#include <string.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/members_internal.h"
@@ -17,11 +20,60 @@
 #define SILENT_MIN 2 /* one process that hangs is no island */
 #define LEAVES_MAX 4 /* then the silent are gone, wherever one listens */
 
+#define SERVERS 8 /* more are not told apart */
+
+struct servers {
+    const char *names[SERVERS]; /* borrowed from the records */
+    size_t count;
+};
+
 struct census {
-    size_t fresh, silent; /* others, by their beats */
+    size_t fresh, silent;          /* others, by their beats */
+    struct servers heard, unheard; /* by which they came; none is both */
+    bool is_server_unknown;        /* of a silent one */
     bool is_own_fresh;
     bool is_first_silent; /* of all members, in the order of their names */
 };
+
+static bool has_server(const struct servers *servers, const char *name)
+{
+    for (size_t i = 0; i < servers->count; i++)
+        if (strcmp(servers->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void add_server(struct servers *servers, const char *name)
+{
+    if (name[0] != '\0' && servers->count < SERVERS && !has_server(servers, name))
+        servers->names[servers->count++] = name;
+}
+
+static bool is_fresh(const struct faas_member_record *record, uint64_t now)
+{
+    return now < record->pub.seen_ns + SILENT_MS * FAAS_MS_NS;
+}
+
+static bool is_silent(const struct faas_member_record *record, uint64_t now)
+{
+    return !record->pub.has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS;
+}
+
+static void count_servers(const faas_members *members, struct census *census, uint64_t now)
+{
+    for (size_t i = 0; i < members->count; i++)
+        if (is_fresh(members->list[i], now))
+            add_server(&census->heard, members->list[i]->server);
+    for (size_t i = 0; i < members->count; i++) {
+        const char *server = members->list[i]->server;
+
+        if (!is_fresh(members->list[i], now) && is_silent(members->list[i], now)) {
+            census->is_server_unknown |= server[0] == '\0';
+            if (!has_server(&census->heard, server))
+                add_server(&census->unheard, server);
+        }
+    }
+}
 
 static struct census count(const faas_members *members, uint64_t now)
 {
@@ -30,13 +82,12 @@ static struct census count(const faas_members *members, uint64_t now)
 
     for (size_t i = 0; i < members->count; i++) {
         const struct faas_member_record *record = members->list[i];
-        bool is_fresh = now < record->pub.seen_ns + SILENT_MS * FAAS_MS_NS;
 
         if (faas_members_is_own(members, record))
-            census.is_own_fresh = is_fresh;
-        else if (is_fresh && !record->pub.is_dead)
+            census.is_own_fresh = is_fresh(record, now);
+        else if (is_fresh(record, now) && !record->pub.is_dead)
             census.fresh++;
-        else if (!record->pub.has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS)
+        else if (is_silent(record, now))
             census.silent++;
         else
             continue; /* gone for good */
@@ -44,6 +95,8 @@ static struct census count(const faas_members *members, uint64_t now)
             census.is_first_silent = census.silent > 0;
         has_first = true;
     }
+    if (census.silent > 0)
+        count_servers(members, &census, now);
     return census;
 }
 
@@ -51,8 +104,11 @@ static bool is_island_with(const struct census *census)
 {
     size_t heard = census->fresh + 1;
 
-    return census->silent >= SILENT_MIN &&
-           (census->silent > heard || (census->silent == heard && census->is_first_silent));
+    if (census->silent < SILENT_MIN)
+        return false;
+    if (!census->is_server_unknown && census->unheard.count != census->heard.count)
+        return census->unheard.count > census->heard.count;
+    return census->silent > heard || (census->silent == heard && census->is_first_silent);
 }
 
 static void leave(faas_members *members, enum faas_lane lane, const struct census *census)

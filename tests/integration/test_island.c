@@ -25,6 +25,7 @@ static _Atomic int changed_over;
 static const char *const others[OTHERS] = {"client.a", "client.z", "publisher.p1", "publisher.p2",
                                            "publisher.p3"};
 static bool is_beating[OTHERS];
+static const char *servers[OTHERS]; /* NULL: it does not say */
 
 static void on_back(void *arg)
 {
@@ -76,7 +77,7 @@ static int close_all(void **state)
 static void beat(void *arg)
 {
     static int number;
-    char subject[64], text[160];
+    char subject[64], text[200], server[40];
     faas_err err = {0};
 
     (void)arg;
@@ -85,9 +86,11 @@ static void beat(void *arg)
         struct faas_out out = {.subject = subject, .data = text};
 
         (void)snprintf(subject, sizeof subject, "faas.hb.%s", others[i]);
-        out.len = (size_t)snprintf(text, sizeof text,
-                                   "{\"v\":1,\"epoch\":\"%032d\",\"beat\":%d,\"state\":\"ready\"}",
-                                   i, number);
+        (void)snprintf(server, sizeof server, servers[i] != NULL ? ",\"server\":\"%s\"" : "",
+                       servers[i]);
+        out.len = (size_t)snprintf(
+            text, sizeof text, "{\"v\":1,\"epoch\":\"%032d\",\"beat\":%d,\"state\":\"ready\"%s}", i,
+            number, server);
         if (is_beating[i] && faas_bus_publish(sender.bus, FAAS_CONTROL, &out, &err) != FAAS_OK)
             abort();
     }
@@ -158,6 +161,17 @@ static void of_two_halves_the_one_without_the_first_member_changes_over(void **s
     assert_in_range(changes_with(false, true, true, false, false), 1, 9);
 }
 
+/* This process has a server of its own. */
+static void more_servers_count_more_than_more_members(void **state)
+{
+    (void)state;
+    memcpy(servers, (const char *[]){"A", "B", NULL, NULL, NULL}, sizeof servers);
+    assert_in_range(changes_with(false, false, true, true, true), 1, 9); /* two unheard, and one */
+    memcpy(servers, (const char *[]){"A", "C", "C", "C", "C"}, sizeof servers);
+    assert_int_equal(changes_with(true, false, false, false, false), 0); /* one, and two heard */
+    memset(servers, 0, sizeof servers);
+}
+
 static bool are_heard(void *since_ns)
 {
     process_on_loop(&sender, beat, NULL);
@@ -200,6 +214,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_hears_the_greater_part_stays, open_all, close_all),
         cmocka_unit_test_setup_teardown(of_two_halves_the_one_without_the_first_member_changes_over,
                                         open_all, close_all),
+        cmocka_unit_test_setup_teardown(more_servers_count_more_than_more_members, open_all,
+                                        close_all),
         cmocka_unit_test_setup_teardown(that_one_was_silent_is_remembered, open_all, close_all),
     };
 
