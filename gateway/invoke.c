@@ -9,7 +9,7 @@
 #include "gateway/params.h"
 #include "gateway/problem.h"
 
-#define SEARCH_MS    3000 /* for an owner that listens */
+#define SEARCH_MS    5000 /* for an owner that listens; islands of the bus have met by then */
 #define SEARCH_GAP   50   /* ms between two rounds through all of them */
 #define ASK_AGAIN_MS 1000 /* while a peer says that the call goes on, past its budget */
 #define ASKS         30   /* ... so many times */

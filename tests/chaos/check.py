@@ -182,7 +182,7 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
     for op, text in wrong_writes:
         note(("write lost", f"at {op.sent - begin:.1f} s {text}" if op else text))
     good = [c for c in calls if c.status == 200]
-    lost = max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost"), default=(0, begin))
+    lost, apart = (max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost" and is_island(c, hits) == where), default=(0, begin)) for where in (False, True))
     mutations = [op for op in ops if op.what in ("register", "update", "delete", "account") and op.is_acknowledged]
     instants = [c.ended for c in good if c.kind != "slow"]
     answers = longest_gap(instants, begin, end, known_spans)
@@ -196,6 +196,7 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
         "jobs accepted": sum(job.is_accepted for job in jobs), "jobs refused": sum(job.status in (429, 503) for job in jobs),
         "jobs ended": sum(job.is_accepted and job.end != "" for job in jobs), "jobs reported lost": sum(job.why == "lost" for job in jobs),
         **{kind: kinds[kind] for kind in ("job lost", "job failed", "job refused")},
+        "latest between islands s": round(apart[0], 3),
         "longest gap of answers s": round(answers[0], 3),
         **{f"gap after a NATS server's {kind} s": [round(percentile(outages(instants, hits, kind), share), 3) for share in (0.5, 0.99)]
            for kind in ("kill", "stop")},
