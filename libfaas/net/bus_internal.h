@@ -32,6 +32,8 @@ struct faas_kept { /* a message that waits */
 };
 STAILQ_HEAD(faas_kept_list, faas_kept);
 
+#define FAAS_BUS_URL 256 /* longer ones are not told apart */
+
 struct faas_bus_lane;
 struct faas_tls;
 struct faas_link {
@@ -39,6 +41,7 @@ struct faas_link {
     natsConnection *nc;
     natsSock fd;
     char server[FAAS_BUS_SERVER]; /* the beginning of its id */
+    char url[FAAS_BUS_URL];       /* "": unknown */
     ev_io readable, writable;
     struct faas_tls *tls;             /* NULL: none */
     _Atomic bool is_broken;           /* libnats has closed it, or it can only be closed */
@@ -56,11 +59,13 @@ struct faas_bus_lane {
     ev_timer watch;         /* looks whether the server still says something */
     bool was_down;          /* once it was up, or at the start */
     int silent;             /* looks since it last did */
-    natsOptions *opts;      /* the connector's once it runs */
+    natsOptions *opts;      /* the connector's once it runs, as urls is */
+    char *urls;             /* of all servers, comma-separated; owned */
     pthread_t connector;    /* joined by faas_bus_close() */
     bool has_connector;
     /* between the loop and the connector, guarded by bus->mu */
     struct faas_link *offer; /* connected, not taken over yet */
+    char left[FAAS_BUS_URL]; /* of the connection before; "": none */
     struct faas_post post;   /* tells the loop of it, or that none comes any more */
     STAILQ_HEAD(, faas_link) retired;
     struct faas_kept_list kept; /* published while the lane is down */

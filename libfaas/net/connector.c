@@ -118,9 +118,34 @@ static natsStatus on_sign(char **out_why, unsigned char **out_signature, int *ou
             return status_;                                                                        \
     } while (0)
 
-static natsStatus set_servers(natsOptions *opts, const char *urls)
+static const char *without_scheme(const char *url)
 {
-    char *list = strdup(urls);
+    const char *rest = strstr(url, "://");
+
+    return rest != NULL ? rest + 3 : url;
+}
+
+static void swap(const char **a, const char **b)
+{
+    const char *kept = *a;
+
+    *a = *b;
+    *b = kept;
+}
+
+/* In random order, but the one that was left comes last: one that hangs would cost CONNECT_MS. */
+static void shuffle(const char **servers, int count, const char *left)
+{
+    for (int i = count - 1; i > 0; i--)
+        swap(&servers[i], &servers[randombytes_uniform((uint32_t)i + 1)]);
+    for (int i = 0; i < count; i++)
+        if (strcmp(without_scheme(servers[i]), without_scheme(left)) == 0)
+            swap(&servers[i], &servers[count - 1]);
+}
+
+static natsStatus set_servers(struct faas_bus_lane *lane, const char *left)
+{
+    char *list = strdup(lane->urls);
     const char *servers[URLS_MAX];
     int count = 0;
     char *save = NULL;
@@ -131,7 +156,8 @@ static natsStatus set_servers(natsOptions *opts, const char *urls)
     for (char *url = strtok_r(list, ", ", &save); url != NULL && count < URLS_MAX;
          url = strtok_r(NULL, ", ", &save))
         servers[count++] = url;
-    status = count > 0 ? natsOptions_SetServers(opts, servers, count) : NATS_INVALID_ARG;
+    shuffle(servers, count, left);
+    status = count > 0 ? natsOptions_SetServers(lane->opts, servers, count) : NATS_INVALID_ARG;
     free(list);
     return status;
 }
@@ -139,7 +165,7 @@ static natsStatus set_servers(natsOptions *opts, const char *urls)
 /* libnats sends the pings; whether something comes back is looked at by the lane. */
 static natsStatus set_recipe(natsOptions *opts)
 {
-    DO(natsOptions_SetNoRandomize(opts, false));
+    DO(natsOptions_SetNoRandomize(opts, true)); /* set_servers() does */
     DO(natsOptions_SetAllowReconnect(opts, false));
     DO(natsOptions_SetTimeout(opts, CONNECT_MS));
     DO(natsOptions_SetPingInterval(opts, PING_MS));
@@ -178,9 +204,11 @@ static void note_server(struct faas_link *link)
 
     if (natsConnection_GetConnectedServerId(link->nc, id, sizeof id) == NATS_OK)
         (void)snprintf(link->server, sizeof link->server, "%.*s", (int)sizeof link->server - 1, id);
+    if (natsConnection_GetConnectedUrl(link->nc, link->url, sizeof link->url) != NATS_OK)
+        link->url[0] = '\0';
 }
 
-static natsStatus make(struct faas_bus_lane *lane, struct faas_link **out_link)
+static natsStatus make(struct faas_bus_lane *lane, const char *left, struct faas_link **out_link)
 {
     struct faas_link *link = calloc(1, sizeof *link);
     natsStatus status;
@@ -191,7 +219,9 @@ static natsStatus make(struct faas_bus_lane *lane, struct faas_link **out_link)
     link->fd = -1;
     atomic_init(&link->refs, 2);
     STAILQ_INIT(&link->unanswered);
-    status = set_link(lane->opts, link);
+    status = set_servers(lane, left);
+    if (status == NATS_OK)
+        status = set_link(lane->opts, link);
     if (status == NATS_OK)
         status = faas_tls_connect(link, lane->opts, CONNECT_MS + TLS_MS);
     if (status != NATS_OK) {
@@ -280,10 +310,12 @@ static void try_to_connect(struct faas_bus_lane *lane, int *refused)
 {
     faas_bus *bus = lane->bus;
     struct faas_link *link = NULL;
+    char left[FAAS_BUS_URL];
     natsStatus status;
 
+    memcpy(left, lane->left, sizeof left);
     pthread_mutex_unlock(&bus->mu);
-    status = make(lane, &link);
+    status = make(lane, left, &link);
     pthread_mutex_lock(&bus->mu);
     if (status == NATS_OK) {
         lane->tries = *refused = 0;
@@ -345,8 +377,11 @@ faas_code faas_connector_start(struct faas_bus_lane *lane, const struct faas_bus
     natsStatus status = natsOptions_Create(&lane->opts);
     int rc;
 
+    lane->urls = strdup(conf->urls);
+    if (lane->urls == NULL)
+        return faas_fail_sys(err, ENOMEM, "connect to the bus");
     if (status == NATS_OK)
-        status = set_servers(lane->opts, conf->urls);
+        status = set_servers(lane, ""); /* what is wrong with them is told at once */
     if (status == NATS_OK)
         status = set_recipe(lane->opts);
     if (status == NATS_OK)
@@ -373,4 +408,6 @@ void faas_connector_join(struct faas_bus_lane *lane)
         pthread_join(lane->connector, NULL);
     natsOptions_Destroy(lane->opts);
     lane->opts = NULL;
+    free(lane->urls);
+    lane->urls = NULL;
 }

@@ -328,6 +328,7 @@ void faas_lane_lose(struct faas_bus_lane *lane)
     pthread_mutex_lock(&bus->mu);
     lane->link = NULL;
     lane->was_down = true;
+    memcpy(lane->left, link->url, sizeof lane->left);
     faas_subs_end(lane);
     if (!link->is_broken) /* with something unsaid, libnats waits half a second for an answer */
         (void)send_some(link);
