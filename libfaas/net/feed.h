@@ -19,10 +19,10 @@
 #include "net/kv.h"
 #include "net/members.h"
 
-#define FAAS_FEED_FRESH_MS 1000
-#define FAAS_FEED_STALE_MS 10000 /* no election takes that long */
-#define FAAS_FEED_LEADLESS_MS                                                                      \
-    30000 /* but one after the other, when leaders die as they are elected */
+/* No election takes FAAS_FEED_STALE_MS; one after the other does, when leaders die as they are elected. */
+#define FAAS_FEED_FRESH_MS    1000
+#define FAAS_FEED_STALE_MS    10000
+#define FAAS_FEED_LEADLESS_MS 30000
 
 typedef struct faas_feed faas_feed;
 struct faas_feed_event {
