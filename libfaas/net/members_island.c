@@ -19,8 +19,7 @@
 #define LOOKS      3
 #define SILENT_MIN 2 /* one process that hangs is no island */
 #define LEAVES_MAX 4 /* then the silent are gone, wherever one listens */
-
-#define SERVERS 8 /* more are not told apart */
+#define SERVERS    8 /* more are not told apart */
 
 struct servers {
     const char *names[SERVERS]; /* borrowed from the records */
@@ -54,7 +53,8 @@ static bool is_fresh(const struct faas_member_record *record, uint64_t now)
     return now < record->pub.seen_ns + SILENT_MS * FAAS_MS_NS;
 }
 
-static bool is_silent(const struct faas_member_record *record, uint64_t now)
+/* A moment ago, and without a good-bye. */
+static bool was_there(const struct faas_member_record *record, uint64_t now)
 {
     return !record->pub.has_left && now < record->pub.seen_ns + LATELY_MS * FAAS_MS_NS;
 }
@@ -67,7 +67,7 @@ static void count_servers(const faas_members *members, struct census *census, ui
     for (size_t i = 0; i < members->count; i++) {
         const char *server = members->list[i]->server;
 
-        if (!is_fresh(members->list[i], now) && is_silent(members->list[i], now)) {
+        if (!is_fresh(members->list[i], now) && was_there(members->list[i], now)) {
             census->is_server_unknown |= server[0] == '\0';
             if (!has_server(&census->heard, server))
                 add_server(&census->unheard, server);
@@ -87,7 +87,7 @@ static struct census count(const faas_members *members, uint64_t now)
             census.is_own_fresh = is_fresh(record, now);
         else if (is_fresh(record, now) && !record->pub.is_dead)
             census.fresh++;
-        else if (is_silent(record, now))
+        else if (was_there(record, now))
             census.silent++;
         else
             continue; /* gone for good */

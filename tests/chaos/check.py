@@ -145,6 +145,11 @@ def lateness(call, hits):
     return call.ended - max([call.sent] + [h.begun for h in causes if h.begun <= call.ended])
 
 
+def latest_loss(calls, hits, between_islands, begin):
+    """How late the latest report of a lost call was, and when that call was sent."""
+    return max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost" and is_island(c, hits) == between_islands), default=(0, begin))
+
+
 def judge_op(op, hits, begin=0.0):
     """What is wrong with one write or read, or None."""
     text = f"at {op.sent - begin:.1f} s {op.what} {op.name} through gateway {op.gateway + 1} after {op.took:.2f} s: {op.status} {op.detail}"
@@ -182,7 +187,7 @@ def check(calls, ops, runs, hits, wrong_writes, begin, end, is_timed=False, jobs
     for op, text in wrong_writes:
         note(("write lost", f"at {op.sent - begin:.1f} s {text}" if op else text))
     good = [c for c in calls if c.status == 200]
-    lost, apart = (max(((lateness(c, hits), c.sent) for c in calls if c.code == "lost" and is_island(c, hits) == where), default=(0, begin)) for where in (False, True))
+    lost, apart = (latest_loss(calls, hits, where, begin) for where in (False, True))
     mutations = [op for op in ops if op.what in ("register", "update", "delete", "account") and op.is_acknowledged]
     instants = [c.ended for c in good if c.kind != "slow"]
     answers = longest_gap(instants, begin, end, known_spans)

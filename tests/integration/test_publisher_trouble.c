@@ -46,18 +46,24 @@ static void a_silent_spawner_is_fenced_and_the_next_one_gets_it(void **state)
     assert_int_equal(stage.spawners[1 - silent].placements[0].place, 258);
 }
 
+/* The only spawner refuses, then takes the call. */
+static void call_refused_first(const char *reason, char id[FAAS_UUID_TEXT])
+{
+    stage_join(&stage, 0);
+    stage_mood(&stage, 0, ACTOR_REFUSES, reason);
+    call_now("plain", id);
+    wait_placed(0, 1, 3000);
+    stage_mood(&stage, 0, ACTOR_RUNS, NULL);
+    wait_state(id, "done");
+}
+
 /* The fence overtook the call, and the spawner's refusal its answer to the fence. */
 static void a_spawner_that_refuses_what_was_fenced_is_asked_again(void **state)
 {
     char id[FAAS_UUID_TEXT];
 
     (void)state;
-    stage_join(&stage, 0);
-    stage_mood(&stage, 0, ACTOR_REFUSES, "fenced");
-    call_now("plain", id);
-    wait_placed(0, 1, 3000);
-    stage_mood(&stage, 0, ACTOR_RUNS, NULL);
-    wait_state(id, "done");
+    call_refused_first("fenced", id);
     assert_int_equal(stage_frames(&stage, id, FAAS_FRAME_FAIL), 0);
     assert_true(stage_placed(&stage, 0) > 1);
 }
@@ -170,12 +176,7 @@ static void a_refusal_by_the_next_process_of_a_spawners_name_counts(void **state
     char id[FAAS_UUID_TEXT];
 
     (void)state;
-    stage_join(&stage, 0);
-    stage_mood(&stage, 0, ACTOR_REFUSES, "epoch");
-    call_now("plain", id);
-    wait_placed(0, 1, 3000);
-    stage_mood(&stage, 0, ACTOR_RUNS, NULL);
-    wait_state(id, "done");
+    call_refused_first("epoch", id);
     assert_int_equal(stage.spawners[0].placements[stage_placed(&stage, 0) - 1].place,
                      256 + stage_placed(&stage, 0));
     assert_int_equal(stage_fences(&stage, 0), 0);
